@@ -1,0 +1,458 @@
+import {
+  ApplicationFailure,
+  CancelledFailure,
+  TemporalFailure,
+  TerminatedFailure,
+  TimeoutFailure,
+} from '@temporalio/common';
+
+/** What is known of one type of failure, whoever raises it. */
+export interface FailureKind {
+  /** Whether doing the same again may help. A failure that is not retryable ends its activity at once. */
+  readonly retryable: boolean;
+  /** HTTP status of the problem document (RFC 9457) the API makes of it. */
+  readonly status: number;
+  /** What an operator does next; shown under the message. */
+  readonly sentence: string;
+}
+
+/**
+ * Every type of failure there is. Closed: a new one is added here first, so that API, CLI, notices and retry policies know it.
+ *
+ * `retryable` is the default; `failure(…, { nonRetryable })` overrides it where the caller knows more.
+ */
+export const failures = {
+  // What people wrote.
+  DefinitionInvalid: {
+    retryable: false,
+    status: 422,
+    sentence:
+      'Correct the places named in the definition and push again; `slipway validate` shows the same list locally.',
+  },
+  InvalidInput: { retryable: false, status: 400, sentence: 'Correct the fields named and send the request again.' },
+  ConfigurationInvalid: {
+    retryable: false,
+    status: 500,
+    sentence: 'Correct the setting named in the message and start Slipway again.',
+  },
+  EnvironmentFileInvalid: {
+    retryable: false,
+    status: 422,
+    sentence: 'Add or correct the variables named in the environment file and push again.',
+  },
+  TooLarge: { retryable: false, status: 413, sentence: 'Send less at once; the limit is in the message.' },
+  TooMany: { retryable: true, status: 429, sentence: 'Wait for the time in Retry-After, then send it again.' },
+  SignatureInvalid: {
+    retryable: false,
+    status: 401,
+    sentence: 'Check that the webhook secret at the forge and the one of the project are the same.',
+  },
+  NotAuthenticated: { retryable: false, status: 401, sentence: 'Send a valid token as `Authorization: Bearer …`.' },
+  NotAllowed: { retryable: false, status: 403, sentence: 'Ask somebody with the role named in the message.' },
+  NotFound: { retryable: false, status: 404, sentence: 'Check the name; `slipway list` shows what there is.' },
+  Conflict: { retryable: false, status: 409, sentence: 'Read the present state again, then decide anew.' },
+  TooLate: { retryable: false, status: 409, sentence: 'It was decided before; `slipway status` shows how.' },
+  SecretMissing: {
+    retryable: false,
+    status: 422,
+    sentence: 'Give the secret named in the message a value where the project says it comes from, then run again.',
+  },
+
+  // Source and steps.
+  CommitNotFound: {
+    retryable: false,
+    status: 422,
+    sentence: 'Check that the commit was pushed and not removed by a forced push, then push again.',
+  },
+  RepositoryUnreachable: {
+    retryable: true,
+    status: 502,
+    sentence: 'Check the address of the repository, its credentials and the network between it and the worker.',
+  },
+  RepositoryRefused: {
+    retryable: false,
+    status: 502,
+    sentence: 'Check the credentials of the repository and that they may read it.',
+  },
+  ToolMissing: {
+    retryable: false,
+    status: 500,
+    sentence: 'Install the tool named in the message on the worker, or run the step in an image that has it.',
+  },
+  ToolTooOld: {
+    retryable: false,
+    status: 500,
+    sentence: 'Update the tool named in the message on the worker, or lower the minimum in the project.',
+  },
+  ProcessFailed: {
+    retryable: true,
+    status: 500,
+    sentence: 'Read the last lines of its output in the details; the exit code is with them.',
+  },
+  StepFailed: {
+    retryable: false,
+    status: 422,
+    sentence: 'Read the log of the step, correct the cause and push again.',
+  },
+  StepTimedOut: {
+    retryable: false,
+    status: 422,
+    sentence: 'Find out in the log where the time went, or give the step a longer `timeout`.',
+  },
+  StepStalled: {
+    retryable: false,
+    status: 422,
+    sentence: 'The step said nothing for too long: look for something that waits for input, or raise `stallAfter`.',
+  },
+  StepInterrupted: {
+    retryable: false,
+    status: 409,
+    sentence: 'The worker died during a step that may run only once: check what it did, then run again or abort.',
+  },
+  WorkspaceLost: {
+    retryable: true,
+    status: 500,
+    sentence: 'Nothing to do: the stage starts again from a clean checkout.',
+  },
+
+  // Images.
+  BuildFailed: {
+    retryable: false,
+    status: 422,
+    sentence: 'Read the last lines of the build in the details, correct the Dockerfile or the source and push again.',
+  },
+  BuildInterrupted: {
+    retryable: true,
+    status: 503,
+    sentence: 'The engine went away during the build; it is tried again. Check the Docker daemon if this repeats.',
+  },
+  RegistryRefused: {
+    retryable: false,
+    status: 502,
+    sentence: 'Check the credentials of the registry and that they may push to this repository.',
+  },
+  RegistryUnavailable: {
+    retryable: true,
+    status: 502,
+    sentence: 'Check that the registry runs and can be reached from the worker; the push is repeated.',
+  },
+  ImageNotFound: {
+    retryable: false,
+    status: 404,
+    sentence: 'The image is not in the registry: check its retention, or build the commit again.',
+  },
+  DigestMismatch: {
+    retryable: false,
+    status: 502,
+    sentence:
+      'The registry holds something else than was pushed: do not deploy it, and find out who else writes there.',
+  },
+
+  // Plan and approval.
+  PlanChanged: {
+    retryable: false,
+    status: 409,
+    sentence:
+      'The environment or the definition changed since the plan was shown: read the new plan and approve that one.',
+  },
+  ApprovalExpired: {
+    retryable: false,
+    status: 409,
+    sentence: 'Nobody decided in time; run again from approval, nothing has to be built again.',
+  },
+  ApprovalRejected: {
+    retryable: false,
+    status: 409,
+    sentence: 'The deployment was rejected; the reason is with the decision.',
+  },
+  EnvironmentHeld: {
+    retryable: false,
+    status: 409,
+    sentence: 'Somebody must say what state the environment is in: `retry`, `reconcile` or `unlock` with a reason.',
+  },
+
+  // Data.
+  BackupFailed: {
+    retryable: true,
+    status: 500,
+    sentence: 'Nothing was changed. Check the database and the place where backups go, then deploy again.',
+  },
+  BackupNotProved: {
+    retryable: false,
+    status: 500,
+    sentence:
+      'The backup could not be restored or differs from the source. Nothing was changed; do not deploy before it can.',
+  },
+  DiskFull: { retryable: false, status: 507, sentence: 'Make room on the disk named in the message, then go on.' },
+  DatabaseUnreachable: {
+    retryable: true,
+    status: 502,
+    sentence: 'Check that the database runs and accepts connections from the worker.',
+  },
+  DatabaseRefused: {
+    retryable: false,
+    status: 502,
+    sentence: 'Check user, password and rights of the database account named in the message.',
+  },
+  MigrationFailed: {
+    retryable: false,
+    status: 422,
+    sentence: 'Read the output of the migration in the details; what it had changed is being undone.',
+  },
+  MigrationLocked: {
+    retryable: true,
+    status: 409,
+    sentence: 'Another migration or a long transaction holds the lock: end it, or wait for it.',
+  },
+  MigrationIncompatible: {
+    retryable: false,
+    status: 409,
+    sentence:
+      'The running release could not go on with this schema: split the migration, or acknowledge it at approval.',
+  },
+  RestoreFailed: {
+    retryable: true,
+    status: 500,
+    sentence: 'The data could not be put back: the environment is held; type the command in the details by hand.',
+  },
+
+  // What runs, and the traffic to it.
+  ContainerUnhealthy: {
+    retryable: false,
+    status: 422,
+    sentence: 'Read the last lines of the container in the details; no traffic was moved to it.',
+  },
+  PortTaken: {
+    retryable: false,
+    status: 409,
+    sentence: 'Free the port named in the message, or give the slot another one in the project.',
+  },
+  EngineUnavailable: {
+    retryable: true,
+    status: 503,
+    sentence: 'Check that the Docker engine runs and that the worker may use its socket.',
+  },
+  EngineRefused: {
+    retryable: false,
+    status: 502,
+    sentence: 'The engine refused the request for the reason in the message; correct what it names.',
+  },
+  RouterUnavailable: {
+    retryable: true,
+    status: 503,
+    sentence: 'Check that the router runs; it is started again with the last good configuration.',
+  },
+  RouterConfigInvalid: {
+    retryable: false,
+    status: 500,
+    sentence: 'The router refused the rendered file, the old one stays: read its complaint in the details.',
+  },
+  TrafficNotMoved: {
+    retryable: true,
+    status: 502,
+    sentence: 'The new release does not answer through the router although it was told to; traffic is put back.',
+  },
+  ReleaseMissing: {
+    retryable: false,
+    status: 409,
+    sentence: 'The previous release is no longer there to go back to; deploy a version by hand.',
+  },
+  ReleaseDegraded: {
+    retryable: false,
+    status: 502,
+    sentence: 'The watch found the release to be bad; the figures that decided are in the details.',
+  },
+  FenceRefused: {
+    retryable: false,
+    status: 409,
+    sentence: 'A newer deployment or attempt works on this target; nothing to do, this one ends here.',
+  },
+  FenceUnavailable: {
+    retryable: true,
+    status: 503,
+    sentence: 'The lock of the target could not be had or was lost: check the store; moves back still go on.',
+  },
+
+  // Slipway's own surroundings.
+  StoreUnavailable: {
+    retryable: true,
+    status: 503,
+    sentence: 'Check that the store (PostgreSQL) runs; facts wait in the spool until it does.',
+  },
+  TemporalUnavailable: {
+    retryable: true,
+    status: 503,
+    sentence: 'Check that Temporal runs and can be reached; what was accepted starts as soon as it does.',
+  },
+  SpoolFull: {
+    retryable: false,
+    status: 507,
+    sentence: 'The store has been away too long and the spool is full: bring the store back or raise its limit.',
+  },
+  BlobsUnavailable: {
+    retryable: true,
+    status: 503,
+    sentence: 'Check the folder or bucket where logs and backups go.',
+  },
+  NotifierFailed: { retryable: true, status: 502, sentence: 'Check the address of the notifier; no run fails for it.' },
+  MetricsUnavailable: {
+    retryable: true,
+    status: 502,
+    sentence: 'Check the source of the figures named in the message; without figures nothing passes.',
+  },
+  ForgeUnavailable: {
+    retryable: true,
+    status: 502,
+    sentence: 'Check that the forge can be reached and the token is valid.',
+  },
+  TimedOut: {
+    retryable: true,
+    status: 504,
+    sentence: 'It took longer than it may; look in the Temporal UI where it waited.',
+  },
+  WorkerLost: {
+    retryable: true,
+    status: 503,
+    sentence: 'A worker went away; another one goes on. Start one if none is left.',
+  },
+  Terminated: {
+    retryable: false,
+    status: 409,
+    sentence: 'Somebody terminated the workflow, so nothing was undone: check the environment and `reconcile` it.',
+  },
+  Aborted: { retryable: false, status: 409, sentence: 'It was aborted; what it had changed was undone.' },
+  Internal: {
+    retryable: true,
+    status: 500,
+    sentence: 'This is a fault of Slipway: keep the message and the id of the run, and report them.',
+  },
+} as const satisfies Record<string, FailureKind>;
+
+/** The name of one type of failure; the keys of {@link failures}. */
+export type FailureType = keyof typeof failures;
+
+/** Small and harmless facts beside a message: ids, an exit code, the last lines of an output. Never a secret, never a whole log. */
+export type FailureDetails = Readonly<Record<string, unknown>>;
+
+export interface FailureOptions {
+  readonly details?: FailureDetails;
+  readonly cause?: unknown;
+  /** Overrides the table: `true` where the caller knows that another try cannot help. */
+  readonly nonRetryable?: boolean;
+}
+
+/** What a person or an API needs of any error that came up to a workflow. */
+export interface FailureSummary extends FailureKind {
+  readonly type: FailureType;
+  readonly message: string;
+  readonly details: FailureDetails;
+}
+
+/** Raised by providers and effects, who know nothing of Temporal; activities turn it into an ApplicationFailure by {@link toFailure}. */
+export class ProviderError extends Error {
+  override readonly name = 'ProviderError';
+  readonly type: FailureType;
+  readonly details: FailureDetails;
+  /** Whether the same call may work later; the table's word unless the provider knew better. */
+  readonly retryable: boolean;
+
+  constructor(type: FailureType, message: string, options: FailureOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.type = type;
+    this.details = options.details ?? {};
+    this.retryable = options.nonRetryable === undefined ? failures[type].retryable : !options.nonRetryable;
+  }
+}
+
+/** True for the names in the table; what comes over the wire is only a string. */
+export function isFailureType(type: unknown): type is FailureType {
+  return typeof type === 'string' && Object.hasOwn(failures, type);
+}
+
+/**
+ * Makes the only kind of error that activities and workflows throw.
+ *
+ * @param message - what happened and where, in one sentence; the operator's next step is in the table.
+ */
+export function failure(type: FailureType, message: string, options: FailureOptions = {}): ApplicationFailure {
+  return ApplicationFailure.create({
+    type,
+    message,
+    nonRetryable: options.nonRetryable ?? !failures[type].retryable,
+    details: options.details === undefined ? [] : [options.details],
+    ...(isError(options.cause) ? { cause: options.cause } : {}),
+  });
+}
+
+/**
+ * Turns whatever was caught into what may leave an activity. Cancellation stays what it is: wrapped, it would be reported as a
+ * failure and tried again.
+ */
+export function toFailure(error: unknown): Error {
+  if (error instanceof TemporalFailure) return error;
+  if (error instanceof ProviderError) {
+    return failure(error.type, error.message, {
+      details: error.details,
+      cause: error,
+      nonRetryable: !error.retryable,
+    });
+  }
+  if (isError(error)) {
+    return error.name === 'AbortError' ? error : failure('Internal', error.message, { cause: error });
+  }
+  return failure('Internal', String(error));
+}
+
+/**
+ * Says what an error is about, digging through what Temporal wraps round it (ActivityFailure, ChildWorkflowFailure). The outermost
+ * error with a type of the table wins; a bare cancellation is `Aborted`; anything unknown is `Internal`.
+ */
+export function failureType(error: unknown): FailureType {
+  return describeFailure(error).type;
+}
+
+/** As {@link failureType}, with the message, the details and the table's row beside it. */
+export function describeFailure(error: unknown): FailureSummary {
+  let innermost: unknown = error;
+  // Causes can form a ring when foreign libraries link errors both ways; no honest chain is this long.
+  for (
+    let current: unknown = error, depth = 0;
+    current instanceof Error && depth < 20;
+    current = current.cause, depth += 1
+  ) {
+    const type = ownType(current);
+    if (type !== undefined) return { type, message: current.message, details: ownDetails(current), ...failures[type] };
+    innermost = current;
+  }
+  const message = isError(innermost) ? innermost.message : String(innermost);
+  return { type: 'Internal', message, details: {}, ...failures.Internal };
+}
+
+/** By shape, for the errors of another realm (the workflow sandbox, a test's vm, DOMException) are no `instanceof Error` of ours. */
+function isError(error: unknown): error is Error {
+  return (
+    typeof error === 'object' &&
+    error !== null &&
+    typeof (error as Partial<Error>).message === 'string' &&
+    typeof (error as Partial<Error>).name === 'string'
+  );
+}
+
+function ownType(error: Error): FailureType | undefined {
+  if (error instanceof ProviderError) return error.type;
+  if (error instanceof ApplicationFailure) return isFailureType(error.type) ? error.type : undefined;
+  if (error instanceof CancelledFailure) return 'Aborted';
+  if (error instanceof TerminatedFailure) return 'Terminated';
+  if (error instanceof TimeoutFailure) {
+    // A time-out may carry the failure of the last attempt, which says more than the time-out does.
+    if (error.cause instanceof ApplicationFailure && isFailureType(error.cause.type)) return undefined;
+    return error.timeoutType === 'HEARTBEAT' || error.timeoutType === 'SCHEDULE_TO_START' ? 'WorkerLost' : 'TimedOut';
+  }
+  return error.name === 'AbortError' ? 'Aborted' : undefined;
+}
+
+function ownDetails(error: Error): FailureDetails {
+  if (error instanceof ProviderError) return error.details;
+  const first: unknown = error instanceof ApplicationFailure ? error.details?.[0] : undefined;
+  return typeof first === 'object' && first !== null ? (first as FailureDetails) : {};
+}
