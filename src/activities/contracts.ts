@@ -1,0 +1,346 @@
+/**
+ * What workflows may ask for. Workflows see only these types; the implementations lie beside this file, one per interface.
+ *
+ * Every activity may run twice. `ensure…` brings about a state named by its input and is a no-op when it holds; `read…` only looks;
+ * `run…` may be repeated from a clean start; `send…` never fails the caller for being refused.
+ */
+import type {
+  DataRollback,
+  DeploymentInput,
+  DeploymentPhase,
+  DeploymentRef,
+  DeploymentResult,
+  LaterWrites,
+  StepRecord,
+} from '../domain/deployment.ts';
+import type { NoticeLevel, RunOutcome } from '../domain/outcome.ts';
+import type { Plan } from '../domain/plan.ts';
+import type { WatchPolicy } from '../domain/policy.ts';
+import type { LiveRelease, ReleaseRef, Slot } from '../domain/release.ts';
+import type { ImageReport, RunInput, RunPlan, RunRef, StageReport, Workspace } from '../domain/run.ts';
+import type { Verdict } from '../domain/verdict.ts';
+
+/** Names a mutating call, so that an older one is refused after a newer began (effects/fence). */
+export interface Change extends DeploymentRef {
+  /** Order of the call within its workflow, from 1; with the activity's attempt it makes the fence's pair. */
+  readonly step: number;
+  /** A move back to the previous release: allowed even while the store is down. */
+  readonly back?: boolean;
+}
+
+// ─── CI ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface SourceActivities {
+  /**
+   * Fetches the commit into a clean worktree, reads and checks the definitions, validates tool versions, allots the run's number and
+   * records the run. Heartbeats.
+   *
+   * @throws `CommitNotFound`, `DefinitionInvalid`, `ToolMissing` (not retried), `RepositoryUnreachable` (retried for 2 minutes)
+   */
+  prepareRun(input: RunInput): Promise<RunPlan>;
+  /** Removes the worktree. Never fails the run. */
+  releaseWorkspace(input: { readonly run: RunRef; readonly workspace: Workspace }): Promise<void>;
+}
+
+export interface StageActivities {
+  /**
+   * Runs the steps of one stage in the workspace, from a clean checkout when it is not the first attempt. Heartbeats, streams logs.
+   * A failed step is a verdict; only what kept it from being judged is thrown.
+   */
+  runStage(input: { readonly run: RunRef; readonly plan: RunPlan; readonly stage: string }): Promise<StageReport>;
+}
+
+export interface ImageActivities {
+  /**
+   * Builds the images of the definition at once with a limit; equal inputs give the image already built. Heartbeats.
+   *
+   * @throws `BuildFailed` (not retried): details carry the image and its own last lines
+   */
+  buildImages(input: { readonly run: RunRef; readonly plan: RunPlan }): Promise<readonly ImageReport[]>;
+  /**
+   * Pushes and verifies by asking the registry for the digest. Heartbeats.
+   *
+   * @throws `RegistryRefused`, `DigestMismatch` (not retried), `RegistryUnavailable` (retried)
+   */
+  pushImages(input: {
+    readonly run: RunRef;
+    readonly plan: RunPlan;
+    readonly images: readonly ImageReport[];
+  }): Promise<readonly ImageReport[]>;
+}
+
+export interface RunFactActivities {
+  /**
+   * Records how CI ended, the release (when images were pushed, or the definition has none) and opens one deployment per environment of
+   * the route; idempotent: a second call answers with the same deployments. Sends the notices of the run.
+   */
+  settleRun(input: {
+    readonly run: RunRef;
+    readonly input: RunInput;
+    readonly plan?: RunPlan;
+    readonly stages: readonly StageReport[];
+    readonly images: readonly ImageReport[];
+    readonly outcome: RunOutcome;
+    readonly reason: string;
+  }): Promise<{ readonly deployments: readonly DeploymentInput[] }>;
+}
+
+// ─── Plan, turn, facts ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface PlanActivities {
+  /** Makes the plan from the release, the definitions and what is live now; records it by its hash. Looks, changes nothing. */
+  planDeployment(input: DeploymentInput): Promise<Plan>;
+  /** Sizes, disk and connections for the backup; {@link Plan.estimate} is made with it. */
+  estimateBackup(input: DeploymentRef): Promise<Plan['estimate']>;
+}
+
+/** A message to the environment's workflow, which is started when it does not run. */
+export interface TurnActivities {
+  /** Signal-with-start of `environment`: asks for the turn. Idempotent by the deployment's number. */
+  requestTurn(input: { readonly deployment: DeploymentInput; readonly plan: Plan }): Promise<void>;
+  /** Signal: no longer wanted. Nothing happens when the turn was not asked for or is over. */
+  withdrawTurn(input: { readonly deployment: DeploymentRef; readonly reason: string }): Promise<void>;
+}
+
+export interface FactActivities {
+  /** Phase of a deployment for lists and pages; spooled, never fails for want of the store. */
+  recordPhase(input: {
+    readonly deployment: DeploymentRef;
+    readonly phase: DeploymentPhase;
+    readonly detail?: string;
+  }): Promise<void>;
+  /** One recorded step for the timeline; spooled. `key` is unique within the deployment. */
+  recordStep(input: {
+    readonly deployment: DeploymentRef;
+    readonly key: string;
+    readonly step: StepRecord;
+  }): Promise<void>;
+  /** A decision that counted or was ignored; fails closed (retried until the store has it). */
+  recordDecision(input: {
+    readonly deployment: DeploymentRef;
+    readonly by: string;
+    readonly verdict: 'approve' | 'reject';
+    readonly counted: boolean;
+    readonly why?: string;
+    readonly plan: string;
+    readonly comment?: string;
+    readonly proven: boolean;
+    readonly at: string;
+  }): Promise<void>;
+  /** The outcome of a deployment or rollback, its report, and the notice that belongs to it. Idempotent. */
+  settleDeployment(input: { readonly result: DeploymentResult; readonly version: string }): Promise<void>;
+  /** Opens a number of the environment's series for a rollback asked for at the environment. Idempotent by `requestId`. */
+  openRollback(input: {
+    readonly project: string;
+    readonly environment: string;
+    readonly requestId: string;
+    readonly to?: string;
+    readonly reason: string;
+    readonly by: string;
+  }): Promise<DeploymentInput>;
+  /** Opens the incident of a rollback; answers with its id. Idempotent by the deployment. Post-mortem due in 2 business days. */
+  openIncident(input: {
+    readonly deployment: DeploymentRef;
+    readonly trigger: string;
+    readonly summary: string;
+  }): Promise<string>;
+}
+
+export interface NoticeActivities {
+  /** At most 10 s; a channel that fails is recorded, never thrown. One message per (key, channel). */
+  sendNotice(input: Notice): Promise<void>;
+}
+
+export interface Notice {
+  readonly event: NoticeEvent;
+  readonly level: NoticeLevel;
+  readonly project: string;
+  readonly environment?: string;
+  /** Unique per thing that happened; a repeat sends nothing. */
+  readonly key: string;
+  readonly title: string;
+  readonly lines: readonly string[];
+}
+
+export type NoticeEvent =
+  | 'started'
+  | 'tests-passed'
+  | 'tests-failed'
+  | 'build-succeeded'
+  | 'build-failed'
+  | 'run-succeeded'
+  | 'run-failed'
+  | 'staging-deployed'
+  | 'approval-requested'
+  | 'production-deployed'
+  | 'health-check-failed'
+  | 'rollback-triggered'
+  | 'code-quality-warning'
+  | 'security-alert'
+  | 'rejected'
+  | 'expired'
+  | 'superseded'
+  | 'aborted'
+  | 'rolled-back'
+  | 'rollback-failed'
+  | 'rollback-unavailable'
+  | 'held'
+  | 'undo-keeps-failing';
+
+// ─── The exclusive part ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+export interface ReleaseActivities {
+  /** What runs where, from the target's own labels: live slot by the router, releases by slot. */
+  readEnvironment(input: DeploymentRef): Promise<EnvironmentFacts>;
+  /**
+   * Starts the release in the slot by digest and waits until the platform says healthy. A container of another release in that slot is
+   * replaced; the same release healthy there is a no-op. Heartbeats.
+   *
+   * @throws `ContainerUnhealthy`, `ImageNotFound`, `PortTaken` (not retried): details carry the last log lines and the probe's transcript
+   */
+  ensureReleaseRunning(
+    input: Change & { readonly slot: Slot; readonly version: string; readonly readyMs: number },
+  ): Promise<void>;
+  /** Waits for the slot's sessions to end (at most `drainMs`), then SIGTERM, then SIGKILL after the grace. Heartbeats. */
+  ensureReleaseStopped(
+    input: Change & {
+      readonly slot: Slot;
+      readonly drainMs: number;
+      readonly graceMs: number;
+      readonly remove: boolean;
+    },
+  ): Promise<void>;
+}
+
+export interface EnvironmentFacts {
+  readonly live: LiveRelease | null;
+  readonly slots: readonly {
+    readonly slot: Slot;
+    readonly version: string;
+    readonly deployment: number;
+    readonly healthy: boolean;
+  }[];
+  /** Version in the other slot that could serve at once, or the last good one of the store. */
+  readonly previous: ReleaseRef | null;
+}
+
+export interface TrafficActivities {
+  /**
+   * Makes the rendered router file say: all traffic to `slot`, the other (when `backup`) as backup; applies and reads it back.
+   *
+   * @throws `RouterConfigInvalid` (not retried), `RouterUnavailable`, `TrafficNotMoved` (retried): the file is the truth and is applied by
+   * whoever starts the router next
+   */
+  ensureTraffic(
+    input: Change & { readonly slot: Slot | null; readonly backup: Slot | null },
+  ): Promise<{ readonly movedAt: string }>;
+}
+
+export interface DataActivities {
+  /**
+   * Dumps the database to the blob store and proves the dump by restoring it into a scratch database and comparing; snapshots the
+   * configuration beside it. Idempotent per deployment. Heartbeats with progress.
+   *
+   * @throws `BackupFailed`, `BackupNotProved`, `DiskFull` (not retried), `DatabaseUnreachable` (retried)
+   */
+  ensureBackup(
+    input: Change & { readonly database: boolean; readonly configuration: boolean; readonly prove: boolean },
+  ): Promise<BackupReport>;
+  /**
+   * Runs the release's pending migrations, in order. Heartbeats.
+   *
+   * @throws `MigrationFailed` (not retried), `MigrationLocked`, `DatabaseUnreachable` (retried)
+   */
+  runMigrations(input: Change & { readonly version: string }): Promise<{ readonly applied: readonly string[] }>;
+  /**
+   * Brings the data to where the previous release needs it, by policy: swap by rename of the proof copy, down migrations, or left.
+   * `decide: 'ask'` with writes lost otherwise answers `held` and changes nothing. Resumes when killed between two statements.
+   *
+   * @throws `RestoreFailed` (not retried), `DatabaseUnreachable` (retried)
+   */
+  ensureDataRolledBack(
+    input: Change & {
+      readonly to: string;
+      readonly backup: BackupReport;
+      readonly restore: 'automatic' | 'ask';
+      readonly migrated: boolean;
+    },
+  ): Promise<DataRollback>;
+  /** Compares the live database with what the backup recorded (after a swap), or that it answers. */
+  verifyData(input: DeploymentRef & { readonly backup: BackupReport; readonly swapped: boolean }): Promise<StepRecord>;
+  /** Drops the scratch copy once the deployment has settled. */
+  ensureProofDropped(input: Change): Promise<void>;
+}
+
+export interface BackupReport {
+  /** Blob of the dump; absent when the environment has no database. */
+  readonly blob?: string;
+  readonly sizeBytes: number;
+  readonly sha256?: string;
+  readonly tool?: string;
+  /** Scratch database kept for the swap. */
+  readonly proof?: string;
+  readonly proofMs: number;
+  readonly takenAt: string;
+  readonly configurationBlob?: string;
+  readonly laterWrites?: LaterWrites;
+}
+
+export interface WatchActivities {
+  /** Runs the probes of the definition against a slot, each with its retries. Heartbeats. */
+  runProbes(
+    input: DeploymentRef & { readonly slot: Slot; readonly version: string; readonly through: 'slot' | 'router' },
+  ): Promise<ProbeReport>;
+  /**
+   * Watches the live release until `until` or until a rollback band is crossed; samples go to the spool every 10 s. Heartbeats; a new attempt
+   * goes on from the heartbeat's details. One call covers the whole watch, so that 30 minutes cost a few events.
+   */
+  watchRelease(
+    input: DeploymentRef & {
+      readonly slot: Slot;
+      readonly version: string;
+      readonly policy: WatchPolicy;
+      readonly startedAt: string;
+      readonly until: string;
+      readonly production: boolean;
+    },
+  ): Promise<WatchReport>;
+}
+
+export interface ProbeReport {
+  readonly verdict: Verdict;
+  readonly probes: readonly {
+    readonly name: string;
+    readonly verdict: Verdict;
+    readonly detail: string;
+    readonly durationMs: number;
+  }[];
+}
+
+export interface WatchReport {
+  readonly verdict: Verdict;
+  /** The figure that decided, in one sentence. */
+  readonly reason: string;
+  /** When the verdict was reached; the rollback's clock starts here. */
+  readonly decidedAt: string;
+  readonly requests: number;
+  readonly errorRatio: number;
+  readonly p95Ms: number;
+  readonly warnings: readonly string[];
+}
+
+/** All of it, as the workers register it. */
+export interface Activities
+  extends
+    SourceActivities,
+    StageActivities,
+    ImageActivities,
+    RunFactActivities,
+    PlanActivities,
+    TurnActivities,
+    FactActivities,
+    NoticeActivities,
+    ReleaseActivities,
+    TrafficActivities,
+    DataActivities,
+    WatchActivities {}

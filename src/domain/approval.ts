@@ -1,0 +1,109 @@
+import type { ApprovalPolicy } from './policy.ts';
+
+/** A decision as it arrives, by signal or by update. */
+export interface ApprovalDecision {
+  readonly by: string;
+  /** Groups of the person at the moment of the decision, as the API knows them; policy is judged then. */
+  readonly groups: readonly string[];
+  readonly verdict: 'approve' | 'reject';
+  /** The plan's hash, or at least its first 8 characters. */
+  readonly plan: string;
+  readonly comment?: string;
+  /** Proof by the API's key that this person decided this; raw signals have none and are marked `unproven`. */
+  readonly proven: boolean;
+}
+
+export interface CountedDecision extends ApprovalDecision {
+  readonly at: string;
+}
+
+export interface IgnoredDecision {
+  readonly by: string;
+  readonly at: string;
+  readonly why: string;
+}
+
+export interface ApprovalState {
+  readonly policy: ApprovalPolicy;
+  readonly planHash: string;
+  readonly author: string;
+  readonly counted: readonly CountedDecision[];
+  readonly ignored: readonly IgnoredDecision[];
+  readonly status: 'pending' | 'approved' | 'rejected' | 'expired';
+}
+
+/** What the reducer says of one decision before anything is changed; `undefined` = it counts. */
+export type Refusal = { readonly type: 'TooLate' | 'NotAllowed' | 'Conflict'; readonly why: string };
+
+export function startApproval(policy: ApprovalPolicy, planHash: string, author: string): ApprovalState {
+  return { policy, planHash, author, counted: [], ignored: [], status: policy.required ? 'pending' : 'approved' };
+}
+
+/** Why `decision` would not count, for the validator of the update (409/403 with the reason) and the log of the signal. */
+export function refuses(state: ApprovalState, decision: ApprovalDecision): Refusal | undefined {
+  if (state.status !== 'pending') {
+    return { type: 'TooLate', why: `This approval is ${state.status}; a decision no longer changes it.` };
+  }
+  if (decision.plan.length < 8 || !state.planHash.startsWith(decision.plan)) {
+    return {
+      type: 'Conflict',
+      why: `The decision names plan ${decision.plan.slice(0, 8)}, the plan waiting is ${state.planHash.slice(0, 8)}. Look at the new plan and decide again.`,
+    };
+  }
+  if (state.counted.some((earlier) => earlier.by === decision.by)) {
+    return { type: 'Conflict', why: `${decision.by} has decided already.` };
+  }
+  const groups = state.policy.rules.map((rule) => rule.group);
+  if (!decision.groups.some((group) => groups.includes(group))) {
+    return {
+      type: 'NotAllowed',
+      why: `${decision.by} is in none of the groups that decide here: ${groups.join(', ')}.`,
+    };
+  }
+  if (decision.verdict === 'approve' && decision.by === state.author && !state.policy.allowAuthor) {
+    return { type: 'NotAllowed', why: `${decision.by} is the author of the change and cannot approve it.` };
+  }
+  return undefined;
+}
+
+/** Takes one decision: counted, or kept as ignored with the reason. Pure. */
+export function decide(state: ApprovalState, decision: ApprovalDecision, at: string): ApprovalState {
+  const refusal = refuses(state, decision);
+  if (refusal !== undefined) {
+    return { ...state, ignored: [...state.ignored, { by: decision.by, at, why: refusal.why }] };
+  }
+  const counted = [...state.counted, { ...decision, at }];
+  if (decision.verdict === 'reject') return { ...state, counted, status: 'rejected' };
+  return { ...state, counted, status: quorumMet(state.policy, counted) ? 'approved' : 'pending' };
+}
+
+/** The time is up: a pending approval expires, any other stays as it is. */
+export function expire(state: ApprovalState): ApprovalState {
+  return state.status === 'pending' ? { ...state, status: 'expired' } : state;
+}
+
+/**
+ * Whether distinct people fill every place of every rule.
+ *
+ * A person in two groups may fill either place, so this is a matching of people to places (augmenting paths), not a count per group:
+ * counting lets one person block the place that only they could fill.
+ */
+export function quorumMet(policy: ApprovalPolicy, counted: readonly CountedDecision[]): boolean {
+  const people = counted.filter((decision) => decision.verdict === 'approve');
+  const places = policy.rules.flatMap((rule) => Array.from({ length: rule.count }, () => rule.group));
+  const takenBy = new Map<number, number>();
+  const place = (person: number, seen: Set<number>): boolean => {
+    for (const [index, group] of places.entries()) {
+      if (seen.has(index) || !people[person]?.groups.includes(group)) continue;
+      seen.add(index);
+      const holder = takenBy.get(index);
+      if (holder === undefined || place(holder, seen)) {
+        takenBy.set(index, person);
+        return true;
+      }
+    }
+    return false;
+  };
+  for (let person = 0; person < people.length; person += 1) place(person, new Set());
+  return takenBy.size === places.length;
+}

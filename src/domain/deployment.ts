@@ -1,0 +1,122 @@
+import type { Outcome } from './outcome.ts';
+import type { LiveRelease } from './release.ts';
+import type { Verdict } from './verdict.ts';
+
+/** A deployment as every activity and message knows it. */
+export interface DeploymentRef {
+  readonly project: string;
+  readonly environment: string;
+  /** Counted per environment from 1, allotted by the store; rollbacks take numbers of the same series. */
+  readonly number: number;
+}
+
+export type Priority = 'rollback' | 'hotfix' | 'routine';
+
+/** Input of `deployRelease`. */
+export interface DeploymentInput extends DeploymentRef {
+  readonly version: string;
+  /** Key of the run that built the release; absent for a deployment asked for by hand. */
+  readonly runKey?: string;
+  readonly requestedBy: string;
+  /** Author of the change, for the self-approval rule. */
+  readonly author: string;
+  readonly priority: Priority;
+  readonly requestedAt: string;
+}
+
+/** What a deployment is doing; shown in lists, search attributes and the status page. */
+export type DeploymentPhase =
+  | 'planning'
+  | 'awaiting-approval'
+  | 'queued'
+  | 'preparing'
+  | 'backing-up'
+  | 'rolling-out'
+  | 'migrating'
+  | 'probing'
+  | 'switching'
+  | 'watching'
+  | 'settling'
+  | 'rolling-back'
+  | 'closed';
+
+/** One recorded step of a roll-out or rollback, as the timeline shows it. */
+export interface StepRecord {
+  readonly name: string;
+  readonly verdict: Verdict;
+  readonly startedAt: string;
+  readonly durationMs: number;
+  readonly detail?: string;
+}
+
+/** How a deployment ended. */
+export interface DeploymentResult extends DeploymentRef {
+  readonly outcome: Outcome;
+  /** One sentence: why, and what to do where there is something to do. */
+  readonly reason: string;
+  /** What is live now; absent when nothing is, or when it is not known. */
+  readonly live?: LiveRelease;
+  readonly steps: readonly StepRecord[];
+  readonly rollback?: RollbackReport;
+  /** Verdict of the watch: `inconclusive` when no user traffic was seen. */
+  readonly watch?: Verdict;
+}
+
+/** The seven headings of a rollback report, in this order whatever order they ran in. */
+export const rollbackSteps = [
+  'detect',
+  'initiate',
+  'stop-current',
+  'restore-data',
+  'deploy-previous',
+  'verify',
+  'clean-up',
+] as const;
+export type RollbackStepName = (typeof rollbackSteps)[number];
+
+/** Target durations of the steps, ms (upper values of the specification); a whole rollback past 12 minutes is an alert. */
+export const rollbackTargetsMs: Record<RollbackStepName, number> = {
+  detect: 0,
+  initiate: 30_000,
+  'stop-current': 60_000,
+  'restore-data': 180_000,
+  'deploy-previous': 180_000,
+  verify: 180_000,
+  'clean-up': 60_000,
+};
+export const rollbackAlertMs = 720_000;
+
+export interface RollbackStep extends StepRecord {
+  readonly name: RollbackStepName;
+  readonly targetMs: number;
+}
+
+export interface RollbackReport {
+  readonly trigger: string;
+  readonly to?: string;
+  readonly steps: readonly RollbackStep[];
+  /** From the verdict or signal until the previous version served, ms. */
+  readonly servingAfterMs?: number;
+  readonly totalMs: number;
+  readonly data?: DataRollback;
+  readonly incident?: string;
+}
+
+/** What happened to the data. */
+export interface DataRollback {
+  readonly action: 'none' | 'swapped' | 'down' | 'left' | 'held';
+  readonly detail: string;
+  /** Database that keeps the damaged state, for 14 days. */
+  readonly damagedDatabase?: string;
+  readonly laterWrites?: LaterWrites;
+  readonly refusedWritesMs?: number;
+}
+
+/** Writes made after the backup, counted and exported. */
+export interface LaterWrites {
+  readonly inserted: number;
+  readonly updated: number;
+  readonly deleted: number;
+  /** Blob that holds them. */
+  readonly blob?: string;
+}

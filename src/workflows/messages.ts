@@ -1,0 +1,192 @@
+/**
+ * Names and shapes of everything that is said to a workflow. Wire names are short and never change; inputs grow by optional fields only.
+ *
+ * Signals work from the Temporal UI and CLI with small JSON; the API uses the Updates of the same names, which answer with the reason when
+ * they refuse.
+ */
+import { defineQuery, defineSignal, defineUpdate } from '@temporalio/workflow';
+import type { ApprovalDecision, ApprovalState } from '../domain/approval.ts';
+import type {
+  DeploymentInput,
+  DeploymentPhase,
+  DeploymentRef,
+  DeploymentResult,
+  StepRecord,
+} from '../domain/deployment.ts';
+import type { Plan } from '../domain/plan.ts';
+import type { LiveRelease } from '../domain/release.ts';
+import type { RunPlan, StageReport } from '../domain/run.ts';
+
+/** What a person sends: `{"by": "ada", "plan": "1f3a…", "comment": "…"}`. Everything but `by` and `plan` is optional. */
+export interface DecisionMessage {
+  readonly by: string;
+  readonly plan: string;
+  readonly groups?: readonly string[];
+  readonly comment?: string;
+  /** Set by the API after it has checked the token; a raw signal cannot prove itself and is recorded as unproven. */
+  readonly proven?: boolean;
+}
+
+export interface AbortMessage {
+  readonly by: string;
+  readonly reason?: string;
+  /** Leave a half-done change as it is instead of undoing it; the environment is held. */
+  readonly noRollback?: boolean;
+}
+
+export interface RollbackMessage {
+  readonly by: string;
+  readonly reason: string;
+  /** Version to go back to; the previous one when absent. */
+  readonly to?: string;
+  /** Makes a repeated message the same request. Default: derived from the message's own content. */
+  readonly requestId?: string;
+}
+
+export interface UnlockMessage {
+  readonly by: string;
+  readonly reason: string;
+  /** What a person has found to be live: a version, or `none`. */
+  readonly stateIs: string;
+}
+
+export interface FreezeMessage {
+  readonly by: string;
+  readonly reason: string;
+  /** ISO 8601; until lifted when absent. */
+  readonly until?: string;
+}
+
+// deployRelease
+export const approveSignal = defineSignal<[DecisionMessage]>('approve');
+export const rejectSignal = defineSignal<[DecisionMessage]>('reject');
+export const abortSignal = defineSignal<[AbortMessage]>('abort');
+export const approveUpdate = defineUpdate<ApprovalState, [DecisionMessage]>('approve');
+export const rejectUpdate = defineUpdate<ApprovalState, [DecisionMessage]>('reject');
+export const abortUpdate = defineUpdate<{ readonly accepted: true }, [AbortMessage]>('abort');
+export const deploymentQuery = defineQuery<DeploymentView>('deployment');
+/** From the environment: how the turn ended. */
+export const turnSettledSignal = defineSignal<[TurnSettled]>('turnSettled');
+/** From the environment, with `hold`: the turn is yours, decide. */
+export const turnGrantedSignal = defineSignal<[{ readonly number: number }]>('turnGranted');
+
+export interface DeploymentView {
+  readonly deployment: DeploymentInput;
+  readonly phase: DeploymentPhase;
+  readonly plan?: Plan;
+  readonly approval?: ApprovalState;
+  /** ISO 8601; the approval's deadline while it waits. */
+  readonly approvalUntil?: string;
+  readonly steps: readonly StepRecord[];
+  readonly result?: DeploymentResult;
+}
+
+export type TurnSettled =
+  | { readonly kind: 'result'; readonly number: number; readonly result: DeploymentResult }
+  /** Nothing was changed: the plan is another one now. */
+  | { readonly kind: 'plan-changed'; readonly number: number; readonly plan: Plan }
+  | {
+      readonly kind: 'superseded' | 'expired' | 'withdrawn' | 'refused';
+      readonly number: number;
+      readonly reason: string;
+    };
+
+// environment
+export const requestTurnSignal = defineSignal<[TurnRequest]>('requestTurn');
+export const withdrawTurnSignal = defineSignal<[{ readonly number: number; readonly reason: string }]>('withdrawTurn');
+/** From deployRelease, with `hold`: approved (go), or not (give the turn back). */
+export const proceedSignal =
+  defineSignal<[{ readonly number: number; readonly go: boolean; readonly plan: string }]>('proceed');
+/** From a roll-out: the first change is about to be made. A child that closes silently after this leaves the environment `unknown`. */
+export const changingSignal = defineSignal<[{ readonly number: number }]>('changing');
+export const rollbackSignal = defineSignal<[RollbackMessage]>('rollback');
+export const rollbackUpdate = defineUpdate<{ readonly number: number }, [RollbackMessage]>('rollback');
+export const unlockUpdate = defineUpdate<EnvironmentView, [UnlockMessage]>('unlock');
+export const unlockSignal = defineSignal<[UnlockMessage]>('unlock');
+/** Reads the target and takes what it says as the truth; offered when the environment is `unknown`. */
+export const reconcileUpdate = defineUpdate<EnvironmentView, [{ readonly by: string; readonly reason: string }]>(
+  'reconcile',
+);
+export const retryUpdate = defineUpdate<EnvironmentView, [{ readonly by: string; readonly reason: string }]>('retry');
+export const freezeUpdate = defineUpdate<EnvironmentView, [FreezeMessage]>('freeze');
+export const thawUpdate = defineUpdate<EnvironmentView, [{ readonly by: string }]>('thaw');
+export const environmentQuery = defineQuery<EnvironmentView>('environment');
+
+export interface TurnRequest {
+  readonly deployment: DeploymentInput;
+  readonly planHash: string;
+  readonly approved: boolean;
+  readonly policy: Plan['policy'];
+  readonly requestedAt: string;
+}
+
+export type EnvironmentHold = {
+  readonly state: 'unknown' | 'incident' | 'held' | 'frozen';
+  readonly since: string;
+  readonly reason: string;
+  readonly by: string;
+};
+
+export interface EnvironmentView {
+  readonly project: string;
+  readonly environment: string;
+  readonly live: LiveRelease | null;
+  readonly previous: LiveRelease | null;
+  readonly current: {
+    readonly number: number;
+    readonly kind: 'rollout' | 'rollback';
+    readonly since: string;
+    readonly changing: boolean;
+  } | null;
+  readonly queue: readonly {
+    readonly number: number;
+    readonly version: string;
+    readonly priority: DeploymentInput['priority'];
+    readonly since: string;
+  }[];
+  readonly hold: EnvironmentHold | null;
+  readonly frozenUntil: string | null;
+  /** When the previous slot is retired; null when there is none. */
+  readonly retireAt: string | null;
+}
+
+// runPipeline
+export const abortRunSignal = defineSignal<[AbortMessage]>('abort');
+export const abortRunUpdate = defineUpdate<{ readonly accepted: true }, [AbortMessage]>('abort');
+export const runQuery = defineQuery<RunView>('run');
+
+export interface RunView {
+  readonly plan?: RunPlan;
+  readonly phase: 'preparing' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
+  readonly stages: readonly StageReport[];
+  readonly deployments: readonly DeploymentRef[];
+}
+
+/** Ids of the workflows; people type them, so they are readable and stable. */
+export function runId(project: string, key: string): string {
+  return `run/${project}/${key}`;
+}
+export function deploymentId(ref: DeploymentRef): string {
+  return `deployment/${ref.project}/${ref.environment}/${ref.number}`;
+}
+export function environmentId(project: string, environment: string): string {
+  return `environment/${project}/${environment}`;
+}
+export function rolloutId(ref: DeploymentRef): string {
+  return `rollout/${ref.project}/${ref.environment}/${ref.number}`;
+}
+export function rollbackId(ref: DeploymentRef): string {
+  return `rollback/${ref.project}/${ref.environment}/${ref.number}`;
+}
+
+/** A message as the reducer takes it. */
+export function toDecision(message: DecisionMessage, verdict: ApprovalDecision['verdict']): ApprovalDecision {
+  return {
+    by: message.by,
+    groups: message.groups ?? [],
+    verdict,
+    plan: message.plan,
+    proven: message.proven ?? false,
+    ...(message.comment === undefined ? {} : { comment: message.comment }),
+  };
+}
