@@ -1,0 +1,5 @@
+-- slipway: reversible
+CREATE TABLE notes (
+  id bigserial PRIMARY KEY,
+  body text NOT NULL
+);
