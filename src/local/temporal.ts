@@ -1,0 +1,191 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { Connection, type ConnectionOptions } from '@temporalio/client';
+import { ProviderError } from '../domain/failures.ts';
+import type { LocalContext } from './context.ts';
+import { type ComponentHandle, type Ports, daemonHandle, findOrStart } from './daemons.ts';
+import { downloadProgram } from './downloads.ts';
+import { installGoProgram } from './packages.ts';
+import { checkListens } from './ports.ts';
+import { findProgram, obtain, runHelper } from './programs.ts';
+
+/** A Temporal frontend that Slipway may use, with the namespace and search attributes it needs. */
+export interface TemporalHandle extends ComponentHandle {
+  /** `host:port` of the gRPC frontend. */
+  readonly address: string;
+  readonly namespace: string;
+  /** Where a person looks at runs; undefined where the address was configured and its UI is not known. */
+  readonly uiUrl?: string | undefined;
+}
+
+/** What Slipway may be told about a Temporal that runs already. */
+export interface TemporalOptions {
+  /** `host:port`; then nothing is started. */
+  readonly address?: string | undefined;
+  readonly namespace?: string | undefined;
+  readonly uiUrl?: string | undefined;
+  /** TLS, API key and the like of a configured address. */
+  readonly connection?: Omit<ConnectionOptions, 'address'> | undefined;
+}
+
+/** The last version that `go install` can build: later ones have a `replace` in their go.mod. */
+const cliVersion = '1.5.1';
+
+/** All Keyword. Names are checked here and nowhere else; workflows upsert them. */
+export const searchAttributes = ['SlipwayProject', 'SlipwayEnvironment', 'SlipwayPhase', 'SlipwayVersion'] as const;
+
+/**
+ * The dev server has one shard, and each history queue of a shard polls at most 20 times a second by default, so a
+ * sequential activity costs 102 ms. With these it costs 12 ms (20 activities: 2,048 ms and 238 ms).
+ */
+const tunedFlags = ['transfer', 'timer', 'visibility'].flatMap((queue) => [
+  '--dynamic-config-value',
+  `history.${queue}ProcessorMaxPollRPS=2000`,
+]);
+
+/**
+ * Finds or starts Temporal: the dev server with its UI, its state in `temporal-<server version>.db` of the state folder.
+ *
+ * @throws ProviderError `ConfigurationInvalid` (not retried) - the state was written by another server version.
+ * @throws ProviderError `TemporalUnavailable` (retried) - the configured address does not answer.
+ * @throws ProviderError `ToolMissing` (not retried) - there is no way to a Temporal program on this machine.
+ * @throws ProviderError `ProcessFailed` (retried) - it does not start.
+ */
+export async function ensureTemporal(context: LocalContext, options: TemporalOptions = {}): Promise<TemporalHandle> {
+  const namespace = options.namespace ?? 'default';
+  if (options.address !== undefined) return await useConfigured({ ...options, address: options.address, namespace });
+
+  const running = await findOrStart(context, {
+    name: 'temporal',
+    ports: ['temporal', 'temporal-ui'],
+    prepare: async () => {
+      const program = await temporalProgram(context);
+      const version = await serverVersion(context, program);
+      return { version, launch: (ports) => ({ command: program, args: startArgs(context, version, ports) }) };
+    },
+    answers: async (ports) => {
+      await checkListens(ports['temporal'] ?? 0);
+      await checkNamespace({ address: frontend(ports) }, namespace);
+    },
+  });
+  const address = frontend(running.state.ports);
+  return {
+    ...daemonHandle(context, running, address),
+    address,
+    namespace,
+    uiUrl: `http://127.0.0.1:${String(running.state.ports['temporal-ui'])}`,
+  };
+}
+
+function frontend(ports: Ports): string {
+  return `127.0.0.1:${String(ports['temporal'])}`;
+}
+
+function startArgs(context: LocalContext, version: string, ports: Ports): string[] {
+  return [
+    ...['server', 'start-dev', '--ip', '127.0.0.1', '--port', String(ports['temporal'])],
+    ...['--ui-ip', '127.0.0.1', '--ui-port', String(ports['temporal-ui'])],
+    ...['--db-filename', stateFileFor(context, version), '--log-level', 'warn', '--log-format', 'json'],
+    ...searchAttributes.flatMap((name) => ['--search-attribute', `${name}=Keyword`]),
+    ...tunedFlags,
+  ];
+}
+
+function stateFileFor(context: LocalContext, version: string): string {
+  const name = `temporal-${version}.db`;
+  const files = readdirSync(context.stateFolder).filter((file) => /^temporal-.*\.db$/.test(file));
+  if (files.length > 0 && !files.includes(name)) {
+    throw new ProviderError(
+      'ConfigurationInvalid',
+      `${join(context.stateFolder, files.join(', '))} was written by another Temporal server than the ${version} of this ` +
+        `machine, which cannot open it. Put the program of that version on PATH, or let \`slipway recover\` begin a new ` +
+        `state and rebuild the environments from the store.`,
+    );
+  }
+  return join(context.stateFolder, name);
+}
+
+async function temporalProgram(context: LocalContext): Promise<string> {
+  const platform = process.platform === 'darwin' ? 'darwin' : 'linux';
+  const arch = process.arch === 'arm64' ? 'arm64' : 'amd64';
+  const archive = `https://temporal.download/cli/archive/v${cliVersion}?platform=${platform}&arch=${arch}`;
+  return await obtain(
+    'Temporal',
+    [
+      { what: '`temporal` in the cache and on PATH', take: () => findProgram(context, 'temporal') },
+      { what: 'its download', take: () => downloadProgram(context, 'temporal', archive, 'temporal') },
+      {
+        what: 'building it with Go',
+        take: () =>
+          installGoProgram(context, 'temporal', `github.com/temporalio/cli/cmd/temporal@v${cliVersion}`, {
+            ldflags: `-X github.com/temporalio/cli/temporalcli.Version=${cliVersion}`,
+            hint: 'two to three minutes, once',
+          }),
+      },
+    ],
+    'Put the Temporal CLI on PATH, give the machine Go 1.24 or internet, or set TEMPORAL_ADDRESS to a Temporal that runs.',
+  );
+}
+
+async function serverVersion(context: LocalContext, program: string): Promise<string> {
+  const { stdout } = await runHelper(context, program, ['--version']);
+  const version = /Server ([\d.]+[\w.-]*)/.exec(stdout)?.[1];
+  if (version === undefined) {
+    throw new ProviderError('ToolMissing', `${program} --version names no server version: "${stdout.trim()}"`);
+  }
+  return version;
+}
+
+type Configured = TemporalOptions & { readonly address: string; readonly namespace: string };
+
+async function useConfigured(options: Configured): Promise<TemporalHandle> {
+  const { address, namespace, uiUrl } = options;
+  const connectionOptions = { ...options.connection, address };
+  try {
+    await checkNamespace(connectionOptions, namespace);
+    const version = await registerSearchAttributes(connectionOptions, namespace);
+    return { name: 'temporal', how: 'configured', version, address, namespace, uiUrl, stop: () => Promise.resolve() };
+  } catch (error) {
+    throw new ProviderError(
+      'TemporalUnavailable',
+      `Temporal at ${address}, namespace ${namespace}, cannot be used: ${error instanceof Error ? error.message : String(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+async function checkNamespace(options: ConnectionOptions, namespace: string): Promise<void> {
+  await withConnection(options, async (connection) => {
+    await connection.workflowService.describeNamespace({ namespace });
+  });
+}
+
+/** 2 is Keyword in `temporal.api.enums.v1.IndexedValueType`. */
+const keywordType = 2;
+
+async function registerSearchAttributes(options: ConnectionOptions, namespace: string): Promise<string> {
+  return await withConnection(options, async (connection) => {
+    const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
+    const missing = searchAttributes.filter((name) => !Object.hasOwn(customAttributes, name));
+    if (missing.length > 0) {
+      await connection.operatorService.addSearchAttributes({
+        namespace,
+        searchAttributes: Object.fromEntries(missing.map((name) => [name, keywordType])),
+      });
+    }
+    const { serverVersion: version } = await connection.workflowService.getSystemInfo({});
+    return version === '' ? 'unknown' : version;
+  });
+}
+
+async function withConnection<T>(
+  options: ConnectionOptions,
+  work: (connection: Connection) => Promise<T>,
+): Promise<T> {
+  const connection = await Connection.connect({ connectTimeout: 2_000, ...options });
+  try {
+    return await connection.withDeadline(Date.now() + 5_000, () => work(connection));
+  } finally {
+    await connection.close();
+  }
+}
