@@ -1,0 +1,278 @@
+/**
+ * What activities and providers are given: the two documents resolved against each other, defaults filled in, floors applied, durations in
+ * ms and sizes in bytes. How a person writes them is in `repository.ts` and `project.ts`.
+ */
+import type { MigrationPhase } from '../domain/migration.ts';
+import type { PlanPolicy, StrategySpec } from '../domain/policy.ts';
+
+/** Where a secret comes from; never the value. */
+export type SecretRef =
+  { readonly kind: 'env'; readonly name: string } | { readonly kind: 'file'; readonly path: string };
+
+/** Secrets by the name of the variable that carries them. */
+export type SecretRefs = Readonly<Record<string, SecretRef>>;
+
+/** A name and a password, for registries and repositories. */
+export interface Credentials {
+  readonly username: string;
+  readonly password: SecretRef;
+}
+
+// ─── CI ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What one commit goes through before anything is deployed. */
+export interface PipelineSpec {
+  readonly tools: readonly ToolRequirement[];
+  readonly stages: readonly StageSpec[];
+  readonly images: readonly ImageSpec[];
+  readonly builds: BuildsSpec;
+  readonly registry: RegistrySpec;
+}
+
+/** A tool that the worker must have, checked when the run is prepared. */
+export interface ToolRequirement {
+  /** The command, as on PATH. */
+  readonly name: string;
+  /** Semantic version range, such as `>=20.10`. */
+  readonly range: string;
+}
+
+export interface StageSpec {
+  readonly name: string;
+  /** Hard limit of the whole stage. */
+  readonly timeoutMs: number;
+  readonly steps: readonly StepSpec[];
+}
+
+export type StepCommand =
+  { readonly kind: 'argv'; readonly argv: readonly string[] } | { readonly kind: 'shell'; readonly script: string };
+
+interface StepBase {
+  readonly name: string;
+  readonly command: StepCommand;
+  /** The whole environment of the step beside PATH, HOME and what Slipway says of the run; secrets come on top. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Only those the step names and the project offers. Empty for pull requests from forks. */
+  readonly secrets: SecretRefs;
+  /** Never longer than the stage's. */
+  readonly timeoutMs: number;
+  /** Longest silence before the step counts as stalled. */
+  readonly stallAfterMs: number;
+  /** `warn`: a failure is reported and the stage goes on. */
+  readonly onFailure: 'fail' | 'warn';
+  /** After the worker died: go on behind this step in the same workspace instead of from a clean checkout. */
+  readonly resume: boolean;
+  /** Never started a second time; interrupted it is errored. */
+  readonly once: boolean;
+  /** Relative to the checkout, never outside of it. `.` is its root. */
+  readonly workdir: string;
+}
+
+export interface ContainerStep extends StepBase {
+  readonly executor: 'container';
+  readonly image: string;
+  readonly network: 'bridge' | 'none';
+  /** Limits of the container; absent means the engine's. */
+  readonly resources: ResourceLimits;
+}
+
+export interface HostStep extends StepBase {
+  readonly executor: 'host';
+}
+
+export type StepSpec = ContainerStep | HostStep;
+
+export interface ResourceLimits {
+  /** Cores; 0.5 is half of one. */
+  readonly cpus?: number;
+  readonly memoryBytes?: number;
+}
+
+export interface ImageSpec {
+  readonly name: string;
+  /** `address/prefix/name` in the registry, without a tag. */
+  readonly repository: string;
+  /** Relative to the checkout. */
+  readonly context: string;
+  /** Relative to the context. */
+  readonly dockerfile: string;
+  readonly target?: string;
+  readonly args: Readonly<Record<string, string>>;
+  /** Empty: the platform of the worker. */
+  readonly platforms: readonly string[];
+  /** Of the build's RUN instructions; the floor of the project applied. */
+  readonly network: 'default' | 'none';
+}
+
+export interface BuildsSpec {
+  /** For building and pushing all images together. */
+  readonly timeoutMs: number;
+  /** How many images are built at once. */
+  readonly concurrency: number;
+}
+
+export interface RegistrySpec {
+  /** `host:port`, as in an image's name. */
+  readonly address: string;
+  /** Path between address and the image's name; empty when there is none. */
+  readonly prefix: string;
+  /** Plain HTTP. */
+  readonly insecure: boolean;
+  readonly credentials?: Credentials;
+}
+
+// ─── Deployment ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** One environment as the release of one commit meets it. */
+export interface EnvironmentSpec {
+  readonly project: string;
+  readonly name: string;
+  readonly target: TargetSpec;
+  readonly router: RouterSpec;
+  /** Absent when the environment has no database. */
+  readonly database?: DatabaseSpec;
+  readonly strategy: StrategySpec;
+  readonly policy: PlanPolicy;
+  readonly service: ServiceSpec;
+  readonly probes: readonly ProbeSpec[];
+  /** Absent when the repository has no migrations. */
+  readonly migrations?: MigrationsSpec;
+  /** Secrets of the running service, by variable. */
+  readonly secrets: SecretRefs;
+  readonly registry: RegistrySpec;
+  readonly notifications: readonly NotifierSpec[];
+}
+
+/** A container engine on one machine. */
+export interface DockerTargetSpec {
+  readonly kind: 'docker';
+  /** Names containers and the lock of the target; `project-environment` by default. */
+  readonly name: string;
+  /** Path of the engine's socket; the worker's own engine when absent. */
+  readonly socket?: string;
+  /** Network of the engine that containers join; its bridge when absent. */
+  readonly network?: string;
+  /** Address that published ports of slots listen on. */
+  readonly publishAddress: string;
+}
+export type TargetSpec = DockerTargetSpec;
+
+export interface HaproxyRouterSpec {
+  readonly kind: 'haproxy';
+  readonly listen: { readonly address: string; readonly port: number };
+  /** Fixed published port of each slot. */
+  readonly slots: { readonly blue: number; readonly green: number };
+}
+export type RouterSpec = HaproxyRouterSpec;
+
+export interface PostgresDatabaseSpec {
+  readonly kind: 'postgres';
+  /** Secret that holds the connection URL, as the worker reaches it. */
+  readonly url: SecretRef;
+  /** Folder of `pg_dump`, `pg_restore` and `psql`; PATH when absent. */
+  readonly clientBin?: string;
+  /** `lock_timeout` of migrations. */
+  readonly lockTimeoutMs: number;
+  /** `statement_timeout` of migrations. */
+  readonly statementTimeoutMs: number;
+}
+export type DatabaseSpec = PostgresDatabaseSpec;
+
+/** The long-running process that a release is. */
+export interface ServiceSpec {
+  /** Name of one of the images. */
+  readonly image: string;
+  /** Port inside the container. */
+  readonly port: number;
+  /** Arguments instead of those of the image. */
+  readonly command?: readonly string[];
+  /**
+   * Settings of the repository that hold everywhere. The whole of a release's settings, with the environment's file and the project's
+   * own on top, comes from `readConfiguration`.
+   */
+  readonly env: Readonly<Record<string, string>>;
+  readonly health: HealthSpec;
+  readonly resources: ResourceLimits;
+  /** SIGTERM to SIGKILL; the limit of the environment applied. */
+  readonly stopGraceMs: number;
+}
+
+/** When a release in a slot is ready for traffic, and stays so. */
+export interface HealthSpec {
+  /** GET of this path at the slot's port must answer 2xx, asked from outside. */
+  readonly path: string;
+  /** Run inside the container as its health check, instead of the image's own. */
+  readonly command?: readonly string[];
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  /** Failures in a row until it is unhealthy. */
+  readonly retries: number;
+}
+
+interface ProbeBase {
+  readonly name: string;
+  /** Tries after the first, before the probe has failed. */
+  readonly retries: number;
+  /** Between two tries. */
+  readonly intervalMs: number;
+  /** Of one try. */
+  readonly timeoutMs: number;
+  /** Past the router, through it, or both at their time. */
+  readonly through: 'slot' | 'router' | 'both';
+}
+
+export interface HttpProbeSpec extends ProbeBase {
+  readonly kind: 'http';
+  readonly method: 'GET' | 'HEAD';
+  readonly path: string;
+  readonly expectStatus: number;
+  /** Text that the body must contain. */
+  readonly expectBody?: string;
+  /** Field of the JSON body that must be the version of the release. */
+  readonly versionField?: string;
+}
+
+/** A connection to the service's port is accepted. */
+export interface TcpProbeSpec extends ProbeBase {
+  readonly kind: 'tcp';
+}
+
+/** The container runs, is healthy by its own check and did not start again since it was made. */
+export interface ContainerProbeSpec extends ProbeBase {
+  readonly kind: 'container';
+}
+
+export type ProbeSpec = HttpProbeSpec | TcpProbeSpec | ContainerProbeSpec;
+
+export interface MigrationsSpec {
+  /** `sql`: `NNN_name.sql`, beside it `NNN_name.down.sql` where it can be undone. */
+  readonly runner: 'sql';
+  /** Relative to the checkout. */
+  readonly folder: string;
+  readonly phase: MigrationPhase;
+}
+
+// ─── Notices ───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+interface NotifierBase {
+  readonly name: string;
+  /** Lowest level that goes here. */
+  readonly level: 'info' | 'warning' | 'error' | 'critical';
+  /** Only these events; all of them when empty. */
+  readonly events: readonly string[];
+  /** Only these environments; all of them, and runs, when empty. */
+  readonly environments: readonly string[];
+}
+
+/** A Slack-compatible incoming webhook. */
+export interface SlackNotifierSpec extends NotifierBase {
+  readonly kind: 'slack';
+  readonly url: SecretRef;
+}
+
+/** The log of the worker. */
+export interface LogNotifierSpec extends NotifierBase {
+  readonly kind: 'log';
+}
+
+export type NotifierSpec = SlackNotifierSpec | LogNotifierSpec;
