@@ -13,7 +13,7 @@ import type {
   LaterWrites,
   StepRecord,
 } from '../domain/deployment.ts';
-import type { NoticeLevel, RunOutcome } from '../domain/outcome.ts';
+import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { LiveRelease, ReleaseRef, Slot } from '../domain/release.ts';
@@ -22,7 +22,12 @@ import type { Verdict } from '../domain/verdict.ts';
 
 /** Names a mutating call, so that an older one is refused after a newer began (effects/fence). */
 export interface Change extends DeploymentRef {
-  /** Order of the call within its workflow, from 1; with the activity's attempt it makes the fence's pair. */
+  /**
+   * Fencing token of the turn: strictly higher for every later turn of the environment (ms of the moment it began). The number of the
+   * deployment does not serve, for a hotfix or a late approval goes out of order. The fence compares (turn, step, attempt).
+   */
+  readonly turn?: number;
+  /** Order of the call within its turn, from 1; with the activity's attempt it makes the fence's pair. */
   readonly step: number;
   /** A move back to the previous release: allowed even while the store is down. */
   readonly back?: boolean;
@@ -96,10 +101,40 @@ export interface PlanActivities {
 
 /** A message to the environment's workflow, which is started when it does not run. */
 export interface TurnActivities {
-  /** Signal-with-start of `environment`: asks for the turn. Idempotent by the deployment's number. */
-  requestTurn(input: { readonly deployment: DeploymentInput; readonly plan: Plan }): Promise<void>;
+  /** Signal-with-start of `environment`: asks for the turn (messages.ts `TurnRequest`). Idempotent by the deployment's number and `ask`. */
+  requestTurn(input: {
+    readonly deployment: DeploymentInput;
+    readonly plan: Plan;
+    /** False with `turn: 'hold'`: the approval is waited for with the turn in hand. */
+    readonly approved: boolean;
+    /** 1 for the first time, one more after each plan that changed. */
+    readonly ask: number;
+    readonly requestedAt: string;
+  }): Promise<void>;
   /** Signal: no longer wanted. Nothing happens when the turn was not asked for or is over. */
   withdrawTurn(input: { readonly deployment: DeploymentRef; readonly reason: string }): Promise<void>;
+  /**
+   * What an environment's workflow must know when it begins without a memory (first start, or after somebody terminated it): the roll-outs
+   * and rollbacks that are open now. Asked of Temporal by workflow id (describe, not the list, which lags) for every deployment of the
+   * environment that the store has not closed and for the newest 50.
+   */
+  readOpenTurns(input: { readonly project: string; readonly environment: string }): Promise<OpenTurns>;
+  /**
+   * Follows a roll-out or rollback that is not a child of the asking workflow until it closes. Heartbeats; for as long as it takes.
+   *
+   * @returns what it returned, or null when it closed without a result (terminated, failed, or gone from Temporal)
+   */
+  awaitTurnClosed(input: { readonly workflowId: string }): Promise<unknown>;
+}
+
+export interface OpenTurns {
+  readonly open: readonly {
+    readonly workflowId: string;
+    readonly kind: 'rollout' | 'rollback';
+    readonly deployment: DeploymentInput;
+  }[];
+  /** How the last closed deployment of the environment ended; null when there was none. */
+  readonly last: { readonly number: number; readonly outcome: Outcome } | null;
 }
 
 export interface FactActivities {

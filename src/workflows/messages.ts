@@ -93,12 +93,18 @@ export type TurnSettled =
 
 // environment
 export const requestTurnSignal = defineSignal<[TurnRequest]>('requestTurn');
-export const withdrawTurnSignal = defineSignal<[{ readonly number: number; readonly reason: string }]>('withdrawTurn');
+/** No longer wanted: leaves the queue, or aborts the roll-out that has the turn. */
+export const withdrawTurnSignal = defineSignal<[WithdrawTurn]>('withdrawTurn');
 /** From deployRelease, with `hold`: approved (go), or not (give the turn back). */
 export const proceedSignal =
   defineSignal<[{ readonly number: number; readonly go: boolean; readonly plan: string }]>('proceed');
 /** From a roll-out: the first change is about to be made. A child that closes silently after this leaves the environment `unknown`. */
 export const changingSignal = defineSignal<[{ readonly number: number }]>('changing');
+/** To a roll-out, in answer to `changing`: go on, or close without a change because the turn is not yours (any more). */
+export const changeGrantedSignal =
+  defineSignal<[{ readonly number: number; readonly go: boolean; readonly reason?: string }]>('changeGranted');
+/** To a roll-out that has changed something: take it back now. */
+export const takeBackSignal = defineSignal<[RollbackMessage]>('takeBack');
 export const rollbackSignal = defineSignal<[RollbackMessage]>('rollback');
 export const rollbackUpdate = defineUpdate<{ readonly number: number }, [RollbackMessage]>('rollback');
 export const unlockUpdate = defineUpdate<EnvironmentView, [UnlockMessage]>('unlock');
@@ -112,8 +118,17 @@ export const freezeUpdate = defineUpdate<EnvironmentView, [FreezeMessage]>('free
 export const thawUpdate = defineUpdate<EnvironmentView, [{ readonly by: string }]>('thaw');
 export const environmentQuery = defineQuery<EnvironmentView>('environment');
 
+export interface WithdrawTurn {
+  readonly number: number;
+  readonly reason: string;
+  readonly by?: string;
+  readonly noRollback?: boolean;
+}
+
 export interface TurnRequest {
   readonly deployment: DeploymentInput;
+  /** 1 for the first time, one more after each plan that changed. Default 1. */
+  readonly ask?: number;
   readonly planHash: string;
   readonly approved: boolean;
   readonly policy: Plan['policy'];
@@ -172,8 +187,9 @@ export function deploymentId(ref: DeploymentRef): string {
 export function environmentId(project: string, environment: string): string {
   return `environment/${project}/${environment}`;
 }
-export function rolloutId(ref: DeploymentRef): string {
-  return `rollout/${ref.project}/${ref.environment}/${ref.number}`;
+/** @param ask - after a plan that changed the same deployment is rolled out anew, under an id of its own: `…/7`, then `…/7.2`. */
+export function rolloutId(ref: DeploymentRef, ask = 1): string {
+  return `rollout/${ref.project}/${ref.environment}/${ref.number}${ask > 1 ? `.${ask}` : ''}`;
 }
 export function rollbackId(ref: DeploymentRef): string {
   return `rollback/${ref.project}/${ref.environment}/${ref.number}`;
