@@ -64,20 +64,20 @@ export function logFile(context: LocalContext, name: string): string {
   return join(context.stateFolder, 'log', `${name}.log`);
 }
 
-// sockaddr_un holds 108 bytes with the closing zero; HAProxy and dockerd append some while they bind.
-const longestSocketPath = 80;
+// sockaddr_un holds 108 bytes with the closing zero, and HAProxy binds to `<path>.<pid>.tmp` first.
+const longestSocketPath = 90;
 
 /**
  * A folder for sockets: the wanted one, or where its path is too long for a socket a short one that belongs to this
  * installation alone.
+ *
+ * @param longestName - the longest name of a socket in it.
  */
-export function socketFolder(context: LocalContext, wanted: string): string {
+export function socketFolder(context: LocalContext, wanted: string, longestName: string): string {
   const short = join(process.getuid?.() === 0 ? '/run' : tmpdir(), `slipway-${installationId(context)}`);
-  const folder =
-    Buffer.byteLength(join(wanted, 'containerd/containerd-debug.sock')) <= longestSocketPath
-      ? wanted
-      : join(short, createHash('sha256').update(wanted).digest('hex').slice(0, 4));
-  mkdirSync(folder, { recursive: true, mode: 0o711 });
+  const fits = Buffer.byteLength(join(wanted, longestName)) <= longestSocketPath;
+  const folder = fits ? wanted : join(short, createHash('sha256').update(wanted).digest('hex').slice(0, 4));
+  mkdirSync(folder, { recursive: true });
   return folder;
 }
 

@@ -7,6 +7,7 @@ import { type LocalContext, announce, logFile } from './context.ts';
 import { choosePort, isFree } from './ports.ts';
 import { type ComponentState, readState, withLock, writeState } from './state.ts';
 import { lastLines } from './programs.ts';
+import { reasonOf } from './reason.ts';
 
 /** Where a component came from: named by the person, running already, or started now. */
 export type Provenance = 'configured' | 'found' | 'started';
@@ -27,10 +28,15 @@ export interface ComponentHandle {
 /** One long-living process of the installation. */
 export interface DaemonSpec {
   readonly name: string;
+  /** Default `slipway`. */
+  readonly owner?: 'slipway' | 'target';
   /** The ports it needs, by purpose as in `ports.ts`. */
   readonly ports: readonly string[];
   /** Called only where it must be started: finds the program, prepares its data. */
-  readonly prepare: () => Promise<{ readonly version: string; readonly launch: (ports: Ports) => Promise<Launch> | Launch }>;
+  readonly prepare: () => Promise<{
+    readonly version: string;
+    readonly launch: (ports: Ports) => Promise<Launch> | Launch;
+  }>;
   /** Resolves once it answers; rejects as long as it does not. */
   readonly answers: (ports: Ports) => Promise<void>;
   /** How long it may take from its start to its first answer, ms. Default 30,000. */
@@ -100,6 +106,7 @@ async function start(context: LocalContext, spec: DaemonSpec): Promise<RunningDa
       version,
       command: [command, ...args].join(' '),
       logFile: file,
+      owner: spec.owner ?? 'slipway',
       stopSignal: spec.stopSignal ?? 'SIGTERM',
       stopGraceMs: spec.stopGraceMs ?? 15_000,
       startedAt: new Date().toISOString(),
@@ -109,9 +116,10 @@ async function start(context: LocalContext, spec: DaemonSpec): Promise<RunningDa
     const problem = await announce(context, spec.name, `starting ${version}`, () => waitUntilUp(spec, ports, daemon));
     if (problem === undefined) return state;
     await stopState(context, state);
-    const lost = await portsLost(ports);
-    if (lost.length > 0 && attempt < startTries) {
-      for (const port of lost) taken.add(port);
+    for (const port of await portsLost(ports)) taken.add(port);
+    // Somebody took a port between our look and the daemon's own, or what a killed predecessor left is still ending.
+    if (attempt < startTries) {
+      await delay(300 * attempt);
       continue;
     }
     throw new ProviderError(
@@ -121,7 +129,6 @@ async function start(context: LocalContext, spec: DaemonSpec): Promise<RunningDa
   }
 }
 
-/** Ports that somebody else took between our look and the daemon's own. */
 async function portsLost(ports: Ports): Promise<number[]> {
   const lost: number[] = [];
   for (const port of Object.values(ports)) if (!(await isFree(port))) lost.push(port);
@@ -145,7 +152,7 @@ async function answersWithin(spec: DaemonSpec, ports: Ports, timeoutMs: number):
       return undefined;
     } catch (error) {
       if (performance.now() >= deadline) {
-        return `did not answer within ${String(timeoutMs / 1000)} s: ${error instanceof Error ? error.message : String(error)}`;
+        return `did not answer within ${String(timeoutMs / 1000)} s: ${reasonOf(error)}`;
       }
     }
     await delay(50);

@@ -6,6 +6,7 @@ import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { extract } from 'tar-stream';
 import { type LocalContext, announce } from './context.ts';
+import { reasonOf } from './reason.ts';
 
 /** A machine without internet should notice soon; one with a slow line should not be cut off in the middle. */
 const firstAnswerMs = 5_000;
@@ -45,7 +46,7 @@ export async function downloadProgram(
       };
       await unpack(Readable.from(alive(response.body)), name, program);
     } catch (error) {
-      throw abort.signal.aborted ? (abort.signal.reason as Error) : rootCause(error);
+      throw new Error(reasonOf(abort.signal.aborted ? abort.signal.reason : error), { cause: error });
     } finally {
       clearTimeout(timer);
     }
@@ -53,28 +54,24 @@ export async function downloadProgram(
   return program;
 }
 
-/** `fetch` says only "fetch failed"; what a person needs is beneath it. */
-function rootCause(error: unknown): Error {
-  return error instanceof Error && error.cause instanceof Error ? error.cause : (error as Error);
-}
-
 async function unpack(archive: Readable, name: string, program: string): Promise<void> {
   await mkdir(dirname(program), { recursive: true });
   const part = `${program}.${String(process.pid)}.part`;
   try {
-    let found = false;
+    const found: string[] = [];
     const entries = extract();
-    const feeding = pipeline(archive, createGunzip(), entries);
-    for await (const entry of entries) {
-      if (entry.header.type === 'file' && entry.header.name.split('/').at(-1) === name) {
-        await pipeline(entry, createWriteStream(part, { mode: 0o755 }));
-        found = true;
-      } else {
-        entry.resume();
+    const reading = async (): Promise<void> => {
+      for await (const entry of entries) {
+        if (entry.header.type === 'file' && entry.header.name.split('/').at(-1) === name) {
+          await pipeline(entry, createWriteStream(part, { mode: 0o755 }));
+          found.push(entry.header.name);
+        } else {
+          entry.resume();
+        }
       }
-    }
-    await feeding;
-    if (!found) throw new Error(`there is no ${name} in the archive`);
+    };
+    await Promise.all([pipeline(archive, createGunzip(), entries), reading()]);
+    if (found.length === 0) throw new Error(`there is no ${name} in the archive`);
     await rename(part, program);
   } finally {
     await rm(part, { force: true });

@@ -3,9 +3,18 @@ import { delimiter, join } from 'node:path';
 import { type ToolResult, runTool } from '../effects/daemon.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { LocalContext } from './context.ts';
+import { reasonOf } from './reason.ts';
 
 /** Where Debian and the Go installer put programs that a person's PATH may lack. */
-const usualPlaces = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin', '/usr/local/go/bin'];
+const usualPlaces = [
+  '/usr/local/sbin',
+  '/usr/local/bin',
+  '/usr/sbin',
+  '/usr/bin',
+  '/sbin',
+  '/bin',
+  '/usr/local/go/bin',
+];
 
 /**
  * Looks for a program: in the cache of built ones, on PATH, in the usual places.
@@ -65,10 +74,13 @@ export async function obtain<T>(thing: string, ways: readonly Way<T>[], advice: 
       if (found !== undefined) return found;
       tried.push(way.what);
     } catch (error) {
-      tried.push(`${way.what} (${error instanceof Error ? error.message : String(error)})`);
+      tried.push(`${way.what} (${reasonOf(error)})`);
     }
   }
-  throw new ProviderError('ToolMissing', `${thing} is missing and could not be had. Tried: ${tried.join('; ')}. ${advice}`);
+  throw new ProviderError(
+    'ToolMissing',
+    `${thing} is missing and could not be had. Tried: ${tried.join('; ')}. ${advice}`,
+  );
 }
 
 /** The last lines of an output, for a message. */

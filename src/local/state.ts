@@ -13,6 +13,8 @@ export interface ComponentState {
   readonly version: string;
   readonly command: string;
   readonly logFile: string;
+  /** What belongs to the target goes on when Slipway stops: it carries what was deployed. */
+  readonly owner: 'slipway' | 'target';
   readonly stopSignal: NodeJS.Signals;
   readonly stopGraceMs: number;
   /** When it was last started, ISO 8601 UTC. */

@@ -8,6 +8,7 @@ import { downloadProgram } from './downloads.ts';
 import { installGoProgram } from './packages.ts';
 import { checkListens } from './ports.ts';
 import { findProgram, obtain, runHelper } from './programs.ts';
+import { reasonOf } from './reason.ts';
 
 /** A Temporal frontend that Slipway may use, with the namespace and search attributes it needs. */
 export interface TemporalHandle extends ComponentHandle {
@@ -148,7 +149,7 @@ async function useConfigured(options: Configured): Promise<TemporalHandle> {
   } catch (error) {
     throw new ProviderError(
       'TemporalUnavailable',
-      `Temporal at ${address}, namespace ${namespace}, cannot be used: ${error instanceof Error ? error.message : String(error)}`,
+      `Temporal at ${address}, namespace ${namespace}, cannot be used: ${reasonOf(error)}`,
       { cause: error },
     );
   }
@@ -178,10 +179,7 @@ async function registerSearchAttributes(options: ConnectionOptions, namespace: s
   });
 }
 
-async function withConnection<T>(
-  options: ConnectionOptions,
-  work: (connection: Connection) => Promise<T>,
-): Promise<T> {
+async function withConnection<T>(options: ConnectionOptions, work: (connection: Connection) => Promise<T>): Promise<T> {
   const connection = await Connection.connect({ connectTimeout: 2_000, ...options });
   try {
     return await connection.withDeadline(Date.now() + 5_000, () => work(connection));

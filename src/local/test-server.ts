@@ -33,7 +33,12 @@ export async function ensureTestServer(
 ): Promise<TestServerHandle> {
   const name = 'temporal-test-server';
   if (options.path !== undefined) {
-    return { name, how: 'configured', version: 'configured', executable: { type: 'existing-path', path: options.path } };
+    return {
+      name,
+      how: 'configured',
+      version: 'configured',
+      executable: { type: 'existing-path', path: options.path },
+    };
   }
   const path = join(context.cacheFolder, 'bin', `temporal-test-server-${version}`);
   const executable = { type: 'existing-path', path } as const;

@@ -1,0 +1,206 @@
+import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import Docker from 'dockerode';
+import { ProviderError } from '../domain/failures.ts';
+import { identityOf } from '../effects/daemon.ts';
+import { type LocalContext, installationId, socketFolder } from './context.ts';
+import { type ComponentHandle, daemonHandle, findOrStart } from './daemons.ts';
+import { installDebianPackages } from './packages.ts';
+import { findProgram, obtain } from './programs.ts';
+import { reasonOf } from './reason.ts';
+
+/** A Docker engine that Slipway may use. */
+export interface DockerHandle extends ComponentHandle {
+  /** As in DOCKER_HOST: `unix:///…` or `tcp://…`. */
+  readonly address: string;
+  /** The address of this machine as containers on the default bridge see it, such as 172.17.0.1. */
+  readonly bridgeGateway: string;
+}
+
+/** On what Slipway makes; tells the containers of this installation from others on the same engine. */
+export const installationLabel = 'slipway.installation';
+
+/** A client for an address as in DOCKER_HOST. */
+export function connectDocker(address: string, timeoutMs?: number): Docker {
+  const timeout = timeoutMs === undefined ? {} : { timeout: timeoutMs };
+  if (address.startsWith('unix://')) return new Docker({ socketPath: address.slice('unix://'.length), ...timeout });
+  const { hostname, port, protocol } = new URL(address);
+  return new Docker({ host: hostname, port: port || 2375, protocol: protocol === 'https:' ? 'https' : 'http', ...timeout });
+}
+
+/**
+ * Finds a Docker engine or starts one, as root, with all its data under the state folder.
+ *
+ * There is one engine on a machine: two would undo each other's packet filter rules, so one that runs already is used,
+ * whoever started it.
+ *
+ * @param options.address - as in DOCKER_HOST; then nothing is searched or started.
+ * @throws ProviderError `EngineUnavailable` (retried) - the configured address does not answer.
+ * @throws ProviderError `ToolMissing` (not retried) - there is none, and it cannot be installed or started by this user.
+ * @throws ProviderError `ProcessFailed` (retried) - it does not start.
+ */
+export async function ensureDocker(
+  context: LocalContext,
+  options: { readonly address?: string | undefined } = {},
+): Promise<DockerHandle> {
+  if (options.address !== undefined) {
+    try {
+      return await borrowed(options.address, 'configured');
+    } catch (error) {
+      throw new ProviderError('EngineUnavailable', `Docker at ${options.address} does not answer: ${reasonOf(error)}`);
+    }
+  }
+  const refused: string[] = [];
+  for (const address of runningEngines(context)) {
+    try {
+      return await borrowed(address, 'found');
+    } catch (error) {
+      refused.push(`${address} (${reasonOf(error)})`);
+    }
+  }
+  return await startOwn(context, refused);
+}
+
+async function borrowed(address: string, how: 'configured' | 'found'): Promise<DockerHandle> {
+  const { version, bridgeGateway } = await inspectEngine(address);
+  return { name: 'docker', how, version, address, bridgeGateway, stop: () => Promise.resolve() };
+}
+
+async function inspectEngine(address: string): Promise<{ version: string; bridgeGateway: string }> {
+  const docker = connectDocker(address, 5_000);
+  const [{ Version: version }, bridge] = await Promise.all([docker.version(), docker.getNetwork('bridge').inspect()]);
+  const { IPAM, Options } = bridge as { IPAM?: { Config?: { Gateway?: string }[] }; Options?: Record<string, string> };
+  const device = Options?.['com.docker.network.bridge.name'] ?? 'docker0';
+  const gateway = IPAM?.Config?.find((config) => config.Gateway !== undefined)?.Gateway;
+  const own = networkInterfaces()[device]?.find(({ family }) => family === 'IPv4')?.address;
+  return { version, bridgeGateway: own ?? gateway ?? '172.17.0.1' };
+}
+
+/** Sockets of engines that may be running: the usual ones, and those of engines in the process list. */
+function runningEngines(context: LocalContext): string[] {
+  const home = context.env['HOME'] ?? '/root';
+  const usual = [
+    '/var/run/docker.sock',
+    join(context.env['XDG_RUNTIME_DIR'] ?? `/run/user/${String(process.getuid?.())}`, 'docker.sock'),
+    join(home, '.docker/run/docker.sock'),
+  ];
+  const own = ownSocket(context);
+  const listed = listedEngines().filter((path) => path !== own);
+  return [...new Set([...usual, ...listed])].filter((path) => existsSync(path)).map((path) => `unix://${path}`);
+}
+
+/**
+ * Engines on the default bridge that listen elsewhere, such as the one of another installation of Slipway. One with a
+ * bridge of its own is left alone: it was set apart on purpose, and does not get in our way.
+ */
+function listedEngines(): string[] {
+  if (!existsSync('/proc/self/cmdline')) return [];
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .map(readCommandLine)
+    .filter(([program, ...args]) => program?.split('/').at(-1) === 'dockerd' && !args.some(namesBridge))
+    .flatMap((words) => words.filter((word) => /^(-H=|--host=)?unix:\/\//.test(word)))
+    .map((word) => word.replace(/^.*unix:\/\//, ''));
+}
+
+function readCommandLine(pid: string): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
+  } catch {
+    return [];
+  }
+}
+
+function namesBridge(word: string): boolean {
+  return /^(-b|--bridge)(=|$)/.test(word);
+}
+
+function ownSocket(context: LocalContext): string {
+  return join(execRoot(context), 'docker.sock');
+}
+
+function execRoot(context: LocalContext): string {
+  return socketFolder(context, join(context.stateFolder, 'docker', 'run'), 'containerd/containerd-debug.sock');
+}
+
+async function startOwn(context: LocalContext, refused: readonly string[]): Promise<DockerHandle> {
+  const address = `unix://${ownSocket(context)}`;
+  const running = await findOrStart(context, {
+    name: 'docker',
+    owner: 'target',
+    ports: [],
+    prepare: async () => {
+      const program = await dockerdProgram(context, refused);
+      await forgetDeadContainerd(context);
+      return { version: 'engine', launch: () => ({ command: program, args: dockerdArgs(context), env: daemonEnv(context) }) };
+    },
+    answers: async () => {
+      await connectDocker(address, 5_000).ping();
+    },
+    readyTimeoutMs: 60_000,
+    stopGraceMs: 30_000,
+  });
+  const { version, bridgeGateway } = await inspectEngine(address);
+  return { ...daemonHandle(context, running, address), version, address, bridgeGateway };
+}
+
+async function dockerdProgram(context: LocalContext, refused: readonly string[]): Promise<string> {
+  return await obtain(
+    'A Docker engine',
+    [
+      {
+        what: `a running one${refused.length === 0 ? '' : `: ${refused.join(', ')}`}`,
+        take: () => {
+          if (process.getuid?.() !== 0) throw new Error('starting one needs root');
+          return undefined;
+        },
+      },
+      { what: '`dockerd` on PATH', take: () => (isRoot() ? findProgram(context, 'dockerd') : undefined) },
+      {
+        what: 'installing docker.io by apt',
+        take: async () => {
+          if (!isRoot()) return undefined;
+          await installDebianPackages(context, 'docker', ['docker.io', 'iptables']);
+          return findProgram(context, 'dockerd');
+        },
+      },
+    ],
+    'Start Docker and let this user use its socket (group `docker`), set DOCKER_HOST, or run this as root.',
+  );
+}
+
+/**
+ * A killed engine takes its containerd along a moment later. An engine started within that moment believes the pid file,
+ * waits 15 s for a containerd that is gone, and gives up.
+ */
+async function forgetDeadContainerd(context: LocalContext): Promise<void> {
+  const file = join(execRoot(context), 'containerd', 'containerd.pid');
+  const deadline = performance.now() + 2_000;
+  while (existsSync(file) && performance.now() < deadline) {
+    if (identityOf(Number(readFileSync(file, 'utf8'))) === undefined) rmSync(file, { force: true });
+    else await delay(50);
+  }
+}
+
+function isRoot(): boolean {
+  return process.getuid?.() === 0;
+}
+
+function dockerdArgs(context: LocalContext): string[] {
+  const folder = join(context.stateFolder, 'docker');
+  return [
+    ...['--host', `unix://${ownSocket(context)}`, '--data-root', join(folder, 'data'), '--exec-root', execRoot(context)],
+    ...['--pidfile', join(execRoot(context), 'docker.pid'), '--log-level', 'warn'],
+    // What was deployed goes on when the engine is stopped or dies.
+    '--live-restore',
+    // Registries on loopback speak plain HTTP.
+    ...['--insecure-registry', '127.0.0.0/8', '--label', `${installationLabel}=${installationId(context)}`],
+  ];
+}
+
+/** The engine looks for containerd, runc and iptables on PATH. */
+function daemonEnv(context: LocalContext): Record<string, string> {
+  return { ...context.env, PATH: `${context.env['PATH'] ?? ''}:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin` };
+}

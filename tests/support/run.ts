@@ -1,0 +1,211 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { availableParallelism, tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { createReporter } from '../../src/local/report.ts';
+import { down } from '../../src/local/up.ts';
+import { type TestComponentName, type TestComponents, startComponents, testStateFolder } from './components.ts';
+
+/** A folder of tests and what it needs to run. */
+interface Group {
+  readonly name: string;
+  readonly needs: readonly TestComponentName[];
+  /** One after the other, each file in a process of its own: they share ports, containers and a clock. */
+  readonly serial: boolean;
+}
+
+const everything: readonly TestComponentName[] = ['testServer', 'temporal'];
+
+/** In the order they run: what fails fastest first. */
+const groups: readonly Group[] = [
+  { name: 'unit', needs: [], serial: false },
+  { name: 'replay', needs: ['testServer'], serial: false },
+  { name: 'workflows', needs: ['testServer', 'temporal'], serial: true },
+  { name: 'contracts', needs: everything, serial: true },
+  { name: 'stories', needs: everything, serial: true },
+  { name: 'faults', needs: everything, serial: true },
+];
+
+interface Figures {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly failures: readonly string[];
+  readonly skips: readonly string[];
+}
+
+const root = resolve(import.meta.dirname, '../..');
+/** After its last result Jest has this long to end by itself, ms; something a test left open may hold it for ever. */
+const leaveAfterMs = 20_000;
+
+const scratch = mkdtempSync(join(tmpdir(), 'slipway-tests-'));
+const componentsFile = join(scratch, 'components.json');
+let jest: ChildProcess | undefined;
+let stopping = false;
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    if (stopping) return;
+    stopping = true;
+    say(`\n${signal}: ending the tests and what was started for them`);
+    endJest('SIGKILL');
+    void cleanUp().finally(() => process.exit(130));
+  });
+}
+
+process.exitCode = await main(process.argv.slice(2));
+
+async function main(args: readonly string[]): Promise<number> {
+  const total = { passed: 0, failed: 0, skipped: 0, failures: [] as string[], skips: [] as string[] };
+  try {
+    for (const { group, files } of choose(args)) {
+      say(`\n${group.name}`);
+      const figures = (await provide(group)) ?? (await runJest(group, files, args));
+      total.passed += figures.passed;
+      total.failed += figures.failed;
+      total.skipped += figures.skipped;
+      total.failures.push(...figures.failures);
+      total.skips.push(...figures.skips);
+    }
+  } finally {
+    if (!stopping) await cleanUp();
+  }
+  if (total.failures.length > 0) say(`\nFailed:\n${total.failures.map((line) => `  ${line}`).join('\n')}`);
+  if (total.skips.length > 0)
+    say(`\nSkipped, which counts as failed:\n${total.skips.map((line) => `  ${line}`).join('\n')}`);
+  if (total.passed + total.failed === 0)
+    say('\nNo test was run: that is a failure. Name a group or a file that exists.');
+  say(`\n${String(total.passed)} passed, ${String(total.failed)} failed, ${String(total.skipped)} skipped`);
+  return total.failed === 0 && total.skipped === 0 && total.passed > 0 ? 0 : 1;
+}
+
+/** Groups by name, files by path; nothing named means every group. What begins with a dash is for Jest. */
+function choose(args: readonly string[]): { group: Group; files: string[] }[] {
+  const named = positional(args);
+  const files = named.filter((name) => name.includes('/')).map((file) => relative(root, resolve(file)));
+  const unknown = named.filter((name) => !name.includes('/') && !groups.some((group) => group.name === name));
+  if (unknown.length > 0) {
+    throw new Error(`no group ${unknown.join(', ')}; there are ${groups.map((group) => group.name).join(', ')}`);
+  }
+  return groups
+    .map((group) => ({ group, files: files.filter((file) => file.startsWith(join('tests', group.name))) }))
+    .filter(({ group, files: own }) => named.length === 0 || named.includes(group.name) || own.length > 0)
+    .filter(({ group }) => hasTests(group));
+}
+
+function positional(args: readonly string[]): string[] {
+  return args.filter(
+    (arg, index) => !arg.startsWith('-') && !['-t', '--testNamePattern'].includes(args[index - 1] ?? ''),
+  );
+}
+
+function forJest(args: readonly string[]): string[] {
+  const own = positional(args);
+  return args.filter((arg) => arg !== '--all' && !own.includes(arg));
+}
+
+function hasTests(group: Group): boolean {
+  const folder = join(root, 'tests', group.name);
+  return (
+    existsSync(folder) &&
+    readdirSync(folder, { recursive: true, encoding: 'utf8' }).some((file) => file.endsWith('.test.ts'))
+  );
+}
+
+let started: Partial<TestComponents> = {};
+
+/** Starts what the group needs. @returns figures with one failure where that cannot be done. */
+async function provide(group: Group): Promise<Figures | undefined> {
+  const missing = group.needs.filter((name) => !Object.hasOwn(started, name));
+  if (missing.length === 0) return undefined;
+  const reporter = createReporter((line) => say(`  ${line}`));
+  try {
+    const more = await startComponents(missing, reporter.report);
+    started = { ...started, ...more };
+    writeFileSync(componentsFile, JSON.stringify(started));
+    for (const name of missing) {
+      const component = started[name];
+      if (component !== undefined) say(`  ${describe(component)}`);
+    }
+    return undefined;
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    say(`  ${message}`);
+    return {
+      ...{ passed: 0, failed: 1, skipped: 0, skips: [] },
+      failures: [`${group.name}: not run, a component is missing: ${message}`],
+    };
+  }
+}
+
+function describe(component: TestComponents[TestComponentName]): string {
+  const where = 'address' in component ? component.address : component.executable.type;
+  return `${component.how} ${component.name} ${component.version} ${where}`;
+}
+
+async function runJest(group: Group, files: readonly string[], args: readonly string[]): Promise<Figures> {
+  const results = join(scratch, `${group.name}.json`);
+  const workers = group.serial
+    ? ['--maxWorkers=1', '--workerIdleMemoryLimit=1MB']
+    : [`--maxWorkers=${String(Math.min(4, availableParallelism()))}`];
+  const argv = [
+    ...['--experimental-vm-modules', '--disable-warning=ExperimentalWarning'],
+    join(root, 'node_modules/jest/bin/jest.js'),
+    ...['--roots', join(root, 'tests', group.name), '--reporters', join(root, 'tests/support/jest-reporter.mjs')],
+    ...workers,
+    ...(files.length > 0 ? ['--runTestsByPath', ...files.map((file) => join(root, file))] : []),
+    ...forJest(args),
+  ];
+  const code = await new Promise<number>((settle) => {
+    jest = spawn(process.execPath, argv, {
+      cwd: root,
+      stdio: ['ignore', 'inherit', 'inherit'],
+      detached: true,
+      env: {
+        ...process.env,
+        SLIPWAY_TEST_RESULTS: results,
+        SLIPWAY_TEST_ALL: args.includes('--all') ? '1' : '',
+        ...(existsSync(componentsFile) ? { SLIPWAY_TEST_COMPONENTS: componentsFile } : {}),
+      },
+    });
+    const watch = setInterval(() => {
+      if (!existsSync(results)) return;
+      clearInterval(watch);
+      setTimeout(() => {
+        say(`  ${group.name}: every test is done, but something a test left open holds the process; ending it`);
+        endJest('SIGKILL');
+      }, leaveAfterMs).unref();
+    }, 500);
+    jest.once('error', () => settle(127));
+    jest.once('close', (exit) => {
+      clearInterval(watch);
+      jest = undefined;
+      settle(exit ?? 137);
+    });
+  });
+  if (existsSync(results)) return JSON.parse(readFileSync(results, 'utf8')) as Figures;
+  return {
+    ...{ passed: 0, failed: 1, skipped: 0, skips: [] },
+    failures: [`${group.name}: Jest ended with exit code ${String(code)} before any result`],
+  };
+}
+
+/** The whole group of processes: Jest's workers and the test servers they started too. */
+function endJest(signal: NodeJS.Signals): void {
+  if (jest?.pid === undefined) return;
+  try {
+    process.kill(-jest.pid, signal);
+  } catch {
+    // It ended in this very moment.
+  }
+}
+
+async function cleanUp(): Promise<void> {
+  const ended = await down({ stateFolder: testStateFolder });
+  if (ended.length > 0) say(`\nstopped ${ended.join(', ')}`);
+  rmSync(scratch, { recursive: true, force: true });
+}
+
+function say(line: string): void {
+  process.stdout.write(`${line}\n`);
+}

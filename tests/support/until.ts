@@ -1,0 +1,36 @@
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** How long and how often to look. */
+export interface UntilOptions {
+  /** Default 10,000. */
+  readonly timeoutMs?: number;
+  /** Default 25. */
+  readonly everyMs?: number;
+  /** What is waited for, as it reads after "waited 10 s for". */
+  readonly what?: string;
+}
+
+/**
+ * Waits for a condition instead of a time: looks again and again until `look` gives something truthy.
+ *
+ * @returns what it gave.
+ * @throws Error - the time is over; the message carries the last value or the last error of `look`.
+ */
+export async function until<T>(look: () => Promise<T> | T, options: UntilOptions = {}): Promise<NonNullable<T>> {
+  const timeoutMs = options.timeoutMs ?? 10_000;
+  const deadline = performance.now() + timeoutMs;
+  let last: unknown;
+  do {
+    try {
+      const value = await look();
+      if (value) return value;
+      last = value;
+    } catch (error) {
+      last = error;
+    }
+    await delay(options.everyMs ?? 25);
+  } while (performance.now() < deadline);
+  const what = options.what ?? 'a condition';
+  const seen = last instanceof Error ? last.message : JSON.stringify(last);
+  throw new Error(`waited ${String(timeoutMs / 1000)} s for ${what}; last seen: ${seen}`, { cause: last });
+}
