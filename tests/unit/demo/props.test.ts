@@ -6,9 +6,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { verify } from '@octokit/webhooks-methods';
-import { createForge } from '../../examples/demo/forge.ts';
-import { startLoad } from '../../examples/demo/load.ts';
-import { makeStoryRepository } from '../../examples/demo/repository.ts';
+import { createForge } from '../../../examples/demo/forge.ts';
+import { startLoad } from '../../../examples/demo/load.ts';
+import { makeStoryRepository } from '../../../examples/demo/repository.ts';
+import { until } from '../../support/until.ts';
 
 let folder: string;
 let server: Server | undefined;
@@ -107,12 +108,12 @@ describe('the load of the story', () => {
       return { status: request.method === 'POST' ? 201 : 200, version };
     });
     const load = startLoad({ url, ratePerS: 200 });
-    await untilTrue(() => answered >= 40);
+    await until(() => answered >= 40);
     version = '2';
-    await untilTrue(() => load.firstAnswerOf('2') !== undefined);
+    await until(() => load.firstAnswerOf('2') !== undefined);
     const movedMs = load.firstAnswerOf('2')!;
     const before = answered;
-    await untilTrue(() => answered >= before + 60);
+    await until(() => answered >= before + 60);
     const report = await load.stop();
 
     expect(report.requests).toBe(answered);
@@ -128,11 +129,3 @@ describe('the load of the story', () => {
     expect(() => startLoad({ url: 'http://example.com/' })).toThrow(/not this machine/);
   });
 });
-
-async function untilTrue(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error('the condition did not come true within 10 s');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

@@ -1,0 +1,147 @@
+import { createParser } from 'eventsource-parser';
+import { CliError, endingOfStatus } from './exit.ts';
+import type { Connection } from './settings.ts';
+
+/** An RFC 9457 problem document as the API sends it. */
+interface Problem {
+  readonly type?: string;
+  readonly title?: string;
+  readonly detail?: string;
+  readonly errors?: readonly { readonly pointer?: string; readonly detail?: string }[];
+  readonly [field: string]: unknown;
+}
+
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** One event of a stream. */
+export interface ServerEvent {
+  readonly id?: string | undefined;
+  readonly event?: string | undefined;
+  readonly data: string;
+}
+
+/** Requests to the API; whatever it refuses is thrown as a {@link CliError} with the exit status that belongs to it. */
+export interface Http {
+  readonly connection: Connection;
+  get<T>(path: string, query?: Query): Promise<T>;
+  /** The body as it is, for logs and other texts. */
+  getText(path: string, query?: Query): Promise<string>;
+  post<T>(path: string, body: unknown): Promise<T>;
+  /** Events until the server ends the stream or `signal` aborts; begins again where it broke off. */
+  stream(path: string, signal: AbortSignal): AsyncGenerator<ServerEvent>;
+}
+
+const requestTimeoutMs = 30_000;
+const streamTries = 5;
+
+export function createHttp(connection: Connection): Http {
+  const send = async (path: string, init: RequestInit, query: Query = {}): Promise<Response> => {
+    const url = new URL(`${connection.url}${path}`);
+    for (const [name, value] of Object.entries(query))
+      if (value !== undefined) url.searchParams.set(name, String(value));
+    let response: Response;
+    try {
+      response = await fetch(url, {
+        ...init,
+        headers: {
+          authorization: `Bearer ${connection.token}`,
+          ...(init.headers as Record<string, string> | undefined),
+        },
+      });
+    } catch (error) {
+      if (error instanceof Error && error.name === 'AbortError') throw error;
+      throw unreachable(connection, error);
+    }
+    if (!response.ok) throw await refusal(response, connection);
+    return response;
+  };
+  const timeout = (): AbortSignal => AbortSignal.timeout(requestTimeoutMs);
+  return {
+    connection,
+    get: async <T>(path: string, query?: Query) => (await (await send(path, { signal: timeout() }, query)).json()) as T,
+    getText: async (path, query) => await (await send(path, {}, query)).text(),
+    post: async <T>(path: string, body: unknown) => {
+      const headers = { 'content-type': 'application/json' };
+      const response = await send(path, { method: 'POST', body: JSON.stringify(body), headers, signal: timeout() });
+      const text = await response.text();
+      return (text === '' ? undefined : JSON.parse(text)) as T;
+    },
+    async *stream(path, signal) {
+      let lastId: string | undefined;
+      for (let failures = 0; failures < streamTries && !signal.aborted;) {
+        try {
+          const headers = { accept: 'text/event-stream', ...(lastId === undefined ? {} : { 'last-event-id': lastId }) };
+          const response = await send(path, { headers, signal });
+          if (response.body === null) return;
+          for await (const event of parseEvents(response.body)) {
+            failures = 0;
+            lastId = event.id ?? lastId;
+            yield event;
+          }
+          return;
+        } catch (error) {
+          // The caller's own end is no failure.
+          if (isAborted(signal)) return;
+          failures += 1;
+          if (failures === streamTries || (error instanceof CliError && error.ending !== 'errored')) throw error;
+          await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** failures));
+        }
+      }
+    },
+  };
+}
+
+/** A function, for the compiler does not know that it can change between two looks. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}
+
+async function* parseEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerEvent> {
+  const ready: ServerEvent[] = [];
+  const parser = createParser({ onEvent: (event) => ready.push(event) });
+  const decoder = new TextDecoder();
+  for await (const chunk of body) {
+    parser.feed(decoder.decode(chunk, { stream: true }));
+    yield* ready.splice(0);
+  }
+}
+
+function unreachable(connection: Connection, error: unknown): CliError {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const reason = cause instanceof Error ? ((cause as NodeJS.ErrnoException).code ?? cause.message) : String(cause);
+  return new CliError('errored', `The API at ${connection.url} does not answer (${reason}).`, {
+    type: 'api-unreachable',
+    next: [
+      {
+        command: 'slipway up',
+        when: `to start the installation on this machine; the address comes from ${connection.source}`,
+      },
+    ],
+  });
+}
+
+async function refusal(response: Response, connection: Connection): Promise<CliError> {
+  const text = await response.text();
+  let problem: Problem = {};
+  try {
+    problem = JSON.parse(text) as Problem;
+  } catch {
+    problem = { title: `the API answered ${response.status}`, detail: text.slice(0, 200) };
+  }
+  const fields = (problem.errors ?? []).map(({ pointer, detail }) => `\n  ${pointer ?? ''} ${detail ?? ''}`).join('');
+  const message = [problem.title, problem.detail].filter((part) => part !== undefined && part !== '').join(': ');
+  const type = (problem.type ?? 'problem').split(/[/:]/).at(-1) ?? 'problem';
+  const signIn =
+    response.status === 401
+      ? [{ command: 'slipway up', when: `to have a new token written beside ${connection.source}` }]
+      : [];
+  return new CliError(
+    endingOfStatus(response.status),
+    `${message === '' ? `status ${response.status}` : message}${fields}`,
+    {
+      type,
+      detail: problem,
+      next: signIn,
+    },
+  );
+}
