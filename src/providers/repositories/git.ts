@@ -1,0 +1,318 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { access, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { join, posix } from 'node:path';
+import pLimit, { type LimitFunction } from 'p-limit';
+import { ProviderError } from '../../domain/failures.ts';
+import type { CommitInfo } from '../../domain/run.ts';
+import { runTool, type ToolResult } from '../../effects/process.ts';
+import { checkCommit, checkUrl, explain, gitEnvironment, isRef, lastLines, publicUrl } from './git-command.ts';
+import type { CommitRequest, RepositoryCredentials, SourceChanges, SourceRepository, TreeEntry } from './port.ts';
+
+export interface GitOptions {
+  /** Folder of the mirrors; one `<project>.git` in it. */
+  readonly folder: string;
+  /** Fetches of one project at once. Default 4: more only compete for the disk. */
+  readonly fetches?: number;
+  /** Limit of one fetch, ms. Default 600_000, for the first one brings the whole history. */
+  readonly fetchTimeoutMs?: number;
+}
+
+interface GitCall {
+  readonly args: readonly string[];
+  readonly signal?: AbortSignal | undefined;
+  readonly credentials?: RepositoryCredentials | undefined;
+  readonly indexFile?: string;
+  readonly timeoutMs?: number;
+  readonly maxOutputBytes?: number;
+}
+
+/** Messages of commits are shown in lists and notices, not archived. */
+const maxMessageChars = 2_000;
+const maxCommits = 200;
+const maxFileBytes = 1024 * 1024;
+const maxTreeBytes = 64 * 1024 * 1024;
+const knownCommits = 1_000;
+
+/** The repositories of all projects, by the `git` of this machine. */
+export function createGitRepository(options: GitOptions): SourceRepository {
+  const { folder } = options;
+  const limits = new Map<string, LimitFunction>();
+  const mirrors = new Map<string, Promise<string>>();
+  // What a mirror once had it keeps; asking it again would cost a process each time.
+  const known = new Map<string, CommitInfo>();
+
+  async function git(call: GitCall): Promise<ToolResult> {
+    const result = await runTool({
+      command: ['git', ...call.args],
+      cwd: folder,
+      home: folder,
+      env: gitEnvironment(call),
+      timeoutMs: call.timeoutMs ?? 120_000,
+      maxOutputBytes: call.maxOutputBytes ?? maxFileBytes,
+      ...(call.signal === undefined ? {} : { signal: call.signal }),
+    });
+    if (result.timedOut) throw new ProviderError('TimedOut', `git ${call.args[1] ?? ''} took too long`);
+    return result;
+  }
+
+  function mirrorPath(project: string): string {
+    return join(folder, `${project}.git`);
+  }
+
+  /** Made beside its place and renamed into it, so that a half-made one is never used. */
+  async function ensureMirror(project: string): Promise<string> {
+    const path = mirrorPath(project);
+    if (await exists(path)) return path;
+    await mkdir(folder, { recursive: true });
+    const draft = `${path}.${randomUUID()}`;
+    const made = await git({ args: ['init', '--quiet', '--bare', '--template=', draft] });
+    if (made.exitCode !== 0) throw new ProviderError('WorkspaceLost', `no mirror could be made: ${made.stderr.trim()}`);
+    await rename(draft, path).catch(async () => {
+      // Another worker of this machine was first.
+      await rm(draft, { recursive: true, force: true });
+    });
+    return path;
+  }
+
+  async function mirror(project: string): Promise<string> {
+    let made = mirrors.get(project);
+    if (made === undefined) {
+      made = ensureMirror(project);
+      mirrors.set(project, made);
+      made.catch(() => mirrors.delete(project));
+    }
+    return made;
+  }
+
+  async function readCommit(
+    project: string,
+    commit: string,
+    signal: AbortSignal | undefined,
+  ): Promise<CommitInfo | undefined> {
+    const format = '--format=%H%x00%an%x00%aI%x00%B';
+    const args = [`--git-dir=${await mirror(project)}`, 'log', '-1', '--no-show-signature', '--encoding=UTF-8', format];
+    const result = await git({ args: [...args, '--end-of-options', commit, '--'], signal });
+    if (result.exitCode !== 0) return undefined;
+    const [sha = '', author = '', at = '', message = ''] = result.stdout.split('\0');
+    const info = { sha, author, message: message.trim().slice(0, maxMessageChars), at: new Date(at).toISOString() };
+    if (known.size >= knownCommits) known.delete(known.keys().next().value ?? '');
+    known.set(`${project}/${commit}`, info);
+    return info;
+  }
+
+  /** @param source - a commit, or a ref of the other side. */
+  async function fetchInto(path: string, request: CommitRequest, source: string, ref: string): Promise<ToolResult> {
+    const { repository, signal } = request;
+    const args = [
+      `--git-dir=${path}`,
+      'fetch',
+      '--quiet',
+      '--no-tags',
+      '--no-write-fetch-head',
+      '--no-auto-maintenance',
+    ];
+    return git({
+      args: [...args, '--no-recurse-submodules', '--end-of-options', repository.url, `+${source}:${ref}`],
+      signal,
+      credentials: repository.credentials,
+      timeoutMs: options.fetchTimeoutMs ?? 600_000,
+    });
+  }
+
+  async function fetchCommit(request: CommitRequest): Promise<void> {
+    const { repository, commit } = request;
+    const path = await mirror(repository.project);
+    let kept = keptRef(request.ref ?? commit);
+    let result = await fetchInto(path, request, commit, kept);
+    if (result.exitCode !== 0 && explain(result.stderr) === 'locked') {
+      // Another worker fetches for the same ref, or was killed while it did.
+      kept = keptRef(commit);
+      result = await fetchInto(path, request, commit, kept);
+    }
+    // A server may give out only what a ref names; then the ref itself is asked for, which may have moved on past the commit.
+    if (
+      result.exitCode !== 0 &&
+      explain(result.stderr) === 'absent' &&
+      request.ref !== undefined &&
+      isRef(request.ref)
+    ) {
+      result = await fetchInto(path, request, request.ref, kept);
+    }
+    if (result.exitCode !== 0) throw fetchError(request, result.stderr);
+  }
+
+  /** Asks the other side only for what is not in the mirror: Git itself sees that a commit named by its hash is there. */
+  async function bring(request: CommitRequest): Promise<void> {
+    const { repository, commit } = request;
+    checkCommit(commit);
+    checkUrl(repository.url);
+    if (known.has(`${repository.project}/${commit}`)) return;
+    const limit = limits.get(repository.project) ?? pLimit(options.fetches ?? 4);
+    limits.set(repository.project, limit);
+    await limit(() => fetchCommit(request));
+  }
+
+  async function describe({ repository, commit, signal }: CommitRequest): Promise<CommitInfo> {
+    const info = known.get(`${repository.project}/${commit}`) ?? (await readCommit(repository.project, commit, signal));
+    if (info !== undefined) return info;
+    throw new ProviderError('CommitNotFound', `${publicUrl(repository)} has no commit ${commit}`);
+  }
+
+  /**
+   * Not by `git worktree`: that would let steps write to the mirror's configuration, and need the mirror wherever steps run. Written by hand
+   * and not cloned, for that is two processes less.
+   */
+  async function writeCheckout({ repository, commit, signal }: CommitRequest, path: string): Promise<void> {
+    const own = join(path, '.git');
+    const gitDir = mirrorPath(repository.project);
+    await rm(path, { recursive: true, force: true });
+    await mkdir(join(own, 'objects', 'info'), { recursive: true });
+    const [result] = await Promise.all([
+      git({
+        args: [
+          '-c',
+          'core.bare=false',
+          `--git-dir=${gitDir}`,
+          `--work-tree=${path}`,
+          'read-tree',
+          '--reset',
+          '-u',
+          commit,
+        ],
+        indexFile: join(own, 'index'),
+        timeoutMs: 600_000,
+        signal,
+      }),
+      mkdir(join(own, 'refs', 'heads'), { recursive: true }),
+      writeFile(join(own, 'HEAD'), `${commit}\n`),
+      writeFile(join(own, 'config'), '[core]\n\trepositoryformatversion = 0\n\tbare = false\n'),
+      writeFile(join(own, 'objects', 'info', 'alternates'), `${join(gitDir, 'objects')}\n`),
+    ]);
+    if (result.exitCode !== 0) {
+      throw new ProviderError(
+        'WorkspaceLost',
+        `commit ${commit} could not be checked out: ${lastLines(result.stderr)}`,
+      );
+    }
+  }
+
+  return {
+    async ensureCommit(request) {
+      await bring(request);
+      return describe(request);
+    },
+
+    async checkOut(request) {
+      await bring(request);
+      const [info] = await Promise.all([describe(request), writeCheckout(request, request.path)]);
+      return info;
+    },
+
+    objectsFolder: (project) => join(mirrorPath(project), 'objects'),
+
+    async compare({ project, from, to, signal }) {
+      checkCommit(from);
+      checkCommit(to);
+      const gitDir = `--git-dir=${await mirror(project)}`;
+      const [log, diff] = await Promise.all([
+        git({
+          args: [
+            gitDir,
+            'log',
+            '--no-show-signature',
+            `-n${maxCommits}`,
+            '--format=%H%x00%an%x00%s%x00',
+            `${from}..${to}`,
+            '--',
+          ],
+          signal,
+        }),
+        git({ args: [gitDir, 'diff', '--no-ext-diff', '--no-textconv', '--shortstat', from, to, '--'], signal }),
+      ]);
+      if (log.exitCode !== 0 || diff.exitCode !== 0) return undefined;
+      return { commits: parseCommits(log.stdout), ...parseShortstat(diff.stdout) };
+    },
+
+    async readFile({ project, commit, path, signal }) {
+      checkCommit(commit);
+      const gitDir = `--git-dir=${await mirror(project)}`;
+      const result = await git({ args: [gitDir, 'cat-file', 'blob', `${commit}:${relative(path)}`], signal });
+      return result.exitCode === 0 ? result.stdout : undefined;
+    },
+
+    async listTree({ project, commit, path, signal }) {
+      checkCommit(commit);
+      const gitDir = `--git-dir=${await mirror(project)}`;
+      const tree = relative(path) === '' ? commit : `${commit}:${relative(path)}`;
+      const args = [gitDir, 'ls-tree', '-r', '-z', '--full-tree', '--end-of-options', tree];
+      const result = await git({ args, signal, maxOutputBytes: maxTreeBytes });
+      if (result.exitCode !== 0) return undefined;
+      if (result.truncated)
+        throw new ProviderError('TooLarge', `the folder ${path} has more files than fit 64 MiB of names`);
+      return parseTree(result.stdout);
+    },
+  };
+}
+
+/**
+ * What keeps a commit from being collected: one ref of the mirror for each ref of the other side, for thousands of them slow every fetch down.
+ * By hash, for `a` and `a/b` cannot both be refs.
+ */
+function keptRef(name: string): string {
+  return `refs/slipway/${createHash('sha256').update(name).digest('hex').slice(0, 40)}`;
+}
+
+function fetchError(request: CommitRequest, stderr: string): ProviderError {
+  const address = publicUrl(request.repository);
+  const said = lastLines(stderr);
+  const details = { repository: address, commit: request.commit, lastLines: said };
+  switch (explain(stderr)) {
+    case 'absent':
+      return new ProviderError('CommitNotFound', `${address} has no commit ${request.commit}`, { details });
+    case 'refused':
+      return new ProviderError('RepositoryRefused', `${address} refused to give out its commits: ${said}`, { details });
+    default:
+      return new ProviderError('RepositoryUnreachable', `${address} could not be read: ${said}`, { details });
+  }
+}
+
+function parseCommits(stdout: string): SourceChanges['commits'] {
+  const fields = stdout.split('\0');
+  const commits = [];
+  for (let at = 0; at + 2 < fields.length; at += 3) {
+    commits.push({ sha: (fields[at] ?? '').trim(), author: fields[at + 1] ?? '', subject: fields[at + 2] ?? '' });
+  }
+  return commits;
+}
+
+function parseShortstat(stdout: string): { filesChanged: number; linesChanged: number } {
+  const count = (pattern: RegExp): number => Number(pattern.exec(stdout)?.[1] ?? 0);
+  return {
+    filesChanged: count(/(\d+) files? changed/),
+    linesChanged: count(/(\d+) insertions?/) + count(/(\d+) deletions?/),
+  };
+}
+
+function parseTree(stdout: string): TreeEntry[] {
+  return stdout
+    .split('\0')
+    .filter((line) => line !== '')
+    .map((line) => {
+      const tab = line.indexOf('\t');
+      const [mode = '', , object = ''] = line.slice(0, tab).split(' ');
+      return { mode, object, path: line.slice(tab + 1) };
+    });
+}
+
+/** `a/b` of `./a//b/`; the root is empty. What climbs out of the repository names nothing in it. */
+function relative(path: string): string {
+  const clean = posix.normalize(path).replace(/^\.\/?|\/$/g, '');
+  return clean.startsWith('..') ? `\u0000` : clean;
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,219 @@
+import { execFileSync } from 'node:child_process';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { gitEnvironment } from '../../../src/providers/repositories/git-command.ts';
+import { createGitRepository } from '../../../src/providers/repositories/git.ts';
+import type { RepositoryAddress, SourceRepository } from '../../../src/providers/repositories/port.ts';
+import { createGitOrigin, type GitOrigin } from '../../support/git-origin.ts';
+
+let folder: string;
+let origin: GitOrigin;
+let repository: RepositoryAddress;
+let source: SourceRepository;
+let first: string;
+let second: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'slipway-git-'));
+  origin = createGitOrigin();
+  first = origin.commit({ 'a.txt': 'one\n', 'app/main.js': 'console.log(1)\n', 'run.sh': '#!/bin/sh\n' }, 'first');
+  second = origin.commit(
+    { 'a.txt': 'two\nlines\n', 'app/main.js': null, 'b.txt': 'b\n' },
+    'second\n\nwith a body',
+    'Grace',
+  );
+  repository = { project: 'hello', url: origin.path };
+  source = createGitRepository({ folder: join(folder, 'mirrors') });
+});
+
+afterAll(() => {
+  origin.remove();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+describe('a commit', () => {
+  test('is described with author, message and time in UTC', async () => {
+    const info = await source.ensureCommit({ repository, commit: second, ref: 'refs/heads/main' });
+    expect(info).toMatchObject({ sha: second, author: 'Grace', message: 'second\n\nwith a body' });
+    expect(info.at).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.000Z$/);
+  });
+
+  test('that was fetched needs its origin no more', async () => {
+    await source.ensureCommit({ repository, commit: first });
+    const later = createGitRepository({ folder: join(folder, 'mirrors') });
+    const gone = { ...repository, url: join(folder, 'gone') };
+    await expect(later.ensureCommit({ repository: gone, commit: first })).resolves.toMatchObject({ sha: first });
+  });
+
+  test('that a forced push took away is fetched by its hash as long as the origin has it', async () => {
+    const lost = origin.commit({ 'lost.txt': 'x' }, 'lost');
+    origin.git('reset', '--quiet', '--hard', second);
+    await expect(source.ensureCommit({ repository, commit: lost, ref: 'refs/heads/main' })).resolves.toMatchObject({
+      sha: lost,
+    });
+  });
+
+  test.each([
+    ['unknown', '1'.repeat(40)],
+    ['no full hash', 'HEAD'],
+    ['an option', '--upload-pack=touch /tmp/x'],
+  ])('that is %s is CommitNotFound', async (_, commit) => {
+    const asked = source.ensureCommit({ repository, commit, ref: 'refs/heads/main' });
+    await expect(asked).rejects.toMatchObject({ type: 'CommitNotFound', retryable: false });
+  });
+
+  test('is fetched by any number of calls at once', async () => {
+    const commits = Array.from({ length: 12 }, (_, index) => origin.commit({ 'n.txt': String(index) }, `n ${index}`));
+    const found = await Promise.all(
+      commits.map((commit) => source.ensureCommit({ repository, commit, ref: 'refs/heads/main' })),
+    );
+    expect(found.map(({ sha }) => sha)).toEqual(commits);
+  });
+
+  test('of an annotated tag is the one it names', async () => {
+    origin.git('-c', 'user.name=a', '-c', 'user.email=a@b', 'tag', '-a', 'v1.0.0', '-m', 'one', second);
+    const commit = origin.git('rev-parse', 'v1.0.0');
+    expect(commit).not.toBe(second);
+    await expect(source.ensureCommit({ repository, commit, ref: 'refs/tags/v1.0.0' })).resolves.toMatchObject({
+      sha: second,
+    });
+  });
+});
+
+describe('a repository', () => {
+  test.each([
+    ['a path that is not there', '/nowhere/at-all'],
+    ['a port where nobody listens', 'http://127.0.0.1:1/x.git'],
+  ])('at %s is unreachable, and that is tried again', async (_, url) => {
+    const asked = source.ensureCommit({ repository: { project: 'other', url }, commit: '2'.repeat(40) });
+    await expect(asked).rejects.toMatchObject({ type: 'RepositoryUnreachable', retryable: true });
+  });
+
+  test.each([['ext::sh -c "touch /tmp/owned"'], ['--upload-pack=touch']])('may not be a command: %s', async (url) => {
+    const asked = source.ensureCommit({ repository: { project: 'other', url }, commit: '2'.repeat(40) });
+    await expect(asked).rejects.toMatchObject({ type: 'InvalidInput' });
+  });
+
+  test('is named in messages without its password', async () => {
+    const url = 'http://bot:pa55word@127.0.0.1:1/x.git';
+    const error: unknown = await source
+      .ensureCommit({ repository: { project: 'other', url }, commit: '2'.repeat(40) })
+      .catch((reason: unknown) => reason);
+    expect(JSON.stringify([error, String(error)])).not.toContain('pa55word');
+  });
+
+  test('gets its password by the environment, never in an argument', () => {
+    const environment = gitEnvironment({ credentials: { kind: 'password', username: 'bot', password: 'pa55word' } });
+    const pair = Buffer.from('bot:pa55word').toString('base64');
+    expect(Object.values(environment)).toContain(`Authorization: Basic ${pair}`);
+  });
+});
+
+describe('a checkout', () => {
+  test('has exactly the files of the commit, whatever was there before', async () => {
+    const path = join(folder, 'exact');
+    mkdirSync(join(path, 'node_modules'), { recursive: true });
+    writeFileSync(join(path, 'a.txt'), 'dirty');
+    await source.checkOut({ repository, commit: first, path });
+    expect(readdirSync(path).sort()).toEqual(['.git', 'a.txt', 'app', 'run.sh']);
+    expect(readFileSync(join(path, 'a.txt'), 'utf8')).toBe('one\n');
+    expect(lstatSync(join(path, 'run.sh')).mode & 0o111).not.toBe(0);
+  });
+
+  test('is a repository of its own: clean, at the commit, with its history, and cannot write to the mirror', async () => {
+    const path = join(folder, 'own');
+    await source.checkOut({ repository, commit: second, path });
+    const git = (...args: string[]): string => execFileSync('git', args, { cwd: path, encoding: 'utf8' }).trim();
+    expect(git('status', '--porcelain')).toBe('');
+    expect(git('rev-parse', 'HEAD')).toBe(second);
+    expect(git('log', '--format=%s')).toBe('second\nfirst');
+    git('config', 'core.fsmonitor', 'touch /tmp/owned');
+    const mirror = readFileSync(join(folder, 'mirrors', 'hello.git', 'config'), 'utf8');
+    expect(mirror).not.toContain('owned');
+  });
+
+  test('runs nothing of the repository', async () => {
+    const proof = join(folder, 'owned');
+    const commit = origin.commit({
+      '.gitattributes': '*.txt filter=evil\n',
+      '.gitconfig': `[filter "evil"]\n\tsmudge = touch ${proof}\n`,
+      '.gitmodules': `[submodule "x"]\n\tpath = x\n\turl = ext::touch ${proof}\n`,
+      'hooks/post-checkout': `#!/bin/sh\ntouch ${proof}\n`,
+    });
+    await source.checkOut({ repository, commit, path: join(folder, 'evil') });
+    expect(existsSync(proof)).toBe(false);
+    expect(readFileSync(join(folder, 'evil', 'a.txt'), 'utf8')).toBe('two\nlines\n');
+  });
+
+  test('does not write through a link that leads out of it', async () => {
+    const outside = join(folder, 'outside');
+    mkdirSync(outside);
+    const path = join(folder, 'linked');
+    origin.git('checkout', '--quiet', '-b', 'linked', first);
+    execFileSync('ln', ['-s', outside, join(origin.path, 'way-out')]);
+    const commit = origin.commit({});
+    await source.checkOut({ repository, commit, path });
+    expect(lstatSync(join(path, 'way-out')).isSymbolicLink()).toBe(true);
+    // The next commit has a folder where the link was: the old checkout must not lead its files away.
+    origin.git('rm', '--quiet', 'way-out');
+    const next = origin.commit({ 'way-out/file': 'x' });
+    await source.checkOut({ repository, commit: next, path });
+    expect(readdirSync(outside)).toEqual([]);
+    origin.git('checkout', '--quiet', 'main');
+  });
+
+  test('stops when it is told to', async () => {
+    const asked = source.checkOut({
+      repository,
+      commit: first,
+      path: join(folder, 'stopped'),
+      signal: AbortSignal.abort(new Error('told to')),
+    });
+    await expect(asked).rejects.toThrow('told to');
+  });
+});
+
+describe('what lies between two commits', () => {
+  test('is listed with its size', async () => {
+    await source.ensureCommit({ repository, commit: second });
+    await expect(source.compare({ project: 'hello', from: first, to: second })).resolves.toEqual({
+      commits: [{ sha: second, author: 'Grace', subject: 'second' }],
+      filesChanged: 3,
+      // a.txt: one removed, two added; app/main.js: one removed; b.txt: one added.
+      linesChanged: 5,
+    });
+  });
+
+  test('is unknown where one of them is', async () => {
+    await expect(source.compare({ project: 'hello', from: '3'.repeat(40), to: second })).resolves.toBeUndefined();
+  });
+});
+
+describe('a file or folder at a commit', () => {
+  test('is read', async () => {
+    await expect(source.readFile({ project: 'hello', commit: first, path: './a.txt' })).resolves.toBe('one\n');
+  });
+
+  test.each([['none.txt'], ['../a.txt'], ['app']])('is nothing where there is none: %s', async (path) => {
+    await expect(source.readFile({ project: 'hello', commit: first, path })).resolves.toBeUndefined();
+  });
+
+  test('is listed, equal for equal content', async () => {
+    const before = await source.listTree({ project: 'hello', commit: first, path: 'app' });
+    expect(before).toEqual([{ mode: '100644', object: expect.stringMatching(/^[0-9a-f]{40}$/), path: 'main.js' }]);
+    const all = await source.listTree({ project: 'hello', commit: first, path: '.' });
+    expect(all?.map(({ path }) => path)).toEqual(['a.txt', 'app/main.js', 'run.sh']);
+    await expect(source.listTree({ project: 'hello', commit: first, path: 'none' })).resolves.toBeUndefined();
+  });
+});
