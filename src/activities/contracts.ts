@@ -13,6 +13,7 @@ import type {
   LaterWrites,
   StepRecord,
 } from '../domain/deployment.ts';
+import type { NoticeEvent } from '../domain/notice.ts';
 import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
@@ -197,30 +198,7 @@ export interface Notice {
   readonly lines: readonly string[];
 }
 
-export type NoticeEvent =
-  | 'started'
-  | 'tests-passed'
-  | 'tests-failed'
-  | 'build-succeeded'
-  | 'build-failed'
-  | 'run-succeeded'
-  | 'run-failed'
-  | 'staging-deployed'
-  | 'approval-requested'
-  | 'production-deployed'
-  | 'health-check-failed'
-  | 'rollback-triggered'
-  | 'code-quality-warning'
-  | 'security-alert'
-  | 'rejected'
-  | 'expired'
-  | 'superseded'
-  | 'aborted'
-  | 'rolled-back'
-  | 'rollback-failed'
-  | 'rollback-unavailable'
-  | 'held'
-  | 'undo-keeps-failing';
+export type { NoticeEvent };
 
 // ─── The exclusive part ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -3,7 +3,8 @@
  * ms and sizes in bytes. How a person writes them is in `repository.ts` and `project.ts`.
  */
 import type { MigrationPhase } from '../domain/migration.ts';
-import type { PlanPolicy, StrategySpec } from '../domain/policy.ts';
+import type { PlanPolicy } from '../domain/plan.ts';
+import type { StrategySpec } from '../domain/policy.ts';
 
 /** Where a secret comes from; never the value. */
 export type SecretRef =
@@ -199,7 +200,7 @@ export interface ServiceSpec {
 
 /** When a release in a slot is ready for traffic, and stays so. */
 export interface HealthSpec {
-  /** GET of this path at the slot's port must answer 2xx, asked from outside. */
+  /** GET of this path at the slot's port must answer 200, asked from outside. */
   readonly path: string;
   /** Run inside the container as its health check, instead of the image's own. */
   readonly command?: readonly string[];

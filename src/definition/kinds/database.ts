@@ -1,0 +1,23 @@
+import { z } from 'zod';
+import { Duration, Secret } from '../scalars.ts';
+
+const Postgres = z
+  .strictObject({
+    kind: z.literal('postgres').describe('PostgreSQL.'),
+    url: Secret.describe(
+      'Connection URL as the worker reaches the database. The role must own the database and may create others, for the proof of backups.',
+    ),
+    clientBin: z
+      .string()
+      .startsWith('/')
+      .describe('Folder of `pg_dump`, `pg_restore` and `psql`. Default: those on PATH.')
+      .exactOptional(),
+    lockTimeout: Duration.describe(
+      'How long a migration waits for a lock before it gives up, so that it does not queue users behind it. Judgement.',
+    ).prefault('5s'),
+    statementTimeout: Duration.describe('Longest single statement of a migration. Judgement.').prefault('15m'),
+  })
+  .meta({ title: 'postgres' });
+
+/** The database that a release uses: backed up before it and put back with it. */
+export const Database = z.discriminatedUnion('kind', [Postgres]);

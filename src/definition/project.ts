@@ -1,0 +1,332 @@
+import { z } from 'zod';
+import { Database } from './kinds/database.ts';
+import { Forge } from './kinds/forge.ts';
+import { Notifier } from './kinds/notifier.ts';
+import { Probe } from './kinds/probe.ts';
+import { Router } from './kinds/router.ts';
+import { Target } from './kinds/target.ts';
+import { ImageReference } from './repository.ts';
+import { Duration, InnerPath, Name, Pattern, Ratio, Secret, Secrets, Size, Variables, quoted } from './scalars.ts';
+
+const Glob = z
+  .string({ error: 'must be a pattern such as `main` or `feature/**`' })
+  .min(1)
+  .max(200)
+  .regex(/^[^\s~^:\\[\]]+$/, { error: (issue) => `${quoted(issue.input)} cannot match a branch or tag` })
+  .refine((pattern) => pattern.split('{').length <= 4, { error: 'has more than three `{…}`; write several routes' });
+
+const Credentials = z.strictObject({
+  username: z.string().min(1).describe('Name to log in with.'),
+  password: Secret.describe('Its password or token.'),
+});
+
+const Route = z.strictObject({
+  on: z
+    .enum(['push', 'tag', 'pull-request', 'manual'])
+    .describe(
+      'What happened. A run started by hand goes the way of a push of its branch or tag, unless a route for `manual` comes first.',
+    ),
+  ref: Glob.describe(
+    'Branch, tag, or `pull/<number>/head`. `*` is anything but `/`, `**` anything, `?` one character, `{a,b}` either.',
+  ).default('**'),
+  environments: z.array(Name).describe('Deployed to, in this order. Default: none, checks only.').default([]),
+  buildImages: z
+    .enum(['none', 'validate', 'build', 'push'])
+    .describe(
+      '`validate`: built and thrown away; `build`: kept on the worker; `push`: pushed and verified. Default: `push` where it leads to an environment, otherwise `none`.',
+    )
+    .exactOptional(),
+  priority: z.enum(['routine', 'hotfix']).describe('A hotfix goes before the rest in the queue.').default('routine'),
+});
+
+const Approval = z.strictObject({
+  required: z.boolean().describe('Default: true in production, otherwise false.').exactOptional(),
+  rules: z
+    .array(
+      z.strictObject({
+        group: Name.describe('Group of the people who may decide.'),
+        count: z.number().int().min(1).max(20).describe('How many of them.').default(1),
+      }),
+    )
+    .describe('All of them must be met, by people distinct from each other. One rejection ends it.')
+    .default([
+      { group: 'tech-lead', count: 1 },
+      { group: 'devops', count: 1 },
+    ]),
+  allowAuthor: z.boolean().describe('Whether the author of the change may approve it.').default(false),
+  timeout: Duration.describe('From the moment the plan is recorded until it expires.').prefault('30m'),
+  turn: z
+    .enum(['release', 'hold'])
+    .describe('While waiting: `release` lets others deploy and plans again, `hold` keeps the environment.')
+    .default('release'),
+});
+
+const Watch = z.strictObject({
+  duration: Duration.describe(
+    'How long a release is watched after traffic moved. Default: 30m in production, 2m in `staging`, otherwise 0s.',
+  ).exactOptional(),
+  interval: Duration.describe('Between two readings.').prefault('10s'),
+  warn: z
+    .strictObject({
+      cpu: Ratio.describe('Share of the CPU limit.').prefault('80%'),
+      memory: Ratio.describe('Share of the memory limit.').prefault('85%'),
+      p95: Duration.describe('95th percentile of answer times.').prefault('2s'),
+      errors: Ratio.describe('Share of answers with status 500 and above.').prefault('1%'),
+    })
+    .describe('Crossing one is told, and never rolls back.')
+    .prefault({}),
+  rollback: z
+    .strictObject({
+      errors: Ratio.describe('Share of answers with status 500 and above, over the window.').prefault('5%'),
+      errorWindow: Duration.describe('The sliding window of `errors`.').prefault('5m'),
+      p95: Duration.describe('95th percentile of answer times.').prefault('5s'),
+      p95Sustained: Duration.describe('How long `p95` must stay above.').prefault('1m'),
+      databaseFailures: z.number().int().min(1).describe('Failed checks of the database in a row.').default(3),
+      logMatches: z.number().int().min(1).describe('Critical log lines in the window.').default(1),
+    })
+    .describe('Crossing one fails the release.')
+    .prefault({}),
+  logPatterns: z
+    .array(Pattern)
+    .max(20)
+    .describe('Regular expressions for critical log lines. Judgement.')
+    .default(['\\b(?:CRITICAL|FATAL|PANIC)\\b']),
+  minSamples: z
+    .number()
+    .int()
+    .min(1)
+    .describe('Fewest requests in a window before its errors are judged: below 20 a single one is 5 %. Judgement.')
+    .default(20),
+  onInconclusive: z
+    .enum(['succeed', 'hold'])
+    .describe('What happens when no user came: the release stays, or a person is asked.')
+    .default('succeed'),
+});
+
+const Environment = z.strictObject({
+  production: z
+    .boolean()
+    .describe(
+      'Approval by default, 30 minutes of watch, every rollback opens an incident. Default: true for an environment named `production`.',
+    )
+    .exactOptional(),
+  target: Target.describe('Where it runs.'),
+  router: Router.describe('What brings traffic to it.'),
+  strategy: z
+    .discriminatedUnion('kind', [
+      z
+        .strictObject({
+          kind: z.literal('blue-green').describe('The new release beside the old one, then all traffic at once.'),
+        })
+        .meta({ title: 'blue-green' }),
+    ])
+    .describe('How the live release is replaced.')
+    .default({ kind: 'blue-green' }),
+  database: Database.describe('Backed up before a release and put back with it. Default: none.').exactOptional(),
+  approval: Approval.describe('Who must agree.').prefault({}),
+  queue: z
+    .strictObject({
+      mode: z
+        .enum(['keep-all', 'supersede'])
+        .describe('`supersede`: the newest waits, older ones end `superseded`.')
+        .default('keep-all'),
+      timeout: Duration.describe('Longest wait for the turn.').prefault('24h'),
+    })
+    .describe('One release changes an environment at a time; this is how the others wait.')
+    .prefault({}),
+  watch: Watch.describe('After traffic has moved.').prefault({}),
+  backup: z
+    .strictObject({
+      database: z.boolean().describe('Default: true where there is a database.').exactOptional(),
+      configuration: z.boolean().describe('Keeps what the release was configured with.').default(true),
+      prove: z.boolean().describe('Restores into a scratch database and compares before going on.').default(true),
+    })
+    .describe('Taken before anything is changed.')
+    .prefault({}),
+  rollback: z
+    .strictObject({
+      automatic: z.boolean().describe('A failed probe or watch rolls back by itself.').default(true),
+      restore: z
+        .enum(['ask', 'automatic'])
+        .describe(
+          '`automatic`: the database is put back although writes made since the backup leave it (they are exported). `ask`: only when nothing was written.',
+        )
+        .default('ask'),
+    })
+    .describe('What a failed release costs.')
+    .prefault({}),
+  limits: z
+    .strictObject({
+      ready: Duration.describe('A started release must be healthy within.').prefault('30s'),
+      settle: Duration.describe('Waits before the first probe counts; ends early once healthy.').prefault('30s'),
+      stopGrace: Duration.describe('From SIGTERM to SIGKILL.').prefault('30s'),
+      drain: Duration.describe('Longest wait for the sessions of a slot to end before it is stopped.').prefault('30s'),
+      keepPrevious: Duration.describe('How long the previous release stays beside the live one.').prefault('24h'),
+    })
+    .describe('How long the pieces of a replacement may take.')
+    .prefault({}),
+  migrations: z
+    .strictObject({
+      phase: z
+        .enum(['before-switch', 'after-start', 'after-switch'])
+        .describe('When migrations run. Default: what the repository says, then `before-switch` with blue-green.')
+        .exactOptional(),
+    })
+    .describe('Changes of the database that come with a release.')
+    .prefault({}),
+  env: Variables.describe('Settings of the service, over those of the repository.').default({}),
+  secrets: Secrets.describe('Secrets of the service, by the variable that carries them.').default({}),
+});
+
+const time = z.string().regex(/^(?:[01]\d|2[0-3]):[0-5]\d$/, { error: 'must be a time such as `09:00`' });
+
+/** `project.yaml`, held by the engine: where a repository may go, who decides, and what it can only make stricter. */
+export const ProjectDefinition = z
+  .strictObject({
+    version: z.literal(1, { error: 'must be 1, the only version there is' }).describe('Version of this format: 1.'),
+    project: Name.describe('Its name in addresses, ids and names of containers; never changed.'),
+    repository: z
+      .strictObject({
+        url: z
+          .string({ error: 'must be the address of a repository' })
+          // The value may hold a password, so it is not repeated.
+          .regex(/^(?:https?:\/\/|ssh:\/\/|file:\/\/|[\w.-]+@[\w.-]+:)[^\s]+$/, {
+            error: 'must be an address such as `https://…`, `ssh://…`, `git@host:path` or `file:///…`',
+          })
+          .refine((url) => !/^https?:\/\/[^/]*@/.test(url), {
+            error: 'must not hold a name or password; put them under `credentials`',
+          })
+          .describe('Where it is fetched from.'),
+        credentials: Credentials.describe('Default: none, or what the worker has for ssh.').exactOptional(),
+        forge: Forge.describe('Where its events come from.'),
+        definition: InnerPath.describe('Path of its document in the repository.').default('slipway.yaml'),
+        releaseBranch: z.string().min(1).describe('Only images of this branch are tagged `latest`.').default('main'),
+      })
+      .describe('What is deployed.'),
+    registry: z
+      .strictObject({
+        address: z
+          .string()
+          .regex(/^[a-z0-9.-]+(?::\d{1,5})?$/, { error: 'must be `host` or `host:port`, without `https://`' })
+          .describe('`host:port`, as in the name of an image.'),
+        prefix: z
+          .string()
+          .regex(/^[a-z0-9]+(?:[._/-][a-z0-9]+)*$/, { error: 'must be a path in small letters, such as `team`' })
+          .describe('Between the address and the name of the image. Default: the name of the project.')
+          .exactOptional(),
+        credentials: Credentials.describe('Default: none.').exactOptional(),
+        insecure: z.boolean().describe('Plain HTTP. Only for a registry on this machine.').default(false),
+      })
+      .describe('Where images are pushed to and run from.'),
+    routes: z
+      .array(Route)
+      .max(200)
+      .describe(
+        'What leads where: the first that matches. Default: `main` and tags `v*.*.*` to production, `develop` to staging, `feature/**` checks and a validating build, pull requests checks.',
+      )
+      .exactOptional(),
+    environments: z.record(Name, Environment).describe('By name.').default({}),
+    steps: z
+      .strictObject({
+        executor: z
+          .enum(['container', 'host'])
+          .describe(
+            '`container`: steps run in containers, nothing else is allowed. `host`: they run on the worker, for a repository that is trusted with it; a step may still ask for a container.',
+          )
+          .default('container'),
+        image: ImageReference.describe('Image for steps where the repository names none.').exactOptional(),
+        network: z.enum(['bridge', 'none']).describe('Network of the containers of steps.').default('bridge'),
+        resources: z
+          .strictObject({
+            cpus: z.number().positive().max(1024).describe('Cores. Default: no limit.').exactOptional(),
+            memory: Size.describe('Default: no limit.').exactOptional(),
+          })
+          .describe('Limits of the containers of steps.')
+          .prefault({}),
+        secrets: Secrets.describe('What a step may ask for by name. Never given to pull requests from forks.').default(
+          {},
+        ),
+        env: Variables.describe('Settings of every step; the repository cannot change them.').default({}),
+      })
+      .describe('Where and with what the repository may run its steps.')
+      .prefault({}),
+    builds: z
+      .strictObject({
+        network: z
+          .enum(['default', 'none'])
+          .describe('Network of the RUN instructions; the repository may ask for `none`, never for more.')
+          .default('default'),
+        timeout: Duration.describe('For building and pushing all images: twice the upper nominal times.').prefault(
+          '40m',
+        ),
+        concurrency: z.number().int().min(1).max(32).describe('Images built at once. Judgement.').default(3),
+        args: Variables.describe('Build arguments, over those of the repository.').default({}),
+      })
+      .describe('How images are built.')
+      .prefault({}),
+    migrations: z
+      .strictObject({
+        runner: z
+          .enum(['sql', 'none'])
+          .describe('`sql`: numbered files, each once. `none`: the repository may have no migrations.')
+          .default('sql'),
+      })
+      .describe('What may change a database.')
+      .prefault({}),
+    probes: z
+      .array(Probe)
+      .max(50)
+      .describe('Every release must pass these too; the repository cannot change them.')
+      .default([]),
+    notifications: z
+      .array(Notifier)
+      .max(50)
+      .describe('Where notices go.')
+      .default([{ kind: 'log', level: 'info', events: [], environments: [] }]),
+    calendar: z
+      .strictObject({
+        timeZone: z
+          .string()
+          .refine(isTimeZone, {
+            error: (issue) => `${quoted(issue.input)} is no time zone; write \`Europe/Berlin\` or \`UTC\``,
+          })
+          .describe('Of the people who would have to repair a release.')
+          .default('UTC'),
+        workingHours: z
+          .strictObject({ from: time.default('09:00'), to: time.default('18:00') })
+          .describe('Outside of them, at weekends and on Friday from 13:00 a release is riskier.')
+          .prefault({}),
+      })
+      .describe('For the risk shown in a plan.')
+      .prefault({}),
+    retention: z
+      .strictObject({
+        runs: z
+          .number()
+          .int()
+          .min(1)
+          .describe('Runs whose logs and images are kept. Records are kept for ever.')
+          .default(30),
+        backups: z.number().int().min(1).describe('Backups kept of each environment.').default(14),
+        damagedDatabases: Duration.describe('How long a database that was put aside by a rollback is kept.').prefault(
+          '14d',
+        ),
+      })
+      .describe('What is removed, and when. Nothing that a live, previous or last good release needs.')
+      .prefault({}),
+  })
+  .describe(
+    'Where a repository may go, who decides, and what it can only make stricter. Held by the engine, not by the repository.',
+  );
+
+export type ProjectDefinition = z.output<typeof ProjectDefinition>;
+export type EnvironmentDefinition = ProjectDefinition['environments'][string];
+
+function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en', { timeZone: name });
+    return true;
+  } catch {
+    return false;
+  }
+}

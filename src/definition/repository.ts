@@ -1,0 +1,208 @@
+import { validRange } from 'semver';
+import { z } from 'zod';
+import { Probe } from './kinds/probe.ts';
+import {
+  Duration,
+  InnerPath,
+  Name,
+  Pattern,
+  Port,
+  Ratio,
+  Size,
+  UrlPath,
+  VariableName,
+  Variables,
+  quoted,
+} from './scalars.ts';
+
+/** An image's name, in a form that cannot be taken for an option of a command. */
+export const ImageReference = z.string({ error: 'must be the name of an image' }).regex(/^[a-zA-Z0-9][\w./:@-]*$/, {
+  error: (issue) =>
+    `${quoted(issue.input)} is no name of an image; write \`node:24-slim\` or \`registry:5000/team/tools:3\``,
+});
+
+const Argv = z
+  .array(z.union([z.string(), z.number()], { error: 'must be a text or a number' }).transform(String), {
+    error: 'must be a list: the command and its arguments, each on its own; for one line of shell use `shell`',
+  })
+  .min(1, { error: 'must name at least the command' });
+
+const Step = z.strictObject({
+  name: Name.describe('Unique within its stage.'),
+  run: Argv.describe('Command and arguments, started without a shell. Either this or `shell`.').exactOptional(),
+  shell: z
+    .string({ error: 'must be a text: one line of shell, or several after `|`' })
+    .min(1, { error: 'must not be empty' })
+    .describe('Script for `/bin/sh`, ended by the first command that fails. Either this or `run`.')
+    .exactOptional(),
+  image: ImageReference.describe(
+    'Image that the step runs in. Default: that of the document, then that of the project.',
+  ).exactOptional(),
+  executor: z
+    .enum(['container', 'host'])
+    .describe('Where it runs. `host` only where the project allows it. Default: what the project says.')
+    .exactOptional(),
+  env: Variables.describe('Settings of this step, over those of the document.').default({}),
+  secrets: z
+    .array(VariableName)
+    .describe('Secrets of the project that this step gets, each as the variable of its name.')
+    .default([]),
+  timeout: Duration.describe("Longest time it may take. Default: the stage's.").exactOptional(),
+  stallAfter: Duration.describe('Longest time it may say nothing. Judgement.').prefault('5m'),
+  onFailure: z.enum(['fail', 'warn']).describe('`warn`: a failure is reported and the stage goes on.').default('fail'),
+  resume: z
+    .boolean()
+    .describe(
+      'After the worker died: the stage may go on at this step in the same files, instead of from a clean checkout.',
+    )
+    .default(false),
+  once: z.boolean().describe('Never started a second time: when it was interrupted, a person is asked.').default(false),
+  workdir: InnerPath.describe('Folder it runs in, from the root of the repository.').default('.'),
+});
+
+const Stage = z.strictObject({
+  name: Name.describe('Unique; shown wherever the run is.'),
+  timeout: Duration.describe(
+    'Hard limit. Default: twice the upper nominal time of a stage of that name (`install` 10m, `quality` 14m, `security` 10m), otherwise 20m.',
+  ).exactOptional(),
+  steps: z
+    .array(Step)
+    .min(1, { error: 'must have at least one step' })
+    .max(200, { error: 'must have at most 200 steps' })
+    .describe('One after the other.'),
+});
+
+const Image = z.strictObject({
+  name: Name.describe('Unique; the last part of its name in the registry.'),
+  context: InnerPath.describe('Folder that is sent to the build.').default('.'),
+  dockerfile: InnerPath.describe('From the context.').default('Dockerfile'),
+  target: z
+    .string()
+    .regex(/^[\w.-]+$/)
+    .describe('Stage of the Dockerfile to build. Default: the last.')
+    .exactOptional(),
+  args: Variables.describe('Build arguments. They can be read from the image: never a secret.').default({}),
+  platforms: z
+    .array(z.string().regex(/^[a-z0-9]+\/[a-z0-9]+(?:\/[a-z0-9]+)?$/, { error: 'must look like `linux/amd64`' }))
+    .describe("Default: the worker's own.")
+    .default([]),
+  network: z
+    .enum(['default', 'none'])
+    .describe(
+      'Network of the RUN instructions; `none` is stricter than the project asks for. Default: what the project says.',
+    )
+    .exactOptional(),
+});
+
+const Service = z.strictObject({
+  image: Name.describe('Name of one of the images.'),
+  port: Port.describe('Port that it listens on inside the container.'),
+  command: Argv.describe("Command instead of the image's own.").exactOptional(),
+  env: Variables.describe(
+    'Settings that hold in every environment; the file of the environment and the project go over them.',
+  ).default({}),
+  health: z
+    .strictObject({
+      path: UrlPath.describe('Answers 200 as soon as the release can serve.').default('/health'),
+      command: Argv.describe(
+        "Run inside the container as its health check, instead of the image's own.",
+      ).exactOptional(),
+      interval: Duration.describe('Between two checks. Judgement.').prefault('2s'),
+      timeout: Duration.describe('Of one check. Judgement.').prefault('3s'),
+      retries: z.number().int().min(1).max(100).describe('Failures in a row until it is unhealthy.').default(3),
+    })
+    .describe('When a release is ready for traffic, and stays so.')
+    .prefault({}),
+  resources: z
+    .strictObject({
+      cpus: z.number().positive().max(1024).describe('Cores; 0.5 is half of one. Default: no limit.').exactOptional(),
+      memory: Size.describe('Default: no limit.').exactOptional(),
+    })
+    .describe('Limits of the container.')
+    .prefault({}),
+  stopGrace: Duration.describe(
+    'From SIGTERM to SIGKILL. Never more than the limit of the environment.',
+  ).exactOptional(),
+});
+
+/** `slipway.yaml`, in the deployed repository: how it is checked, built, migrated and probed. */
+export const RepositoryDefinition = z
+  .strictObject({
+    version: z.literal(1, { error: 'must be 1, the only version there is' }).describe('Version of this format: 1.'),
+    tools: z
+      .record(
+        z.string().regex(/^[a-zA-Z0-9][\w.+-]*$/, { error: 'must be the name of a command' }),
+        z
+          .string({ error: 'must be a range of versions in quotes, such as `">=20.10"`' })
+          .refine((range) => validRange(range) !== null, {
+            error: (issue) => `${quoted(issue.input)} is no range of versions; write \`">=20.10"\``,
+          }),
+      )
+      .describe('Tools that the worker must have, with the versions that will do. Checked before the first stage.')
+      .default({}),
+    image: ImageReference.describe('Image for steps that name none.').exactOptional(),
+    env: Variables.describe('Settings of every step.').default({}),
+    stages: z
+      .array(Stage)
+      .max(50, { error: 'must have at most 50 stages' })
+      .describe('The checks, one stage after the other; the first that fails ends the run.')
+      .default([]),
+    images: z.array(Image).max(50, { error: 'must have at most 50 images' }).describe('Built at once.').default([]),
+    service: Service.describe(
+      'What runs when the release is live. Needed where the project deploys anywhere.',
+    ).exactOptional(),
+    configuration: z
+      .strictObject({
+        required: z.array(VariableName).describe('Settings without which no environment is deployed.').default([]),
+      })
+      .describe('What `.env.<environment>` and the project must give.')
+      .prefault({}),
+    migrations: z
+      .strictObject({
+        folder: InnerPath.describe('Holds `001_name.sql`, and `001_name.down.sql` where it can be undone.').default(
+          'migrations',
+        ),
+        phase: z
+          .enum(['before-switch', 'after-start', 'after-switch'])
+          .describe('When they run; the project may say otherwise. Default: `before-switch` with blue-green.')
+          .exactOptional(),
+      })
+      .describe('Changes of the database that come with a release.')
+      .exactOptional(),
+    probes: z
+      .array(Probe)
+      .max(50, { error: 'must have at most 50 probes' })
+      .describe(
+        'Checks of a deployed release, beside the two that every release has: `container`, and `health` at its health path.',
+      )
+      .default([]),
+    watch: z
+      .strictObject({
+        duration: Duration.describe('At least this long.').exactOptional(),
+        warn: z
+          .strictObject({
+            cpu: Ratio.exactOptional(),
+            memory: Ratio.exactOptional(),
+            p95: Duration.exactOptional(),
+            errors: Ratio.exactOptional(),
+          })
+          .describe('Figures beyond which somebody is told.')
+          .prefault({}),
+        rollback: z
+          .strictObject({
+            errors: Ratio.exactOptional(),
+            p95: Duration.exactOptional(),
+            databaseFailures: z.number().int().min(1).exactOptional(),
+          })
+          .describe('Figures beyond which the release is rolled back.')
+          .prefault({}),
+        logPatterns: z.array(Pattern).max(20).describe('Critical log lines, beside those of the project.').default([]),
+      })
+      .describe('Makes the watch of the project stricter; a figure that would make it looser is refused.')
+      .prefault({}),
+  })
+  .describe(
+    'How a repository is checked, built, migrated and probed. It lies in the repository, at the commit being run.',
+  );
+
+export type RepositoryDefinition = z.output<typeof RepositoryDefinition>;

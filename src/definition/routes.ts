@@ -1,0 +1,36 @@
+import type { Route } from '../domain/routing.ts';
+import type { ProjectDefinition } from './project.ts';
+
+/** The routing table of a project: its own, or the default one, with what was left out filled in. */
+export function routesOf(project: ProjectDefinition): readonly Route[] {
+  if (project.routes === undefined) return defaultRoutes(project);
+  return project.routes.map((route) => ({
+    on: route.on,
+    ref: route.ref,
+    environments: route.environments,
+    priority: route.priority,
+    buildImages: route.buildImages ?? (route.environments.length > 0 ? 'push' : 'none'),
+  }));
+}
+
+/**
+ * Feature branches are checked and built to see that they build, `develop` goes to staging, the release branch and versions to production,
+ * everything else is checked. An environment that the project does not have is left out: its images are pushed all the same.
+ */
+function defaultRoutes(project: ProjectDefinition): readonly Route[] {
+  const to = (name: string): readonly string[] => (Object.hasOwn(project.environments, name) ? [name] : []);
+  const route = (on: Route['on'], ref: string, rest: Pick<Route, 'buildImages' | 'environments'>): Route => ({
+    on,
+    ref,
+    priority: 'routine',
+    ...rest,
+  });
+  return [
+    route('tag', 'v*.*.*', { buildImages: 'push', environments: to('production') }),
+    route('push', project.repository.releaseBranch, { buildImages: 'push', environments: to('production') }),
+    route('push', 'develop', { buildImages: 'push', environments: to('staging') }),
+    route('push', 'feature/**', { buildImages: 'validate', environments: [] }),
+    route('pull-request', '**', { buildImages: 'none', environments: [] }),
+    route('push', '**', { buildImages: 'none', environments: [] }),
+  ];
+}

@@ -1,0 +1,20 @@
+import { createHash } from 'node:crypto';
+import type { SourceEvent } from '../domain/run.ts';
+
+/**
+ * Identity of a run: equal for a redelivered webhook and for polling that saw the same change, another one for a tag on the same commit.
+ *
+ * 24 hexadecimal characters (96 bits): people type them, and nobody gains by finding two alike in a project of their own.
+ */
+export function runKey(event: Pick<SourceEvent, 'kind' | 'ref' | 'before' | 'after'>): string {
+  return key(['event', event.kind, event.ref, event.before, event.after]);
+}
+
+/** Identity of a run whose caller brought an idempotency key of its own; never that of an event. */
+export function runKeyOf(idempotencyKey: string): string {
+  return key(['caller', idempotencyKey]);
+}
+
+function key(parts: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24);
+}

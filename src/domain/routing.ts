@@ -1,0 +1,114 @@
+import type { Priority } from './deployment.ts';
+import type { BuildImages, SourceEvent } from './run.ts';
+
+/** One row of a project's routing table. */
+export interface Route {
+  readonly on: SourceEvent['kind'];
+  /** Pattern over the short ref: `*` anything but `/`, `**` anything, `?` one character, `{a,b}` either. */
+  readonly ref: string;
+  readonly buildImages: BuildImages;
+  /** Deployed to, in this order; none: checks only. */
+  readonly environments: readonly string[];
+  readonly priority: Priority;
+}
+
+/** What an event leads to. What is ignored is answered with 202 all the same, and with this reason. */
+export type RouteDecision =
+  | { readonly kind: 'run'; readonly route: Route; readonly index: number; readonly ref: string }
+  | { readonly kind: 'ignored'; readonly reason: 'deleted' | 'unknown-ref' | 'no-route'; readonly why: string };
+
+const namespaces: readonly { readonly prefix: string; readonly on: SourceEvent['kind'] }[] = [
+  { prefix: 'refs/heads/', on: 'push' },
+  { prefix: 'refs/tags/', on: 'tag' },
+  { prefix: 'refs/', on: 'pull-request' },
+];
+
+/**
+ * Finds the first route that an event matches, in the order of the table.
+ *
+ * An event by hand goes the way of a push of its branch or tag, unless a route for `manual` comes before that.
+ */
+export function routeEvent(
+  event: Pick<SourceEvent, 'kind' | 'ref' | 'after'>,
+  routes: readonly Route[],
+): RouteDecision {
+  if (/^0+$/.test(event.after)) {
+    return { kind: 'ignored', reason: 'deleted', why: `${event.ref} was deleted; there is nothing to run.` };
+  }
+  const namespace = namespaces.find(({ prefix }) => event.ref.startsWith(prefix) && event.ref.length > prefix.length);
+  if (namespace === undefined) {
+    return {
+      kind: 'ignored',
+      reason: 'unknown-ref',
+      why: `${event.ref} is neither a branch nor a tag nor a pull request.`,
+    };
+  }
+  const ref = event.ref.slice(namespace.prefix.length);
+  const kinds = event.kind === 'manual' ? ['manual', namespace.on] : [event.kind];
+  const index = routes.findIndex((route) => kinds.includes(route.on) && matchesRef(route.ref, ref));
+  const route = routes[index];
+  if (route === undefined) {
+    return { kind: 'ignored', reason: 'no-route', why: `No route of the project is for a ${event.kind} of ${ref}.` };
+  }
+  return { kind: 'run', route, index, ref };
+}
+
+/** Whether a short ref (`feature/x`, `v1.2.0`, `pull/7/head`) matches a pattern. Letter case counts, as it does in Git. */
+export function matchesRef(pattern: string, ref: string): boolean {
+  return alternatives(pattern).some((one) => matches(one, 0, ref, 0));
+}
+
+/** `a{b,c}d` → `abd`, `acd`. Braces do not nest; an open one stands for itself. */
+function alternatives(pattern: string): readonly string[] {
+  const open = pattern.indexOf('{');
+  const close = pattern.indexOf('}', open);
+  if (open < 0 || close < 0) return [pattern];
+  const rest = alternatives(pattern.slice(close + 1));
+  return pattern
+    .slice(open + 1, close)
+    .split(',')
+    .flatMap((choice) => rest.map((tail) => pattern.slice(0, open) + choice + tail));
+}
+
+/** Remembers only the last star of each kind, so that no pattern takes longer than the square of its length. */
+function matches(pattern: string, fromPattern: number, ref: string, fromRef: number): boolean {
+  let at = fromPattern;
+  let seen = fromRef;
+  let star: { pattern: number; ref: number } | undefined;
+  let globstar: { pattern: number; ref: number } | undefined;
+  while (seen < ref.length || at < pattern.length) {
+    if (pattern.startsWith('**', at)) {
+      at += 2;
+      globstar = { pattern: at, ref: seen };
+      star = undefined;
+      continue;
+    }
+    if (pattern[at] === '*') {
+      at += 1;
+      star = { pattern: at, ref: seen };
+      continue;
+    }
+    const here = ref[seen];
+    if (here !== undefined && (pattern[at] === here || (pattern[at] === '?' && here !== '/'))) {
+      at += 1;
+      seen += 1;
+      continue;
+    }
+    // The last star takes one more character; a single one never takes a slash.
+    if (star !== undefined && star.ref < ref.length && ref[star.ref] !== '/') {
+      star = { pattern: star.pattern, ref: star.ref + 1 };
+      at = star.pattern;
+      seen = star.ref;
+      continue;
+    }
+    if (globstar !== undefined && globstar.ref < ref.length) {
+      globstar = { pattern: globstar.pattern, ref: globstar.ref + 1 };
+      star = undefined;
+      at = globstar.pattern;
+      seen = globstar.ref;
+      continue;
+    }
+    return false;
+  }
+  return true;
+}
