@@ -1,0 +1,37 @@
+import type { Readable } from 'node:stream';
+import Docker from 'dockerode';
+import { ProviderError } from '../../domain/failures.ts';
+
+/** Checks configuration folders with the program inside the router's own container; its folders have the same paths there. */
+export function createContainerCheck(container: {
+  readonly name: string;
+  readonly dockerSocket: string;
+  readonly binary: string;
+}): (folder: string, signal: AbortSignal | undefined) => Promise<{ ok: boolean; output: string }> {
+  const docker = new Docker({ socketPath: container.dockerSocket });
+  return async (folder, signal) => {
+    const abort = signal === undefined ? {} : { abortSignal: signal };
+    try {
+      const exec = await docker.getContainer(container.name).exec({
+        Cmd: [container.binary, '-c', '-f', folder],
+        AttachStdout: true,
+        AttachStderr: true,
+        // One stream without frames: the output is only shown.
+        Tty: true,
+        ...abort,
+      });
+      const stream = (await exec.start({ Tty: true, ...abort })) as unknown as Readable;
+      const chunks: Buffer[] = [];
+      for await (const chunk of stream) chunks.push(chunk as Buffer);
+      const { ExitCode } = await exec.inspect(abort);
+      return { ok: ExitCode === 0, output: Buffer.concat(chunks).toString('utf8').replaceAll('\r', '') };
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw new ProviderError(
+        'RouterUnavailable',
+        `the file could not be checked in container ${container.name}: ${error instanceof Error ? error.message : String(error)}`,
+        { details: { container: container.name }, cause: error },
+      );
+    }
+  };
+}

@@ -1,0 +1,140 @@
+import { createHash } from 'node:crypto';
+import type { Route, RouteRef, RouteServer } from './port.ts';
+
+/** Paths and limits of the file that is loaded before every route. */
+export interface GlobalSettings {
+  /** Unix socket of the runtime API, as the router itself sees it. */
+  readonly statsSocket: string;
+  /** Longest life of a worker that finishes its sessions after a reload, ms. Default 1 hour (judgement: longer than any drain limit). */
+  readonly hardStopMs?: number;
+  /** Most open files; about half as many connections. Default 20,000: never beyond what the machine allows, and no memory for a million. */
+  readonly maxFiles?: number;
+}
+
+/** Name of the file that must be loaded first; routes follow in lexical order. */
+export const globalFileName = '00-global.cfg';
+
+/**
+ * The fields of one request, one JSON object a line; {@link ../metrics/haproxy-log.ts} reads them.
+ *
+ * `at` is the moment of completion in ms since 1970; `ta` total, `tq` queue, `tc` connect and `tr` response time in ms (-1: never got there).
+ */
+const logFormat =
+  '{"at":%[date(0,ms)],"route":"%b","server":"%s","status":%ST,"ta":%Ta,"tq":%Tw,"tc":%Tc,"tr":%Tr,"ts":"%tsc","retries":"%rc","in":%U,"out":%B,"method":"%HM"}';
+
+/**
+ * Renders `00-global.cfg`: the log to stdout, the runtime API and the defaults of all routes.
+ *
+ * The router is started as `haproxy -W -S <master socket> -f <folder>`; see {@link haproxyArguments}.
+ */
+export function renderGlobal(settings: GlobalSettings): string {
+  return `# Rendered by Slipway. Changes made here are overwritten when the router is set up again.
+global
+  log stdout format raw local0 info
+  stats socket ${settings.statsSocket} mode 600 level admin expose-fd listeners
+  fd-hard-limit ${settings.maxFiles ?? 20_000}
+  hard-stop-after ${settings.hardStopMs ?? 3_600_000}ms
+
+defaults
+  mode http
+  log global
+  log-format '${logFormat}'
+  # A kept-alive connection must not be closed under a client that is just sending its next request: only after its next response.
+  option idle-close-on-response
+  option http-keep-alive
+  timeout connect 2s
+  timeout client 60s
+  timeout server 60s
+  timeout queue 10s
+  timeout http-request 10s
+  timeout http-keep-alive 5s
+  # Only what was never sent to a server is sent again, to another server where there is one: safe for every method.
+  retries 3
+  retry-on conn-failure
+  option redispatch 1
+`;
+}
+
+/** Arguments that the router's program is started with: master and worker, so that a reload loses nothing. */
+export function haproxyArguments(paths: { readonly configFolder: string; readonly masterSocket: string }): string[] {
+  return ['-W', '-S', `${paths.masterSocket},mode,600`, '-f', paths.configFolder];
+}
+
+/** File name of a route within the folder. */
+export function routeFileName(ref: RouteRef): string {
+  return `50-${ref.project}--${ref.environment}.cfg`;
+}
+
+/** Name of the route's backend: stable, so that a worker finishing after a reload knows it by the same name. */
+export function backendName(ref: RouteRef): string {
+  return `${ref.project}:${ref.environment}`;
+}
+
+/** A release's version in characters that a server name may hold. */
+export function releaseSlug(release: string): string {
+  return release.replace(/[^A-Za-z0-9_.-]/g, '_');
+}
+
+/** Name of the server of a slot: it is what the log says, and tells the release. */
+export function serverName(server: Pick<RouteServer, 'slot' | 'release'>): string {
+  return `${server.slot}:${releaseSlug(server.release)}`;
+}
+
+/** A rendered route and the short hash that its frontend's name carries, by which a loaded file is recognised. */
+export interface RenderedRoute {
+  readonly text: string;
+  readonly generation: string;
+}
+
+/** Renders the file of one route; equal routes give equal bytes. */
+export function renderRoute(route: Route): RenderedRoute {
+  const backend = backendName(route);
+  const body = [
+    `backend ${backend}`,
+    '  balance roundrobin',
+    ...(route.healthPath === undefined
+      ? []
+      : [`  option httpchk GET ${route.healthPath}`, '  http-check expect status 200-399']),
+    // One failed connection is as good as a failed check: the next request already goes to the backup. A check brings the server back.
+    '  default-server check inter 500ms fastinter 100ms downinter 250ms fall 2 rise 1 observe layer4 error-limit 1 on-error mark-down',
+    ...route.servers.map(renderServer),
+  ].join('\n');
+  const header = `# slipway ${JSON.stringify(route)}`;
+  const listen = route.listen.map((address) => `  bind ${address}`).join('\n');
+  const generation = createHash('sha256').update(`${header}\n${listen}\n${body}`).digest('hex').slice(0, 10);
+  const text = `# Rendered by Slipway, which overwrites changes made here.
+${header}
+frontend ${backend}:${generation}
+${listen}
+  default_backend ${backend}
+
+${body}
+`;
+  return { text, generation };
+}
+
+function renderServer(server: RouteServer): string {
+  const weight = server.role === 'off' ? 0 : server.weight;
+  return `  server ${serverName(server)} ${server.address} weight ${weight}${server.role === 'backup' ? ' backup' : ''}`;
+}
+
+/** A route's file as it was found. */
+export interface ParsedRoute extends RenderedRoute {
+  readonly route: Route;
+  /** The bytes are not what the header renders to. */
+  readonly edited: boolean;
+}
+
+/** Reads a file that {@link renderRoute} wrote; undefined when it has no readable header. */
+export function parseRoute(text: string): ParsedRoute | undefined {
+  const header = /^# slipway (\{.*\})$/m.exec(text)?.[1];
+  if (header === undefined) return undefined;
+  try {
+    // The header was written by renderRoute, and `edited` shows when it was not.
+    const route = JSON.parse(header) as Route;
+    const rendered = renderRoute(route);
+    return { route, text, generation: rendered.generation, edited: rendered.text !== text };
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,185 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Agent, request } from 'undici';
+import type { ProviderError } from '../../../src/domain/failures.ts';
+import { routeFileName } from '../../../src/providers/routers/haproxy-file.ts';
+import { HaproxyRouter, createHaproxyRouter } from '../../../src/providers/routers/haproxy.ts';
+import type { Route, Router } from '../../../src/providers/routers/port.ts';
+import { until } from '../../support/until.ts';
+import { freePort, type HostHaproxy, startHostHaproxy, startUpstream } from './host-haproxy.ts';
+import { describeRouter } from './suite.ts';
+
+type Upstream = Awaited<ReturnType<typeof startUpstream>>;
+
+async function createRouter(haproxy: HostHaproxy, applyTimeoutMs = 5_000): Promise<Router> {
+  const { configFolder, masterSocket, statsSocket, binary } = haproxy;
+  return createHaproxyRouter(
+    HaproxyRouter.parse({ kind: 'haproxy', configFolder, masterSocket, statsSocket, binary, applyTimeoutMs }),
+  );
+}
+
+describeRouter('haproxy', async () => {
+  const haproxy = await startHostHaproxy();
+  const [blue, green] = await Promise.all([startUpstream('blue'), startUpstream('green')]);
+  return {
+    router: await createRouter(haproxy, 1_000),
+    listenPorts: [await freePort(), await freePort()],
+    upstreamPorts: [blue.port, green.port],
+    goAway: () => haproxy.kill(),
+    comeBack: () => haproxy.start(),
+    stop: async () => {
+      await Promise.all([haproxy.stop(), blue.stop(), green.stop()]);
+    },
+  };
+});
+
+describe('haproxy in particular', () => {
+  let haproxy: HostHaproxy;
+  let router: Router;
+  let blue: Upstream;
+  let green: Upstream;
+  let port: number;
+  const ref = { project: 'hello', environment: 'production' };
+
+  function route(live: 'blue' | 'green', other: 'backup' | 'off' = 'backup'): Route {
+    return {
+      ...ref,
+      listen: [`127.0.0.1:${port}`],
+      servers: [
+        {
+          slot: 'blue',
+          release: '1.3.0',
+          address: `127.0.0.1:${blue.port}`,
+          weight: 100,
+          role: live === 'blue' ? 'live' : other,
+        },
+        {
+          slot: 'green',
+          release: '1.4.0',
+          address: `127.0.0.1:${green.port}`,
+          weight: 100,
+          role: live === 'green' ? 'live' : other,
+        },
+      ],
+    };
+  }
+  async function ask(path = '/', dispatcher?: Agent): Promise<string> {
+    const { statusCode, body } = await request(`http://127.0.0.1:${port}${path}`, {
+      ...(dispatcher === undefined ? { reset: true } : { dispatcher }),
+    });
+    const text = await body.text();
+    return statusCode === 200 ? text : `status ${statusCode}`;
+  }
+
+  beforeAll(async () => {
+    [haproxy, blue, green, port] = await Promise.all([
+      startHostHaproxy(),
+      startUpstream('blue'),
+      startUpstream('green'),
+      freePort(),
+    ]);
+    router = await createRouter(haproxy);
+  });
+  afterAll(async () => {
+    await Promise.all([haproxy.stop(), blue.stop(), green.stop()]);
+  });
+
+  test('switches within 100 ms, to an answer of the new release', async () => {
+    await router.ensureTraffic(route('blue', 'off'));
+    expect(await ask()).toBe('blue');
+    const times: number[] = [];
+    for (const live of ['green', 'blue', 'green', 'blue', 'green'] as const) {
+      const { tookMs } = await router.ensureTraffic(route(live));
+      expect(await ask()).toBe(live);
+      times.push(tookMs);
+    }
+    times.sort((a, b) => a - b);
+    expect(times[2]).toBeLessThan(100);
+  });
+
+  test('shows the last lines of haproxy when it refuses a file, and keeps the former one', async () => {
+    const before = await readFile(join(haproxy.configFolder, routeFileName(ref)), 'utf8');
+    const refused: unknown = await router
+      .ensureTraffic({ ...route('blue'), listen: ['127.0.0.1:99999'] })
+      .catch((error: unknown) => error);
+    expect(refused).toMatchObject({ type: 'RouterConfigInvalid' });
+    expect((refused as ProviderError).message).toContain('99999');
+    expect((refused as ProviderError).details['output']).toContainEqual(expect.stringContaining('ALERT'));
+    expect(await readFile(join(haproxy.configFolder, routeFileName(ref)), 'utf8')).toBe(before);
+    expect(await ask()).toBe('green');
+  });
+
+  test('a listening port of somebody else: refused at the reload, the former file is put back and goes on serving', async () => {
+    const taken = await startUpstream('somebody else');
+    try {
+      await expect(
+        router.ensureTraffic({ ...route('blue'), listen: [`127.0.0.1:${port}`, `127.0.0.1:${taken.port}`] }),
+      ).rejects.toMatchObject({ type: 'RouterConfigInvalid' });
+      expect(await ask()).toBe('green');
+      expect((await router.readTraffic(ref)).inSync).toBe(true);
+    } finally {
+      await taken.stop();
+    }
+  });
+
+  test('sees that a file was edited by hand, and renders it again', async () => {
+    const file = join(haproxy.configFolder, routeFileName(ref));
+    await writeFile(file, `${await readFile(file, 'utf8')}  # by hand\n`);
+    expect(await router.readTraffic(ref)).toMatchObject({ edited: true, inSync: false });
+    expect((await router.ensureTraffic(route('green'))).changed).toBe(true);
+    expect(await router.readTraffic(ref)).toMatchObject({ edited: false, inSync: true });
+  });
+
+  test('runs what the file says after it was killed', async () => {
+    await router.ensureTraffic(route('green'));
+    await haproxy.kill();
+    await haproxy.start();
+    expect(await ask()).toBe('green');
+    expect((await router.readTraffic(ref)).inSync).toBe(true);
+  });
+
+  test('counts a request that a former worker still finishes, until it has ended', async () => {
+    await router.ensureTraffic(route('blue'));
+    const slow = ask('/?wait=700');
+    await until(async () => (await router.readSessions(ref, 'blue')).current === 1);
+    await router.ensureTraffic(route('green'));
+    expect(await router.readSessions(ref, 'blue')).toEqual({ current: 1, finishing: 1, lingering: 1 });
+    expect(await slow).toBe('blue');
+    await until(async () => (await router.readSessions(ref, 'blue')).current === 0);
+  });
+
+  test('a kept-alive connection from before the move gets the new release at its next request', async () => {
+    await router.ensureTraffic(route('blue'));
+    const agent = new Agent({ connections: 1, pipelining: 1, keepAliveTimeout: 5_000 });
+    try {
+      expect(await ask('/', agent)).toBe('blue');
+      await router.ensureTraffic(route('green'));
+      expect(await ask('/', agent)).toBe('green');
+    } finally {
+      await agent.close();
+    }
+  });
+
+  test('also when the former worker had never heard of the new release', async () => {
+    await router.removeRoute(ref);
+    await router.ensureTraffic({ ...route('blue'), servers: [route('blue').servers[0]!] });
+    const agent = new Agent({ connections: 1, pipelining: 1, keepAliveTimeout: 5_000 });
+    try {
+      expect(await ask('/', agent)).toBe('blue');
+      await router.ensureTraffic(route('green'));
+      expect(await ask('/', agent)).toBe('green');
+    } finally {
+      await agent.close();
+    }
+  });
+
+  test('the backup takes over when the live release dies, without anybody told', async () => {
+    await router.ensureTraffic(route('green'));
+    const greenPort = green.port;
+    await green.stop();
+    expect(await ask()).toBe('blue');
+    green = await startUpstream('green', greenPort);
+    await until(async () => (await ask()) === 'green', { what: 'green to be up again' });
+  });
+});

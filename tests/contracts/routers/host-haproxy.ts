@@ -1,0 +1,96 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createServer as createTcpServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { globalFileName, haproxyArguments, renderGlobal } from '../../../src/providers/routers/haproxy-file.ts';
+import { ask } from '../../../src/providers/routers/haproxy-socket.ts';
+import { until } from '../../support/until.ts';
+
+/** A HAProxy of the machine, in a folder of its own; ended with its process group. */
+export interface HostHaproxy {
+  readonly configFolder: string;
+  readonly masterSocket: string;
+  readonly statsSocket: string;
+  readonly binary: string;
+  /** What it wrote to its standard output so far. */
+  log(): string;
+  /** SIGKILLs master and workers at once. */
+  kill(): Promise<void>;
+  start(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const binary = '/usr/sbin/haproxy';
+
+export async function startHostHaproxy(): Promise<HostHaproxy> {
+  const folder = await mkdtemp(join(tmpdir(), 'slipway-router-'));
+  const configFolder = join(folder, 'conf');
+  const masterSocket = join(folder, 'master.sock');
+  const statsSocket = join(folder, 'stats.sock');
+  await mkdir(configFolder);
+  await writeFile(join(configFolder, globalFileName), renderGlobal({ statsSocket }));
+  let child: ChildProcess | undefined;
+  let output = '';
+
+  async function start(): Promise<void> {
+    child = spawn(binary, haproxyArguments({ configFolder, masterSocket }), {
+      // A group of its own: a SIGKILLed master leaves its workers serving.
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    child.stdout?.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));
+    child.stderr?.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));
+    await until(async () => (await ask(statsSocket, 'show info')).includes('Pid'), { what: 'haproxy to answer' });
+  }
+  async function kill(): Promise<void> {
+    const pid = child?.pid;
+    if (pid === undefined) return;
+    const ended = new Promise((resolve) => child?.once('close', resolve));
+    process.kill(-pid, 'SIGKILL');
+    await ended;
+    child = undefined;
+  }
+  await start();
+  return {
+    configFolder,
+    masterSocket,
+    statsSocket,
+    binary,
+    log: () => output,
+    kill,
+    start,
+    async stop() {
+      await kill();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A port nobody listens on at this moment. */
+export async function freePort(): Promise<number> {
+  const server = createTcpServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+/** A small upstream that answers with its name, after `?wait=<ms>`. */
+export async function startUpstream(name: string, port = 0): Promise<{ port: number; stop(): Promise<void> }> {
+  const server: Server = createServer((request, response) => {
+    const waitMs = Number(new URL(request.url ?? '/', 'http://upstream').searchParams.get('wait') ?? 0);
+    request.resume().on('end', () => setTimeout(() => response.end(name), waitMs));
+  });
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
