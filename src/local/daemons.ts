@@ -2,7 +2,15 @@ import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ProviderError } from '../domain/failures.ts';
-import { type Daemon, type DaemonExit, type UserIds, endProcess, isRunning, startDaemon } from '../effects/daemon.ts';
+import {
+  type Daemon,
+  type DaemonExit,
+  type ProcessIdentity,
+  type UserIds,
+  endProcess,
+  isRunning,
+  startDaemon,
+} from '../effects/daemon.ts';
 import { type LocalContext, announce, logFile } from './context.ts';
 import { choosePort, isFree } from './ports.ts';
 import { type ComponentState, readState, withLock, writeState } from './state.ts';
@@ -78,10 +86,10 @@ export async function findOrStart(context: LocalContext, spec: DaemonSpec): Prom
   return await withLock(join(context.stateFolder, 'run', `${spec.name}.lock`), async () => {
     const known = readState(context, spec.name);
     if (known?.process !== undefined && isRunning(known.process)) {
-      const problem = await answersWithin(spec, known.ports, hungAfterMs);
+      const problem = await answersWithin(spec, known.ports, known.process, hungAfterMs);
       if (problem === undefined) return { how: 'found', state: { ...known, process: known.process } };
       const pid = String(known.process.pid);
-      await announce(context, spec.name, `process ${pid} does not answer (${problem}), replacing it`, () =>
+      await announce(context, spec.name, `process ${pid} ${problem}, replacing it`, () =>
         stopState(context, { ...known, stopGraceMs: 2_000 }),
       );
     }
@@ -115,10 +123,11 @@ async function start(context: LocalContext, spec: DaemonSpec): Promise<RunningDa
     writeState(context, state);
     const problem = await announce(context, spec.name, `starting ${version}`, () => waitUntilUp(spec, ports, daemon));
     if (problem === undefined) return state;
+    const endedByItself = !isRunning(daemon);
     await stopState(context, state);
     for (const port of await portsLost(ports)) taken.add(port);
     // Somebody took a port between our look and the daemon's own, or what a killed predecessor left is still ending.
-    if (attempt < startTries) {
+    if (endedByItself && attempt < startTries) {
       await delay(300 * attempt);
       continue;
     }
@@ -136,21 +145,30 @@ async function portsLost(ports: Ports): Promise<number[]> {
 }
 
 async function waitUntilUp(spec: DaemonSpec, ports: Ports, daemon: Daemon): Promise<string | undefined> {
-  const ended = daemon.exited.then(describeExit);
-  return await Promise.race([ended, answersWithin(spec, ports, spec.readyTimeoutMs ?? 30_000)]);
+  const problem = await answersWithin(spec, ports, daemon, spec.readyTimeoutMs ?? 30_000);
+  return problem === hasEnded ? describeExit(await daemon.exited) : problem;
 }
 
 function describeExit({ exitCode, signal }: DaemonExit): string {
   return signal === null ? `ended at once with exit code ${String(exitCode)}` : `was ended by ${signal}`;
 }
 
-async function answersWithin(spec: DaemonSpec, ports: Ports, timeoutMs: number): Promise<string | undefined> {
+const hasEnded = 'has ended';
+
+/** @returns undefined once it answers, else what is wrong: it has ended, or the time is over. */
+async function answersWithin(
+  spec: DaemonSpec,
+  ports: Ports,
+  identity: ProcessIdentity,
+  timeoutMs: number,
+): Promise<string | undefined> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     try {
       await spec.answers(ports);
       return undefined;
     } catch (error) {
+      if (!isRunning(identity)) return hasEnded;
       if (performance.now() >= deadline) {
         return `did not answer within ${String(timeoutMs / 1000)} s: ${reasonOf(error)}`;
       }

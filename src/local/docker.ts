@@ -4,12 +4,13 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import Docker from 'dockerode';
 import { ProviderError } from '../domain/failures.ts';
-import { identityOf } from '../effects/daemon.ts';
+import { identityOf, isRunning } from '../effects/daemon.ts';
 import { type LocalContext, installationId, socketFolder } from './context.ts';
-import { type ComponentHandle, daemonHandle, findOrStart } from './daemons.ts';
+import { type ComponentHandle, daemonHandle, findOrStart, stopState } from './daemons.ts';
 import { installDebianPackages } from './packages.ts';
-import { findProgram, obtain } from './programs.ts';
+import { findProgram, obtain, runHelper } from './programs.ts';
 import { reasonOf } from './reason.ts';
+import { readState } from './state.ts';
 
 /** A Docker engine that Slipway may use. */
 export interface DockerHandle extends ComponentHandle {
@@ -27,7 +28,12 @@ export function connectDocker(address: string, timeoutMs?: number): Docker {
   const timeout = timeoutMs === undefined ? {} : { timeout: timeoutMs };
   if (address.startsWith('unix://')) return new Docker({ socketPath: address.slice('unix://'.length), ...timeout });
   const { hostname, port, protocol } = new URL(address);
-  return new Docker({ host: hostname, port: port || 2375, protocol: protocol === 'https:' ? 'https' : 'http', ...timeout });
+  return new Docker({
+    host: hostname,
+    port: port || 2375,
+    protocol: protocol === 'https:' ? 'https' : 'http',
+    ...timeout,
+  });
 }
 
 /**
@@ -53,6 +59,8 @@ export async function ensureDocker(
     }
   }
   const refused: string[] = [];
+  const own = readState(context, 'docker')?.process;
+  if (own !== undefined && isRunning(own)) return await startOwn(context, refused);
   for (const address of runningEngines(context)) {
     try {
       return await borrowed(address, 'found');
@@ -134,7 +142,10 @@ async function startOwn(context: LocalContext, refused: readonly string[]): Prom
     prepare: async () => {
       const program = await dockerdProgram(context, refused);
       await forgetDeadContainerd(context);
-      return { version: 'engine', launch: () => ({ command: program, args: dockerdArgs(context), env: daemonEnv(context) }) };
+      return {
+        version: 'engine',
+        launch: () => ({ command: program, args: dockerdArgs(context), env: daemonEnv(context) }),
+      };
     },
     answers: async () => {
       await connectDocker(address, 5_000).ping();
@@ -143,7 +154,45 @@ async function startOwn(context: LocalContext, refused: readonly string[]): Prom
     stopGraceMs: 30_000,
   });
   const { version, bridgeGateway } = await inspectEngine(address);
-  return { ...daemonHandle(context, running, address), version, address, bridgeGateway };
+  return {
+    ...daemonHandle(context, running, address),
+    version,
+    address,
+    bridgeGateway,
+    stop: async () => {
+      await stopDocker(context);
+    },
+  };
+}
+
+/**
+ * Ends the engine that this installation started, unless something runs on it.
+ *
+ * @param options.containers - `remove` ends all its containers first; those of another installation keep it alive.
+ * @returns what keeps it running, or undefined where it does not run any more.
+ */
+export async function stopDocker(
+  context: LocalContext,
+  options: { readonly containers: 'keep' | 'remove' } = { containers: 'keep' },
+): Promise<string | undefined> {
+  const state = readState(context, 'docker');
+  if (state?.process === undefined || !isRunning(state.process)) return undefined;
+  const engine = connectDocker(`unix://${ownSocket(context)}`, 30_000);
+  const containers = await engine.listContainers({ all: options.containers === 'remove' });
+  const others = containers.filter(({ Labels }) => {
+    const owner = Labels[installationLabel];
+    return owner !== undefined && owner !== installationId(context);
+  });
+  const keeping = options.containers === 'remove' ? others : containers;
+  if (keeping.length > 0) {
+    const names = keeping.map(({ Names }) => Names[0]?.slice(1)).join(', ');
+    return `it carries ${names}`;
+  }
+  await Promise.all(containers.map(({ Id }) => engine.getContainer(Id).remove({ force: true, v: true })));
+  await stopState(context, state);
+  // With live restore the engine leaves its data folder mounted on itself, and nobody could remove it.
+  await runHelper(context, 'umount', [join(context.stateFolder, 'docker', 'data')]);
+  return undefined;
 }
 
 async function dockerdProgram(context: LocalContext, refused: readonly string[]): Promise<string> {
@@ -191,7 +240,14 @@ function isRoot(): boolean {
 function dockerdArgs(context: LocalContext): string[] {
   const folder = join(context.stateFolder, 'docker');
   return [
-    ...['--host', `unix://${ownSocket(context)}`, '--data-root', join(folder, 'data'), '--exec-root', execRoot(context)],
+    ...[
+      '--host',
+      `unix://${ownSocket(context)}`,
+      '--data-root',
+      join(folder, 'data'),
+      '--exec-root',
+      execRoot(context),
+    ],
     ...['--pidfile', join(execRoot(context), 'docker.pid'), '--log-level', 'warn'],
     // What was deployed goes on when the engine is stopped or dies.
     '--live-restore',

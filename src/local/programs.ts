@@ -1,6 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { type ToolResult, runTool } from '../effects/daemon.ts';
+import { type ToolResult, type UserIds, runTool } from '../effects/daemon.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { LocalContext } from './context.ts';
 import { reasonOf } from './reason.ts';
@@ -47,7 +47,7 @@ export async function runHelper(
   context: LocalContext,
   command: string,
   args: readonly string[],
-  options: { readonly timeoutMs?: number; readonly input?: string } = {},
+  options: { readonly timeoutMs?: number; readonly user?: UserIds | undefined } = {},
 ): Promise<ToolResult> {
   return await runTool(command, args, { env: context.env, timeoutMs: 60_000, ...options });
 }

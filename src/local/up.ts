@@ -1,17 +1,35 @@
-import { type LocalContext, type LocalOptions, createLocalContext } from './context.ts';
-import { type ComponentHandle, stopState } from './daemons.ts';
 import { isRunning } from '../effects/daemon.ts';
+import { type ApplicationPostgresHandle, ensureApplicationPostgres } from './application-postgres.ts';
+import { type LocalOptions, createLocalContext } from './context.ts';
+import { stopState } from './daemons.ts';
+import { type DockerHandle, ensureDocker, stopDocker } from './docker.ts';
+import { type ImageHandle, ensureNodeBaseImage, ensureToolsImage } from './images.ts';
+import { type RegistryHandle, ensureRegistry } from './registry.ts';
+import { type RouterHandle, ensureRouter } from './router.ts';
 import { type ComponentState, listStates } from './state.ts';
+import { type StoreHandle, ensureStore } from './store-postgres.ts';
 import { type TemporalHandle, type TemporalOptions, ensureTemporal } from './temporal.ts';
 
 /** Addresses that the person names; each one named is used and not started. */
 export interface ConfiguredComponents {
   readonly temporal?: TemporalOptions | undefined;
+  /** `DATABASE_URL`. */
+  readonly storeUrl?: string | undefined;
+  /** `DOCKER_HOST`. */
+  readonly dockerHost?: string | undefined;
+  readonly registryUrl?: string | undefined;
 }
 
 /** Every component, by the name under which it is asked for. */
 export interface LocalComponents {
   readonly temporal: TemporalHandle;
+  readonly store: StoreHandle;
+  readonly docker: DockerHandle;
+  readonly registry: RegistryHandle;
+  readonly router: RouterHandle;
+  readonly applicationPostgres: ApplicationPostgresHandle;
+  readonly nodeImage: ImageHandle;
+  readonly toolsImage: ImageHandle;
 }
 
 export type ComponentName = keyof LocalComponents;
@@ -30,11 +48,24 @@ export interface UpOptions<W extends ComponentName> extends LocalOptions {
 export async function up<W extends ComponentName>(options: UpOptions<W>): Promise<Pick<LocalComponents, W>> {
   const context = createLocalContext(options);
   const configured = options.configured ?? {};
-  const parts: { [N in ComponentName]: () => Promise<LocalComponents[N]> } = {
+  const docker = once(() => ensureDocker(context, { address: configured.dockerHost }));
+  const parts: { readonly [N in ComponentName]: () => Promise<LocalComponents[N]> } = {
     temporal: () => ensureTemporal(context, configured.temporal),
+    store: () => ensureStore(context, { url: configured.storeUrl }),
+    docker,
+    registry: () => ensureRegistry(context, { url: configured.registryUrl }),
+    router: async () => ensureRouter(context, await docker()),
+    applicationPostgres: async () => ensureApplicationPostgres(context, await docker()),
+    nodeImage: async () => ensureNodeBaseImage(context, await docker()),
+    toolsImage: async () => ensureToolsImage(context, await docker()),
   };
-  const found = await Promise.all(options.want.map(async (name) => [name, await parts[name]()] as const));
-  return Object.fromEntries(found) as unknown as Pick<LocalComponents, W>;
+  const handles = await Promise.all(options.want.map(async (name) => [name, await parts[name]()] as const));
+  return Object.fromEntries(handles) as unknown as Pick<LocalComponents, W>;
+}
+
+function once<T>(work: () => Promise<T>): () => Promise<T> {
+  let begun: Promise<T> | undefined;
+  return () => (begun ??= work());
 }
 
 /** A component as `status` shows it. */
@@ -50,17 +81,37 @@ export function status(options: LocalOptions = {}): ComponentStatus[] {
   }));
 }
 
-/**
- * Ends what this installation started, and nothing else.
- *
- * @returns the names of what was ended.
- */
-export async function down(options: LocalOptions = {}): Promise<string[]> {
-  const context: LocalContext = createLocalContext(options);
-  const ended = await Promise.all(
-    listStates(context).map(async (state) => ((await stopState(context, state)) ? state.name : undefined)),
-  );
-  return ended.filter((name) => name !== undefined);
+export interface DownOptions extends LocalOptions {
+  /**
+   * `keep`, the default: the engine, its router and containers and the applications' database go on. `end`: they are
+   * ended too, with every container on an engine that this installation started.
+   */
+  readonly target?: 'keep' | 'end' | undefined;
 }
 
-export type { ComponentHandle };
+/** What {@link down} did. */
+export interface DownResult {
+  readonly ended: readonly string[];
+  /** Name and reason of what goes on. */
+  readonly kept: readonly string[];
+}
+
+/** Ends what this installation started, and nothing else. */
+export async function down(options: DownOptions = {}): Promise<DownResult> {
+  const context = createLocalContext(options);
+  const results = await Promise.all(
+    listStates(context).map(async (state) => {
+      if (state.process === undefined || !isRunning(state.process)) return {};
+      if (state.owner === 'target' && options.target !== 'end') {
+        return { kept: `${state.name}: what was deployed needs it` };
+      }
+      if (state.name !== 'docker') return { ended: (await stopState(context, state)) ? state.name : undefined };
+      const reason = await stopDocker(context, { containers: 'remove' });
+      return reason === undefined ? { ended: state.name } : { kept: `${state.name}: ${reason}` };
+    }),
+  );
+  return {
+    ended: results.map(({ ended }) => ended).filter((name) => name !== undefined),
+    kept: results.map(({ kept }) => kept).filter((line) => line !== undefined),
+  };
+}

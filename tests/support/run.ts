@@ -14,7 +14,17 @@ interface Group {
   readonly serial: boolean;
 }
 
-const everything: readonly TestComponentName[] = ['testServer', 'temporal'];
+const everything: readonly TestComponentName[] = [
+  'testServer',
+  'temporal',
+  'store',
+  'docker',
+  'registry',
+  'router',
+  'applicationPostgres',
+  'nodeImage',
+  'toolsImage',
+];
 
 /** In the order they run: what fails fastest first. */
 const groups: readonly Group[] = [
@@ -139,8 +149,9 @@ async function provide(group: Group): Promise<Figures | undefined> {
 }
 
 function describe(component: TestComponents[TestComponentName]): string {
-  const where = 'address' in component ? component.address : component.executable.type;
-  return `${component.how} ${component.name} ${component.version} ${where}`;
+  if ('image' in component) return `${component.how} ${component.image}`;
+  const where = 'address' in component ? ` at ${component.address}` : '';
+  return `${component.how} ${component.name} ${component.version}${where}`;
 }
 
 async function runJest(group: Group, files: readonly string[], args: readonly string[]): Promise<Figures> {
@@ -201,8 +212,9 @@ function endJest(signal: NodeJS.Signals): void {
 }
 
 async function cleanUp(): Promise<void> {
-  const ended = await down({ stateFolder: testStateFolder });
+  const { ended, kept } = await down({ stateFolder: testStateFolder, target: 'end' });
   if (ended.length > 0) say(`\nstopped ${ended.join(', ')}`);
+  for (const line of kept) say(`left running ${line}`);
   rmSync(scratch, { recursive: true, force: true });
 }
 
