@@ -1,0 +1,241 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Client } from 'pg';
+import { ensureFenceSchema } from '../../../src/effects/fence-table.ts';
+import { components } from '../../support/components.ts';
+import { until } from '../../support/until.ts';
+import { roundVariable, type EffectNews, type EffectRequest } from './effect-worker.ts';
+
+/** `SLIPWAY_FAULT_ROUNDS=300` is the whole exercise; the default keeps the suite short. */
+const rounds = Number(process.env['SLIPWAY_FAULT_ROUNDS'] ?? 40);
+/** Every tenth worker is stopped for 20 s instead of killed. */
+const stopEvery = 10;
+const stopMs = 20_000;
+const lanes = 10;
+/** What Temporal takes to notice: a heartbeat time-out of 3 s, then the first retry after 250 ms. */
+const noticeMs = 3_250;
+const longestResumeMs = 8_000;
+
+type Moment = 'before' | 'during' | 'after';
+
+interface Round {
+  readonly id: string;
+  readonly moment: Moment;
+  readonly fault: 'SIGKILL' | 'SIGSTOP';
+  readonly request: EffectRequest;
+}
+
+interface Finding {
+  readonly id: string;
+  readonly moment: Moment;
+  readonly fault: string;
+  readonly resumeMs: number;
+  readonly orphans: number;
+  readonly lateLines: readonly string[];
+  readonly firstOutcome: string;
+  readonly secondOutcome: string;
+}
+
+let connectionString: string;
+let folder: string;
+let survivor: EffectWorker;
+
+beforeAll(async () => {
+  const { store } = await components('store');
+  connectionString = store.url;
+  folder = mkdtempSync(join(tmpdir(), 'slipway-fence-'));
+  const client = new Client({ connectionString });
+  await client.connect();
+  await ensureFenceSchema(client);
+  await client.query(`DELETE FROM fence WHERE target LIKE 'fault/%'`);
+  await client.end();
+  survivor = startWorker();
+}, 60_000);
+
+afterAll(() => {
+  survivor.child.kill('SIGKILL');
+  rmSync(folder, { recursive: true, force: true });
+});
+
+test(
+  `${rounds} workers killed or stopped: no orphan, no overlap, no older effect after a newer began, resumed in time`,
+  async () => {
+    const findings = await inLanes(plan(), playRound);
+    const resumes = findings.map((finding) => finding.resumeMs).sort((a, b) => a - b);
+    process.stdout.write(
+      `${JSON.stringify({
+        rounds: findings.length,
+        stopped: findings.filter((finding) => finding.fault === 'SIGSTOP').length,
+        resumeP50Ms: resumes[Math.floor(resumes.length / 2)],
+        resumeMaxMs: resumes.at(-1),
+        resumeMaxStoppedMs: Math.max(...findings.filter((f) => f.fault === 'SIGSTOP').map((f) => f.resumeMs)),
+        orphans: findings.reduce((sum, finding) => sum + finding.orphans, 0),
+        lateLines: findings.reduce((sum, finding) => sum + finding.lateLines.length, 0),
+        firstOutcomes: counted(findings.map((f) => `${f.fault} ${f.moment}: ${f.firstOutcome}`)),
+      })}\n`,
+    );
+    expect(findings).toHaveLength(rounds);
+    expect(findings.filter((finding) => finding.orphans > 0)).toEqual([]);
+    expect(findings.filter((finding) => finding.lateLines.length > 0)).toEqual([]);
+    expect(findings.filter((finding) => finding.secondOutcome !== 'done')).toEqual([]);
+    expect(findings.filter((finding) => finding.resumeMs > longestResumeMs)).toEqual([]);
+    // A stopped worker that wakes up must be told; one that was stopped after its effect may have been done.
+    const woken = findings.filter((finding) => finding.fault === 'SIGSTOP' && finding.moment === 'during');
+    for (const { firstOutcome } of woken) expect(['FenceRefused', 'FenceUnavailable']).toContain(firstOutcome);
+  },
+  60_000 + rounds * 2_500,
+);
+
+function counted(keys: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const key of keys) counts[key] = (counts[key] ?? 0) + 1;
+  return counts;
+}
+
+function plan(): readonly Round[] {
+  const moments: readonly Moment[] = ['before', 'during', 'during', 'after'];
+  const planned = Array.from({ length: rounds }, (_, index): Round => {
+    const id = `${process.pid}-${index}`;
+    const stopped = index % stopEvery === 0;
+    const moment = stopped ? (moments[(index / stopEvery) % 4] ?? 'during') : (moments[index % 4] ?? 'during');
+    return {
+      id,
+      moment,
+      fault: stopped ? 'SIGSTOP' : 'SIGKILL',
+      request: {
+        round: id,
+        target: `fault/${id}`,
+        attempt: 1,
+        ledger: join(folder, id),
+        effectMs: moment === 'after' ? 100 : 30_000,
+        daemon: index % 3 === 0,
+      },
+    };
+  });
+  // The slow ones first, so that they run beside the others.
+  return planned.sort((a, b) => Number(b.fault === 'SIGSTOP') - Number(a.fault === 'SIGSTOP'));
+}
+
+async function playRound(round: Round): Promise<Finding> {
+  const { request } = round;
+  writeFileSync(request.ledger, '');
+  const first = startWorker();
+  try {
+    await first.play(request, 'starting');
+    const ended = first.news(request.round, 'ended');
+    await reachMoment(round.moment, request.ledger);
+    first.child.kill(round.fault);
+    const faultAt = performance.now();
+
+    await delay(noticeMs);
+    const killedOrphans = round.fault === 'SIGKILL' ? processesOf(round.id).length : 0;
+    await survivor.play({ ...request, attempt: 2, effectMs: 300 }, 'starting');
+    await until(() => firstLineOf(2, request.ledger) >= 0, {
+      timeoutMs: 20_000,
+      everyMs: 10,
+      what: 'the second effect',
+    });
+    const resumeMs = performance.now() - faultAt;
+    const second = await survivor.news(request.round, 'ended');
+
+    let firstOutcome = 'killed';
+    if (round.fault === 'SIGSTOP') {
+      await delay(Math.max(0, stopMs - (performance.now() - faultAt)));
+      first.child.kill('SIGCONT');
+      firstOutcome = await ended;
+    }
+    const orphans = killedOrphans + processesOf(round.id).length;
+    const lines = linesOf(request.ledger);
+    const lateLines = lines.slice(firstLineOf(2, request.ledger)).filter((line) => line.startsWith('1 '));
+    return { ...round, resumeMs: Math.round(resumeMs), orphans, lateLines, firstOutcome, secondOutcome: second };
+  } finally {
+    first.child.kill('SIGKILL');
+  }
+}
+
+async function reachMoment(moment: Moment, ledger: string): Promise<void> {
+  switch (moment) {
+    case 'before':
+      // Anywhere between the connection to the store and the first line of the effect.
+      await delay(Math.random() * 60);
+      return;
+    case 'during':
+      await until(() => linesOf(ledger).length > 0, { everyMs: 5, what: 'the first effect' });
+      await delay(Math.random() * 1_500);
+      return;
+    case 'after':
+      await until(() => linesOf(ledger).some((line) => line.startsWith('1 end')), { everyMs: 2, what: 'its end' });
+      await delay(Math.random() * 20);
+  }
+}
+
+interface EffectWorker {
+  readonly child: ChildProcess;
+  /** Sends a request and waits for the news that it is under way. */
+  play(request: EffectRequest, event: EffectNews['event']): Promise<unknown>;
+  /** The outcome in the next such news of a round. */
+  news(round: string, event: EffectNews['event']): Promise<string>;
+}
+
+function startWorker(): EffectWorker {
+  const child = spawn(process.execPath, [join(import.meta.dirname, 'effect-worker.ts'), connectionString], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const waiting = new Map<string, (outcome: string) => void>();
+  // A worker that is killed with a request on its way breaks the pipe, as it should.
+  child.stdin.on('error', () => undefined);
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const news = JSON.parse(line) as EffectNews;
+    waiting.get(`${news.round} ${news.event}`)?.(news.outcome ?? '');
+  });
+  const news = (round: string, event: EffectNews['event']): Promise<string> =>
+    new Promise((resolve) => waiting.set(`${round} ${event}`, resolve));
+  return {
+    child,
+    news,
+    play(request, event) {
+      const told = news(request.round, event);
+      child.stdin.write(`${JSON.stringify(request)}\n`);
+      return told;
+    },
+  };
+}
+
+async function inLanes<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<readonly R[]> {
+  const rest = [...items];
+  const results: R[] = [];
+  async function lane(): Promise<void> {
+    for (let item = rest.shift(); item !== undefined; item = rest.shift()) results.push(await work(item));
+  }
+  await Promise.all(Array.from({ length: lanes }, lane));
+  return results;
+}
+
+function linesOf(ledger: string): readonly string[] {
+  return readFileSync(ledger, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '');
+}
+
+function firstLineOf(attempt: number, ledger: string): number {
+  return linesOf(ledger).findIndex((line) => line.startsWith(`${attempt} `));
+}
+
+/** Every process on this machine that was started for a round, however it got away. */
+function processesOf(round: string): readonly number[] {
+  return readdirSync('/proc')
+    .filter((entry) => /^\d+$/.test(entry))
+    .filter((pid) => {
+      try {
+        return readFileSync(`/proc/${pid}/environ`, 'latin1').split('\0').includes(`${roundVariable}=${round}`);
+      } catch {
+        return false;
+      }
+    })
+    .map(Number);
+}
