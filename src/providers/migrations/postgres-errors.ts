@@ -1,0 +1,46 @@
+import { type FailureType, ProviderError } from '../../domain/failures.ts';
+
+/** What a PostgreSQL driver's error says beside its message. */
+interface DatabaseError extends Error {
+  readonly code?: string;
+  readonly position?: string;
+  readonly detail?: string;
+  readonly hint?: string;
+}
+
+const refusedStates = /^(28|3D000|42501)/;
+const unreachableStates = /^(08|53|57P)/;
+const socketCodes = /^E[A-Z_]+$/;
+
+/** The server's code, when it was the server who spoke. */
+export function sqlState(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as DatabaseError).code : undefined;
+  return code !== undefined && !socketCodes.test(code) ? code : undefined;
+}
+
+/**
+ * Tells apart whether the database could not be had (`DatabaseUnreachable`, retried), would not have us (`DatabaseRefused`), or answered
+ * something that the caller has to name (`otherwise`).
+ */
+export function databaseError(error: unknown, database: string, otherwise: FailureType): ProviderError {
+  if (error instanceof ProviderError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  const state = sqlState(error);
+  if (state !== undefined && refusedStates.test(state)) {
+    return new ProviderError('DatabaseRefused', `${database} refuses the connection: ${message}`, { cause: error });
+  }
+  if (state === undefined || unreachableStates.test(state)) {
+    return new ProviderError('DatabaseUnreachable', `${database} does not answer: ${message}`, { cause: error });
+  }
+  const { detail, hint } = error as DatabaseError;
+  return new ProviderError(otherwise, `${database}: ${message}`, {
+    cause: error,
+    details: { sqlState: state, ...(detail === undefined ? {} : { detail }), ...(hint === undefined ? {} : { hint }) },
+  });
+}
+
+/** 1-based line of a character position, for errors that name one. */
+export function lineOf(text: string, error: unknown): number | undefined {
+  const position = Number((error as DatabaseError).position);
+  return Number.isInteger(position) && position > 0 ? text.slice(0, position - 1).split('\n').length : undefined;
+}
