@@ -6,7 +6,19 @@ import { Probe } from './kinds/probe.ts';
 import { Router } from './kinds/router.ts';
 import { Target } from './kinds/target.ts';
 import { ImageReference } from './repository.ts';
-import { Duration, InnerPath, Name, Pattern, Ratio, Secret, Secrets, Size, Variables, quoted } from './scalars.ts';
+import {
+  Duration,
+  InnerPath,
+  Name,
+  Pattern,
+  Ratio,
+  Secret,
+  Secrets,
+  Size,
+  Variables,
+  quoted,
+  sensitive,
+} from './scalars.ts';
 
 const Glob = z
   .string({ error: 'must be a pattern such as `main` or `feature/**`' })
@@ -191,10 +203,11 @@ export const ProjectDefinition = z
           .string({ error: 'must be the address of a repository' })
           // The value may hold a password, so it is not repeated.
           .regex(/^(?:https?:\/\/|ssh:\/\/|file:\/\/|[\w.-]+@[\w.-]+:)[^\s]+$/, {
-            error: 'must be an address such as `https://…`, `ssh://…`, `git@host:path` or `file:///…`',
+            error: (issue) =>
+              sensitive(issue, 'must be an address such as `https://…`, `ssh://…`, `git@host:path` or `file:///…`'),
           })
           .refine((url) => !/^https?:\/\/[^/]*@/.test(url), {
-            error: 'must not hold a name or password; put them under `credentials`',
+            error: (issue) => sensitive(issue, 'must not hold a name or password; put them under `credentials`'),
           })
           .describe('Where it is fetched from.'),
         credentials: Credentials.describe('Default: none, or what the worker has for ssh.').exactOptional(),

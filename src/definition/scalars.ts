@@ -90,6 +90,15 @@ export const Pattern = z
   });
 
 /**
+ * Marks a problem whose place may hold a secret that somebody wrote down by mistake: its line is not shown. Zod copies fields that it does not
+ * know from the issue to the error.
+ */
+export function sensitive(issue: object, message?: string): string | undefined {
+  Object.assign(issue, { sensitive: true });
+  return message;
+}
+
+/**
  * Where a secret comes from. Its value never stands in a document, so what was written instead is never repeated in a message.
  */
 export const Secret = z
@@ -104,13 +113,15 @@ export const Secret = z
     },
     {
       error: (issue) =>
-        issue.code === 'invalid_type' ? 'must say where the secret comes from, not what it is' : undefined,
+        sensitive(
+          issue,
+          issue.code === 'invalid_type' && issue.input !== undefined
+            ? 'must say where the secret comes from (`env` or `file`), not what it is'
+            : undefined,
+        ),
     },
   )
-  .refine((ref) => (ref.env === undefined) !== (ref.file === undefined), {
-    error: 'must have either `env` or `file`',
-    abort: true,
-  })
+  .refine((ref) => (ref.env === undefined) !== (ref.file === undefined), { error: 'must have either `env` or `file`' })
   .transform((ref): SecretRef =>
     ref.env === undefined ? { kind: 'file', path: ref.file ?? '' } : { kind: 'env', name: ref.env },
   );

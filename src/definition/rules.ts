@@ -1,0 +1,372 @@
+/**
+ * What a schema cannot say: rules between settings of one document. Each is a function that looks at a document which may be wrong in
+ * other places, so that people see everything at once.
+ */
+import type { Path } from './document.ts';
+import { isProduction, targetName } from './environment.ts';
+import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
+import type { Finding } from './problems.ts';
+import { suggestion } from './suggest.ts';
+
+type Rule = (document: unknown) => readonly Finding[];
+
+const repositoryRules: readonly Rule[] = [
+  namesAreUnique('stages'),
+  namesAreUnique('images'),
+  namesAreUnique('probes'),
+  stepsHaveOneCommand,
+  stepsEndWithTheirStage,
+  serviceHasAnImage,
+  ownProbesKeepTheirKind,
+  variablesAreGivenOnce,
+];
+
+const projectRules: readonly Rule[] = [
+  namesAreUnique('probes'),
+  routesLeadSomewhere,
+  routesAreReached,
+  deploymentsHaveImages,
+  approvalsCanBeMet,
+  portsAreFree,
+  targetsAreDistinct,
+  bandsAreInOrder,
+  restoresHaveBackups,
+  settingsAreNotSecret,
+  notifiersKnowEnvironments,
+];
+
+/** Everything in `slipway.yaml` that does not fit together. */
+export function checkRepository(document: unknown): readonly Finding[] {
+  return repositoryRules.flatMap((rule) => rule(document));
+}
+
+/** Everything in `project.yaml` that does not fit together. */
+export function checkProject(document: unknown): readonly Finding[] {
+  return projectRules.flatMap((rule) => rule(document));
+}
+
+// ─── Both ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function namesAreUnique(section: 'stages' | 'images' | 'probes'): Rule {
+  return (document) => {
+    const items = group(document)[section];
+    const steps = section === 'stages' ? groups(items) : [];
+    return [
+      ...duplicates(items, [section]),
+      ...steps.flatMap(([index, stage]) => duplicates(stage['steps'], [section, index, 'steps'])),
+    ];
+  };
+}
+
+function duplicates(items: unknown, path: Path): readonly Finding[] {
+  const seen = new Set<string>();
+  return groups(items).flatMap(([index, item]) => {
+    const name = text(item['name']);
+    if (name === undefined || !seen.has(name)) {
+      if (name !== undefined) seen.add(name);
+      return [];
+    }
+    return [
+      {
+        path: [...path, index, 'name'],
+        message: `is \`${name}\` a second time`,
+        hint: 'Give each its own name; logs and reports are found by it.',
+      },
+    ];
+  });
+}
+
+// ─── slipway.yaml ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function stepsHaveOneCommand(document: unknown): readonly Finding[] {
+  return stepsOf(document).flatMap(({ path, step }) => {
+    const given = ['run', 'shell'].filter((name) => step[name] !== undefined);
+    if (given.length === 1) return [];
+    return given.length === 0
+      ? [
+          {
+            path,
+            message: 'has no command',
+            hint: 'Add `run: [command, argument]`, or `shell:` with a line of shell.',
+          },
+        ]
+      : [{ path: [...path, 'shell'], message: 'stands beside `run`', hint: 'Keep one of the two.', atKey: true }];
+  });
+}
+
+function stepsEndWithTheirStage(document: unknown): readonly Finding[] {
+  return stepsOf(document).flatMap(({ path, step, stage }) => {
+    const limit = number(stage['timeout']);
+    const own = number(step['timeout']);
+    if (limit === undefined || own === undefined || own <= limit) return [];
+    return [
+      {
+        path: [...path, 'timeout'],
+        message: 'is longer than that of its stage, which would end first',
+        hint: 'Make it shorter, or give the stage more time.',
+      },
+    ];
+  });
+}
+
+function serviceHasAnImage(document: unknown): readonly Finding[] {
+  const { service, images } = group(document);
+  const wanted = text(group(service)['image']);
+  const known = groups(images).flatMap(([, image]) => text(image['name']) ?? []);
+  if (wanted === undefined || known.includes(wanted)) return [];
+  return [
+    {
+      path: ['service', 'image'],
+      message: `is \`${wanted}\`, which is none of the images`,
+      hint: known.length === 0 ? 'Add it under `images`.' : suggestion(wanted, known),
+    },
+  ];
+}
+
+function ownProbesKeepTheirKind(document: unknown): readonly Finding[] {
+  const kinds: Readonly<Record<string, string>> = { container: 'container', health: 'http' };
+  return groups(group(document)['probes']).flatMap(([index, probe]) => {
+    const name = text(probe['name']);
+    const kind = text(probe['kind']);
+    const own = name === undefined ? undefined : kinds[name];
+    if (own === undefined || kind === undefined || own === kind) return [];
+    return [
+      {
+        path: ['probes', index, 'kind'],
+        message: `is \`${kind}\`, but the probe \`${String(name)}\` that every release has is of kind \`${own}\``,
+        hint: 'Give your probe another name; the other one stays beside it.',
+      },
+    ];
+  });
+}
+
+function variablesAreGivenOnce(document: unknown): readonly Finding[] {
+  return stepsOf(document).flatMap(({ path, step }) => {
+    const settings = group(step['env']);
+    return texts(step['secrets']).flatMap(([index, name]) =>
+      Object.hasOwn(settings, name)
+        ? [
+            {
+              path: [...path, 'secrets', index],
+              message: `\`${name}\` is a setting of this step too`,
+              hint: 'Remove it from `env`; the secret would be hidden by it.',
+            },
+          ]
+        : [],
+    );
+  });
+}
+
+interface StepPlace {
+  readonly path: Path;
+  readonly step: Readonly<Record<string, unknown>>;
+  readonly stage: Readonly<Record<string, unknown>>;
+}
+
+/** Every step of a document, with its place. */
+export function stepsOf(document: unknown): readonly StepPlace[] {
+  return groups(group(document)['stages']).flatMap(([stageIndex, stage]) =>
+    groups(stage['steps']).map(([stepIndex, step]) => ({
+      path: ['stages', stageIndex, 'steps', stepIndex],
+      step,
+      stage,
+    })),
+  );
+}
+
+// ─── project.yaml ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+function routesLeadSomewhere(document: unknown): readonly Finding[] {
+  const known = Object.keys(groupAt(document, 'environments'));
+  return groups(group(document)['routes']).flatMap(([index, route]) =>
+    unknownNames(route['environments'], ['routes', index, 'environments'], known),
+  );
+}
+
+function notifiersKnowEnvironments(document: unknown): readonly Finding[] {
+  const known = Object.keys(groupAt(document, 'environments'));
+  return groups(group(document)['notifications']).flatMap(([index, notifier]) =>
+    unknownNames(notifier['environments'], ['notifications', index, 'environments'], known),
+  );
+}
+
+function unknownNames(names: unknown, path: Path, known: readonly string[]): readonly Finding[] {
+  return texts(names).flatMap(([index, name]) =>
+    known.includes(name)
+      ? []
+      : [
+          {
+            path: [...path, index],
+            message: `is \`${name}\`, which is no environment of this project`,
+            hint: known.length === 0 ? 'Add it under `environments`.' : suggestion(name, known),
+          },
+        ],
+  );
+}
+
+function routesAreReached(document: unknown): readonly Finding[] {
+  const routes = groups(group(document)['routes']);
+  return routes.flatMap(([index, route]) => {
+    const covering = routes
+      .slice(0, index)
+      .find(
+        ([, earlier]) => earlier['on'] === route['on'] && (earlier['ref'] === '**' || earlier['ref'] === route['ref']),
+      );
+    if (covering === undefined) return [];
+    return [
+      {
+        path: ['routes', index],
+        message: `is never reached: routes[${covering[0]}] matches everything that it does, and the first match wins`,
+        hint: 'Put the narrower route first.',
+      },
+    ];
+  });
+}
+
+function deploymentsHaveImages(document: unknown): readonly Finding[] {
+  return groups(group(document)['routes']).flatMap(([index, { environments, buildImages }]) => {
+    const level = text(buildImages);
+    if (list(environments).length === 0 || level === undefined || level === 'push') return [];
+    return [
+      {
+        path: ['routes', index, 'buildImages'],
+        message: `is \`${level}\`, but this route deploys, and only pushed images can be deployed`,
+        hint: 'Set it to `push`, or leave it out.',
+      },
+    ];
+  });
+}
+
+function approvalsCanBeMet(document: unknown): readonly Finding[] {
+  return environmentsOf(document).flatMap(({ name, environment, path }) => {
+    const approval = group(environment['approval']);
+    const required = approval['required'] ?? isProduction(name, productionOf(environment));
+    if (required !== true || !Array.isArray(approval['rules']) || approval['rules'].length > 0) return [];
+    return [
+      {
+        path: [...path, 'approval', 'rules'],
+        message: 'is empty, but approval is required: nobody could ever give it',
+        hint: 'Name at least one group, or say `required: false`.',
+      },
+    ];
+  });
+}
+
+function productionOf(environment: Readonly<Record<string, unknown>>): { production?: boolean } {
+  const { production } = environment;
+  return typeof production === 'boolean' ? { production } : {};
+}
+
+function portsAreFree(document: unknown): readonly Finding[] {
+  const taken = new Map<number, string>();
+  return environmentsOf(document).flatMap(({ environment, path }) => {
+    const places = [
+      [...path, 'router', 'listen', 'port'],
+      [...path, 'router', 'slots', 'blue'],
+      [...path, 'router', 'slots', 'green'],
+    ];
+    return places.flatMap((place) => {
+      const [section = '', part = '', leaf = ''] = place.slice(2);
+      const port = number(groupAt(environment, section, part)[leaf]);
+      if (port === undefined) return [];
+      const holder = taken.get(port);
+      if (holder === undefined) {
+        taken.set(port, place.join('.'));
+        return [];
+      }
+      return [
+        {
+          path: place,
+          message: `is ${port}, which ${holder} has already`,
+          hint: 'Give each its own port: both slots run at once, behind the router.',
+        },
+      ];
+    });
+  });
+}
+
+function targetsAreDistinct(document: unknown): readonly Finding[] {
+  const project = text(group(document)['project']) ?? '';
+  const holders = new Map<string, string>();
+  return environmentsOf(document).flatMap(({ name, environment, path }) => {
+    const given = text(groupAt(environment, 'target')['name']);
+    const target = targetName(project, name, given === undefined ? {} : { name: given });
+    const holder = holders.get(target);
+    if (holder === undefined) {
+      holders.set(target, name);
+      return [];
+    }
+    return [
+      {
+        path: [...path, 'target', 'name'],
+        message: `is \`${target}\`, which is the target of \`${holder}\``,
+        hint: 'Give each environment its own: containers and locks are found by this name.',
+      },
+    ];
+  });
+}
+
+function bandsAreInOrder(document: unknown): readonly Finding[] {
+  return environmentsOf(document).flatMap(({ environment, path }) =>
+    ['errors', 'p95'].flatMap((figure) => {
+      const warn = number(groupAt(environment, 'watch', 'warn')[figure]);
+      const rollback = number(groupAt(environment, 'watch', 'rollback')[figure]);
+      if (warn === undefined || rollback === undefined || warn <= rollback) return [];
+      return [
+        {
+          path: [...path, 'watch', 'warn', figure],
+          message: 'is above the figure that rolls back, so nobody would be warned before',
+          hint: 'Make it at most that of `watch.rollback`.',
+        },
+      ];
+    }),
+  );
+}
+
+function restoresHaveBackups(document: unknown): readonly Finding[] {
+  return environmentsOf(document).flatMap(({ environment, path }) => {
+    const automatic = groupAt(environment, 'rollback')['restore'] === 'automatic';
+    const hasDatabase = environment['database'] !== undefined;
+    if (!automatic || (hasDatabase && groupAt(environment, 'backup')['database'] !== false)) return [];
+    return [
+      {
+        path: [...path, 'rollback', 'restore'],
+        message: `is \`automatic\`, but ${hasDatabase ? 'the database is not backed up' : 'there is no database'}`,
+        hint: hasDatabase ? 'Leave out `backup.database: false`.' : 'Leave it out, or describe the `database`.',
+      },
+    ];
+  });
+}
+
+function settingsAreNotSecret(document: unknown): readonly Finding[] {
+  return environmentsOf(document).flatMap(({ environment, path }) => {
+    const settings = group(environment['env']);
+    return Object.keys(group(environment['secrets'])).flatMap((name) =>
+      Object.hasOwn(settings, name)
+        ? [
+            {
+              path: [...path, 'env', name],
+              message: 'is a secret of this environment too',
+              hint: 'Keep it under `secrets` only.',
+              atKey: true,
+            },
+          ]
+        : [],
+    );
+  });
+}
+
+interface EnvironmentPlace {
+  readonly name: string;
+  readonly path: readonly [string, string];
+  readonly environment: Readonly<Record<string, unknown>>;
+}
+
+/** Every environment of a project, with its place. */
+export function environmentsOf(document: unknown): readonly EnvironmentPlace[] {
+  return Object.entries(groupAt(document, 'environments')).map(([name, environment]) => ({
+    name,
+    path: ['environments', name],
+    environment: group(environment),
+  }));
+}
