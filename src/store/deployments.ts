@@ -1,0 +1,440 @@
+import { sql } from 'kysely';
+import type {
+  DeploymentInput,
+  DeploymentPhase,
+  DeploymentRef,
+  DeploymentResult,
+  StepRecord,
+} from '../domain/deployment.ts';
+import type { Outcome } from '../domain/outcome.ts';
+import type { Plan } from '../domain/plan.ts';
+import { publish } from './events.ts';
+import { type Page, type PageRequest, before, rowsToRead, toPage } from './page.ts';
+import type { Db, Row } from './schema.ts';
+import { isViolation, json } from './store.ts';
+
+/** A deployment as lists show it. */
+export interface DeploymentSummary extends DeploymentRef {
+  readonly kind: 'rollout' | 'rollback';
+  readonly version: string;
+  readonly runKey: string | null;
+  readonly requestedBy: string;
+  readonly author: string;
+  readonly priority: DeploymentInput['priority'];
+  readonly requestedAt: string;
+  readonly phase: DeploymentPhase;
+  readonly phaseDetail: string | null;
+  readonly phaseAt: string;
+  readonly planHash: string | null;
+  readonly outcome: Outcome | null;
+  readonly reason: string | null;
+  readonly settledAt: string | null;
+}
+
+/** A decision as it was recorded. */
+export type StoredDecision = Omit<Row<'decisions'>, 'id' | 'project' | 'environment' | 'number'>;
+
+/** Everything the store has of one deployment. */
+export interface DeploymentRecord extends DeploymentSummary {
+  readonly input: DeploymentInput;
+  readonly plan: Plan | null;
+  readonly steps: readonly (StepRecord & { readonly key: string })[];
+  readonly decisions: readonly StoredDecision[];
+  readonly result: DeploymentResult | null;
+}
+
+export interface NewDeployment extends Omit<DeploymentInput, 'number'> {
+  readonly kind: 'rollout' | 'rollback';
+  /** Asking again with the same request gives the same deployment. */
+  readonly request: string;
+  /** Whose task it is to start the workflow. */
+  readonly startedBy: 'run' | 'environment' | 'api';
+}
+
+/**
+ * Opens a deployment with the next number of its environment, or gives the one that the same request opened before. The environment is
+ * made where it is not known yet.
+ */
+export async function openDeployment(
+  db: Db,
+  asked: NewDeployment,
+): Promise<{ readonly input: DeploymentInput; readonly created: boolean }> {
+  try {
+    return await insertDeployment(db, asked);
+  } catch (error) {
+    // The same request at the same moment: the other one has committed, so this time it is seen.
+    if (!db.isTransaction && isViolation(error, '23505')) return await insertDeployment(db, asked);
+    throw error;
+  }
+}
+
+async function insertDeployment(
+  db: Db,
+  asked: NewDeployment,
+): Promise<{ readonly input: DeploymentInput; readonly created: boolean }> {
+  const { kind, request, startedBy, ...input } = asked;
+  const { project, environment } = input;
+  await ensureEnvironment(db, project, environment);
+  const { rows } = await sql<{ input: DeploymentInput; created: boolean }>`
+    with known as (
+      select d.input from deployments d
+      where d.project = ${project} and d.environment = ${environment} and d.request = ${request}
+    ), counted as (
+      update environments set last_number = last_number + 1
+      where project = ${project} and name = ${environment} and not exists (select 1 from known)
+      returning last_number
+    ), made as (
+      insert into deployments (project, environment, number, kind, request, version, run_key, requested_by, author, priority,
+        requested_at, input, started_by, phase_at)
+      select ${project}, ${environment}, last_number, ${kind}, ${request}, ${input.version}, ${input.runKey ?? null},
+        ${input.requestedBy}, ${input.author}, ${input.priority}, ${input.requestedAt}::timestamptz,
+        ${json(input)}::jsonb || jsonb_build_object('number', last_number), ${startedBy}, ${input.requestedAt}::timestamptz
+      from counted
+      returning input
+    )
+    select input, true as created from made union all select input, false from known`.execute(db);
+  const [row] = rows;
+  if (row === undefined) throw new Error(`The environment ${project}/${environment} went away while it was counted.`);
+  if (row.created) {
+    await publish(db, [deploymentEvent(row.input, { phase: 'planning', version: input.version })]);
+  }
+  return row;
+}
+
+/** Makes the row of an environment that was not seen before. */
+export async function ensureEnvironment(db: Db, project: string, environment: string): Promise<void> {
+  await db
+    .insertInto('environments')
+    .values({ project, name: environment })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+}
+
+/** Temporal has the workflow of this deployment. */
+export async function markDeploymentStarted(db: Db, ref: DeploymentRef): Promise<void> {
+  await whereRef(
+    db.updateTable('deployments').set({ startedAt: sql<string>`coalesce(started_at, now())` }),
+    ref,
+  ).execute();
+}
+
+/** Deployments asked for by hand that Temporal is not known to have. */
+export async function deploymentsToStart(
+  db: Db,
+  options: { readonly olderThanMs: number; readonly limit: number },
+): Promise<readonly DeploymentInput[]> {
+  const rows = await db
+    .selectFrom('deployments')
+    .select('input')
+    .where('startedBy', '=', 'api')
+    .where('startedAt', 'is', null)
+    .where('outcome', 'is', null)
+    .where('requestedAt', '<', sql<string>`now() - make_interval(secs => ${options.olderThanMs / 1000})`)
+    .orderBy('id')
+    .limit(options.limit)
+    .execute();
+  return rows.map((row) => row.input);
+}
+
+/** Where a deployment is; an older word than the one recorded, and any word after the outcome, changes nothing. */
+export async function recordPhase(
+  db: Db,
+  ref: DeploymentRef,
+  phase: { readonly phase: DeploymentPhase; readonly detail?: string | undefined; readonly at: string },
+): Promise<boolean> {
+  const changed = await whereRef(
+    db
+      .updateTable('deployments')
+      .set({ phase: phase.phase, phaseDetail: phase.detail ?? null, phaseAt: phase.at })
+      .where('outcome', 'is', null)
+      .where('phaseAt', '<=', phase.at),
+    ref,
+  ).executeTakeFirst();
+  return changed.numUpdatedRows > 0n;
+}
+
+/** Keeps a plan under its hash, and as the one that holds. */
+export async function recordPlan(db: Db, plan: Plan): Promise<void> {
+  const { project, environment, number } = plan.deployment;
+  await db
+    .insertInto('plans')
+    .values({ project, environment, number, hash: plan.hash, plan: json(plan), plannedAt: plan.plannedAt })
+    .onConflict((conflict) =>
+      conflict
+        .columns(['project', 'environment', 'number', 'hash'])
+        .doUpdateSet((set) => ({ plan: set.ref('excluded.plan'), plannedAt: set.ref('excluded.plannedAt') })),
+    )
+    .execute();
+  await whereRef(db.updateTable('deployments').set({ planHash: plan.hash }), plan.deployment).execute();
+}
+
+/** A plan by its hash, or the newest of the deployment. */
+export async function readPlan(db: Db, ref: DeploymentRef, hash?: string): Promise<Plan | undefined> {
+  let query = whereRef(db.selectFrom('plans').select('plan'), ref).orderBy('plannedAt', 'desc');
+  if (hash !== undefined) query = query.where('hash', '=', hash);
+  return (await query.executeTakeFirst())?.plan;
+}
+
+/** One step of the timeline; the first word for a key holds. */
+export async function recordDeploymentStep(db: Db, ref: DeploymentRef, key: string, step: StepRecord): Promise<void> {
+  await db
+    .insertInto('deploymentSteps')
+    .values({
+      project: ref.project,
+      environment: ref.environment,
+      number: ref.number,
+      key,
+      name: step.name,
+      verdict: step.verdict,
+      detail: step.detail ?? null,
+      startedAt: step.startedAt,
+      durationMs: Math.round(step.durationMs),
+    })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+}
+
+/** A decision, counted or ignored; never changed. */
+export async function recordDecisionRow(db: Db, ref: DeploymentRef, decision: StoredDecision): Promise<void> {
+  const { project, environment, number } = ref;
+  await db
+    .insertInto('decisions')
+    .values({ project, environment, number, ...decision })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+}
+
+/**
+ * How a deployment or rollback ended: its row, the live release of its environment and the report of its rollback. The first word holds.
+ *
+ * @returns whether this call was the first.
+ */
+export async function settleDeploymentRow(db: Db, result: DeploymentResult, at: string): Promise<boolean> {
+  const settled = await whereRef(
+    db
+      .updateTable('deployments')
+      .set({
+        phase: 'closed',
+        phaseDetail: null,
+        phaseAt: at,
+        outcome: result.outcome,
+        reason: result.reason,
+        result: json(result),
+        settledAt: at,
+      })
+      .where('outcome', 'is', null),
+    result,
+  ).executeTakeFirst();
+  if (settled.numUpdatedRows === 0n) return false;
+  await settleEnvironment(db, result, at);
+  if (result.rollback !== undefined) {
+    await db
+      .insertInto('rollbacks')
+      .values({
+        project: result.project,
+        environment: result.environment,
+        number: result.number,
+        trigger: result.rollback.trigger,
+        toVersion: result.rollback.to ?? null,
+        report: json(result.rollback),
+        servingAfterMs:
+          result.rollback.servingAfterMs === undefined ? null : Math.round(result.rollback.servingAfterMs),
+        totalMs: Math.round(result.rollback.totalMs),
+        at,
+      })
+      .onConflict((conflict) => conflict.doNothing())
+      .execute();
+  }
+  await publish(db, [deploymentEvent(result, { phase: 'closed', outcome: result.outcome, reason: result.reason })]);
+  return true;
+}
+
+/** Outcomes that say what is live, even when that is nothing. */
+const tellsWhatIsLive: readonly Outcome[] = ['succeeded', 'rolled-back', 'rollback-unavailable'];
+const holds: readonly Outcome[] = ['rollback-failed', 'rollback-unavailable', 'held'];
+
+async function settleEnvironment(db: Db, result: DeploymentResult, at: string): Promise<void> {
+  const environment = db
+    .updateTable('environments')
+    .where('project', '=', result.project)
+    .where('name', '=', result.environment);
+  const { live } = result;
+  if (live !== undefined) {
+    await environment
+      .set({
+        // The same release again (a rollback that put it back) is no new previous one.
+        previous: sql`case when live->>'version' is distinct from ${live.version} then live else previous end`,
+        live: json(live),
+        updatedAt: at,
+      })
+      .execute();
+  } else if (tellsWhatIsLive.includes(result.outcome)) {
+    await environment.set({ live: null, updatedAt: at }).execute();
+  }
+  if (holds.includes(result.outcome)) {
+    const hold = { outcome: result.outcome, reason: result.reason, since: at, number: result.number };
+    await environment.set({ hold: json(hold) }).execute();
+  } else if (result.outcome === 'succeeded') {
+    await environment.set({ hold: null }).execute();
+  }
+}
+
+export interface DeploymentFilter {
+  readonly project?: string | undefined;
+  readonly environment?: string | undefined;
+  readonly outcome?: Outcome | undefined;
+  readonly open?: boolean | undefined;
+  readonly runKey?: string | undefined;
+}
+
+const summaryColumns = [
+  'project',
+  'environment',
+  'number',
+  'kind',
+  'version',
+  'runKey',
+  'requestedBy',
+  'author',
+  'priority',
+  'requestedAt',
+  'phase',
+  'phaseDetail',
+  'phaseAt',
+  'planHash',
+  'outcome',
+  'reason',
+  'settledAt',
+] as const;
+
+/** Newest first. */
+export async function listDeployments(
+  db: Db,
+  filter: DeploymentFilter,
+  page: PageRequest,
+): Promise<Page<DeploymentSummary>> {
+  const from = before(page);
+  let query = db.selectFrom('deployments').select(['id', ...summaryColumns]);
+  if (filter.project !== undefined) query = query.where('project', '=', filter.project);
+  if (filter.environment !== undefined) query = query.where('environment', '=', filter.environment);
+  if (filter.runKey !== undefined) query = query.where('runKey', '=', filter.runKey);
+  if (filter.outcome !== undefined) query = query.where('outcome', '=', filter.outcome);
+  if (filter.open === true) query = query.where('outcome', 'is', null);
+  if (filter.open === false) query = query.where('outcome', 'is not', null);
+  if (from !== undefined) query = query.where('id', '<', from);
+  const rows = await query.orderBy('id', 'desc').limit(rowsToRead(page)).execute();
+  return toPage(rows, page);
+}
+
+/** Inputs of the deployments of a run, in the order in which they were opened. */
+export async function deploymentsOfRun(db: Db, project: string, runKey: string): Promise<readonly DeploymentInput[]> {
+  const rows = await db
+    .selectFrom('deployments')
+    .select('input')
+    .where('project', '=', project)
+    .where('runKey', '=', runKey)
+    .where('startedBy', '=', 'run')
+    .orderBy('id')
+    .execute();
+  return rows.map((row) => row.input);
+}
+
+/** One deployment with all that belongs to it. */
+export async function readDeployment(db: Db, ref: DeploymentRef): Promise<DeploymentRecord | undefined> {
+  const row = await whereRef(
+    db.selectFrom('deployments').select([...summaryColumns, 'input', 'result']),
+    ref,
+  ).executeTakeFirst();
+  if (row === undefined) return undefined;
+  const [plan, steps, decisions] = await Promise.all([
+    readPlan(db, ref, row.planHash ?? undefined),
+    whereRef(db.selectFrom('deploymentSteps').selectAll(), ref).orderBy('startedAt').orderBy('key').execute(),
+    whereRef(
+      db.selectFrom('decisions').select(['by', 'verdict', 'counted', 'why', 'plan', 'comment', 'proven', 'at']),
+      ref,
+    )
+      .orderBy('id')
+      .execute(),
+  ]);
+  return {
+    ...row,
+    plan: plan ?? null,
+    decisions,
+    steps: steps.map(({ key, name, verdict, detail, startedAt, durationMs }) => ({
+      key,
+      name,
+      verdict,
+      startedAt,
+      durationMs,
+      ...(detail === null ? {} : { detail }),
+    })),
+  };
+}
+
+/** The last deployment of an environment that left a release live, before `number` where it is given. */
+export async function lastSucceeded(
+  db: Db,
+  environment: { readonly project: string; readonly environment: string },
+  before?: number,
+): Promise<DeploymentSummary | undefined> {
+  let query = db
+    .selectFrom('deployments')
+    .select(summaryColumns)
+    .where('project', '=', environment.project)
+    .where('environment', '=', environment.environment)
+    .where('outcome', '=', 'succeeded');
+  if (before !== undefined) query = query.where('number', '<', before);
+  return await query.orderBy('number', 'desc').executeTakeFirst();
+}
+
+/** What an environment's workflow may have forgotten: deployments without an outcome, and the newest ones whatever became of them. */
+export async function turnsOf(
+  db: Db,
+  project: string,
+  environment: string,
+  newest: number,
+): Promise<
+  readonly {
+    readonly kind: 'rollout' | 'rollback';
+    readonly input: DeploymentInput;
+    readonly outcome: Outcome | null;
+  }[]
+> {
+  const rows = await db
+    .selectFrom('deployments')
+    .select(['number', 'kind', 'input', 'outcome'])
+    .where('project', '=', project)
+    .where('environment', '=', environment)
+    .orderBy('number', 'desc')
+    .limit(newest)
+    .execute();
+  const oldest = rows.at(-1)?.number ?? 0;
+  const open = await db
+    .selectFrom('deployments')
+    .select(['number', 'kind', 'input', 'outcome'])
+    .where('project', '=', project)
+    .where('environment', '=', environment)
+    .where('outcome', 'is', null)
+    .where('number', '<', oldest)
+    .execute();
+  return [...rows, ...open];
+}
+
+export function deploymentEvent(
+  ref: DeploymentRef,
+  data: Readonly<Record<string, unknown>>,
+): Parameters<typeof publish>[1][number] {
+  return { kind: 'deployment', project: ref.project, environment: ref.environment, number: ref.number, data };
+}
+
+interface Filterable {
+  where(column: 'project' | 'environment' | 'number', operator: '=', value: string | number): this;
+}
+
+function whereRef<Q>(query: Q, ref: DeploymentRef): Q {
+  // Kysely's builders of select and update share this method but no type that says so.
+  return (query as Filterable)
+    .where('project', '=', ref.project)
+    .where('environment', '=', ref.environment)
+    .where('number', '=', ref.number) as Q;
+}

@@ -1,0 +1,173 @@
+import { sql } from 'kysely';
+import type { DeploymentPhase, DeploymentRef, DeploymentResult, StepRecord } from '../domain/deployment.ts';
+import { ProviderError } from '../domain/failures.ts';
+import type { RunRef } from '../domain/run.ts';
+import { deploymentEvent, recordDeploymentStep, recordPhase, settleDeploymentRow } from './deployments.ts';
+import { publish } from './events.ts';
+import { openIncidentRow } from './incidents.ts';
+import { type LogOwner, type LogSegment, addSegment, closeLog, openLog } from './logs.ts';
+import { type StageView, type StepView, recordRunPhase, recordStage, recordStep } from './runs.ts';
+import { type Sample, recordSample } from './samples.ts';
+import type { Db, RunPhase } from './schema.ts';
+import { inTransaction } from './store.ts';
+
+/**
+ * Something that happened and is only told: it goes to the spool and from there to the store, so that no failure of the store fails or
+ * delays what is being done.
+ */
+export type Fact =
+  | { readonly kind: 'run-phase'; readonly run: RunRef; readonly phase: RunPhase }
+  | { readonly kind: 'stage'; readonly run: RunRef; readonly position: number; readonly stage: StageView }
+  | {
+      readonly kind: 'step';
+      readonly run: RunRef;
+      readonly stage: string;
+      readonly position: number;
+      readonly step: StepView;
+    }
+  | {
+      readonly kind: 'phase';
+      readonly deployment: DeploymentRef;
+      readonly phase: DeploymentPhase;
+      readonly detail?: string;
+      readonly at: string;
+    }
+  | {
+      readonly kind: 'deployment-step';
+      readonly deployment: DeploymentRef;
+      readonly key: string;
+      readonly step: StepRecord;
+    }
+  | { readonly kind: 'settled'; readonly result: DeploymentResult; readonly at: string }
+  | {
+      readonly kind: 'incident';
+      readonly deployment: DeploymentRef;
+      readonly trigger: string;
+      readonly summary: string;
+      readonly at: string;
+    }
+  | { readonly kind: 'sample'; readonly deployment: DeploymentRef; readonly sample: Sample }
+  | { readonly kind: 'log-opened'; readonly owner: LogOwner; readonly at: string }
+  | { readonly kind: 'log-segment'; readonly owner: LogOwner; readonly segment: LogSegment }
+  | {
+      readonly kind: 'log-closed';
+      readonly owner: LogOwner;
+      readonly at: string;
+      readonly sizeBytes: number;
+      readonly blob?: string;
+    };
+
+/** A fact with the key by which its second arrival is recognised. */
+export interface KeyedFact {
+  readonly key: string;
+  readonly fact: Fact;
+}
+
+/** A fact that the tables do not take, however often it comes. */
+export interface RefusedFact {
+  readonly key: string;
+  readonly reason: string;
+}
+
+/**
+ * Takes facts into the tables, each once however often it arrives. After an error none of them counts and the same batch may come again.
+ *
+ * @returns facts that cannot be taken; they are passed over, for one of them must not keep the others waiting for ever.
+ * @throws ProviderError `StoreUnavailable` (retried)
+ */
+export async function applyFacts(db: Db, facts: readonly KeyedFact[]): Promise<readonly RefusedFact[]> {
+  if (facts.length === 0) return [];
+  try {
+    await applyTogether(db, facts);
+    return [];
+  } catch (error) {
+    if (error instanceof ProviderError) throw error;
+    if (facts.length > 1) return await applyOneByOne(db, facts);
+    const reason = error instanceof Error ? error.message : String(error);
+    return facts.map(({ key }) => ({ key, reason }));
+  }
+}
+
+async function applyOneByOne(db: Db, facts: readonly KeyedFact[]): Promise<readonly RefusedFact[]> {
+  const refused: RefusedFact[] = [];
+  for (const fact of facts) refused.push(...(await applyFacts(db, [fact])));
+  return refused;
+}
+
+async function applyTogether(db: Db, facts: readonly KeyedFact[]): Promise<void> {
+  await inTransaction(db, async (tx) => {
+    const { rows } = await sql<{ key: string }>`
+      insert into facts (key) select distinct unnest(${facts.map((each) => each.key)}::text[])
+      on conflict do nothing returning key`.execute(tx);
+    const unseen = new Set(rows.map((row) => row.key));
+    for (const { key, fact } of facts) {
+      if (unseen.delete(key)) await applyFact(tx, fact);
+    }
+  });
+}
+
+async function applyFact(tx: Db, fact: Fact): Promise<void> {
+  switch (fact.kind) {
+    case 'run-phase':
+      await recordRunPhase(tx, fact.run, fact.phase);
+      return;
+    case 'stage':
+      await recordStage(tx, fact.run, fact.position, fact.stage);
+      await publish(tx, [
+        {
+          kind: 'run',
+          project: fact.run.project,
+          run: fact.run.number,
+          data: { stage: fact.stage.name, verdict: fact.stage.verdict },
+        },
+      ]);
+      return;
+    case 'step':
+      await recordStep(tx, fact.run, fact.stage, fact.position, fact.step);
+      await publish(tx, [
+        {
+          kind: 'run',
+          project: fact.run.project,
+          run: fact.run.number,
+          data: { stage: fact.stage, step: fact.step.name, verdict: fact.step.verdict },
+        },
+      ]);
+      return;
+    case 'phase':
+      if (await recordPhase(tx, fact.deployment, fact)) {
+        await publish(tx, [deploymentEvent(fact.deployment, { phase: fact.phase, detail: fact.detail ?? null })]);
+      }
+      return;
+    case 'deployment-step':
+      await recordDeploymentStep(tx, fact.deployment, fact.key, fact.step);
+      await publish(tx, [deploymentEvent(fact.deployment, { step: fact.step.name, verdict: fact.step.verdict })]);
+      return;
+    case 'settled':
+      await settleDeploymentRow(tx, fact.result, fact.at);
+      return;
+    case 'incident':
+      await openIncidentRow(tx, fact.deployment, fact);
+      return;
+    case 'sample':
+      await recordSample(tx, fact.deployment, fact.sample);
+      return;
+    case 'log-opened':
+      await openLog(tx, fact.owner, fact.at);
+      return;
+    case 'log-segment':
+      await addSegment(tx, fact.owner, fact.segment);
+      return;
+    case 'log-closed':
+      await closeLog(tx, fact.owner, fact);
+      return;
+  }
+}
+
+/** Keys of facts that cannot arrive again: the spool has long forgotten them. @returns how many were removed. */
+export async function forgetOldFacts(db: Db, keptDays = 30): Promise<number> {
+  const result = await db
+    .deleteFrom('facts')
+    .where('at', '<', sql<string>`now() - make_interval(days => ${keptDays})`)
+    .executeTakeFirst();
+  return Number(result.numDeletedRows);
+}

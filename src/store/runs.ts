@@ -1,0 +1,293 @@
+import { sql } from 'kysely';
+import type { DeploymentRef } from '../domain/deployment.ts';
+import type { Outcome, RunOutcome } from '../domain/outcome.ts';
+import type { ImageReport, RunInput, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import { publish } from './events.ts';
+import { acceptRun } from './inbox.ts';
+import { type Page, type PageRequest, before, omit, rowsToRead, toPage } from './page.ts';
+import type { Db, Row, RunPhase } from './schema.ts';
+import { inTransaction, json } from './store.ts';
+
+/** A run as lists show it. */
+export interface RunSummary {
+  readonly project: string;
+  readonly number: number;
+  readonly key: string;
+  readonly kind: RunInput['event']['kind'];
+  readonly ref: string;
+  readonly commit: string;
+  readonly author: string;
+  readonly message: string | null;
+  readonly phase: RunPhase;
+  readonly version: string | null;
+  readonly outcome: RunOutcome | null;
+  readonly reason: string | null;
+  readonly acceptedAt: string;
+  readonly startedAt: string | null;
+  readonly settledAt: string | null;
+}
+
+/** A stage as it stands; verdicts and durations are null while it runs. */
+export interface StageView {
+  readonly name: string;
+  readonly verdict: StageReport['verdict'] | null;
+  readonly detail: string | null;
+  readonly startedAt: string;
+  readonly durationMs: number | null;
+  readonly steps: readonly StepView[];
+}
+
+export interface StepView {
+  readonly name: string;
+  readonly verdict: StepReport['verdict'] | null;
+  readonly exitCode: number | null;
+  readonly detail: string | null;
+  readonly startedAt: string;
+  readonly durationMs: number | null;
+}
+
+/** Everything the store has of one run. */
+export interface RunRecord extends RunSummary {
+  readonly input: RunInput;
+  readonly plan: RunPlan | null;
+  readonly definition: string | null;
+  readonly stages: readonly StageView[];
+  readonly images: readonly ImageReport[];
+  readonly deployments: readonly (DeploymentRef & { readonly outcome: Outcome | null })[];
+}
+
+/**
+ * The run of this input, made with the next number where nobody asked for it before (a workflow started past the API).
+ *
+ * @throws ProviderError `NotFound` - there is no such project.
+ */
+export async function openRun(db: Db, input: RunInput): Promise<RunRef> {
+  const { project, key, number } = await acceptRun(db, input);
+  await db
+    .updateTable('runs')
+    .set({ phase: 'preparing', startedAt: sql<string>`coalesce(started_at, now())` })
+    .where('project', '=', project)
+    .where('key', '=', key)
+    .where('phase', '=', 'accepted')
+    .execute();
+  return { project, key, number };
+}
+
+/** What `prepareRun` found out; idempotent. */
+export async function recordRunPlan(db: Db, plan: RunPlan): Promise<void> {
+  await inTransaction(db, async (tx) => {
+    await tx
+      .updateTable('runs')
+      .set({
+        plan: json(plan),
+        version: plan.version,
+        definition: plan.definition,
+        message: plan.commit.message,
+        phase: sql<RunPhase>`case when outcome is null then 'checking' else phase end`,
+      })
+      .where('project', '=', plan.run.project)
+      .where('number', '=', plan.run.number)
+      .execute();
+    await publish(tx, [runEvent(plan.run, { phase: 'checking', version: plan.version })]);
+  });
+}
+
+/** Where a run is now. Never moves one that has ended. */
+export async function recordRunPhase(db: Db, run: RunRef, phase: RunPhase): Promise<void> {
+  await inTransaction(db, async (tx) => {
+    await tx
+      .updateTable('runs')
+      .set({ phase })
+      .where('project', '=', run.project)
+      .where('number', '=', run.number)
+      .where('outcome', 'is', null)
+      .execute();
+    await publish(tx, [runEvent(run, { phase })]);
+  });
+}
+
+/** A stage, running or done; the last word of each name holds. */
+export async function recordStage(db: Db, run: RunRef, position: number, stage: StageView): Promise<void> {
+  await db
+    .insertInto('stages')
+    .values({
+      project: run.project,
+      run: run.number,
+      position,
+      name: stage.name,
+      verdict: stage.verdict,
+      detail: stage.detail,
+      startedAt: stage.startedAt,
+      durationMs: stage.durationMs,
+    })
+    .onConflict((conflict) =>
+      conflict.columns(['project', 'run', 'name']).doUpdateSet((set) => ({
+        position: set.ref('excluded.position'),
+        verdict: set.ref('excluded.verdict'),
+        detail: set.ref('excluded.detail'),
+        startedAt: set.ref('excluded.startedAt'),
+        durationMs: set.ref('excluded.durationMs'),
+      })),
+    )
+    .execute();
+  for (const [index, step] of stage.steps.entries()) await recordStep(db, run, stage.name, index, step);
+}
+
+/** One step of a stage, running or done. */
+export async function recordStep(db: Db, run: RunRef, stage: string, position: number, step: StepView): Promise<void> {
+  await db
+    .insertInto('steps')
+    .values({ project: run.project, run: run.number, stage, position, ...step })
+    .onConflict((conflict) =>
+      conflict.columns(['project', 'run', 'stage', 'name']).doUpdateSet((set) => ({
+        position: set.ref('excluded.position'),
+        verdict: set.ref('excluded.verdict'),
+        exitCode: set.ref('excluded.exitCode'),
+        detail: set.ref('excluded.detail'),
+        startedAt: set.ref('excluded.startedAt'),
+        durationMs: set.ref('excluded.durationMs'),
+      })),
+    )
+    .execute();
+}
+
+/** How CI ended. The first word holds: a repeated call changes nothing. */
+export async function settleRunRow(
+  db: Db,
+  run: RunRef,
+  end: { readonly outcome: RunOutcome; readonly reason: string },
+): Promise<void> {
+  const changed = await db
+    .updateTable('runs')
+    .set({ phase: 'closed', outcome: end.outcome, reason: end.reason, settledAt: sql<string>`now()` })
+    .where('project', '=', run.project)
+    .where('number', '=', run.number)
+    .where('outcome', 'is', null)
+    .executeTakeFirst();
+  if (changed.numUpdatedRows > 0n) await publish(db, [runEvent(run, { phase: 'closed', ...end })]);
+}
+
+/** The images of a run; again the last word holds. */
+export async function recordImages(db: Db, run: RunRef, images: readonly ImageReport[]): Promise<void> {
+  for (const image of images) {
+    await db
+      .insertInto('images')
+      .values({ project: run.project, run: run.number, ...image, tags: json(image.tags) })
+      .onConflict((conflict) =>
+        conflict.columns(['project', 'run', 'name']).doUpdateSet((set) => ({
+          repository: set.ref('excluded.repository'),
+          digest: set.ref('excluded.digest'),
+          tags: set.ref('excluded.tags'),
+          sizeBytes: set.ref('excluded.sizeBytes'),
+          reused: set.ref('excluded.reused'),
+          durationMs: set.ref('excluded.durationMs'),
+        })),
+      )
+      .execute();
+  }
+}
+
+export interface RunFilter {
+  readonly project?: string | undefined;
+  readonly ref?: string | undefined;
+  readonly outcome?: RunOutcome | undefined;
+  readonly open?: boolean | undefined;
+}
+
+const summaryColumns = [
+  'project',
+  'number',
+  'key',
+  'kind',
+  'ref',
+  'commit',
+  'author',
+  'message',
+  'phase',
+  'version',
+  'outcome',
+  'reason',
+  'acceptedAt',
+  'startedAt',
+  'settledAt',
+] as const;
+
+/** Newest first. */
+export async function listRuns(db: Db, filter: RunFilter, page: PageRequest): Promise<Page<RunSummary>> {
+  const from = before(page);
+  let query = db.selectFrom('runs').select(['id', ...summaryColumns]);
+  if (filter.project !== undefined) query = query.where('project', '=', filter.project);
+  if (filter.ref !== undefined) query = query.where('ref', '=', filter.ref);
+  if (filter.outcome !== undefined) query = query.where('outcome', '=', filter.outcome);
+  if (filter.open === true) query = query.where('outcome', 'is', null);
+  if (filter.open === false) query = query.where('outcome', 'is not', null);
+  if (from !== undefined) query = query.where('id', '<', from);
+  const rows = await query.orderBy('id', 'desc').limit(rowsToRead(page)).execute();
+  return toPage(rows, page);
+}
+
+/** One run with all that belongs to it. */
+export async function readRun(db: Db, project: string, number: number): Promise<RunRecord | undefined> {
+  const run = await db
+    .selectFrom('runs')
+    .select([...summaryColumns, 'input', 'plan', 'definition'])
+    .where('project', '=', project)
+    .where('number', '=', number)
+    .executeTakeFirst();
+  if (run === undefined) return undefined;
+  const [stages, images, deployments] = await Promise.all([
+    readStages(db, project, number),
+    db
+      .selectFrom('images')
+      .selectAll()
+      .where('project', '=', project)
+      .where('run', '=', number)
+      .orderBy('name')
+      .execute(),
+    db
+      .selectFrom('deployments')
+      .select(['project', 'environment', 'number', 'outcome'])
+      .where('project', '=', project)
+      .where('runKey', '=', run.key)
+      .orderBy('id')
+      .execute(),
+  ]);
+  return { ...run, stages, images: images.map((image) => omit(image, 'project', 'run')), deployments };
+}
+
+/** The stages of a run in the order in which they ran. */
+export async function readStages(db: Db, project: string, number: number): Promise<readonly StageView[]> {
+  const [stages, steps] = await Promise.all([
+    db
+      .selectFrom('stages')
+      .selectAll()
+      .where('project', '=', project)
+      .where('run', '=', number)
+      .orderBy('position')
+      .orderBy('startedAt')
+      .execute(),
+    db
+      .selectFrom('steps')
+      .selectAll()
+      .where('project', '=', project)
+      .where('run', '=', number)
+      .orderBy('position')
+      .execute(),
+  ]);
+  return stages.map((stage) => ({
+    name: stage.name,
+    verdict: stage.verdict,
+    detail: stage.detail,
+    startedAt: stage.startedAt,
+    durationMs: stage.durationMs,
+    steps: steps.filter((step) => step.stage === stage.name).map(toStepView),
+  }));
+}
+
+function toStepView({ name, verdict, exitCode, detail, startedAt, durationMs }: Row<'steps'>): StepView {
+  return { name, verdict, exitCode, detail, startedAt, durationMs };
+}
+
+function runEvent(run: RunRef, data: Readonly<Record<string, unknown>>): Parameters<typeof publish>[1][number] {
+  return { kind: 'run', project: run.project, run: run.number, data };
+}

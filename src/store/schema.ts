@@ -1,0 +1,355 @@
+/** The tables as TypeScript sees them: names in camel case, instants as ISO 8601 strings, bigint as number. */
+import type { ColumnType, Generated, Insertable, Kysely, Selectable } from 'kysely';
+import type {
+  DeploymentInput,
+  DeploymentPhase,
+  DeploymentRef,
+  DeploymentResult,
+  Priority,
+  RollbackReport,
+} from '../domain/deployment.ts';
+import type { MigrationRef } from '../domain/migration.ts';
+import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
+import type { Plan } from '../domain/plan.ts';
+import type { LiveRelease, ReleaseImage } from '../domain/release.ts';
+import type { RunInput, RunPlan, SourceEvent } from '../domain/run.ts';
+import type { Verdict } from '../domain/verdict.ts';
+
+/** jsonb: written as text, for the driver would make a PostgreSQL array of a JavaScript one. */
+type Json<T> = ColumnType<T, string, string>;
+type Identity = ColumnType<number, never, never>;
+/** An instant with a default in the database. */
+type Instant = ColumnType<string, string | undefined, string>;
+
+export interface ProjectsTable {
+  name: string;
+  revision: number;
+  lastRun: Generated<number>;
+  createdAt: Instant;
+  updatedAt: Instant;
+}
+
+export interface ProjectRevisionsTable {
+  project: string;
+  revision: number;
+  hash: string;
+  text: string;
+  diff: string;
+  by: string;
+  createdAt: Instant;
+}
+
+export interface DefinitionsTable {
+  hash: string;
+  document: Json<unknown>;
+  createdAt: Instant;
+}
+
+/** `accepted` is before Temporal has it; the others are those of `RunView`. */
+export type RunPhase = 'accepted' | 'preparing' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
+
+export interface RunsTable {
+  id: Identity;
+  project: string;
+  number: number;
+  key: string;
+  kind: SourceEvent['kind'];
+  ref: string;
+  commit: string;
+  author: string;
+  message: string | null;
+  input: Json<RunInput>;
+  acceptedAt: string;
+  startedAt: string | null;
+  phase: Generated<RunPhase>;
+  plan: Json<RunPlan> | null;
+  version: string | null;
+  definition: string | null;
+  outcome: RunOutcome | null;
+  reason: string | null;
+  settledAt: string | null;
+}
+
+export interface DeliveriesTable {
+  project: string;
+  id: string;
+  event: string;
+  runKey: string | null;
+  ignored: string | null;
+  receivedAt: Instant;
+}
+
+export interface StagesTable {
+  project: string;
+  run: number;
+  name: string;
+  position: number;
+  verdict: Verdict | null;
+  detail: string | null;
+  startedAt: string;
+  durationMs: number | null;
+}
+
+export interface StepsTable {
+  project: string;
+  run: number;
+  stage: string;
+  name: string;
+  position: number;
+  verdict: Verdict | null;
+  exitCode: number | null;
+  detail: string | null;
+  startedAt: string;
+  durationMs: number | null;
+}
+
+export interface ImagesTable {
+  project: string;
+  run: number;
+  name: string;
+  repository: string;
+  digest: string;
+  tags: Json<readonly string[]>;
+  sizeBytes: number;
+  reused: boolean;
+  durationMs: number;
+}
+
+export interface BuildsTable {
+  project: string;
+  key: string;
+  name: string;
+  repository: string;
+  digest: string;
+  sizeBytes: Generated<number>;
+  createdAt: Instant;
+  usedAt: Instant;
+}
+
+export interface ReleasesTable {
+  id: Identity;
+  project: string;
+  version: string;
+  build: number;
+  commit: string;
+  images: Json<readonly ReleaseImage[]>;
+  definition: string;
+  migrations: Json<readonly MigrationRef[]>;
+  runKey: string | null;
+  author: string;
+  createdAt: Instant;
+}
+
+export interface EnvironmentsTable {
+  project: string;
+  name: string;
+  lastNumber: Generated<number>;
+  live: Json<LiveRelease> | null;
+  previous: Json<LiveRelease> | null;
+  hold: Json<StoredHold> | null;
+  updatedAt: Instant;
+}
+
+/** Why an environment takes no deployment, as lists show it; the workflow has the truth. */
+export interface StoredHold {
+  readonly outcome: Outcome;
+  readonly reason: string;
+  readonly since: string;
+  readonly number: number;
+}
+
+export interface DeploymentsTable {
+  id: Identity;
+  project: string;
+  environment: string;
+  number: number;
+  kind: 'rollout' | 'rollback';
+  request: string;
+  version: string;
+  runKey: string | null;
+  requestedBy: string;
+  author: string;
+  priority: Priority;
+  requestedAt: string;
+  input: Json<DeploymentInput>;
+  startedBy: 'run' | 'environment' | 'api';
+  startedAt: string | null;
+  phase: Generated<DeploymentPhase>;
+  phaseDetail: string | null;
+  phaseAt: Instant;
+  planHash: string | null;
+  outcome: Outcome | null;
+  reason: string | null;
+  result: Json<DeploymentResult> | null;
+  settledAt: string | null;
+}
+
+export interface PlansTable extends DeploymentRef {
+  hash: string;
+  plan: Json<Plan>;
+  plannedAt: string;
+}
+
+export interface DeploymentStepsTable extends DeploymentRef {
+  key: string;
+  name: string;
+  verdict: Verdict;
+  detail: string | null;
+  startedAt: string;
+  durationMs: number;
+}
+
+export interface DecisionsTable extends DeploymentRef {
+  id: Identity;
+  by: string;
+  verdict: 'approve' | 'reject';
+  counted: boolean;
+  why: string | null;
+  plan: string;
+  comment: string | null;
+  proven: boolean;
+  at: string;
+}
+
+export interface RollbacksTable extends DeploymentRef {
+  trigger: string;
+  toVersion: string | null;
+  report: Json<RollbackReport>;
+  servingAfterMs: number | null;
+  totalMs: number;
+  at: string;
+}
+
+export interface IncidentsTable extends DeploymentRef {
+  id: string;
+  trigger: string;
+  summary: string;
+  openedAt: string;
+  postMortemDueAt: string;
+  closedAt: string | null;
+}
+
+export interface SamplesTable extends DeploymentRef {
+  at: string;
+  figures: Json<Readonly<Record<string, number | null>>>;
+}
+
+export interface LogStreamsTable {
+  log: string;
+  project: string;
+  run: number | null;
+  environment: string | null;
+  number: number | null;
+  stage: string;
+  step: string;
+  attempt: number;
+  openedAt: string;
+  closedAt: string | null;
+  blob: string | null;
+  sizeBytes: Generated<number>;
+}
+
+export interface LogSegmentsTable {
+  log: string;
+  sequence: number;
+  blob: string;
+  offsetBytes: number;
+  sizeBytes: number;
+  at: string;
+}
+
+/** What a token may do; each role may do what those before it may. */
+export type Role = 'viewer' | 'developer' | 'approver' | 'operator' | 'admin';
+
+export interface TokensTable {
+  id: string;
+  name: string;
+  hash: Buffer;
+  role: Role;
+  groups: Json<readonly string[]>;
+  createdAt: Instant;
+  createdBy: string;
+  expiresAt: string | null;
+  revokedAt: string | null;
+}
+
+export interface NoticesTable {
+  key: string;
+  channel: string;
+  event: string;
+  level: NoticeLevel;
+  project: string;
+  environment: string | null;
+  title: string;
+  state: 'sending' | 'sent' | 'failed';
+  error: string | null;
+  at: Instant;
+}
+
+export interface AuditTable {
+  id: Identity;
+  at: Instant;
+  actor: string;
+  action: string;
+  object: string;
+  detail: Json<Readonly<Record<string, unknown>>>;
+}
+
+export interface FactsTable {
+  key: string;
+  at: Instant;
+}
+
+export interface IdempotencyKeysTable {
+  scope: string;
+  key: string;
+  requestHash: string;
+  response: Json<{ readonly status: number; readonly body: unknown }> | null;
+  createdAt: Instant;
+}
+
+export interface EventsTable {
+  id: Identity;
+  at: Instant;
+  kind: string;
+  project: string;
+  environment: string | null;
+  number: number | null;
+  run: number | null;
+  data: Json<Readonly<Record<string, unknown>>>;
+}
+
+export interface Database {
+  projects: ProjectsTable;
+  projectRevisions: ProjectRevisionsTable;
+  definitions: DefinitionsTable;
+  runs: RunsTable;
+  deliveries: DeliveriesTable;
+  stages: StagesTable;
+  steps: StepsTable;
+  images: ImagesTable;
+  builds: BuildsTable;
+  releases: ReleasesTable;
+  environments: EnvironmentsTable;
+  deployments: DeploymentsTable;
+  plans: PlansTable;
+  deploymentSteps: DeploymentStepsTable;
+  decisions: DecisionsTable;
+  rollbacks: RollbacksTable;
+  incidents: IncidentsTable;
+  samples: SamplesTable;
+  logStreams: LogStreamsTable;
+  logSegments: LogSegmentsTable;
+  tokens: TokensTable;
+  notices: NoticesTable;
+  audit: AuditTable;
+  facts: FactsTable;
+  idempotencyKeys: IdempotencyKeysTable;
+  events: EventsTable;
+}
+
+/** What every function of the store takes first: the pool, or a transaction in it. */
+export type Db = Kysely<Database>;
+
+export type Row<T extends keyof Database> = Selectable<Database[T]>;
+export type NewRow<T extends keyof Database> = Insertable<Database[T]>;

@@ -1,0 +1,225 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { runKey } from '../../../src/definition/run-key.ts';
+import { ProviderError } from '../../../src/domain/failures.ts';
+import type { RunPlan, SourceEvent } from '../../../src/domain/run.ts';
+import {
+  acceptRun,
+  deliveriesKeptDays,
+  forgetOldDeliveries,
+  markRunStarted,
+  noteIgnored,
+  runsToStart,
+} from '../../../src/store/inbox.ts';
+import { putProject } from '../../../src/store/projects.ts';
+import {
+  listRuns,
+  openRun,
+  readRun,
+  recordImages,
+  recordRunPhase,
+  recordRunPlan,
+  recordStage,
+  settleRunRow,
+} from '../../../src/store/runs.ts';
+import { migrate, openStore } from '../../../src/store/store.ts';
+import { type TestStore, temporaryStore } from '../../support/store.ts';
+
+let store: TestStore;
+beforeAll(async () => {
+  store = await temporaryStore({ poolSize: 20 });
+});
+afterAll(async () => {
+  await store.drop();
+});
+
+let projects = 0;
+async function newProject(): Promise<string> {
+  projects += 1;
+  const name = `project-${projects}`;
+  await putProject(store.db, { name, text: 'version: 1', hash: 'h', diff: '', by: 'ada' });
+  return name;
+}
+
+function push(number: number): SourceEvent {
+  return {
+    kind: 'push',
+    ref: `refs/heads/branch-${number}`,
+    before: '0'.repeat(40),
+    after: number.toString(16).padStart(40, '0'),
+    author: 'ada',
+    message: `change ${number}`,
+  };
+}
+
+function request(project: string, number: number) {
+  const event = push(number);
+  return { project, key: runKey(event), event, acceptedAt: new Date().toISOString() };
+}
+
+describe('accepting', () => {
+  test('numbers have no gaps and no run is made twice, whoever asks at once', async () => {
+    const project = await newProject();
+    const asked = Array.from({ length: 300 }, (_, index) => index % 60);
+    const accepted = await Promise.all(
+      asked.map((number, index) =>
+        acceptRun(store.db, request(project, number), { id: `delivery-${index}`, event: 'push' }),
+      ),
+    );
+    expect(accepted.filter((run) => run.created)).toHaveLength(60);
+    const numbers = new Set(accepted.map((run) => run.number));
+    expect([...numbers].sort((a, b) => a - b)).toEqual(Array.from({ length: 60 }, (_, index) => index + 1));
+    for (const number of asked) {
+      const same = accepted.filter((_, index) => asked[index] === number).map((run) => run.number);
+      expect(new Set(same).size).toBe(1);
+    }
+  });
+
+  test('a delivery that comes again answers with its run, whatever else happened', async () => {
+    const project = await newProject();
+    const first = await acceptRun(store.db, request(project, 1), { id: 'd-1', event: 'push' });
+    await acceptRun(store.db, request(project, 2), { id: 'd-2', event: 'push' });
+    const again = await acceptRun(store.db, request(project, 1), { id: 'd-1', event: 'push' });
+    expect(again).toMatchObject({ key: first.key, number: 1, created: false });
+  });
+
+  test('a project nobody knows is refused by name', async () => {
+    await expect(acceptRun(store.db, request('nobody', 1))).rejects.toMatchObject({ type: 'NotFound' });
+  });
+
+  test('what has not been started is found again, once started no more', async () => {
+    const project = await newProject();
+    const first = await acceptRun(store.db, request(project, 1));
+    await acceptRun(store.db, request(project, 2));
+    const waiting = async () =>
+      (await runsToStart(store.db, { olderThanMs: 0, limit: 1000 })).filter((input) => input.project === project);
+    expect((await waiting()).map((input) => input.event.ref)).toEqual(['refs/heads/branch-1', 'refs/heads/branch-2']);
+    expect((await runsToStart(store.db, { olderThanMs: 60_000, limit: 1000 })).length).toBe(0);
+    await markRunStarted(store.db, first);
+    expect((await waiting()).map((input) => input.event.ref)).toEqual(['refs/heads/branch-2']);
+  });
+
+  test('deliveries are kept for 90 days, their runs for ever', async () => {
+    const project = await newProject();
+    await acceptRun(store.db, request(project, 1), { id: 'old', event: 'push' });
+    await noteIgnored(store.db, project, { id: 'young', event: 'watch' }, 'nothing to do');
+    await store.db
+      .updateTable('deliveries')
+      .set({ receivedAt: new Date(Date.now() - (deliveriesKeptDays + 1) * 86_400_000).toISOString() })
+      .where('id', '=', 'old')
+      .execute();
+    expect(await forgetOldDeliveries(store.db)).toBe(1);
+    const again = await acceptRun(store.db, request(project, 1), { id: 'old', event: 'push' });
+    expect(again.created).toBe(false);
+  });
+});
+
+describe('a run', () => {
+  test('goes from accepted to its outcome, and the first outcome holds', async () => {
+    const project = await newProject();
+    const asked = request(project, 7);
+    const { input } = await acceptRun(store.db, asked);
+    const run = await openRun(store.db, input);
+    expect(run).toEqual({ project, key: asked.key, number: 1 });
+    expect(await openRun(store.db, input)).toEqual(run);
+    const plan: RunPlan = {
+      run,
+      version: '1-0000007',
+      commit: { sha: asked.event.after, author: 'ada', message: 'change 7', at: '2026-01-01T00:00:00.000Z' },
+      definition: 'd'.repeat(64),
+      workspace: { queue: 'q', path: '/w' },
+      stages: [],
+      buildImages: 'push',
+      images: ['web'],
+      environments: ['staging'],
+      buildTimeoutMs: 1,
+    };
+    await recordRunPlan(store.db, plan);
+    const step = { name: 'unit', exitCode: null, detail: null, startedAt: '2026-01-01T00:00:01.000Z' };
+    const stage = { name: 'tests', detail: null, startedAt: '2026-01-01T00:00:01.000Z' };
+    await recordStage(store.db, run, 0, {
+      ...stage,
+      verdict: null,
+      durationMs: null,
+      steps: [{ ...step, verdict: null, durationMs: null }],
+    });
+    await recordStage(store.db, run, 0, {
+      ...stage,
+      verdict: 'passed',
+      durationMs: 12,
+      steps: [{ ...step, verdict: 'passed', exitCode: 0, durationMs: 11 }],
+    });
+    const image = {
+      name: 'web',
+      repository: 'registry:5000/web',
+      digest: 'sha256:1',
+      tags: ['1-0000007'],
+      sizeBytes: 5_000_000_000,
+      reused: false,
+      durationMs: 3,
+    };
+    await recordImages(store.db, run, [image]);
+    await settleRunRow(store.db, run, { outcome: 'succeeded', reason: 'All stages passed.' });
+    await settleRunRow(store.db, run, { outcome: 'failed', reason: 'a late word' });
+    await recordRunPhase(store.db, run, 'checking');
+    expect(await readRun(store.db, project, 1)).toMatchObject({
+      number: 1,
+      phase: 'closed',
+      outcome: 'succeeded',
+      reason: 'All stages passed.',
+      version: '1-0000007',
+      plan,
+      stages: [
+        { name: 'tests', verdict: 'passed', durationMs: 12, steps: [{ name: 'unit', exitCode: 0, durationMs: 11 }] },
+      ],
+      images: [image],
+      deployments: [],
+    });
+  });
+
+  test('a workflow started past the API makes its own row', async () => {
+    const project = await newProject();
+    const run = await openRun(store.db, request(project, 3));
+    expect(run.number).toBe(1);
+    expect((await readRun(store.db, project, 1))?.phase).toBe('preparing');
+  });
+});
+
+describe('lists', () => {
+  test('pages follow each other without loss or repetition while new runs arrive', async () => {
+    const project = await newProject();
+    for (let number = 1; number <= 25; number += 1) await acceptRun(store.db, request(project, number));
+    const seen: number[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await listRuns(store.db, { project }, { limit: 10, cursor });
+      seen.push(...page.items.map((run) => run.number));
+      expect(page.items[0]).not.toHaveProperty('id');
+      cursor = page.next;
+      await acceptRun(store.db, request(project, 1000 + seen.length));
+    } while (cursor !== undefined);
+    expect(seen).toEqual(Array.from({ length: 25 }, (_, index) => 25 - index));
+  });
+
+  test('a cursor of something else is refused', async () => {
+    await expect(listRuns(store.db, {}, { cursor: 'bm9uc2Vuc2U' })).rejects.toMatchObject({ type: 'InvalidInput' });
+  });
+});
+
+describe('the store itself', () => {
+  test('is brought up to date by several processes at once, and a second time without work', async () => {
+    const others = [openStore({ url: store.url }), openStore({ url: store.url })];
+    try {
+      expect(await Promise.all(others.map(({ db }) => migrate(db)))).toEqual([[], []]);
+    } finally {
+      await Promise.all(others.map((other) => other.close()));
+    }
+  });
+
+  test('that does not answer is a failure that is retried', async () => {
+    const nobody = openStore({ url: 'postgres://nobody@127.0.0.1:9/nothing' });
+    const error = await listRuns(nobody.db, {}, {}).catch((reason: unknown) => reason);
+    expect(error).toBeInstanceOf(ProviderError);
+    expect(error).toMatchObject({ type: 'StoreUnavailable', retryable: true });
+    await nobody.close();
+  });
+});
