@@ -190,9 +190,18 @@ export async function stopDocker(
   }
   await Promise.all(containers.map(({ Id }) => engine.getContainer(Id).remove({ force: true, v: true })));
   await stopState(context, state);
-  // With live restore the engine leaves its data folder mounted on itself, and nobody could remove it.
-  await runHelper(context, 'umount', [join(context.stateFolder, 'docker', 'data')]);
+  await unmountLeftovers(context);
   return undefined;
+}
+
+/** With live restore the engine leaves its data folder mounted on itself and a network namespace beside its socket. */
+async function unmountLeftovers(context: LocalContext): Promise<void> {
+  const folders = [join(context.stateFolder, 'docker'), execRoot(context)];
+  const mounted = readFileSync('/proc/self/mounts', 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '')
+    .filter((path) => folders.some((folder) => path.startsWith(`${folder}/`)));
+  for (const path of mounted.reverse()) await runHelper(context, 'umount', [path]);
 }
 
 async function dockerdProgram(context: LocalContext, refused: readonly string[]): Promise<string> {

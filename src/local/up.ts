@@ -87,6 +87,8 @@ export interface DownOptions extends LocalOptions {
    * ended too, with every container on an engine that this installation started.
    */
   readonly target?: 'keep' | 'end' | undefined;
+  /** Names of components as in {@link status}. Default: every one. */
+  readonly only?: readonly string[] | undefined;
 }
 
 /** What {@link down} did. */
@@ -99,8 +101,9 @@ export interface DownResult {
 /** Ends what this installation started, and nothing else. */
 export async function down(options: DownOptions = {}): Promise<DownResult> {
   const context = createLocalContext(options);
+  const states = listStates(context).filter(({ name }) => options.only?.includes(name) ?? true);
   const results = await Promise.all(
-    listStates(context).map(async (state) => {
+    states.map(async (state) => {
       if (state.process === undefined || !isRunning(state.process)) return {};
       if (state.owner === 'target' && options.target !== 'end') {
         return { kept: `${state.name}: what was deployed needs it` };

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
+import { connectDocker } from '../../src/local/docker.ts';
 import { createReporter } from '../../src/local/report.ts';
 import { down } from '../../src/local/up.ts';
 import { type TestComponentName, type TestComponents, startComponents, testStateFolder } from './components.ts';
@@ -52,6 +53,7 @@ const scratch = mkdtempSync(join(tmpdir(), 'slipway-tests-'));
 const componentsFile = join(scratch, 'components.json');
 let jest: ChildProcess | undefined;
 let stopping = false;
+let started: Partial<TestComponents> = {};
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
@@ -62,8 +64,6 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     void cleanUp().finally(() => process.exit(130));
   });
 }
-
-process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
   const total = { passed: 0, failed: 0, skipped: 0, failures: [] as string[], skips: [] as string[] };
@@ -121,8 +121,6 @@ function hasTests(group: Group): boolean {
     readdirSync(folder, { recursive: true, encoding: 'utf8' }).some((file) => file.endsWith('.test.ts'))
   );
 }
-
-let started: Partial<TestComponents> = {};
 
 /** Starts what the group needs. @returns figures with one failure where that cannot be done. */
 async function provide(group: Group): Promise<Figures | undefined> {
@@ -211,8 +209,19 @@ function endJest(signal: NodeJS.Signals): void {
   }
 }
 
+/** Only what this run started: what it found may be somebody's who calls Jest directly. */
 async function cleanUp(): Promise<void> {
-  const { ended, kept } = await down({ stateFolder: testStateFolder, target: 'end' });
+  const ours = Object.values(started).filter(({ how }) => how === 'started');
+  const { ended, kept } = await down({
+    stateFolder: testStateFolder,
+    target: 'end',
+    only: ours.map(({ name }) => name),
+  });
+  if (started.router?.how === 'started' && !ended.includes('docker')) {
+    await connectDocker(started.docker?.address ?? '')
+      .getContainer(started.router.container)
+      .remove({ force: true });
+  }
   if (ended.length > 0) say(`\nstopped ${ended.join(', ')}`);
   for (const line of kept) say(`left running ${line}`);
   rmSync(scratch, { recursive: true, force: true });
@@ -221,3 +230,5 @@ async function cleanUp(): Promise<void> {
 function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
+
+process.exitCode = await main(process.argv.slice(2));

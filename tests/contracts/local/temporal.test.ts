@@ -1,0 +1,85 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { readdirSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { Connection } from '@temporalio/client';
+import { ensureTemporal, searchAttributes } from '../../../src/local/temporal.ts';
+import { timeSkippingEnvironment } from '../../support/components.ts';
+import { type ScratchInstallation, scratchInstallation } from '../../support/installation.ts';
+
+let installation: ScratchInstallation;
+
+beforeAll(() => {
+  installation = scratchInstallation();
+});
+
+afterAll(async () => {
+  await installation.remove();
+}, 60_000);
+
+describe('Temporal', () => {
+  test('has the namespace, the search attributes and the UI', async () => {
+    const { address, namespace, uiUrl } = await ensureTemporal(installation.context);
+    const connection = await Connection.connect({ address });
+    try {
+      const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace });
+      expect(Object.keys(customAttributes)).toEqual(expect.arrayContaining([...searchAttributes]));
+    } finally {
+      await connection.close();
+    }
+    const page = await fetch(uiUrl!);
+    expect(page.status).toBe(200);
+  }, 60_000);
+
+  test('is used as configured, and what it lacks is added', async () => {
+    const { address, version } = await ensureTemporal(installation.context);
+    const handle = await ensureTemporal(installation.context, { address });
+    expect(handle).toMatchObject({ how: 'configured', version, address });
+    await handle.stop();
+    await expect(ensureTemporal(installation.context)).resolves.toMatchObject({ how: 'found' });
+  }, 60_000);
+
+  test('says which address does not answer', async () => {
+    const asking = ensureTemporal(installation.context, { address: '127.0.0.1:1' });
+    await expect(asking).rejects.toMatchObject({ type: 'TemporalUnavailable' });
+    await expect(asking).rejects.toThrow('Temporal at 127.0.0.1:1, namespace default');
+  });
+
+  test('refuses the state of another server version', async () => {
+    const { stateFolder } = installation.context;
+    const running = await ensureTemporal(installation.context);
+    await running.stop();
+    const file = readdirSync(stateFolder).find((name) => name.endsWith('.db'))!;
+    renameSync(join(stateFolder, file), join(stateFolder, 'temporal-1.2.3.db'));
+    try {
+      const starting = ensureTemporal(installation.context);
+      await expect(starting).rejects.toMatchObject({ type: 'ConfigurationInvalid' });
+      await expect(starting).rejects.toThrow('temporal-1.2.3.db was written by another Temporal server than the');
+    } finally {
+      renameSync(join(stateFolder, 'temporal-1.2.3.db'), join(stateFolder, file));
+    }
+    await expect(ensureTemporal(installation.context)).resolves.toMatchObject({ how: 'started' });
+  }, 60_000);
+
+  test('a hung one is replaced', async () => {
+    const hung = await ensureTemporal(installation.context);
+    process.kill(hung.pid!, 'SIGSTOP');
+    const fresh = await ensureTemporal(installation.context);
+    expect(fresh).toMatchObject({ how: 'started', address: hung.address });
+    expect(installation.said.join('\n')).toContain(`process ${String(hung.pid)} did not answer within 15 s`);
+  }, 60_000);
+});
+
+describe('the time-skipping test server', () => {
+  test('lets half an hour pass in a moment', async () => {
+    const environment = await timeSkippingEnvironment();
+    try {
+      const before = await environment.currentTimeMs();
+      const began = performance.now();
+      await environment.sleep('30 minutes');
+      expect(performance.now() - began).toBeLessThan(10_000);
+      expect((await environment.currentTimeMs()) - before).toBeGreaterThanOrEqual(30 * 60_000);
+    } finally {
+      await environment.teardown();
+    }
+  }, 120_000);
+});

@@ -1,0 +1,153 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import type { Logs, LogName } from '../../src/activities/logs.ts';
+import { createPipelines } from '../../src/activities/pipelines.ts';
+import { createSourceActivities, type SourceDependencies } from '../../src/activities/source.ts';
+import { createStageActivities, type StageDependencies, type StageFacts } from '../../src/activities/stage.ts';
+import { createToolCheck } from '../../src/activities/tools.ts';
+import { reviveDefinition } from '../../src/definition/load.ts';
+import { runKey } from '../../src/definition/run-key.ts';
+import { ProviderError } from '../../src/domain/failures.ts';
+import type { RunInput, RunPlan, SourceEvent, StageReport } from '../../src/domain/run.ts';
+import { createHostExecutor } from '../../src/providers/executors/host.ts';
+import type { StepExecutors } from '../../src/providers/executors/port.ts';
+import { createGitRepository } from '../../src/providers/repositories/git.ts';
+import { createGitOrigin, type GitOrigin } from './git-origin.ts';
+
+/** Everything that runs of one repository need, on this machine and without Temporal; logs and facts are kept to be looked at. */
+export interface RunFixture {
+  readonly folder: string;
+  readonly origin: GitOrigin;
+  readonly facts: string[];
+  readonly secrets: Map<string, string>;
+  readonly source: SourceDependencies;
+  readonly stage: StageDependencies;
+  /** project.yaml, read by every run. */
+  projectYaml: string;
+  input(commit: string, event?: Partial<SourceEvent>): RunInput;
+  prepare(input: RunInput): Promise<RunPlan>;
+  runStage(plan: RunPlan, stage: string, environment?: MockActivityEnvironment): Promise<StageReport>;
+  log(step: string, attempt?: number): string;
+  remove(): void;
+}
+
+/** @param options.executors - default: the host, and no containers. */
+export function createRunFixture(options: { readonly executors?: Partial<StepExecutors> } = {}): RunFixture {
+  const folder = mkdtempSync(join(tmpdir(), 'slipway-run-'));
+  const origin = createGitOrigin();
+  const logs = new Map<string, Buffer[]>();
+  const definitions = new Map<string, string>();
+  const numbers = new Map<string, number>();
+  const facts: string[] = [];
+  const secrets = new Map<string, string>();
+  const name = (log: Pick<LogName, 'stage' | 'step' | 'attempt'>): string => `${log.stage}/${log.step}/${log.attempt}`;
+
+  const keep: Logs = {
+    open(log) {
+      const chunks = logs.get(name(log)) ?? [];
+      logs.set(name(log), chunks);
+      return {
+        write: (chunk) => void chunks.push(Buffer.from(chunk)),
+        say: (line) => void chunks.push(Buffer.from(`[slipway] ${line}\n`)),
+        close: () => Promise.resolve(),
+      };
+    },
+  };
+  const stageFacts: StageFacts = {
+    stageStarted: ({ stage }) => void facts.push(`stage ${stage} started`),
+    stepStarted: ({ step }) => void facts.push(`step ${step} started`),
+    stepSettled: ({ step, report }) => void facts.push(`step ${step} ${report.verdict}`),
+    stageSettled: ({ report }) => void facts.push(`stage ${report.name} ${report.verdict}`),
+  };
+  const missing = (): never => {
+    throw new Error('no containers in this fixture');
+  };
+  const repositories = createGitRepository({ folder: join(folder, 'mirrors') });
+  const pipelines = createPipelines({
+    read(hash) {
+      const text = definitions.get(hash);
+      if (text === undefined) throw new ProviderError('NotFound', `no definition ${hash}`);
+      return Promise.resolve(reviveDefinition(text));
+    },
+  });
+  const readSecret: SourceDependencies['readSecret'] = (ref) => {
+    const value = secrets.get(ref.kind === 'env' ? ref.name : ref.path);
+    return value === undefined
+      ? Promise.reject(new ProviderError('SecretMissing', 'a secret is missing'))
+      : Promise.resolve(value);
+  };
+
+  const fixture: RunFixture = {
+    folder,
+    origin,
+    facts,
+    secrets,
+    projectYaml: [
+      'version: 1',
+      'project: hello',
+      `repository: { url: "file://${origin.path}", forge: { kind: github, secret: { env: WEBHOOK } } }`,
+      'registry: { address: "127.0.0.1:5000", insecure: true }',
+      'steps:',
+      '  executor: host',
+      '  secrets: { TOKEN: { env: TOKEN } }',
+    ].join('\n'),
+    source: {
+      repositories,
+      pipelines,
+      readSecret,
+      checkTools: createToolCheck(),
+      checkConfiguration: () => Promise.resolve(),
+      logs: keep,
+      workspaces: { folder: join(folder, 'workspaces'), queue: 'build@here' },
+      store: {
+        openRun: ({ project, key }) => {
+          if (!numbers.has(key)) numbers.set(key, numbers.size + 1);
+          return Promise.resolve({ project, key, number: numbers.get(key)! });
+        },
+        readProject: (project) =>
+          Promise.resolve(project === 'hello' ? { text: fixture.projectYaml, hash: fixture.projectYaml } : undefined),
+        putDefinition: (hash, text) => Promise.resolve(void definitions.set(hash, text)),
+        recordPlan: (plan) => void facts.push(`plan ${plan.version}`),
+      },
+    },
+    stage: {
+      executors: {
+        host: createHostExecutor(),
+        container: { kind: 'container', open: missing },
+        ...options.executors,
+      },
+      repositories,
+      pipelines,
+      readSecret,
+      logs: keep,
+      facts: stageFacts,
+    },
+    input(commit, event = {}) {
+      const whole: SourceEvent = {
+        kind: 'push',
+        ref: 'refs/heads/main',
+        before: '0'.repeat(40),
+        after: commit,
+        author: 'ada',
+        ...event,
+      };
+      return { project: 'hello', key: runKey(whole), event: whole, acceptedAt: new Date().toISOString() };
+    },
+    prepare: (input) =>
+      new MockActivityEnvironment().run(createSourceActivities(fixture.source).prepareRun, input) as Promise<RunPlan>,
+    runStage: (plan, stage, environment = new MockActivityEnvironment()) =>
+      environment.run(createStageActivities(fixture.stage).runStage, {
+        run: plan.run,
+        plan,
+        stage,
+      }) as Promise<StageReport>,
+    log: (step, attempt = 1) => Buffer.concat(logs.get(`${step}/${attempt}`) ?? []).toString(),
+    remove() {
+      origin.remove();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+  return fixture;
+}
