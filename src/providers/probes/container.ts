@@ -1,0 +1,37 @@
+import type { ContainerProbeSpec } from '../../definition/specs.ts';
+import type { SlotState, Target } from '../targets/port.ts';
+import type { Probe } from './port.ts';
+
+/** What runs in the slot is the release, well by the platform's own check, and has not been started again. */
+export function createContainerProbe(spec: ContainerProbeSpec, target: Pick<Target, 'readSlots'>): Probe {
+  return {
+    name: spec.name,
+    async check({ project, environment, slot, version }, signal) {
+      let slots: readonly SlotState[];
+      try {
+        slots = await target.readSlots({ project, environment });
+      } catch (error) {
+        signal.throwIfAborted();
+        const message = error instanceof Error ? error.message : String(error);
+        return { verdict: 'errored', detail: `the target could not be asked: ${message}` };
+      }
+      const state = slots.find((each) => each.slot === slot);
+      if (state === undefined) return { verdict: 'failed', detail: `nothing is in ${slot}` };
+      const problem = wrongWith(state, version);
+      return {
+        verdict: problem === undefined ? 'passed' : 'failed',
+        detail: `${state.name}: ${problem ?? `${state.state}, ${state.health === 'none' ? 'no check of its own' : state.health}`}`,
+      };
+    },
+  };
+}
+
+function wrongWith(state: SlotState, version: string): string | undefined {
+  if (state.release.version !== version) return `holds release ${state.release.version}, expected ${version}`;
+  if (state.state !== 'running') {
+    return `is ${state.state}${state.exitCode === undefined ? '' : ` with exit code ${state.exitCode}`}`;
+  }
+  if (state.health === 'unhealthy' || state.health === 'starting') return `is ${state.health} by its own check`;
+  if (state.restarts > 0) return `was started again ${state.restarts} times`;
+  return undefined;
+}

@@ -1,0 +1,81 @@
+import type { HttpProbeSpec } from '../../definition/specs.ts';
+import type { Probe, ProbeTry } from './port.ts';
+
+/** What is read of a body at most, bytes. A health page is small; a hostile one shall not fill the worker. */
+const largestBodyBytes = 64 * 1024;
+
+/** A request to the service, through the router or past it, must be answered as the definition says. */
+export function createHttpProbe(spec: HttpProbeSpec): Probe {
+  return {
+    name: spec.name,
+    async check(subject, signal) {
+      const url = `http://${subject.address}${spec.path}`;
+      const began = performance.now();
+      const took = (): string => `${Math.round(performance.now() - began)} ms`;
+      try {
+        const response = await fetch(url, {
+          method: spec.method,
+          redirect: 'manual',
+          // A connection kept from the slot's former release would ask that one.
+          headers: { connection: 'close', 'user-agent': 'slipway-probe' },
+          signal,
+        });
+        const body = await readSome(response);
+        const problem = wrongWith(spec, subject.version, response.status, body);
+        const detail = `${spec.method} ${url}: ${response.status} in ${took()}${problem === undefined ? '' : `, ${problem}`}`;
+        return { verdict: problem === undefined ? 'passed' : 'failed', detail };
+      } catch (error) {
+        if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;
+        return { verdict: 'failed', detail: `${spec.method} ${url}: ${why(error)} after ${took()}` } satisfies ProbeTry;
+      }
+    },
+  };
+}
+
+function wrongWith(spec: HttpProbeSpec, version: string, status: number, body: string): string | undefined {
+  if (status !== spec.expectStatus) return `expected ${spec.expectStatus}: ${body.trim().slice(0, 200)}`;
+  if (spec.expectBody !== undefined && !body.includes(spec.expectBody)) return `the body lacks "${spec.expectBody}"`;
+  if (spec.versionField === undefined) return undefined;
+  const found = fieldOf(body, spec.versionField);
+  return found === version
+    ? undefined
+    : `${spec.versionField} is ${found === undefined ? 'missing' : JSON.stringify(found)}, expected ${version}`;
+}
+
+function fieldOf(body: string, field: string): unknown {
+  try {
+    const parsed: unknown = JSON.parse(body);
+    return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>)[field] : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function readSome(response: Response): Promise<string> {
+  if (response.body === null) return '';
+  const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    chunks.push(value);
+    size += value.byteLength;
+    if (size >= largestBodyBytes) {
+      await reader.cancel();
+      break;
+    }
+  }
+  return Buffer.concat(chunks).subarray(0, largestBodyBytes).toString('utf8');
+}
+
+function isTimeout(reason: unknown): boolean {
+  return reason instanceof Error && reason.name === 'TimeoutError';
+}
+
+function why(error: unknown): string {
+  if (isTimeout(error)) return 'no answer in time';
+  const cause = error instanceof Error ? error.cause : undefined;
+  if (cause instanceof Error) return 'code' in cause ? String(cause.code) : cause.message;
+  return error instanceof Error ? error.message : String(error);
+}
