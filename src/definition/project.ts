@@ -235,7 +235,7 @@ export const ProjectDefinition = z
       .array(Route)
       .max(200)
       .describe(
-        'What leads where: the first that matches. Default: `main` and tags `v*.*.*` to production, `develop` to staging, `feature/**` checks and a validating build, pull requests checks.',
+        'What leads where: the first that matches. Default: `main` and tags `v*.*.*` to production, `develop` to staging, `feature/**` checks and a validating build, pull requests and every other branch checks.',
       )
       .exactOptional(),
     environments: z.record(Name, Environment).describe('By name.').default({}),
@@ -306,7 +306,10 @@ export const ProjectDefinition = z
           .describe('Of the people who would have to repair a release.')
           .default('UTC'),
         workingHours: z
-          .strictObject({ from: time.default('09:00'), to: time.default('18:00') })
+          .strictObject({
+            from: time.describe('When people come.').default('09:00'),
+            to: time.describe('When they go.').default('18:00'),
+          })
           .describe('Outside of them, at weekends and on Friday from 13:00 a release is riskier.')
           .prefault({}),
       })

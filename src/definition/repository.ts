@@ -27,38 +27,47 @@ const Argv = z
   })
   .min(1, { error: 'must name at least the command' });
 
-const Step = z.strictObject({
-  name: Name.describe('Unique within its stage.'),
-  run: Argv.describe('Command and arguments, started without a shell. Either this or `shell`.').exactOptional(),
-  shell: z
-    .string({ error: 'must be a text: one line of shell, or several after `|`' })
-    .min(1, { error: 'must not be empty' })
-    .describe('Script for `/bin/sh`, ended by the first command that fails. Either this or `run`.')
-    .exactOptional(),
-  image: ImageReference.describe(
-    'Image that the step runs in. Default: that of the document, then that of the project.',
-  ).exactOptional(),
-  executor: z
-    .enum(['container', 'host'])
-    .describe('Where it runs. `host` only where the project allows it. Default: what the project says.')
-    .exactOptional(),
-  env: Variables.describe('Settings of this step, over those of the document.').default({}),
-  secrets: z
-    .array(VariableName)
-    .describe('Secrets of the project that this step gets, each as the variable of its name.')
-    .default([]),
-  timeout: Duration.describe("Longest time it may take. Default: the stage's.").exactOptional(),
-  stallAfter: Duration.describe('Longest time it may say nothing. Judgement.').prefault('5m'),
-  onFailure: z.enum(['fail', 'warn']).describe('`warn`: a failure is reported and the stage goes on.').default('fail'),
-  resume: z
-    .boolean()
-    .describe(
-      'After the worker died: the stage may go on at this step in the same files, instead of from a clean checkout.',
-    )
-    .default(false),
-  once: z.boolean().describe('Never started a second time: when it was interrupted, a person is asked.').default(false),
-  workdir: InnerPath.describe('Folder it runs in, from the root of the repository.').default('.'),
-});
+const Step = z
+  .strictObject({
+    name: Name.describe('Unique within its stage.'),
+    run: Argv.describe('Command and arguments, started without a shell. Either this or `shell`.').exactOptional(),
+    shell: z
+      .string({ error: 'must be a text: one line of shell, or several after `|`' })
+      .min(1, { error: 'must not be empty' })
+      .describe('Script for `/bin/sh`, ended by the first command that fails. Either this or `run`.')
+      .exactOptional(),
+    image: ImageReference.describe(
+      'Image that the step runs in. Default: that of the document, then that of the project.',
+    ).exactOptional(),
+    executor: z
+      .enum(['container', 'host'])
+      .describe('Where it runs. `host` only where the project allows it. Default: what the project says.')
+      .exactOptional(),
+    env: Variables.describe('Settings of this step, over those of the document.').default({}),
+    secrets: z
+      .array(VariableName)
+      .describe('Secrets of the project that this step gets, each as the variable of its name.')
+      .default([]),
+    timeout: Duration.describe("Longest time it may take. Default: the stage's.").exactOptional(),
+    stallAfter: Duration.describe('Longest time it may say nothing. Judgement.').prefault('5m'),
+    onFailure: z
+      .enum(['fail', 'warn'])
+      .describe('`warn`: a failure is reported and the stage goes on.')
+      .default('fail'),
+    resume: z
+      .boolean()
+      .describe(
+        'After the worker died: the stage may go on at this step in the same files, instead of from a clean checkout.',
+      )
+      .default(false),
+    once: z
+      .boolean()
+      .describe('Never started a second time: when it was interrupted, a person is asked.')
+      .default(false),
+    workdir: InnerPath.describe('Folder it runs in, from the root of the repository.').default('.'),
+  })
+  // For editors; the rule with the better sentence is in rules.ts.
+  .meta({ oneOf: [{ required: ['run'] }, { required: ['shell'] }] });
 
 const Stage = z.strictObject({
   name: Name.describe('Unique; shown wherever the run is.'),
@@ -181,18 +190,23 @@ export const RepositoryDefinition = z
         duration: Duration.describe('At least this long.').exactOptional(),
         warn: z
           .strictObject({
-            cpu: Ratio.exactOptional(),
-            memory: Ratio.exactOptional(),
-            p95: Duration.exactOptional(),
-            errors: Ratio.exactOptional(),
+            cpu: Ratio.describe('Share of the CPU limit.').exactOptional(),
+            memory: Ratio.describe('Share of the memory limit.').exactOptional(),
+            p95: Duration.describe('95th percentile of answer times.').exactOptional(),
+            errors: Ratio.describe('Share of answers with status 500 and above.').exactOptional(),
           })
           .describe('Figures beyond which somebody is told.')
           .prefault({}),
         rollback: z
           .strictObject({
-            errors: Ratio.exactOptional(),
-            p95: Duration.exactOptional(),
-            databaseFailures: z.number().int().min(1).exactOptional(),
+            errors: Ratio.describe('Share of answers with status 500 and above.').exactOptional(),
+            p95: Duration.describe('95th percentile of answer times.').exactOptional(),
+            databaseFailures: z
+              .number()
+              .int()
+              .min(1)
+              .describe('Failed checks of the database in a row.')
+              .exactOptional(),
           })
           .describe('Figures beyond which the release is rolled back.')
           .prefault({}),

@@ -13,7 +13,8 @@ export const Duration = z
   .transform((text) => {
     const [, number = '0', unit = 'ms'] = durationForm.exec(text) ?? [];
     return Math.round(Number(number) * unitsMs[unit as keyof typeof unitsMs]);
-  });
+  })
+  .meta({ title: 'duration' });
 
 const unitsBytes = { '': 1, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, k: 1e3, M: 1e6, G: 1e9 } as const;
 const sizeForm = /^(\d+(?:\.\d+)?)(Ki|Mi|Gi|k|M|G)$/;
@@ -25,7 +26,8 @@ export const Size = z
   .transform((text) => {
     const [, number = '0', unit = ''] = sizeForm.exec(text) ?? [];
     return Math.round(Number(number) * unitsBytes[unit as keyof typeof unitsBytes]);
-  });
+  })
+  .meta({ title: 'size' });
 
 const percentForm = /^(\d{1,3}(?:\.\d+)?)%$/;
 
@@ -35,7 +37,8 @@ export const Ratio = z
     error: (issue) => `${quoted(issue.input)} is no ratio; write \`5%\` or \`0.05\``,
   })
   .transform((value) => (typeof value === 'number' ? value : Number(percentForm.exec(value)?.[1]) / 100))
-  .refine((value) => value <= 1, { error: 'must be at most 100%' });
+  .refine((value) => value <= 1, { error: 'must be at most 100%' })
+  .meta({ title: 'ratio' });
 
 /** Names of stages, steps, images, environments: they become parts of workflow ids, container names and paths. */
 export const Name = z
@@ -44,20 +47,26 @@ export const Name = z
     error: (issue) =>
       `${quoted(issue.input)} is no name here; use small letters, digits and single hyphens, a letter first`,
   })
-  .max(40, { error: 'is longer than the 40 characters a name may have' });
+  .max(40, { error: 'is longer than the 40 characters a name may have' })
+  .meta({ title: 'name' });
 
 /** Names of environment variables. */
-export const VariableName = z.string().regex(/^[A-Z_][A-Z0-9_]*$/, {
-  error: (issue) => `${quoted(issue.input)} is no name of a variable; use capital letters, digits and \`_\``,
-});
+export const VariableName = z
+  .string()
+  .regex(/^[A-Z_][A-Z0-9_]*$/, {
+    error: (issue) => `${quoted(issue.input)} is no name of a variable; use capital letters, digits and \`_\``,
+  })
+  .meta({ title: 'variable' });
 
 /** Settings: YAML numbers and booleans are taken as what they were written, so that `PORT: 8080` needs no quotes. */
-export const Variables = z.record(
-  VariableName,
-  z
-    .union([z.string(), z.number(), z.boolean()], { error: 'must be a text, a number, or true or false' })
-    .transform(String),
-);
+export const Variables = z
+  .record(
+    VariableName,
+    z
+      .union([z.string(), z.number(), z.boolean()], { error: 'must be a text, a number, or true or false' })
+      .transform(String),
+  )
+  .meta({ title: 'variables' });
 
 /** A path inside the checkout. Repository content is hostile: nothing may lead out of it. */
 export const InnerPath = z
@@ -66,18 +75,21 @@ export const InnerPath = z
   .refine((path) => !path.startsWith('/') && !path.includes('\\') && !path.includes('\0'), {
     error: 'must be relative to the root of the repository, with `/` between its parts',
   })
-  .refine((path) => !path.split('/').includes('..'), { error: 'must not leave the repository with `..`' });
+  .refine((path) => !path.split('/').includes('..'), { error: 'must not leave the repository with `..`' })
+  .meta({ title: 'path in the repository' });
 
 /** Path of a URL. */
 export const UrlPath = z
   .string({ error: 'must be a path such as `/health`' })
-  .regex(/^\/[^\s#]*$/, { error: (issue) => `${quoted(issue.input)} is no path; it begins with \`/\`` });
+  .regex(/^\/[^\s#]*$/, { error: (issue) => `${quoted(issue.input)} is no path; it begins with \`/\`` })
+  .meta({ title: 'path of a URL' });
 
 export const Port = z
   .number({ error: 'must be a port from 1 to 65535' })
   .int({ error: 'must be a whole number' })
   .min(1, { error: 'must be a port from 1 to 65535' })
-  .max(65_535, { error: 'must be a port from 1 to 65535' });
+  .max(65_535, { error: 'must be a port from 1 to 65535' })
+  .meta({ title: 'port' });
 
 /** A pattern for log lines. The repository may write some, so those that can be made to run for ever are refused. */
 export const Pattern = z
@@ -87,7 +99,8 @@ export const Pattern = z
   .superRefine((source, context) => {
     const complaint = slowPattern(source);
     if (complaint !== undefined) context.addIssue({ code: 'custom', message: complaint });
-  });
+  })
+  .meta({ title: 'regular expression' });
 
 /**
  * Marks a problem whose place may hold a secret that somebody wrote down by mistake: its line is not shown. Zod copies fields that it does not
@@ -124,10 +137,11 @@ export const Secret = z
   .refine((ref) => (ref.env === undefined) !== (ref.file === undefined), { error: 'must have either `env` or `file`' })
   .transform((ref): SecretRef =>
     ref.env === undefined ? { kind: 'file', path: ref.file ?? '' } : { kind: 'env', name: ref.env },
-  );
+  )
+  .meta({ title: 'secret', minProperties: 1, maxProperties: 1 });
 
 /** Secrets by the variable that carries them. */
-export const Secrets = z.record(VariableName, Secret);
+export const Secrets = z.record(VariableName, Secret).meta({ title: 'secrets' });
 
 /** A value as a message shows it: short, on one line, and only if it is plain. */
 export function quoted(value: unknown): string {
