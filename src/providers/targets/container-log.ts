@@ -1,0 +1,106 @@
+import type { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import type Docker from 'dockerode';
+import type { SlotLine } from './port.ts';
+
+/** How long to wait before asking again for the log of a container that ended or an engine that went away, ms. */
+const reconnectMs = 200;
+/** A longer line comes in pieces. */
+const longestLineBytes = 65_536;
+
+/**
+ * Follows the log of whichever container `find` names, across restarts of the container and of the engine, until the signal; no line
+ * comes twice.
+ *
+ * @param since - ISO 8601.
+ * @param find - the container's id, or undefined when there is none at the moment; asked again after every interruption.
+ */
+export async function* followLog(
+  docker: Docker,
+  find: () => Promise<string | undefined>,
+  since: string,
+  signal: AbortSignal,
+): AsyncGenerator<SlotLine> {
+  // The engine answers from a moment on, inclusive: what came with exactly the last timestamp is told apart by its number.
+  let last = { at: toNanoseconds(since), seen: 0 };
+  while (!signal.aborted) {
+    try {
+      const id = await find();
+      if (id !== undefined) {
+        const stream = (await docker.getContainer(id).logs({
+          follow: true,
+          stdout: true,
+          stderr: true,
+          timestamps: true,
+          since: toSeconds(last.at) as unknown as number,
+          abortSignal: signal,
+        })) as unknown as Readable;
+        const again = { at: last.at, seen: 0 };
+        for await (const line of readFrames(stream)) {
+          if (line.at < last.at) continue;
+          if (line.at === again.at) {
+            again.seen += 1;
+            if (again.seen <= last.seen) continue;
+          }
+          last = line.at === last.at ? { at: last.at, seen: last.seen + 1 } : { at: line.at, seen: 1 };
+          yield line;
+        }
+      }
+    } catch {
+      // The engine is away or the container gone: what it wrote meanwhile is asked for when it is back.
+    }
+    await delay(reconnectMs, undefined, { signal }).catch(() => undefined);
+  }
+}
+
+/** Reads the last lines of a container, oldest first. */
+export async function readLastLines(docker: Docker, id: string, count: number): Promise<string[]> {
+  const stream = await docker.getContainer(id).logs({ stdout: true, stderr: true, tail: count });
+  const lines: string[] = [];
+  for await (const { text } of splitFrames([stream])) lines.push(text);
+  return lines;
+}
+
+/** Cuts a log that was asked for with timestamps into lines. */
+async function* readFrames(stream: Readable): AsyncGenerator<SlotLine> {
+  for await (const { stream: name, text } of splitFrames(stream as AsyncIterable<Buffer>)) {
+    const space = text.indexOf(' ');
+    if (space > 0) yield { at: text.slice(0, space), stream: name, text: text.slice(space + 1) };
+  }
+}
+
+/** Undoes the engine's framing: eight bytes (stream, three zeros, length) before every chunk. */
+async function* splitFrames(
+  chunks: AsyncIterable<Buffer> | Iterable<Buffer>,
+): AsyncGenerator<{ stream: 'stdout' | 'stderr'; text: string }> {
+  let rest: Buffer = Buffer.alloc(0);
+  const lines = { stdout: '', stderr: '' };
+  for await (const chunk of chunks) {
+    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    while (rest.length >= 8) {
+      const length = rest.readUInt32BE(4);
+      if (rest.length < 8 + length) break;
+      const stream = rest[0] === 2 ? 'stderr' : 'stdout';
+      const parts = (lines[stream] + rest.toString('utf8', 8, 8 + length)).split('\n');
+      rest = rest.subarray(8 + length);
+      lines[stream] = parts.pop() ?? '';
+      for (const text of parts) yield { stream, text: text.replace(/\r$/, '') };
+      if (lines[stream].length > longestLineBytes) {
+        yield { stream, text: lines[stream] };
+        lines[stream] = '';
+      }
+    }
+  }
+  for (const stream of ['stdout', 'stderr'] as const) if (lines[stream] !== '') yield { stream, text: lines[stream] };
+}
+
+/** The engine's own form, so that moments compare as texts. */
+function toNanoseconds(at: string): string {
+  const fraction = /\.(\d+)/.exec(at)?.[1] ?? '';
+  return `${at.slice(0, 19)}.${fraction.padEnd(9, '0').slice(0, 9)}Z`;
+}
+
+/** The engine wants seconds with a fraction; a number would lose the nanoseconds. */
+function toSeconds(at: string): string {
+  return `${Date.parse(`${at.slice(0, 19)}Z`) / 1000}${at.slice(19, 29)}`;
+}

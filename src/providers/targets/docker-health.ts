@@ -1,0 +1,108 @@
+import { request } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
+import type Docker from 'dockerode';
+import { ProviderError } from '../../domain/failures.ts';
+import { readLastLines } from './container-log.ts';
+import { askEngine } from './docker-client.ts';
+import { toSlotState } from './docker-container.ts';
+import type { ReadyOptions, SlotState } from './port.ts';
+
+/** Between two tries, ms: short, for a release is usually ready a few tries after its start. */
+const tryEveryMs = 40;
+/** Lines of the container and tries that go into the error. */
+const keptLines = 50;
+const keptTries = 20;
+
+/** Waits for the health of one container; see {@link Target.awaitHealthy}. */
+export async function awaitContainerHealthy(
+  docker: Docker,
+  id: string,
+  address: string,
+  options: ReadyOptions,
+): Promise<number> {
+  const startedAt = performance.now();
+  const tries: string[] = [];
+  let restartsBefore: number | undefined;
+  for (;;) {
+    options.signal?.throwIfAborted();
+    const info = await askEngine('look at the container', () => docker.getContainer(id).inspect());
+    const state = toSlotState(info);
+    if (state === undefined) throw new ProviderError('ReleaseMissing', `container ${id} is no longer one of a slot`);
+    restartsBefore ??= state.state === 'restarting' ? -1 : state.restarts;
+    const atMs = Math.round(performance.now() - startedAt);
+    const ended = state.state !== 'running' || state.restarts > restartsBefore;
+    const seen = ended ? describeEnd(info) : await look(state, address, options);
+    const line = `${atMs} ms: ${seen}`;
+    if (tries.at(-1)?.replace(/^\d+ ms/, '') !== line.replace(/^\d+ ms/, '')) tries.push(line);
+    options.onTry?.(line);
+    if (seen === healthy) return performance.now() - startedAt;
+    if (ended || state.health === 'unhealthy') throw await unhealthy(docker, info, state, seen, tries);
+    if (atMs >= options.timeoutMs) {
+      throw await unhealthy(
+        docker,
+        info,
+        state,
+        `not healthy within ${options.timeoutMs} ms, last seen: ${seen}`,
+        tries,
+      );
+    }
+    await delay(tryEveryMs);
+  }
+}
+
+const healthy = 'healthy';
+
+async function look(state: SlotState, address: string, options: ReadyOptions): Promise<string> {
+  if (options.path !== undefined) {
+    const url = `http://${address}${options.path}`;
+    const status = await ask(url, options.requestTimeoutMs ?? 2_000);
+    return typeof status === 'number' && status >= 200 && status < 400 ? healthy : `GET ${url}: ${status}`;
+  }
+  if (state.health === 'none' || state.health === 'healthy') return healthy;
+  return `the check of the container says ${state.health}`;
+}
+
+function ask(url: string, timeoutMs: number): Promise<number | string> {
+  return new Promise((resolve) => {
+    // A connection of its own each time: one kept alive could be to a container that is gone.
+    const outgoing = request(url, { agent: false, timeout: timeoutMs }, (response) => {
+      response.resume();
+      resolve(response.statusCode ?? 0);
+    });
+    outgoing.on('timeout', () => outgoing.destroy(new Error(`no answer within ${timeoutMs} ms`)));
+    outgoing.on('error', (error) => resolve(error.message));
+    outgoing.end();
+  });
+}
+
+function describeEnd({ State, RestartCount }: Docker.ContainerInspectInfo): string {
+  const why = State.OOMKilled
+    ? ', killed for going over its memory limit'
+    : State.Error === ''
+      ? ''
+      : `, ${State.Error}`;
+  const again = RestartCount > 0 ? `, started again ${RestartCount} times` : '';
+  return `ended with exit code ${State.ExitCode}${why}${again}`;
+}
+
+async function unhealthy(
+  docker: Docker,
+  info: Docker.ContainerInspectInfo,
+  state: SlotState,
+  what: string,
+  tries: readonly string[],
+): Promise<ProviderError> {
+  const log = await readLastLines(docker, state.id, keptLines).catch(() => ['(its log cannot be read)']);
+  const checks = info.State.Health?.Log.map(
+    (check) => `exit code ${check.ExitCode}: ${check.Output.trim().slice(0, 200)}`,
+  );
+  return new ProviderError('ContainerUnhealthy', `container ${state.name} is not healthy: ${what}`, {
+    details: {
+      container: state.name,
+      ...(state.state === 'running' && state.restarts === 0 ? {} : { exitCode: info.State.ExitCode }),
+      lastLines: log,
+      tries: tries.slice(-keptTries),
+      ...(checks === undefined || checks.length === 0 ? {} : { checks: checks.slice(-5) }),
+    },
+  });
+}
