@@ -67,8 +67,8 @@ export const abortUpdate = defineUpdate<{ readonly accepted: true }, [AbortMessa
 export const deploymentQuery = defineQuery<DeploymentView>('deployment');
 /** From the environment: how the turn ended. */
 export const turnSettledSignal = defineSignal<[TurnSettled]>('turnSettled');
-/** From the environment, with `hold`: the turn is yours, decide. */
-export const turnGrantedSignal = defineSignal<[{ readonly number: number }]>('turnGranted');
+/** From the environment: the turn is yours; with `hold`, decide. */
+export const turnGrantedSignal = defineSignal<[{ readonly number: number; readonly ask?: number }]>('turnGranted');
 
 export interface DeploymentView {
   readonly deployment: DeploymentInput;
@@ -98,8 +98,8 @@ export const withdrawTurnSignal = defineSignal<[WithdrawTurn]>('withdrawTurn');
 /** From deployRelease, with `hold`: approved (go), or not (give the turn back). */
 export const proceedSignal =
   defineSignal<[{ readonly number: number; readonly go: boolean; readonly plan: string }]>('proceed');
-/** From a roll-out: the first change is about to be made. A child that closes silently after this leaves the environment `unknown`. */
-export const changingSignal = defineSignal<[{ readonly number: number }]>('changing');
+/** From a roll-out (`from` is its workflow id): the first change is about to be made, may it? A child that closes silently after this leaves the environment `unknown`. */
+export const changingSignal = defineSignal<[{ readonly number: number; readonly from: string }]>('changing');
 /** To a roll-out, in answer to `changing`: go on, or close without a change because the turn is not yours (any more). */
 export const changeGrantedSignal =
   defineSignal<[{ readonly number: number; readonly go: boolean; readonly reason?: string }]>('changeGranted');

@@ -1,0 +1,472 @@
+import {
+  CancellationScope,
+  allHandlersFinished,
+  condition,
+  getExternalWorkflowHandle,
+  isCancellation,
+  setHandler,
+  upsertSearchAttributes,
+} from '@temporalio/workflow';
+import {
+  type ApprovalDecision,
+  type ApprovalState,
+  type Refusal,
+  decide,
+  expire,
+  refuses,
+  startApproval,
+} from '../domain/approval.ts';
+import type { DeploymentInput, DeploymentResult } from '../domain/deployment.ts';
+import { describeFailure, failure } from '../domain/failures.ts';
+import type { Outcome } from '../domain/outcome.ts';
+import type { Plan } from '../domain/plan.ts';
+import { accept, readAbort, readDecision, unprovenDecision } from './inbound.ts';
+import { Journal } from './journal.ts';
+import {
+  type AbortMessage,
+  type DecisionMessage,
+  type DeploymentView,
+  type TurnSettled,
+  abortSignal,
+  abortUpdate,
+  approveSignal,
+  approveUpdate,
+  deploymentQuery,
+  environmentId,
+  proceedSignal,
+  rejectSignal,
+  rejectUpdate,
+  rolloutId,
+  toDecision,
+  turnGrantedSignal,
+  turnSettledSignal,
+  withdrawTurnSignal,
+} from './messages.ts';
+import { call, message, read, record } from './options.ts';
+import { approvalLine, attributesOf, isoNow, showPage, took } from './progress.ts';
+
+/** A plan that keeps changing is asked about this often; then something in it is not stable, and nobody can approve it. */
+const maxAsks = 20;
+/** While it waits for its turn it asks again after these pauses (the last one repeats), should the environment have lost its memory. */
+const askAgainMs = [600_000, 1_800_000, 3_600_000] as const;
+/** A deployment waits for its first notice no longer than this before the approval's clock starts, ms. */
+const noticeMs = 10_000;
+
+function pauseOf(round: number): number {
+  return askAgainMs[Math.min(round, askAgainMs.length - 1)] ?? 3_600_000;
+}
+
+/**
+ * One release going to one environment: what people talk to. Plans, waits for approval, asks the environment for the turn and waits for the
+ * outcome. Any number may wait at once.
+ *
+ * @returns how it ended; a rejection, an expiry or a failed release is a result, not a failure of this workflow.
+ */
+export async function deployRelease(input: DeploymentInput): Promise<DeploymentResult> {
+  const { cancelRequested } = CancellationScope.current();
+  const deployment = new Deployment(input);
+  cancelRequested.catch(() => deployment.abort({ by: 'Temporal', reason: 'cancelled there' }));
+  return await CancellationScope.nonCancellable(() => deployment.run());
+}
+
+class Deployment {
+  readonly #input: DeploymentInput;
+  readonly #journal: Journal;
+  readonly #work = new CancellationScope({ cancellable: true });
+  #plan: Plan | undefined;
+  #approval: ApprovalState | undefined;
+  #approvalUntil: string | undefined;
+  #abort: AbortMessage | undefined;
+  #ask = 0;
+  /** From when the longest wait for the turn is counted. */
+  #askedAt = '';
+  #granted = false;
+  #settled: TurnSettled | undefined;
+  #result: DeploymentResult | undefined;
+  #recording = 0;
+
+  constructor(input: DeploymentInput) {
+    this.#input = input;
+    this.#journal = new Journal(input, 'deployment', () => this.#show());
+    this.#listen();
+  }
+
+  async run(): Promise<DeploymentResult> {
+    const { project, environment, version } = this.#input;
+    upsertSearchAttributes(attributesOf({ project, environment, phase: 'planning', version }));
+    this.#journal.enter('planning', 'reads what would change');
+    const result = await this.#decide();
+    this.#result = result;
+    await call(record.settleDeployment, `${result.outcome}: ${result.reason}`, { result, version });
+    this.#journal.enter('closed', result.outcome);
+    await this.#journal.drained();
+    await condition(() => allHandlersFinished() && this.#recording === 0);
+    return result;
+  }
+
+  async #decide(): Promise<DeploymentResult> {
+    let plan: Plan | undefined;
+    for (this.#ask = 1; this.#ask <= maxAsks; this.#ask += 1) {
+      const planned: Plan | DeploymentResult = plan ?? (await this.#makePlan());
+      if ('outcome' in planned) return planned;
+      const next = await this.#tryPlan(planned);
+      if ('outcome' in next) return next;
+      plan = next;
+    }
+    return this.#end(
+      'errored',
+      `The plan changed ${maxAsks} times in a row: something in it is not stable. Look at the two last plans.`,
+    );
+  }
+
+  /** @returns the result, or the plan that has to be approved instead. */
+  async #tryPlan(plan: Plan): Promise<DeploymentResult | Plan> {
+    this.#plan = plan;
+    if (plan.estimate.problems.length > 0)
+      return this.#end('errored', `It does not fit: ${plan.estimate.problems.join(' ')}`);
+    const hold = plan.policy.approval.turn === 'hold' && plan.policy.approval.required;
+    this.#settled = undefined;
+    this.#granted = false;
+    this.#askedAt = isoNow();
+    if (hold) return await this.#approveWithTurn();
+    const refused = await this.#askPeople(plan);
+    if (refused !== undefined) return refused;
+    this.#askedAt = isoNow();
+    return await this.#takeTurn();
+  }
+
+  async #makePlan(): Promise<Plan | DeploymentResult> {
+    try {
+      return await this.#work.run(() => call(read.planDeployment, `plans ${this.#input.version}`, this.#input));
+    } catch (error) {
+      if (this.#abort !== undefined) return this.#aborted(this.#abort);
+      const { message: why, sentence, status } = describeFailure(error);
+      const reason = isCancellation(error) ? 'It was cancelled.' : `There is no plan: ${why} ${sentence}`;
+      return this.#end(status === 422 ? 'failed' : 'errored', reason);
+    }
+  }
+
+  // ─── approval ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /** @returns the result when it ends here; undefined when it may go on. */
+  async #askPeople(plan: Plan): Promise<DeploymentResult | undefined> {
+    const { approval: policy } = plan.policy;
+    this.#approval = startApproval(policy, plan.hash, this.#input.author);
+    if (policy.required) {
+      this.#journal.enter('awaiting-approval', `plan ${plan.hash.slice(0, 8)}`);
+      await this.#announce(plan);
+      this.#approvalUntil = new Date(Date.now() + policy.timeoutMs).toISOString();
+      this.#show();
+      const began = Date.now();
+      const startedAt = isoNow();
+      const decided = (): boolean => this.#approval?.status !== 'pending' || this.#abort !== undefined;
+      const inTime = decided() || (await condition(decided, policy.timeoutMs, { summary: 'approval' }));
+      if (!inTime) this.#approval = expire(this.#approval);
+      this.#approvalUntil = undefined;
+      const { status, counted } = this.#approval;
+      const by = counted.map((decision) => decision.by).join(', ');
+      const verdict = status === 'approved' ? 'passed' : status === 'rejected' ? 'failed' : 'inconclusive';
+      this.#journal.add({
+        name: 'approval',
+        startedAt,
+        durationMs: Date.now() - began,
+        verdict,
+        detail: `${status}${by === '' ? '' : ` by ${by}`}`,
+      });
+    }
+    // A decision that is not on record has not been made.
+    await condition(() => this.#recording === 0);
+    if (this.#abort !== undefined) return this.#aborted(this.#abort);
+    switch (this.#approval.status) {
+      case 'rejected': {
+        const last = this.#approval.counted.at(-1);
+        return this.#end(
+          'rejected',
+          `${last?.by ?? 'Somebody'} rejected it${last?.comment === undefined ? '' : `: ${last.comment}`}.`,
+        );
+      }
+      case 'expired':
+        return this.#end(
+          'expired',
+          `Nobody decided within ${took(policy.timeoutMs)}. Run again from approval; nothing has to be built again.`,
+        );
+      case 'approved':
+      case 'pending':
+        return undefined;
+    }
+  }
+
+  /** The clock of the approval starts when people were told, or could not be. */
+  async #announce(plan: Plan): Promise<void> {
+    const { project, environment, number, version } = this.#input;
+    const { changes, risk, hash, identity } = plan;
+    const limits = { scheduleToCloseTimeout: noticeMs, retry: { maximumAttempts: 1 } };
+    const notice = {
+      event: 'approval-requested',
+      level: 'warning',
+      project,
+      environment,
+      key: `${project}/${environment}/${number}/approval/${hash}`,
+      title: `${version} waits for approval to go to ${environment}`,
+      lines: [
+        `plan ${hash.slice(0, 8)}, from ${changes.fromVersion ?? 'nothing'}`,
+        `${changes.commits.length} commits, ${changes.filesChanged} files, ${identity.migrations.length} migrations`,
+        `risk ${risk.level} (${risk.score})${risk.reasons.length > 0 ? `: ${risk.reasons.join('; ')}` : ''}`,
+        `approve within ${took(plan.policy.approval.timeoutMs)}`,
+      ],
+    } as const;
+    await call(message.sendNotice, notice.title, notice, limits).catch(() => undefined);
+  }
+
+  /** `turn: hold`: first the turn, then a plan of what is live by then, then people. */
+  async #approveWithTurn(): Promise<DeploymentResult | Plan> {
+    await this.#requestTurn(false);
+    const early = await this.#awaitEnvironment(() => this.#granted, false);
+    if (early !== undefined) return early;
+    const planned = await this.#makePlan();
+    if (!('outcome' in planned)) this.#plan = planned;
+    const refused = 'outcome' in planned ? planned : await this.#askPeople(planned);
+    const go = refused === undefined;
+    const { project, environment, number } = this.#input;
+    const plan = this.#plan?.hash ?? '';
+    const told = await this.#signal(environmentId(project, environment), (handle) =>
+      handle.signal(proceedSignal, { number, go, plan }),
+    );
+    if (refused !== undefined) return refused;
+    if (!told) await this.#requestTurn(true);
+    return await this.#awaitOutcome();
+  }
+
+  // ─── the turn ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #takeTurn(): Promise<DeploymentResult | Plan> {
+    if (this.#abort !== undefined) return this.#aborted(this.#abort);
+    this.#journal.enter('queued');
+    await this.#requestTurn(true);
+    return await this.#awaitOutcome();
+  }
+
+  async #awaitOutcome(): Promise<DeploymentResult | Plan> {
+    const settled = await this.#awaitEnvironment(() => false, true);
+    return settled ?? this.#end('errored', 'The environment did not answer.');
+  }
+
+  /**
+   * Waits for the environment's answer, or for `enough`; asks again from time to time, should the environment have lost its memory.
+   *
+   * @returns what the answer means; undefined when `enough` came first.
+   */
+  async #awaitEnvironment(enough: () => boolean, approved: boolean): Promise<DeploymentResult | Plan | undefined> {
+    const awake = (): boolean => this.#settled !== undefined || enough() || this.#abort !== undefined;
+    for (let round = 0; this.#settled === undefined; round += 1) {
+      if (!(await condition(awake, pauseOf(round), { summary: 'turn' }))) await this.#requestTurn(approved);
+      else if (this.#abort !== undefined) return await this.#withdraw(this.#abort);
+      else if (enough()) return undefined;
+    }
+    return this.#takeAnswer(this.#settled);
+  }
+
+  async #requestTurn(approved: boolean): Promise<void> {
+    const plan = this.#plan;
+    if (plan === undefined) return;
+    const input = { deployment: this.#input, plan, approved, ask: this.#ask, requestedAt: this.#askedAt };
+    await call(record.requestTurn, 'asks for the turn', input);
+  }
+
+  /** Aborted after the turn was asked for: the environment has the last word, or a roll-out that outlived it, or nobody. */
+  async #withdraw(abort: AbortMessage): Promise<DeploymentResult | Plan> {
+    const { project, environment, number } = this.#input;
+    const { by, reason = 'no reason given', noRollback } = abort;
+    const words = { number, by, reason, ...(noRollback === undefined ? {} : { noRollback }) };
+    for (let round = 0; this.#settled === undefined; round += 1) {
+      const told =
+        (await this.#signal(environmentId(project, environment), (handle) =>
+          handle.signal(withdrawTurnSignal, words),
+        )) || (await this.#signal(rolloutId(this.#input, this.#ask), (handle) => handle.signal(abortSignal, abort)));
+      if (!told) return this.#aborted(abort);
+      await condition(() => this.#settled !== undefined, pauseOf(round), { summary: 'being aborted' });
+    }
+    return this.#takeAnswer(this.#settled);
+  }
+
+  async #signal(
+    workflowId: string,
+    send: (handle: ReturnType<typeof getExternalWorkflowHandle>) => Promise<void>,
+  ): Promise<boolean> {
+    try {
+      await send(getExternalWorkflowHandle(workflowId));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #takeAnswer(settled: TurnSettled): DeploymentResult | Plan {
+    switch (settled.kind) {
+      case 'result':
+        return settled.result;
+      case 'plan-changed':
+        if (this.#abort !== undefined) return this.#aborted(this.#abort);
+        return settled.plan;
+      case 'superseded':
+        return this.#end('superseded', settled.reason);
+      case 'expired':
+        return this.#end('expired', settled.reason);
+      case 'withdrawn':
+        return this.#end('aborted', settled.reason);
+      case 'refused':
+        return this.#end('errored', settled.reason);
+    }
+  }
+
+  // ─── messages ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  abort(abort: AbortMessage): void {
+    if (this.#abort !== undefined || this.#result !== undefined) return;
+    this.#abort = abort;
+    this.#work.cancel();
+  }
+
+  #listen(): void {
+    setHandler(deploymentQuery, () => this.#view(), { description: 'Plan, approval and outcome' });
+    setHandler(turnSettledSignal, (settled) => {
+      this.#settled ??= settled;
+    });
+    setHandler(turnGrantedSignal, ({ ask = 1 }) => {
+      if (ask !== this.#ask) return;
+      this.#granted = true;
+      if (this.#journal.phase === 'queued') this.#journal.enter('rolling-out');
+    });
+    const words = '{"by": "…", "plan": "first 8 characters of the hash", "comment": "…"}';
+    setHandler(approveSignal, (raw) => this.#hear(raw, 'approve'), { description: `Agrees: ${words}` });
+    setHandler(rejectSignal, (raw) => this.#hear(raw, 'reject'), { description: `Ends it: ${words}` });
+    setHandler(approveUpdate, (raw) => this.#answer(raw, 'approve'), {
+      validator: (raw: DecisionMessage) => this.#validate(raw, 'approve'),
+    });
+    setHandler(rejectUpdate, (raw) => this.#answer(raw, 'reject'), {
+      validator: (raw: DecisionMessage) => this.#validate(raw, 'reject'),
+    });
+    setHandler(abortSignal, (raw) => this.abort(readAbort(raw)), {
+      description: 'Stops it; what was changed is undone: {"by": "…", "reason": "…", "noRollback": false}',
+    });
+    setHandler(
+      abortUpdate,
+      (raw) => {
+        this.abort(readAbort(raw));
+        return { accepted: true } as const;
+      },
+      {
+        validator: (raw: AbortMessage) => {
+          if (this.#result === undefined) return;
+          throw failure('TooLate', `${readAbort(raw).by} is too late: it has ended ${this.#result.outcome}.`);
+        },
+      },
+    );
+  }
+
+  #validate(raw: unknown, verdict: ApprovalDecision['verdict']): void {
+    const refusal = this.#refusalOf(toDecision(accept(readDecision(raw)), verdict));
+    if (refusal !== undefined) throw failure(refusal.type, refusal.why);
+  }
+
+  #refusalOf(decision: ApprovalDecision): Refusal | undefined {
+    if (this.#abort !== undefined)
+      return { type: 'TooLate', why: 'It is being aborted; a decision no longer changes it.' };
+    if (this.#approval === undefined)
+      return { type: 'Conflict', why: 'Its plan is not waiting for a decision. Look at it again.' };
+    return refuses(this.#approval, decision);
+  }
+
+  /** A raw signal: never throws, and what does not count is put on record with the reason. */
+  #hear(raw: unknown, verdict: ApprovalDecision['verdict']): void {
+    const parsed = readDecision(raw);
+    if (!parsed.ok) {
+      this.#recordDecision({ by: parsed.by, groups: [], verdict, plan: '', proven: false }, parsed.problem);
+      return;
+    }
+    const policy = this.#approval?.policy;
+    const decision =
+      policy === undefined
+        ? toDecision({ ...parsed.value, proven: false }, verdict)
+        : unprovenDecision(parsed.value, verdict, policy);
+    this.#count(decision);
+  }
+
+  #answer(raw: unknown, verdict: ApprovalDecision['verdict']): ApprovalState {
+    this.#count(toDecision(accept(readDecision(raw)), verdict));
+    if (this.#approval === undefined) throw failure('Conflict', 'Its plan is not waiting for a decision.');
+    return this.#approval;
+  }
+
+  #count(decision: ApprovalDecision): void {
+    const refusal = this.#refusalOf(decision);
+    if (this.#approval !== undefined && this.#abort === undefined) {
+      this.#approval = decide(this.#approval, decision, isoNow());
+    }
+    this.#recordDecision(decision, refusal?.why);
+    this.#show();
+  }
+
+  #recordDecision(decision: ApprovalDecision, why: string | undefined): void {
+    const { by, verdict, plan, comment, proven } = decision;
+    const { project, environment, number } = this.#input;
+    const input = {
+      deployment: { project, environment, number },
+      by,
+      verdict,
+      counted: why === undefined,
+      ...(why === undefined ? {} : { why }),
+      plan,
+      ...(comment === undefined ? {} : { comment }),
+      proven,
+      at: isoNow(),
+    };
+    this.#recording += 1;
+    void call(record.recordDecision, `${by}: ${verdict}${why === undefined ? '' : ', ignored'}`, input)
+      .catch(() => undefined)
+      .finally(() => (this.#recording -= 1));
+  }
+
+  // ─── results and views ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+  #end(outcome: Outcome, reason: string): DeploymentResult {
+    const { project, environment, number } = this.#input;
+    return { project, environment, number, outcome, reason, steps: this.#journal.steps };
+  }
+
+  #aborted(abort: AbortMessage): DeploymentResult {
+    return this.#end('aborted', `${abort.by} aborted it: ${abort.reason ?? 'no reason given'}. Nothing was changed.`);
+  }
+
+  #view(): DeploymentView {
+    return {
+      deployment: this.#input,
+      phase: this.#journal.phase,
+      ...(this.#plan === undefined ? {} : { plan: this.#plan }),
+      ...(this.#approval === undefined ? {} : { approval: this.#approval }),
+      ...(this.#approvalUntil === undefined ? {} : { approvalUntil: this.#approvalUntil }),
+      steps: this.#result?.steps ?? this.#journal.steps,
+      ...(this.#result === undefined ? {} : { result: this.#result }),
+    };
+  }
+
+  #show(): void {
+    const { project, environment, number, version, requestedBy } = this.#input;
+    const approval = this.#approval;
+    showPage(
+      `${version} → ${environment} · ${this.#result?.outcome ?? this.#journal.phase}`,
+      [
+        `deployment ${number} of ${project}, asked for by ${requestedBy}`,
+        this.#plan === undefined
+          ? undefined
+          : `plan \`${this.#plan.hash.slice(0, 8)}\`, risk ${this.#plan.risk.level}, from ${this.#plan.changes.fromVersion ?? 'nothing'}`,
+        approval !== undefined && this.#approvalUntil !== undefined
+          ? approvalLine(approval, this.#approvalUntil)
+          : undefined,
+        this.#granted ? `roll-out: \`${rolloutId(this.#input, this.#ask)}\`` : undefined,
+        this.#result?.reason,
+      ],
+      this.#result?.steps ?? this.#journal.steps,
+    );
+  }
+}

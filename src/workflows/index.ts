@@ -1,0 +1,6 @@
+/** The bundle's entry: every workflow there is, by name. */
+export { deployRelease } from './deploy-release.ts';
+export { environment } from './environment.ts';
+export { rollOutRelease } from './roll-out-release.ts';
+export { rollbackRelease } from './rollback-release.ts';
+export { runPipeline } from './run-pipeline.ts';

@@ -1,0 +1,195 @@
+import { type ActivityOptions, proxyActivities } from '@temporalio/workflow';
+import type * as contracts from '../activities/contracts.ts';
+import { type FailureType, failures } from '../domain/failures.ts';
+import { taskQueues } from './queues.ts';
+
+/**
+ * One proxy for each class of activity. `cancellationType` is always named: the SDK's real default is TRY_CANCEL whatever its
+ * documentation says, and an undo that starts while the cancelled change still runs is two hands on one target.
+ */
+
+const nonRetryableErrorTypes: string[] = (Object.keys(failures) as FailureType[]).filter(
+  (type) => !failures[type].retryable,
+);
+
+/** A dead worker is noticed after this long, and an abort arrives within a third of it. */
+const heartbeatTimeout = 3_000;
+/** Longest honest run of a short change; it is also how a worker killed in the middle of one is noticed. */
+const shortChangeMs = 8_000;
+
+/** Looks, changes nothing. */
+export const read = proxyActivities<
+  Pick<contracts.PlanActivities, 'planDeployment'> & Pick<contracts.ReleaseActivities, 'readEnvironment'>
+>({
+  taskQueue: taskQueues.deploy,
+  startToCloseTimeout: 30_000,
+  scheduleToCloseTimeout: 120_000,
+  retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000, nonRetryableErrorTypes },
+  cancellationType: 'TRY_CANCEL',
+});
+
+/** Looks at Temporal and the store. */
+export const readOwn = proxyActivities<Pick<contracts.TurnActivities, 'readOpenTurns'>>({
+  taskQueue: taskQueues.orchestration,
+  startToCloseTimeout: 10_000,
+  retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000 },
+  cancellationType: 'TRY_CANCEL',
+});
+
+/** Short mutations of a target. */
+export const change = proxyActivities<contracts.TrafficActivities>({
+  taskQueue: taskQueues.deploy,
+  startToCloseTimeout: shortChangeMs,
+  scheduleToCloseTimeout: 60_000,
+  retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000, nonRetryableErrorTypes },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
+/** Work of minutes that heartbeats; killed with its worker and done again. Ten attempts are two minutes of backing off. */
+export const long = proxyActivities<
+  Pick<contracts.SourceActivities, 'prepareRun'> &
+    contracts.StageActivities &
+    contracts.ImageActivities &
+    Pick<contracts.DataActivities, 'ensureBackup' | 'runMigrations'>
+>({
+  taskQueue: taskQueues.build,
+  startToCloseTimeout: 3_600_000,
+  scheduleToCloseTimeout: 7_200_000,
+  heartbeatTimeout,
+  retry: {
+    initialInterval: 250,
+    backoffCoefficient: 2,
+    maximumInterval: 30_000,
+    maximumAttempts: 10,
+    nonRetryableErrorTypes,
+  },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
+/** Brings about a state and waits for it. */
+export const awaitState = proxyActivities<
+  Pick<contracts.ReleaseActivities, 'ensureReleaseRunning' | 'ensureReleaseStopped'>
+>({
+  taskQueue: taskQueues.deploy,
+  startToCloseTimeout: 900_000,
+  scheduleToCloseTimeout: 1_800_000,
+  heartbeatTimeout,
+  retry: {
+    initialInterval: 250,
+    backoffCoefficient: 2,
+    maximumInterval: 15_000,
+    maximumAttempts: 10,
+    nonRetryableErrorTypes,
+  },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
+/** Looks for a while; leaves at once when cancelled, for what follows a cancelled watch is urgent. */
+export const watching = proxyActivities<contracts.WatchActivities>({
+  taskQueue: taskQueues.deploy,
+  startToCloseTimeout: 900_000,
+  scheduleToCloseTimeout: 1_800_000,
+  heartbeatTimeout,
+  retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000, nonRetryableErrorTypes },
+  cancellationType: 'TRY_CANCEL',
+});
+
+/** Follows another workflow to its end, for as long as it takes. */
+export const following = proxyActivities<Pick<contracts.TurnActivities, 'awaitTurnClosed'>>({
+  taskQueue: taskQueues.orchestration,
+  startToCloseTimeout: '7 days',
+  heartbeatTimeout,
+  retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000 },
+  cancellationType: 'TRY_CANCEL',
+});
+
+/** What must be known before anything goes on: tried until the store has it. */
+export const record = proxyActivities<
+  contracts.RunFactActivities &
+    Pick<contracts.FactActivities, 'recordDecision' | 'settleDeployment' | 'openRollback' | 'openIncident'> &
+    Pick<contracts.TurnActivities, 'requestTurn'>
+>({
+  taskQueue: taskQueues.orchestration,
+  startToCloseTimeout: 10_000,
+  retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000 },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
+/** Facts for people's eyes, spooled: nobody waits for them, and nothing fails for them. */
+export const note = proxyActivities<Pick<contracts.FactActivities, 'recordPhase' | 'recordStep'>>({
+  taskQueue: taskQueues.orchestration,
+  startToCloseTimeout: 10_000,
+  scheduleToCloseTimeout: 600_000,
+  retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 30_000 },
+  cancellationType: 'ABANDON',
+});
+
+/** Removal of a checkout; the queue is that of the workspace, and a machine that is gone needs no removal. */
+export const tidy = proxyActivities<Pick<contracts.SourceActivities, 'releaseWorkspace'>>({
+  startToCloseTimeout: 60_000,
+  scheduleToCloseTimeout: 120_000,
+  retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000, maximumAttempts: 3 },
+  cancellationType: 'ABANDON',
+});
+
+/** Messages to people. */
+export const message = proxyActivities<contracts.NoticeActivities>({
+  taskQueue: taskQueues.notify,
+  startToCloseTimeout: 10_000,
+  scheduleToCloseTimeout: 3_600_000,
+  retry: { initialInterval: 1_000, backoffCoefficient: 2, maximumInterval: 60_000, maximumAttempts: 10 },
+  cancellationType: 'ABANDON',
+});
+
+/** Every undo but that of traffic: three times, three minutes each (B-07 of docs/architecture: then a person is asked). */
+export const compensation = proxyActivities<
+  Pick<contracts.ReleaseActivities, 'ensureReleaseRunning' | 'ensureReleaseStopped'> &
+    Pick<contracts.DataActivities, 'ensureDataRolledBack' | 'verifyData' | 'ensureProofDropped'> &
+    Pick<contracts.WatchActivities, 'runProbes'>
+>({
+  taskQueue: taskQueues.deploy,
+  startToCloseTimeout: 180_000,
+  heartbeatTimeout,
+  retry: {
+    initialInterval: 250,
+    backoffCoefficient: 2,
+    maximumInterval: 10_000,
+    maximumAttempts: 3,
+    nonRetryableErrorTypes,
+  },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
+/** Traffic on its way back: three tries here, and `saga.ts` begins again after each three, without end. */
+export const trafficBack = proxyActivities<contracts.TrafficActivities>({
+  taskQueue: taskQueues.deploy,
+  startToCloseTimeout: shortChangeMs,
+  retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 2_000, maximumAttempts: 3 },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
+/** An activity of one of the proxies above. */
+interface Callable<I, R> {
+  executeWithOptions(options: ActivityOptions, args: [I]): Promise<R>;
+}
+
+/**
+ * Calls an activity with the line that people read for it in the Temporal UI.
+ *
+ * @param summary - at most 200 bytes; longer is cut, for the server refuses it.
+ */
+export function call<I, R>(
+  activity: Callable<I, R>,
+  summary: string,
+  input: I,
+  options: ActivityOptions = {},
+): Promise<R> {
+  return activity.executeWithOptions({ ...options, summary: brief(summary) }, [input]);
+}
+
+/** Cuts a line to what the server takes as a summary (200 bytes), on a character's border. */
+export function brief(line: string): string {
+  return line.length <= 60
+    ? line
+    : new TextDecoder().decode(new TextEncoder().encode(line).slice(0, 197)).replace(/\uFFFD$/, '');
+}

@@ -1,0 +1,446 @@
+import {
+  CancellationScope,
+  condition,
+  getExternalWorkflowHandle,
+  isCancellation,
+  setHandler,
+  workflowInfo,
+} from '@temporalio/workflow';
+import type { BackupReport, Change } from '../activities/contracts.ts';
+import type { DataRollback, DeploymentResult } from '../domain/deployment.ts';
+import { type FailureType, describeFailure, failure } from '../domain/failures.ts';
+import type { Outcome } from '../domain/outcome.ts';
+import type { Plan } from '../domain/plan.ts';
+import type { LiveRelease } from '../domain/release.ts';
+import type { Verdict } from '../domain/verdict.ts';
+import { readAbort, readRollback } from './inbound.ts';
+import { Journal } from './journal.ts';
+import { abortSignal, changeGrantedSignal, changingSignal, environmentId, takeBackSignal } from './messages.ts';
+import { call, change, read } from './options.ts';
+import { isoNow, showPage } from './progress.ts';
+import { Saga } from './saga.ts';
+import { backUp, registerDataUndo } from './stages/back-up.ts';
+import { freeSlot } from './stages/roll-out.ts';
+import { type Trigger, cleanUp, undo } from './stages/undo.ts';
+import { watchLive } from './stages/watch.ts';
+import { strategies } from './strategies/index.ts';
+import type { Done, Rollout } from './strategies/strategy.ts';
+import type { RollOutInput, TurnReport } from './turn.ts';
+
+/** How long the environment may take to say whether the turn is still ours, ms. */
+const grantMs = 60_000;
+
+/**
+ * The exclusive part of a deployment: everything that changes the environment, the watch, and the undoing.
+ *
+ * A child of `environment`, which never runs two at once. Ends with a report in every case but its own termination.
+ */
+export async function rollOutRelease(input: RollOutInput): Promise<TurnReport> {
+  const { cancelRequested } = CancellationScope.current();
+  const rollOut = new RollOut(input);
+  cancelRequested.catch(() => rollOut.stop({ kind: 'abort', by: 'Temporal', reason: 'cancelled there' }));
+  return await CancellationScope.nonCancellable(() => rollOut.run());
+}
+
+type Stop =
+  | { readonly kind: 'abort'; readonly by: string; readonly reason: string; readonly noRollback?: boolean }
+  | { readonly kind: 'take-back'; readonly by: string; readonly reason: string };
+
+type Ending =
+  | { readonly kind: 'passed'; readonly reason: string; readonly watch?: Verdict }
+  | { readonly kind: 'hold'; readonly reason: string; readonly watch: Verdict }
+  | {
+      readonly kind: 'bad';
+      readonly outcome: 'failed' | 'errored';
+      readonly reason: string;
+      readonly decidedAt: string;
+      readonly watch?: Verdict;
+    }
+  | { readonly kind: 'stopped'; readonly stop: Stop; readonly at: string }
+  | { readonly kind: 'plan-changed'; readonly plan: Plan };
+
+/** Failures that say the release is bad; every other says that something around it is. */
+const badRelease: readonly FailureType[] = [
+  'ContainerUnhealthy',
+  'MigrationFailed',
+  'MigrationIncompatible',
+  'ReleaseDegraded',
+  'EnvironmentFileInvalid',
+  'DefinitionInvalid',
+  'SecretMissing',
+];
+
+class RollOut {
+  readonly #input: RollOutInput;
+  readonly #journal: Journal;
+  readonly #saga = new Saga();
+  readonly #done: Done = { started: false, migrated: false, moved: false };
+  readonly #work = new CancellationScope({ cancellable: true });
+  #step = 0;
+  #plan: Plan | undefined;
+  #live: LiveRelease | null = null;
+  #backup: BackupReport | undefined;
+  #data: DataRollback | undefined;
+  #granted: { readonly go: boolean; readonly reason: string } | undefined;
+  #stop: Stop | undefined;
+  #leave = false;
+  #settling = false;
+
+  constructor(input: RollOutInput) {
+    this.#input = input;
+    this.#journal = new Journal(input.deployment, `rollout.${input.ask}`, () => this.#show());
+    setHandler(changeGrantedSignal, (word) => {
+      this.#granted ??= { go: word.go, reason: word.reason ?? 'the turn went to another deployment' };
+    });
+    setHandler(
+      abortSignal,
+      (raw) => {
+        const { by, reason = 'no reason given', noRollback = false } = readAbort(raw);
+        if (noRollback) this.#leave = true;
+        this.stop({ kind: 'abort', by, reason, noRollback });
+      },
+      {
+        description:
+          'Stops it: before the first change at once, later by undoing. {"by": "…", "reason": "…", "noRollback": false}',
+      },
+    );
+    setHandler(
+      takeBackSignal,
+      (raw) => {
+        const message = readRollback(raw);
+        if (message.ok) this.stop({ kind: 'take-back', by: message.value.by, reason: message.value.reason });
+      },
+      { description: 'Takes back what has been changed. Send `rollback` to the environment instead.' },
+    );
+  }
+
+  /** The first word counts; once the release is being settled none does. */
+  stop(stop: Stop): void {
+    if (this.#stop !== undefined || this.#settling) return;
+    this.#stop = stop;
+    this.#work.cancel();
+  }
+
+  async run(): Promise<TurnReport> {
+    this.#journal.enter('preparing');
+    const ending = await this.#goForward();
+    if (ending.kind === 'plan-changed') {
+      await this.#journal.drained();
+      return ending;
+    }
+    const report = await this.#end(ending);
+    this.#journal.enter('closed', report.kind === 'result' ? report.result.outcome : undefined);
+    await this.#journal.drained();
+    return report;
+  }
+
+  async #goForward(): Promise<Ending> {
+    try {
+      const ending = await this.#work.run(() => this.#forward());
+      // A word that came while the last activity was already ending still counts: nothing is settled yet.
+      if (this.#stop !== undefined && ending.kind !== 'plan-changed') return this.#stopped(this.#stop);
+      return ending;
+    } catch (error) {
+      if (this.#stop !== undefined) return this.#stopped(this.#stop);
+      const { type, message } = describeFailure(error);
+      return {
+        kind: 'bad',
+        outcome: badRelease.includes(type) ? 'failed' : 'errored',
+        reason: isCancellation(error) ? 'It was cancelled.' : message,
+        decidedAt: isoNow(),
+      };
+    }
+  }
+
+  #stopped(stop: Stop): Ending {
+    return { kind: 'stopped', stop, at: isoNow() };
+  }
+
+  async #forward(): Promise<Ending> {
+    const { deployment, planHash } = this.#input;
+    const plan = await this.#prepare();
+    if (plan.hash !== planHash) return { kind: 'plan-changed', plan };
+    if (plan.estimate.problems.length > 0) {
+      return this.#bad('errored', `It does not fit: ${plan.estimate.problems.join(' ')}`);
+    }
+    const run = this.#context(plan);
+    this.#backup = await backUp(run);
+    const refused = await this.#askToChange();
+    if (refused !== undefined) return this.#bad('errored', `Nothing was changed: ${refused}.`);
+    registerDataUndo(run, (data) => (this.#data = data));
+    await strategies[plan.identity.strategy.kind].rollOut(run);
+    const watched = await watchLive(run);
+    if (watched === undefined) return { kind: 'passed', reason: `${deployment.version} is live.` };
+    return this.#judge(watched.verdict, watched.reason, watched.decidedAt);
+  }
+
+  async #prepare(): Promise<Plan> {
+    const { deployment } = this.#input;
+    const { project, environment, number, version } = deployment;
+    const [plan, facts] = await Promise.all([
+      call(read.planDeployment, `plans ${version} again`, deployment),
+      call(read.readEnvironment, 'reads what is live', { project, environment, number }),
+    ]);
+    this.#plan = plan;
+    this.#live = facts.live;
+    return plan;
+  }
+
+  /** Asks the environment, whose turn it is; an environment that was ended and begun anew may know nothing of this one. */
+  async #askToChange(): Promise<string | undefined> {
+    const { project, environment, number } = this.#input.deployment;
+    try {
+      await getExternalWorkflowHandle(environmentId(project, environment)).signal(changingSignal, {
+        number,
+        from: workflowInfo().workflowId,
+      });
+    } catch {
+      return 'the workflow of the environment does not run';
+    }
+    await condition(() => this.#granted !== undefined, grantMs, { summary: 'asks whether the turn is still ours' });
+    if (this.#granted === undefined) return 'the environment did not answer';
+    return this.#granted.go ? undefined : this.#granted.reason;
+  }
+
+  #judge(verdict: Verdict, reason: string, decidedAt: string): Ending {
+    const { watch, rollback } = this.#requirePlan().policy;
+    switch (verdict) {
+      case 'passed':
+        return { kind: 'passed', reason, watch: verdict };
+      case 'inconclusive':
+        return watch.onInconclusive === 'succeed'
+          ? { kind: 'passed', reason: `${reason} The watch had nothing to judge by.`, watch: verdict }
+          : {
+              kind: 'hold',
+              reason: `${reason} The watch had nothing to judge by: roll back, or unlock with what is live.`,
+              watch: verdict,
+            };
+      case 'errored':
+        return {
+          kind: 'hold',
+          reason: `${reason} Whether it is well is not known: roll back, or unlock with what is live.`,
+          watch: verdict,
+        };
+      case 'failed':
+        return rollback.automatic
+          ? { kind: 'bad', outcome: 'failed', reason, decidedAt, watch: verdict }
+          : {
+              kind: 'hold',
+              reason: `${reason} Automatic rollback is off here: roll back, or unlock with what is live.`,
+              watch: verdict,
+            };
+    }
+  }
+
+  #bad(outcome: 'failed' | 'errored', reason: string): Ending {
+    return { kind: 'bad', outcome, reason, decidedAt: isoNow() };
+  }
+
+  async #end(ending: Exclude<Ending, { kind: 'plan-changed' }>): Promise<TurnReport> {
+    this.#settling = true;
+    switch (ending.kind) {
+      case 'passed':
+        return await this.#succeed(ending);
+      case 'hold':
+        return this.#report('held', ending.reason, {
+          live: this.#newLive(),
+          previous: this.#live,
+          watch: ending.watch,
+          hold: ending.reason,
+        });
+      case 'bad':
+        return this.#done.started
+          ? await this.#takeBack(ending, { why: ending.reason, decidedAt: ending.decidedAt, manual: false })
+          : await this.#unchanged(ending.outcome, ending.reason);
+      case 'stopped': {
+        const { stop, at } = ending;
+        const reason =
+          stop.kind === 'abort'
+            ? `${stop.by} aborted it: ${stop.reason}.`
+            : `${stop.by} rolled it back: ${stop.reason}.`;
+        if (!this.#done.started) return await this.#unchanged('aborted', reason);
+        if (stop.kind === 'abort' && stop.noRollback === true) return this.#leftAsItIs(reason);
+        return await this.#takeBack(ending, { why: reason, decidedAt: at, manual: true });
+      }
+    }
+  }
+
+  async #succeed(ending: Extract<Ending, { kind: 'passed' }>): Promise<TurnReport> {
+    this.#journal.enter('settling');
+    const { version } = this.#input.deployment;
+    const run = this.#context(this.#requirePlan());
+    const traffic = { ...run.nextChange(), slot: run.slot, backup: null };
+    const tidied = this.#journal.step(
+      'settle',
+      () =>
+        call(change.ensureTraffic, `${version} alone, without a backup`, traffic).then(
+          () => undefined,
+          // The release serves and was watched; a backup entry too many in the router's file is no reason to call it bad.
+          (error: unknown) => describeFailure(error).message,
+        ),
+      (left) =>
+        left === undefined
+          ? { verdict: 'passed' }
+          : { verdict: 'inconclusive', detail: `still has its backup: ${left}` },
+    );
+    await Promise.all([tidied, cleanUp(run)]);
+    const { watch, reason } = ending;
+    return this.#report('succeeded', reason, {
+      live: this.#newLive(),
+      previous: this.#live,
+      ...(watch === undefined ? {} : { watch }),
+    });
+  }
+
+  /** Ended before the first change. */
+  async #unchanged(outcome: Outcome, reason: string): Promise<TurnReport> {
+    if (this.#plan !== undefined) await cleanUp(this.#context(this.#plan));
+    return this.#report(outcome, reason, { live: this.#live, previous: null, untouched: true });
+  }
+
+  #leftAsItIs(reason: string): TurnReport {
+    const hold = `${reason} What was half done stays as it is: say what is live with \`unlock\`, or roll back.`;
+    const live = this.#done.moved ? this.#newLive() : this.#live;
+    return this.#report('held', hold, { live, previous: this.#done.moved ? this.#live : null, hold });
+  }
+
+  async #takeBack(ending: Extract<Ending, { kind: 'bad' | 'stopped' }>, trigger: Trigger): Promise<TurnReport> {
+    const plan = this.#requirePlan();
+    const run = this.#context(plan);
+    const watch = ending.kind === 'bad' && ending.watch !== undefined ? { watch: ending.watch } : {};
+    const closed = strategies[plan.identity.strategy.kind].pointOfNoReturn(run);
+    if (closed !== undefined) {
+      const hold = `${trigger.why} It stays as it is, for ${closed}. Decide with \`rollback\`, or \`unlock\` with what is live.`;
+      const live = this.#done.moved ? this.#newLive() : this.#live;
+      return this.#report('held', hold, { live, previous: this.#live, hold, ...watch });
+    }
+    const result = await undo(run, trigger, () => this.#data);
+    const { outcome, reason } = this.#judgeUndo(ending, trigger, result.complete);
+    const hold = ['rollback-failed', 'rollback-unavailable', 'held'].includes(outcome) ? reason : undefined;
+    return this.#report(outcome, reason, {
+      live: this.#live,
+      previous: null,
+      rollback: result.report,
+      ...(hold === undefined ? {} : { hold, ...this.#unfinishedData(result.complete) }),
+      ...watch,
+    });
+  }
+
+  #judgeUndo(
+    ending: Extract<Ending, { kind: 'bad' | 'stopped' }>,
+    trigger: Trigger,
+    complete: boolean,
+  ): { readonly outcome: Outcome; readonly reason: string } {
+    const { why } = trigger;
+    if (!complete) {
+      return {
+        outcome: 'rollback-failed',
+        reason: `${why} Not everything could be taken back: the report says what. Then \`retry\`, \`reconcile\` or \`unlock\`.`,
+      };
+    }
+    if (this.#data?.action === 'held') {
+      return { outcome: 'held', reason: `${why} The data waits for a person's word: ${this.#data.detail}` };
+    }
+    if (ending.kind === 'stopped' && ending.stop.kind === 'abort') return { outcome: 'aborted', reason: why };
+    if (this.#done.moved) {
+      return this.#live === null
+        ? {
+            outcome: 'rollback-unavailable',
+            reason: `${why} It was the first release, so there is none to go back to: it is stopped, and nothing serves.`,
+          }
+        : { outcome: 'rolled-back', reason: `${why} ${this.#live.version} serves again.` };
+    }
+    return { outcome: ending.kind === 'bad' ? ending.outcome : 'aborted', reason: why };
+  }
+
+  #unfinishedData(complete: boolean): { data?: { to: string; backup: BackupReport; migrated: boolean } } {
+    const open = this.#data?.action === 'held' || (!complete && this.#data === undefined);
+    if (!open || this.#backup?.blob === undefined || this.#live === null) return {};
+    return { data: { to: this.#live.version, backup: this.#backup, migrated: this.#done.migrated } };
+  }
+
+  #report(
+    outcome: Outcome,
+    reason: string,
+    rest: {
+      readonly live: LiveRelease | null;
+      readonly previous: LiveRelease | null;
+      readonly hold?: string;
+      readonly watch?: Verdict;
+      readonly rollback?: DeploymentResult['rollback'];
+      readonly data?: { to: string; backup: BackupReport; migrated: boolean };
+      /** The environment keeps what it knew. */
+      readonly untouched?: boolean;
+    },
+  ): TurnReport {
+    const { project, environment, number } = this.#input.deployment;
+    const { live, previous, hold, watch, rollback, data, untouched } = rest;
+    const result: DeploymentResult = {
+      project,
+      environment,
+      number,
+      outcome,
+      reason,
+      ...(live === null ? {} : { live }),
+      steps: this.#journal.steps,
+      ...(rollback === undefined ? {} : { rollback }),
+      ...(watch === undefined ? {} : { watch }),
+    };
+    return {
+      kind: 'result',
+      result,
+      live,
+      previous,
+      ...(untouched === true ? { untouched } : {}),
+      ...(hold === undefined ? {} : { hold }),
+      ...(data === undefined ? {} : { data }),
+    };
+  }
+
+  #newLive(): LiveRelease {
+    const { release } = this.#requirePlan().identity;
+    return { ...release, slot: freeSlot(this.#live), deployment: this.#input.deployment.number, since: isoNow() };
+  }
+
+  #context(plan: Plan): Rollout {
+    const backup = (): BackupReport | undefined => this.#backup;
+    return {
+      deployment: this.#input.deployment,
+      plan,
+      live: this.#live,
+      slot: freeSlot(this.#live),
+      saga: this.#saga,
+      journal: this.#journal,
+      get backup() {
+        return backup();
+      },
+      done: this.#done,
+      nextChange: (back = false) => this.#nextChange(back),
+      givenUp: () => this.#leave,
+    };
+  }
+
+  #nextChange(back: boolean): Change {
+    const { deployment, turn } = this.#input;
+    const { project, environment, number } = deployment;
+    this.#step += 1;
+    return { project, environment, number, turn, step: this.#step, ...(back ? { back } : {}) };
+  }
+
+  #requirePlan(): Plan {
+    if (this.#plan === undefined) throw failure('Internal', 'There is no plan yet.');
+    return this.#plan;
+  }
+
+  #show(): void {
+    const { deployment, planHash } = this.#input;
+    showPage(
+      `${deployment.version} → ${deployment.environment} · ${this.#journal.phase}`,
+      [
+        `deployment ${deployment.number} of ${deployment.project}, plan \`${planHash.slice(0, 8)}\``,
+        this.#live === null ? undefined : `before: ${this.#live.version} in ${this.#live.slot}`,
+      ],
+      this.#journal.steps,
+    );
+  }
+}

@@ -1,0 +1,332 @@
+import { CancellationScope, setHandler } from '@temporalio/workflow';
+import type { Change } from '../activities/contracts.ts';
+import type { DataRollback, DeploymentResult, RollbackReport } from '../domain/deployment.ts';
+import { describeFailure, failure } from '../domain/failures.ts';
+import type { Outcome } from '../domain/outcome.ts';
+import type { PlanPolicy } from '../domain/plan.ts';
+import { type LiveRelease, otherSlot } from '../domain/release.ts';
+import { readAbort } from './inbound.ts';
+import { Journal } from './journal.ts';
+import { abortSignal } from './messages.ts';
+import { awaitState, call, compensation, read, trafficBack } from './options.ts';
+import { isoNow, showPage } from './progress.ts';
+import { Saga, type UndoRecord, withoutEnd } from './saga.ts';
+import { alertWhenSlow, between, headed, recordIncident, underHeadings, verifyServing } from './stages/undo.ts';
+import type { RollbackInput, TurnReport } from './turn.ts';
+
+/**
+ * A rollback that a person asked for: traffic to an earlier release at once where it still runs, else that release is started beside the live
+ * one first. The database is left as it is, unless an earlier rollback owes it and a person said to try again.
+ */
+export async function rollbackRelease(input: RollbackInput): Promise<TurnReport> {
+  return await CancellationScope.nonCancellable(() => new Rollback(input).run());
+}
+
+class Rollback {
+  readonly #input: RollbackInput;
+  readonly #journal: Journal;
+  readonly #saga = new Saga();
+  readonly #records: UndoRecord[] = [];
+  #step = 0;
+  #leave = false;
+  #servingAt: string | undefined;
+  #live: LiveRelease | null;
+  #data: DataRollback | undefined;
+
+  constructor(input: RollbackInput) {
+    this.#input = input;
+    this.#live = input.live;
+    this.#journal = new Journal(input.deployment, 'rollback', () => this.#show());
+    setHandler(
+      abortSignal,
+      (raw) => {
+        // A rollback is not undone; all that can be stopped is the endless trying to move traffic.
+        if (readAbort(raw).noRollback === true) this.#leave = true;
+      },
+      { description: 'With {"noRollback": true}: ends the trying to move traffic. A rollback is not undone.' },
+    );
+  }
+
+  async run(): Promise<TurnReport> {
+    const report = await this.#goBack();
+    this.#journal.enter('closed', report.kind === 'result' ? report.result.outcome : undefined);
+    await this.#journal.drained();
+    return report;
+  }
+
+  async #goBack(): Promise<TurnReport> {
+    const { standby, deployment, request } = this.#input;
+    if (deployment.version === '') {
+      this.#journal.enter('rolling-back');
+      return this.#report(
+        'rollback-unavailable',
+        `There is no release to go back to (${request.by}: ${request.reason}).`,
+        this.#live,
+        true,
+      );
+    }
+    try {
+      const target = standby === null ? await this.#startBeside() : await this.#flip(standby);
+      return await this.#finish(target);
+    } catch (error) {
+      const { message } = describeFailure(error);
+      const undone = await this.#saga.unwind();
+      const left = undone.every((one) => one.done) ? 'What serves is as before' : 'What serves now must be looked at';
+      const reason = `The rollback to ${deployment.version} did not work: ${message} ${left}: \`retry\`, \`reconcile\` or \`unlock\`.`;
+      return this.#report('rollback-failed', reason, this.#live, false);
+    }
+  }
+
+  /** The release runs beside the live one: traffic first, everything else after. */
+  async #flip(standby: LiveRelease): Promise<LiveRelease> {
+    const moving = this.#moveTraffic(standby);
+    // Rides along with the move, which is on its way already.
+    this.#journal.enter('rolling-back');
+    await moving;
+    await this.#verify(standby);
+    return standby;
+  }
+
+  async #startBeside(): Promise<LiveRelease> {
+    const { deployment, request } = this.#input;
+    const { project, environment, number, version } = deployment;
+    this.#journal.enter('rolling-back');
+    const [facts, policy] = await Promise.all([
+      call(read.readEnvironment, 'reads what is live', { project, environment, number }),
+      this.#policy(),
+    ]);
+    this.#live = facts.live;
+    const slot = facts.live === null ? 'blue' : otherSlot(facts.live.slot);
+    const known = facts.previous?.version === version ? facts.previous : undefined;
+    const target: LiveRelease = {
+      version,
+      commit: known?.commit ?? '',
+      images: known?.images ?? [],
+      slot,
+      deployment: number,
+      since: isoNow(),
+    };
+    this.#saga.register({ heading: 'clean-up', run: () => this.#stopSlot(target, policy) });
+    const readyMs = policy.limits.readyMs + policy.limits.settleMs;
+    await this.#measure('deploy-previous', `${version} runs in ${slot}`, () =>
+      call(
+        awaitState.ensureReleaseRunning,
+        `starts ${version} in ${slot} (${request.reason})`,
+        { ...this.#nextChange(), slot, version, readyMs },
+        { startToCloseTimeout: readyMs + 300_000 },
+      ),
+    );
+    await this.#probe(target);
+    await this.#moveTraffic(target);
+    await this.#verify(target);
+    return target;
+  }
+
+  async #probe(target: LiveRelease): Promise<void> {
+    const { project, environment, number } = this.#input.deployment;
+    const { slot, version } = target;
+    const input = { project, environment, number, slot, version, through: 'slot' } as const;
+    const report = await call(compensation.runProbes, `probes ${version} in ${slot}`, input);
+    if (report.verdict === 'passed' || report.probes.length === 0) return;
+    const why = report.probes.map((probe) => `${probe.name} ${probe.verdict}: ${probe.detail}`).join(', ');
+    throw failure('ReleaseDegraded', `${version} in ${slot} does not pass its probes: ${why}.`);
+  }
+
+  /** Until the target has proved itself, the router falls back to what was live by itself. */
+  async #moveTraffic(target: LiveRelease): Promise<void> {
+    const from = this.#input.live ?? this.#live;
+    if (from !== null) {
+      this.#saga.register({ heading: 'deploy-previous', run: async () => (await this.#point(from, null)).movedAt });
+    }
+    await this.#measure('deploy-previous', `${target.version} in ${target.slot} serves`, async () => {
+      const { movedAt } = await withoutEnd(
+        () => this.#point(target, from?.slot === target.slot ? null : (from?.slot ?? null)),
+        (why) => this.#page(target, why),
+        () => this.#leave,
+      );
+      this.#servingAt = movedAt;
+    });
+  }
+
+  #point(target: LiveRelease, backup: LiveRelease['slot'] | null): Promise<{ readonly movedAt: string }> {
+    const change = { ...this.#nextChange(), slot: target.slot, backup };
+    return call(trafficBack.ensureTraffic, `traffic to ${target.version} in ${target.slot}`, change);
+  }
+
+  async #verify(target: LiveRelease): Promise<void> {
+    const began = isoNow();
+    const { done, detail } = await verifyServing(this.#input, target.slot, target.version);
+    this.#note({ ...headed('verify', began, isoNow(), detail), done });
+    if (!done) throw failure('ReleaseDegraded', detail);
+  }
+
+  /** Traffic is where it shall be and the release answers: what follows may be left over, but takes nothing back. */
+  async #finish(target: LiveRelease): Promise<TurnReport> {
+    const { deployment, request } = this.#input;
+    const policy = await this.#policy();
+    const left: string[] = [];
+    const from = this.#live;
+    const incident = policy.production
+      ? recordIncident(
+          deployment,
+          request.reason,
+          `${request.by} rolled ${deployment.environment} back to ${target.version}: ${request.reason}`,
+        )
+      : Promise.resolve(undefined);
+    if (from !== null && from.slot !== target.slot) {
+      await this.#attempt('stop-current', left, async () => {
+        await this.#point(target, null);
+        return await this.#stopSlot(from, policy);
+      });
+    }
+    await this.#restoreData(left);
+    const live: LiveRelease = { ...target, deployment: deployment.number, since: isoNow() };
+    const opened = await incident;
+    const why = left.length === 0 ? '' : ` Not everything is done: ${left.join('; ')}.`;
+    const data = this.#input.data;
+    if (data !== undefined && (this.#data === undefined || this.#data.action === 'held')) {
+      return this.#report(
+        'rollback-failed',
+        `${target.version} serves, but its data is not back.${why}`,
+        live,
+        false,
+        opened,
+      );
+    }
+    return this.#report(
+      'rolled-back',
+      `${request.by} rolled back to ${target.version}: ${request.reason}.${why}`,
+      live,
+      false,
+      opened,
+    );
+  }
+
+  async #restoreData(left: string[]): Promise<void> {
+    const { data } = this.#input;
+    if (data === undefined) return;
+    await this.#attempt('restore-data', left, async () => {
+      const input = { to: data.to, backup: data.backup, migrated: data.migrated, restore: 'automatic' as const };
+      this.#data = await call(compensation.ensureDataRolledBack, `data back to ${data.to}`, {
+        ...this.#nextChange(),
+        ...input,
+      });
+      return `${this.#data.action}: ${this.#data.detail}`;
+    });
+  }
+
+  async #stopSlot(release: LiveRelease, policy: PlanPolicy): Promise<string> {
+    const { drainMs, stopGraceMs } = policy.limits;
+    const stop = { slot: release.slot, drainMs, graceMs: stopGraceMs, remove: false };
+    await call(compensation.ensureReleaseStopped, `stops ${release.version} in ${release.slot}`, {
+      ...this.#nextChange(),
+      ...stop,
+    });
+    return `${release.version} in ${release.slot} is stopped`;
+  }
+
+  async #policy(): Promise<PlanPolicy> {
+    if (this.#input.policy !== undefined) return this.#input.policy;
+    return (await call(read.planDeployment, 'reads the policy', this.#input.deployment)).policy;
+  }
+
+  async #measure(heading: UndoRecord['heading'], detail: string, work: () => Promise<unknown>): Promise<void> {
+    const began = isoNow();
+    await work();
+    this.#note(headed(heading, began, isoNow(), detail));
+  }
+
+  async #attempt(heading: UndoRecord['heading'], left: string[], work: () => Promise<string>): Promise<void> {
+    const began = isoNow();
+    try {
+      const detail = await work();
+      this.#note(headed(heading, began, isoNow(), detail));
+    } catch (error) {
+      const { message } = describeFailure(error);
+      left.push(message);
+      this.#note({ ...headed(heading, began, isoNow(), message), done: false });
+    }
+  }
+
+  #note(one: UndoRecord): void {
+    this.#records.push(one);
+    const { heading, startedAt, durationMs, detail, done } = one;
+    this.#journal.add({ name: heading, startedAt, durationMs, detail, verdict: done ? 'passed' : 'failed' });
+  }
+
+  #report(
+    outcome: Outcome,
+    reason: string,
+    live: LiveRelease | null,
+    untouched: boolean,
+    incident?: string,
+  ): TurnReport {
+    const { deployment, request, requestedAt, data } = this.#input;
+    const { project, environment, number } = deployment;
+    const begun = this.#records[0]?.startedAt ?? isoNow();
+    const why = `${request.by}: ${request.reason}`;
+    const totalMs = between(requestedAt, isoNow());
+    const report: RollbackReport = {
+      trigger: why,
+      ...(deployment.version === '' ? {} : { to: deployment.version }),
+      steps: underHeadings([
+        headed('detect', requestedAt, begun, why),
+        headed('initiate', begun, begun, 'environment locked'),
+        ...this.#records,
+      ]),
+      ...(this.#servingAt === undefined ? {} : { servingAfterMs: between(requestedAt, this.#servingAt) }),
+      totalMs,
+      ...(this.#data === undefined ? {} : { data: this.#data }),
+      ...(incident === undefined ? {} : { incident }),
+    };
+    alertWhenSlow(this.#journal, { deployment }, totalMs);
+    const result: DeploymentResult = {
+      project,
+      environment,
+      number,
+      outcome,
+      reason,
+      ...(live === null ? {} : { live }),
+      steps: this.#journal.steps,
+      rollback: report,
+    };
+    const failed = outcome === 'rollback-failed';
+    return {
+      kind: 'result',
+      result,
+      live,
+      previous: null,
+      ...(untouched ? { untouched } : {}),
+      ...(failed ? { hold: reason, ...(data === undefined ? {} : { data }) } : {}),
+    };
+  }
+
+  #page(target: LiveRelease, why: string): void {
+    const { project, environment, number } = this.#input.deployment;
+    this.#journal.notify({
+      event: 'undo-keeps-failing',
+      level: 'critical',
+      project,
+      environment,
+      key: `${project}/${environment}/${number}/traffic`,
+      title: `${environment}: traffic cannot be moved to ${target.version}`,
+      lines: [why, 'It is tried again without end. Look at the router; `slipway abort --no-rollback` ends the trying.'],
+    });
+  }
+
+  #nextChange(): Change {
+    const { deployment, turn } = this.#input;
+    const { project, environment, number } = deployment;
+    this.#step += 1;
+    return { project, environment, number, turn, step: this.#step, back: true };
+  }
+
+  #show(): void {
+    const { deployment, request } = this.#input;
+    showPage(
+      `${deployment.environment} back to ${deployment.version} · ${this.#journal.phase}`,
+      [`${request.by}: ${request.reason}`],
+      this.#journal.steps,
+    );
+  }
+}

@@ -1,0 +1,291 @@
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import {
+  ActivityFailure,
+  CancellationScope,
+  TimeoutFailure,
+  allHandlersFinished,
+  condition,
+  setHandler,
+  startChild,
+  upsertSearchAttributes,
+} from '@temporalio/workflow';
+import type { DeploymentInput } from '../domain/deployment.ts';
+import { type FailureType, describeFailure, failure, failureType } from '../domain/failures.ts';
+import type { RunOutcome } from '../domain/outcome.ts';
+import type { ImageReport, RunInput, RunPlan, StagePlan, StageReport } from '../domain/run.ts';
+import { deployRelease } from './deploy-release.ts';
+import { readAbort } from './inbound.ts';
+import { type AbortMessage, type RunView, abortRunSignal, abortRunUpdate, deploymentId, runQuery } from './messages.ts';
+import { brief, call, long, record, tidy } from './options.ts';
+import { attributesOf, showPage } from './progress.ts';
+
+/** The machine of a checkout has this long to take the next piece of work before the run begins anew elsewhere, ms. */
+const workspaceMs = 300_000;
+/** How often a run begins anew because its machine is gone. */
+const maxCheckouts = 3;
+
+/**
+ * CI of one event: checkout, stages, images; then one deployment for each environment of its route.
+ *
+ * Does not wait for the deployments. A run of one stage without images has three activities in a row and nothing beside them.
+ *
+ * @returns how CI ended; a failed stage is a result, not a failure of this workflow.
+ */
+export async function runPipeline(input: RunInput): Promise<{ readonly outcome: RunOutcome; readonly reason: string }> {
+  const { cancelRequested } = CancellationScope.current();
+  const run = new Run(input);
+  cancelRequested.catch(() => run.abort({ by: 'Temporal', reason: 'cancelled there' }));
+  return await CancellationScope.nonCancellable(() => run.run());
+}
+
+interface Ending {
+  readonly outcome: RunOutcome;
+  readonly reason: string;
+}
+
+class Run {
+  readonly #input: RunInput;
+  readonly #work = new CancellationScope({ cancellable: true });
+  #plan: RunPlan | undefined;
+  #phase: RunView['phase'] = 'preparing';
+  #stages: StageReport[] = [];
+  #images: readonly ImageReport[] = [];
+  #deployments: readonly DeploymentInput[] = [];
+  #abort: AbortMessage | undefined;
+
+  constructor(input: RunInput) {
+    this.#input = input;
+    setHandler(runQuery, () => this.#view(), { description: 'Stages, images and deployments of this run' });
+    setHandler(abortRunSignal, (raw) => this.abort(readAbort(raw)), {
+      description: 'Stops it: {"by": "…", "reason": "…"}',
+    });
+    setHandler(
+      abortRunUpdate,
+      (raw) => {
+        this.abort(readAbort(raw));
+        return { accepted: true } as const;
+      },
+      {
+        validator: (raw: AbortMessage) => {
+          if (this.#phase !== 'settling' && this.#phase !== 'closed') return;
+          throw failure('TooLate', `${readAbort(raw).by} is too late: the run has ended its work.`);
+        },
+      },
+    );
+  }
+
+  abort(abort: AbortMessage): void {
+    if (this.#abort !== undefined || this.#phase === 'settling' || this.#phase === 'closed') return;
+    this.#abort = abort;
+    this.#work.cancel();
+  }
+
+  async run(): Promise<Ending> {
+    this.#show();
+    const ending = await this.#goThrough();
+    this.#enter('settling');
+    const tidied = this.#releaseWorkspace();
+    const { deployments } = await call(record.settleRun, `${ending.outcome}: ${ending.reason}`, {
+      run: this.#plan?.run ?? { project: this.#input.project, key: this.#input.key, number: 0 },
+      input: this.#input,
+      ...(this.#plan === undefined ? {} : { plan: this.#plan }),
+      stages: this.#stages,
+      images: this.#images,
+      ...ending,
+    });
+    this.#deployments = deployments;
+    await Promise.all([...deployments.map(startDeployment), tidied]);
+    this.#enter('closed', ending);
+    if (!allHandlersFinished()) await condition(allHandlersFinished);
+    return ending;
+  }
+
+  async #goThrough(): Promise<Ending> {
+    try {
+      const ending = await this.#work.run(() => this.#withMachine());
+      return this.#abort === undefined ? ending : aborted(this.#abort);
+    } catch (error) {
+      if (this.#abort !== undefined) return aborted(this.#abort);
+      const { type, message, sentence } = describeFailure(error);
+      return { outcome: brokenInput.includes(type) ? 'failed' : 'errored', reason: `${message} ${sentence}` };
+    }
+  }
+
+  /** Begins anew elsewhere when the machine that has the checkout does not answer any more. */
+  async #withMachine(): Promise<Ending> {
+    for (let checkout = 1; ; checkout += 1) {
+      try {
+        return await this.#forward();
+      } catch (error) {
+        if (!isMachineGone(error) || checkout === maxCheckouts) throw error;
+        this.#stages = [];
+      }
+    }
+  }
+
+  async #forward(): Promise<Ending> {
+    this.#phase = 'preparing';
+    const { ref, after } = this.#input.event;
+    const plan = await call(long.prepareRun, `checks out ${after.slice(0, 10)} of ${ref}`, this.#input, prepareLimits);
+    this.#plan = plan;
+    const { project } = this.#input;
+    upsertSearchAttributes(attributesOf({ project, phase: 'checking', version: plan.version }));
+    this.#enter('checking');
+    for (const stage of plan.stages) {
+      const report = await this.#runStage(plan, stage);
+      this.#stages.push(report);
+      this.#show();
+      if (report.verdict === 'failed') return { outcome: 'failed', reason: stageReason(report) };
+      if (report.verdict === 'errored') return { outcome: 'errored', reason: stageReason(report) };
+    }
+    await this.#makeImages(plan);
+    return { outcome: 'succeeded', reason: succeededReason(plan, this.#images) };
+  }
+
+  async #runStage(plan: RunPlan, stage: StagePlan): Promise<StageReport> {
+    const { timeoutMs, name, steps } = stage;
+    return await call(
+      long.runStage,
+      `${name}: ${steps.join(', ')}`,
+      { run: plan.run, plan, stage: name },
+      onMachine(plan, timeoutMs),
+    );
+  }
+
+  async #makeImages(plan: RunPlan): Promise<void> {
+    if (plan.buildImages === 'none' || plan.images.length === 0) return;
+    const limits = onMachine(plan, plan.buildTimeoutMs);
+    const names = plan.images.join(', ');
+    this.#enter('building');
+    this.#images = await call(long.buildImages, `builds ${names}`, { run: plan.run, plan }, limits);
+    if (plan.buildImages !== 'push') return;
+    this.#enter('pushing');
+    this.#images = await call(
+      long.pushImages,
+      `pushes ${names}`,
+      { run: plan.run, plan, images: this.#images },
+      limits,
+    );
+  }
+
+  async #releaseWorkspace(): Promise<void> {
+    if (this.#plan === undefined) return;
+    const { run, workspace } = this.#plan;
+    const place = { taskQueue: workspace.queue, scheduleToStartTimeout: 10_000 };
+    await call(tidy.releaseWorkspace, 'removes the checkout', { run, workspace }, place).catch(() => undefined);
+  }
+
+  #enter(phase: RunView['phase'], ending?: Ending): void {
+    this.#phase = phase;
+    this.#show(ending);
+  }
+
+  #view(): RunView {
+    return {
+      ...(this.#plan === undefined ? {} : { plan: this.#plan }),
+      phase: this.#phase,
+      stages: this.#stages,
+      deployments: this.#deployments.map(({ project, environment, number }) => ({ project, environment, number })),
+    };
+  }
+
+  #show(ending?: Ending): void {
+    const { project, event } = this.#input;
+    const plan = this.#plan;
+    showPage(
+      `${project} ${plan?.version ?? event.after.slice(0, 10)} · ${ending?.outcome ?? this.#phase}`,
+      [
+        `${event.kind} of ${event.ref} by ${event.author}`,
+        plan === undefined
+          ? undefined
+          : `commit ${plan.commit.sha.slice(0, 10)}: ${plan.commit.message.split('\n')[0] ?? ''}`,
+        ...this.#images.map((image) => `image ${image.name} ${image.digest}${image.reused ? ' (built before)' : ''}`),
+        ...this.#deployments.map((deployment) => `deployment \`${deploymentId(deployment)}\``),
+        ending?.reason,
+      ],
+      this.#stages.map(({ name, verdict, startedAt, durationMs, detail }) => ({
+        name,
+        verdict,
+        startedAt,
+        durationMs,
+        ...(detail === undefined ? {} : { detail }),
+      })),
+    );
+  }
+}
+
+const prepareLimits = { startToCloseTimeout: 600_000, scheduleToCloseTimeout: 1_800_000 } as const;
+
+/** The clean-up of a step that ran into its limit needs a moment more than the limit, ms. */
+const cleanUpMs = 30_000;
+
+/** Work that needs the checkout goes to the machine that has it; twice done again after a dead worker is enough. */
+function onMachine(
+  plan: RunPlan,
+  timeoutMs: number,
+): {
+  readonly taskQueue: string;
+  readonly scheduleToStartTimeout: number;
+  readonly startToCloseTimeout: number;
+  readonly scheduleToCloseTimeout: number;
+} {
+  return {
+    taskQueue: plan.workspace.queue,
+    scheduleToStartTimeout: workspaceMs,
+    startToCloseTimeout: timeoutMs + cleanUpMs,
+    scheduleToCloseTimeout: workspaceMs + 3 * (timeoutMs + cleanUpMs),
+  };
+}
+
+/** Failures of what was pushed; every other is one of what is around it. */
+const brokenInput: readonly FailureType[] = [
+  'DefinitionInvalid',
+  'EnvironmentFileInvalid',
+  'CommitNotFound',
+  'BuildFailed',
+  'StepFailed',
+  'StepTimedOut',
+  'StepStalled',
+];
+
+function isMachineGone(error: unknown): boolean {
+  if (failureType(error) === 'WorkspaceLost') return true;
+  return (
+    error instanceof ActivityFailure &&
+    error.cause instanceof TimeoutFailure &&
+    error.cause.timeoutType === 'SCHEDULE_TO_START'
+  );
+}
+
+/** Its own from here on: nobody waits, and a second call finds it running. */
+async function startDeployment(deployment: DeploymentInput): Promise<void> {
+  const { project, environment, version, number } = deployment;
+  try {
+    await startChild(deployRelease, {
+      workflowId: deploymentId(deployment),
+      args: [deployment],
+      workflowIdReusePolicy: 'REJECT_DUPLICATE',
+      parentClosePolicy: 'ABANDON',
+      cancellationType: 'ABANDON',
+      staticSummary: brief(`${version} → ${environment} #${number}`),
+      typedSearchAttributes: attributesOf({ project, environment, phase: 'planning', version }),
+    });
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+  }
+}
+
+function aborted(abort: AbortMessage): Ending {
+  return { outcome: 'aborted', reason: `${abort.by} aborted it: ${abort.reason ?? 'no reason given'}.` };
+}
+
+function stageReason(report: StageReport): string {
+  const bad = report.steps.find((step) => step.verdict === report.verdict);
+  const what = bad === undefined ? report.name : `${report.name}, step ${bad.name}`;
+  return `${what} ${report.verdict}: ${bad?.detail ?? report.detail ?? 'see its log'}`;
+}
+
+function succeededReason(plan: RunPlan, images: readonly ImageReport[]): string {
+  const where = plan.environments.length === 0 ? '' : `, goes to ${plan.environments.join(', ')}`;
+  return `${plan.stages.length} stages passed${images.length === 0 ? '' : `, ${images.length} images`}${where}.`;
+}

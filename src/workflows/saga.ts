@@ -1,0 +1,87 @@
+import { CancellationScope, condition, log } from '@temporalio/workflow';
+import type { RollbackStepName } from '../domain/deployment.ts';
+import { describeFailure, failureType } from '../domain/failures.ts';
+import { isoNow } from './progress.ts';
+
+/** How to take one step back. Declarative (`ensure the previous release live`), for the step may have happened, half, or not at all. */
+export interface Undo {
+  /** Under which heading of the report it goes. */
+  readonly heading: RollbackStepName;
+  /** @returns what there is to say about it. */
+  run(): Promise<string | undefined>;
+}
+
+export interface UndoRecord {
+  readonly heading: RollbackStepName;
+  readonly done: boolean;
+  readonly startedAt: string;
+  readonly durationMs: number;
+  readonly detail: string;
+}
+
+/** The undos of what has been done so far, each registered **before** the step that it takes back. */
+export class Saga {
+  readonly #undos: Undo[] = [];
+
+  register(undo: Undo): void {
+    this.#undos.push(undo);
+  }
+
+  /** Undoes in reverse order, shielded from cancellation, on past failures; never throws. */
+  unwind(after: (record: UndoRecord) => void = () => undefined): Promise<UndoRecord[]> {
+    return CancellationScope.nonCancellable(async () => {
+      const records: UndoRecord[] = [];
+      for (const undo of this.#undos.splice(0).reverse()) {
+        const record = await runUndo(undo);
+        records.push(record);
+        after(record);
+      }
+      return records;
+    });
+  }
+}
+
+async function runUndo(undo: Undo): Promise<UndoRecord> {
+  const began = Date.now();
+  const startedAt = isoNow();
+  const record = (done: boolean, detail: string): UndoRecord => ({
+    heading: undo.heading,
+    done,
+    startedAt,
+    durationMs: Date.now() - began,
+    detail,
+  });
+  try {
+    return record(true, (await undo.run()) ?? '');
+  } catch (error) {
+    const { message, sentence } = describeFailure(error);
+    log.error('an undo failed', { heading: undo.heading, message });
+    return record(false, `${message} ${sentence}`);
+  }
+}
+
+const longestPauseMs = 600_000;
+
+/**
+ * Repeats a move of traffic without end: nothing else that could be done is better than traffic on the release that works.
+ *
+ * @param move - tries three times by itself (options.ts `trafficBack`).
+ * @param page - called once, after the first three tries.
+ * @param givenUp - a person has said to leave it.
+ * @throws `FenceRefused` - somebody newer works on the target; or the last failure once it is given up.
+ */
+export async function withoutEnd<T>(
+  move: () => Promise<T>,
+  page: (why: string) => void,
+  givenUp: () => boolean,
+): Promise<T> {
+  for (let round = 1; ; round += 1) {
+    try {
+      return await move();
+    } catch (error) {
+      if (failureType(error) === 'FenceRefused' || givenUp()) throw error;
+      if (round === 1) page(describeFailure(error).message);
+      await condition(givenUp, Math.min(longestPauseMs, 1_000 * 2 ** round), { summary: 'moves traffic back again' });
+    }
+  }
+}

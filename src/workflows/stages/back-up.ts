@@ -1,0 +1,51 @@
+import type { BackupReport } from '../../activities/contracts.ts';
+import type { DataRollback } from '../../domain/deployment.ts';
+import { call, compensation, long } from '../options.ts';
+import { taskQueues } from '../queues.ts';
+import { took } from '../progress.ts';
+import type { Rollout } from '../strategies/strategy.ts';
+
+/** Dumps database and configuration as the policy says, and proves the dump before anything is changed. */
+export async function backUp(run: Omit<Rollout, 'backup'>): Promise<BackupReport | undefined> {
+  const { database, configuration, prove } = run.plan.policy.backup;
+  if (!database && !configuration) return undefined;
+  run.journal.enter('backing-up');
+  return await run.journal.step(
+    'back up',
+    () =>
+      call(
+        long.ensureBackup,
+        prove && database ? 'backs up, and proves it by a restore' : 'backs up',
+        { ...run.nextChange(), database, configuration, prove },
+        { taskQueue: taskQueues.deploy },
+      ),
+    (report) => ({
+      verdict: 'passed',
+      detail: `${report.sizeBytes} bytes${report.proofMs > 0 ? `, proved by a restore in ${took(report.proofMs)}` : ''}`,
+    }),
+  );
+}
+
+/**
+ * Registers how the data goes back. Before the new release starts, for it may write as soon as it runs.
+ *
+ * @param settle - is given what was done.
+ */
+export function registerDataUndo(run: Rollout, settle: (data: DataRollback) => void): void {
+  const { live, backup, plan } = run;
+  if (backup?.blob === undefined) return;
+  run.saga.register({
+    heading: 'restore-data',
+    run: async () => {
+      if (!run.done.migrated && !run.done.moved) return 'the data was not touched';
+      const { restore } = plan.policy.rollback;
+      const input = { to: live?.version ?? 'none', backup, restore, migrated: run.done.migrated };
+      const data = await call(compensation.ensureDataRolledBack, `data back to ${input.to}`, {
+        ...run.nextChange(true),
+        ...input,
+      });
+      settle(data);
+      return `${data.action}: ${data.detail}`;
+    },
+  });
+}

@@ -1,0 +1,166 @@
+import { failure, failureType } from '../../domain/failures.ts';
+import { otherSlot } from '../../domain/release.ts';
+import type { Journal } from '../journal.ts';
+import { awaitState, call, change, compensation, long, trafficBack, watching } from '../options.ts';
+import { took } from '../progress.ts';
+import { taskQueues } from '../queues.ts';
+import { withoutEnd } from '../saga.ts';
+import type { Rollout } from '../strategies/strategy.ts';
+
+/** The moves that strategies are made of. Each registers its undo before it touches anything. */
+
+/** Starts the release in its slot and waits until it is healthy; no traffic yet. */
+export async function startRelease(run: Rollout): Promise<void> {
+  const { slot, journal, plan } = run;
+  const { limits } = plan.policy;
+  const version = plan.identity.release.version;
+  run.saga.register({
+    heading: 'stop-current',
+    run: async () => {
+      const stop = { slot, drainMs: limits.drainMs, graceMs: limits.stopGraceMs, remove: false };
+      await call(compensation.ensureReleaseStopped, `stops ${version} in ${slot}`, { ...run.nextChange(), ...stop });
+      return `${version} in ${slot} is stopped`;
+    },
+  });
+  journal.enter('rolling-out');
+  run.done.started = true;
+  // One limit of both: the wait before the first probe ends as soon as the platform says healthy.
+  const readyMs = limits.readyMs + limits.settleMs;
+  await journal.step(`start ${version} in ${slot}`, () =>
+    call(
+      awaitState.ensureReleaseRunning,
+      `starts ${version} in ${slot}`,
+      { ...run.nextChange(), slot, version, readyMs },
+      { startToCloseTimeout: readyMs + 300_000 },
+    ),
+  );
+}
+
+/** Runs the pending migrations. Their undo was registered with the backup, before the new release could touch the data. */
+export async function migrateData(run: Rollout): Promise<void> {
+  const { migrations, release } = run.plan.identity;
+  if (migrations.length === 0) return;
+  run.journal.enter('migrating');
+  run.done.migrated = true;
+  const names = migrations.map((migration) => migration.name).join(', ');
+  await run.journal.step(
+    'migrate',
+    () =>
+      call(
+        long.runMigrations,
+        `migrates: ${names}`,
+        { ...run.nextChange(), version: release.version },
+        { taskQueue: taskQueues.deploy },
+      ),
+    ({ applied }) => ({ verdict: 'passed', detail: applied.length === 0 ? 'nothing was pending' : applied.join(', ') }),
+  );
+}
+
+/**
+ * Asks the release whether it is well.
+ *
+ * @throws `ReleaseDegraded` - it is not; `MetricsUnavailable` - that could not be found out.
+ */
+export async function probeRelease(run: Rollout, through: 'slot' | 'router'): Promise<void> {
+  const { slot, journal, plan, deployment } = run;
+  const version = plan.identity.release.version;
+  if (through === 'slot') journal.enter('probing');
+  const report = await journal.step(
+    through === 'slot' ? `probe ${slot}` : 'probe through the router',
+    () =>
+      call(watching.runProbes, `probes ${version} ${through === 'slot' ? `in ${slot}` : 'through the router'}`, {
+        project: deployment.project,
+        environment: deployment.environment,
+        number: deployment.number,
+        slot,
+        version,
+        through,
+      }),
+    ({ verdict, probes }) => ({
+      verdict,
+      detail: probes.map((probe) => `${probe.name} ${probe.verdict} (${took(probe.durationMs)})`).join(', '),
+    }),
+  );
+  // Without a probe in the definition the platform's own health check is all there is, and it has passed.
+  if (report.verdict === 'passed' || report.probes.length === 0) return;
+  const bad = report.probes.filter((probe) => probe.verdict !== 'passed');
+  const why = bad.map((probe) => `${probe.name}: ${probe.detail}`).join('; ');
+  throw report.verdict === 'failed'
+    ? failure('ReleaseDegraded', `${version} in ${slot} failed its probes: ${why}`)
+    : failure('MetricsUnavailable', `The probes of ${version} in ${slot} could not say: ${why}`, {
+        nonRetryable: true,
+      });
+}
+
+/** Moves all traffic to the new release and keeps the one before as a backup that the router falls back to by itself. */
+export async function moveTraffic(run: Rollout): Promise<void> {
+  const { slot, live, journal, plan } = run;
+  const version = plan.identity.release.version;
+  if (live !== null) {
+    run.saga.register({
+      heading: 'deploy-previous',
+      run: async () => {
+        const { readyMs } = plan.policy.limits;
+        const again = { slot: live.slot, version: live.version, readyMs };
+        await call(compensation.ensureReleaseRunning, `makes sure of ${live.version}`, {
+          ...run.nextChange(true),
+          ...again,
+        });
+        return `${live.version} runs in ${live.slot}`;
+      },
+    });
+  }
+  run.saga.register({
+    heading: 'deploy-previous',
+    run: async () => {
+      const { movedAt } = await withoutEnd(
+        () => moveBack(run),
+        (why) => pageForTraffic(journal, run, why),
+        () => run.givenUp(),
+      );
+      run.done.backAt = movedAt;
+      return live === null ? 'no release serves' : `${live.version} in ${live.slot} serves`;
+    },
+  });
+  journal.enter('switching');
+  const breaksPrevious = plan.identity.migrations.some((migration) => migration.kind === 'contract');
+  const backup = live === null || breaksPrevious ? null : live.slot;
+  await journal.step(`traffic to ${slot}`, async () => {
+    try {
+      run.done.moved = true;
+      return await call(change.ensureTraffic, `traffic to ${version} in ${slot}`, {
+        ...run.nextChange(),
+        slot,
+        backup,
+      });
+    } catch (error) {
+      // The router refused the file and kept the old one, so nothing was moved; any other failure leaves that open.
+      if (failureType(error) === 'RouterConfigInvalid') run.done.moved = false;
+      throw error;
+    }
+  });
+}
+
+function moveBack(run: Rollout): Promise<{ readonly movedAt: string }> {
+  const slot = run.live?.slot ?? null;
+  const summary = slot === null ? 'takes the traffic away' : `traffic back to ${run.live?.version ?? ''} in ${slot}`;
+  return call(trafficBack.ensureTraffic, summary, { ...run.nextChange(true), slot, backup: null });
+}
+
+function pageForTraffic(journal: Journal, run: Rollout, why: string): void {
+  const { project, environment, number } = run.deployment;
+  journal.notify({
+    event: 'undo-keeps-failing',
+    level: 'critical',
+    project,
+    environment,
+    key: `${project}/${environment}/${number}/traffic-back`,
+    title: `${environment}: traffic cannot be moved back to ${run.live?.version ?? 'nothing'}`,
+    lines: [why, 'It is tried again without end. Look at the router; `slipway abort --no-rollback` ends the trying.'],
+  });
+}
+
+/** The slot that a new release goes to. */
+export function freeSlot(live: Rollout['live']): Rollout['slot'] {
+  return live === null ? 'blue' : otherSlot(live.slot);
+}
