@@ -50,7 +50,8 @@ export function refuses(state: ApprovalState, decision: ApprovalDecision): Refus
       why: `The decision names plan ${decision.plan.slice(0, 8)}, the plan waiting is ${state.planHash.slice(0, 8)}. Look at the new plan and decide again.`,
     };
   }
-  if (state.counted.some((earlier) => earlier.by === decision.by)) {
+  // Whoever approved may still see a reason to stop it; a rejection was the end, so nobody approves after one.
+  if (decision.verdict === 'approve' && state.counted.some((earlier) => samePerson(earlier.by, decision.by))) {
     return { type: 'Conflict', why: `${decision.by} has decided already.` };
   }
   const groups = state.policy.rules.map((rule) => rule.group);
@@ -60,7 +61,7 @@ export function refuses(state: ApprovalState, decision: ApprovalDecision): Refus
       why: `${decision.by} is in none of the groups that decide here: ${groups.join(', ')}.`,
     };
   }
-  if (decision.verdict === 'approve' && decision.by === state.author && !state.policy.allowAuthor) {
+  if (decision.verdict === 'approve' && samePerson(decision.by, state.author) && !state.policy.allowAuthor) {
     return { type: 'NotAllowed', why: `${decision.by} is the author of the change and cannot approve it.` };
   }
   return undefined;
@@ -106,4 +107,36 @@ export function quorumMet(policy: ApprovalPolicy, counted: readonly CountedDecis
   };
   for (let person = 0; person < people.length; person += 1) place(person, new Set());
   return takenBy.size === places.length;
+}
+
+/**
+ * A policy at least as strict as both: whoever either one asks for is asked for. One that requires no approval asks for nobody, whatever
+ * rules stand in it.
+ */
+export function stricterApproval(one: ApprovalPolicy, other: ApprovalPolicy): ApprovalPolicy {
+  const asking = [one, other].filter(({ required }) => required);
+  const counts = new Map<string, number>();
+  for (const policy of asking) {
+    for (const [group, count] of peopleByGroup(policy)) counts.set(group, Math.max(counts.get(group) ?? 0, count));
+  }
+  return {
+    required: asking.length > 0,
+    rules: asking.length === 0 ? one.rules : [...counts].map(([group, count]) => ({ group, count })),
+    allowAuthor: one.allowAuthor && other.allowAuthor,
+    timeoutMs: Math.min(one.timeoutMs, other.timeoutMs),
+    turn: one.turn,
+  };
+}
+
+/** Two rules for one group ask for the people of both. */
+function peopleByGroup({ rules }: ApprovalPolicy): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { group, count } of rules) counts.set(group, (counts.get(group) ?? 0) + count);
+  return counts;
+}
+
+/** `Ada` and `ada ` are one person: whoever writes a raw signal must not become two by spelling. */
+function samePerson(one: string, other: string): boolean {
+  const plain = (name: string): string => name.normalize('NFKC').trim().toLowerCase();
+  return plain(one) === plain(other);
 }

@@ -387,6 +387,21 @@ export async function lastSucceeded(
   return await query.orderBy('number', 'desc').executeTakeFirst();
 }
 
+/** The last deployment of an environment that went wrong, for the risk of the next one. */
+export async function lastFailed(
+  db: Db,
+  environment: { readonly project: string; readonly environment: string },
+): Promise<DeploymentSummary | undefined> {
+  return await db
+    .selectFrom('deployments')
+    .select(summaryColumns)
+    .where('project', '=', environment.project)
+    .where('environment', '=', environment.environment)
+    .where('outcome', 'in', ['failed', 'errored', 'rolled-back', 'rollback-failed', 'rollback-unavailable', 'held'])
+    .orderBy('number', 'desc')
+    .executeTakeFirst();
+}
+
 /** What an environment's workflow may have forgotten: deployments without an outcome, and the newest ones whatever became of them. */
 export async function turnsOf(
   db: Db,

@@ -1,0 +1,158 @@
+import { changedKeys } from '../definition/configuration.ts';
+import { planHash } from '../definition/plan-hash.ts';
+import type { SecretRefs } from '../definition/specs.ts';
+import { ProviderError } from '../domain/failures.ts';
+import type { BackupEstimate, Plan, PlanChanges, PlanIdentity } from '../domain/plan.ts';
+import type { LiveRelease } from '../domain/release.ts';
+import { assessRisk } from '../domain/risk.ts';
+import type { SourceRepository } from '../providers/repositories/port.ts';
+import { lastFailed, recordPlan } from '../store/deployments.ts';
+import { readStages } from '../store/runs.ts';
+import type { Store } from '../store/store.ts';
+import { typed } from './changes.ts';
+import type { PlanActivities } from './contracts.ts';
+import type { Databases } from './databases.ts';
+import type { Materials } from './material.ts';
+import type { Place, Places } from './places.ts';
+import { readFacts } from './release.ts';
+import { versionInForce } from './versions.ts';
+
+export interface PlanDependencies {
+  readonly store: Pick<Store, 'db'>;
+  readonly places: Places;
+  readonly materials: Materials;
+  readonly databases: Databases;
+  readonly repositories: SourceRepository;
+  readonly secretVersions: (refs: SecretRefs) => Promise<Readonly<Record<string, string>>>;
+}
+
+const noDatabase: BackupEstimate = {
+  databaseBytes: 0,
+  freeDiskBytes: 0,
+  connectionsNeeded: 0,
+  connectionsFree: 0,
+  lastProofMs: 0,
+  problems: [],
+};
+
+/** Makes plans. Nothing here changes anything but the record of the plan. */
+export function createPlanActivities(deps: PlanDependencies): PlanActivities {
+  const { store, places, materials, databases } = deps;
+
+  async function estimate(place: Place): Promise<BackupEstimate> {
+    const database = await databases.of(place);
+    return database === undefined || !place.spec.policy.backup.database ? noDatabase : await database.estimate();
+  }
+
+  return {
+    planDeployment: (input) =>
+      typed(async () => {
+        // As it is in force now: what follows a plan reads the same again, and a change since then is another hash.
+        const place = await places.open(input, 'store');
+        const { spec, release } = place;
+        const [{ live }, { migrations, configuration }, secrets, sizes] = await Promise.all([
+          readFacts(place),
+          materials.of(place),
+          deps.secretVersions(spec.secrets),
+          estimate(place),
+        ]);
+        const database = await databases.of(place);
+        const pending = database === undefined ? [] : await database.migrations.pending(migrations);
+        if (database === undefined && migrations.length > 0) {
+          throw new ProviderError(
+            'DefinitionInvalid',
+            `${input.project} ${input.version} has migrations, but ${spec.name} has no \`database\` in project.yaml.`,
+          );
+        }
+        const identity: PlanIdentity = {
+          release: { version: release.version, commit: release.commit, images: release.images },
+          definition: place.definition,
+          configuration: configuration.hash,
+          secrets,
+          migrations: pending,
+          strategy: spec.strategy,
+          target: { kind: spec.target.kind, name: spec.target.name },
+          live: live === null ? null : { version: live.version, commit: live.commit, images: live.images },
+        };
+        const plannedAt = new Date().toISOString();
+        const [changes, checks, lastFailure] = await Promise.all([
+          changesSince(deps, place, live, configuration.keys),
+          checksOf(deps, place),
+          lastFailed(store.db, input),
+        ]);
+        const { timeZone, workingHours } = place.pair.project.calendar;
+        const plan: Plan = {
+          deployment: { project: input.project, environment: input.environment, number: input.number },
+          hash: planHash(identity),
+          identity,
+          policy: spec.policy,
+          changes,
+          risk: assessRisk({
+            filesChanged: changes.filesChanged,
+            linesChanged: changes.linesChanged,
+            migrations: pending,
+            warnedChecks: checks.filter(({ verdict }) => verdict === 'failed').map(({ name }) => name),
+            erroredChecks: checks.filter(({ verdict }) => verdict === 'errored').map(({ name }) => name),
+            definitionChanged: changes.definitionChanged,
+            configurationKeys: changes.configurationKeys,
+            ...(lastFailure?.settledAt == null ? {} : { lastFailureAt: lastFailure.settledAt }),
+            at: plannedAt,
+            timeZone,
+            workingHours,
+            firstRelease: live === null,
+          }),
+          estimate: sizes,
+          checks: checks.map(({ line }) => line),
+          plannedAt,
+        };
+        await recordPlan(store.db, plan);
+        return plan;
+      }),
+
+    estimateBackup: (input) =>
+      typed(async () => estimate(await places.open({ ...input, version: await versionInForce(store, input) }))),
+  };
+}
+
+async function changesSince(
+  { places, materials, repositories }: PlanDependencies,
+  place: Place,
+  live: LiveRelease | null,
+  keys: Readonly<Record<string, string>>,
+): Promise<PlanChanges> {
+  const none = { commits: [], filesChanged: 0, linesChanged: 0 };
+  if (live === null) {
+    return { fromVersion: null, ...none, configurationKeys: Object.keys(keys).sort(), definitionChanged: false };
+  }
+  const { project, commit } = place.release;
+  const source = await repositories.compare({ project, from: live.commit, to: commit }).catch(() => undefined);
+  // What is live may have been forgotten by the store; then only what the target itself tells can be shown.
+  const before = await places
+    .open({ project, environment: place.spec.name, version: live.version })
+    .catch(() => undefined);
+  const then = before === undefined ? undefined : await materials.of(before).catch(() => undefined);
+  return {
+    fromVersion: live.version,
+    ...(source ?? none),
+    configurationKeys: then === undefined ? [] : changedKeys(then.configuration.keys, keys),
+    definitionChanged: before !== undefined && before.release.definition !== place.release.definition,
+  };
+}
+
+interface Check {
+  readonly name: string;
+  readonly verdict: string | null;
+  readonly line: string;
+}
+
+/** What the run of the release said, step by step. */
+async function checksOf({ store }: PlanDependencies, { release }: Place): Promise<readonly Check[]> {
+  const stages = await readStages(store.db, release.project, release.build);
+  return stages.flatMap((stage) =>
+    stage.steps.map((step) => ({
+      name: `${stage.name}/${step.name}`,
+      verdict: step.verdict,
+      line: `${stage.name} › ${step.name}: ${step.verdict ?? 'not finished'}${step.durationMs === null ? '' : ` in ${(step.durationMs / 1_000).toFixed(1)} s`}`,
+    })),
+  );
+}

@@ -1,0 +1,64 @@
+import { ProviderError } from '../domain/failures.ts';
+import type { Slot } from '../domain/release.ts';
+import type { Fence } from '../effects/fence.ts';
+import type { RouteServer } from '../providers/routers/port.ts';
+import type { Store } from '../store/store.ts';
+import { changing, typed } from './changes.ts';
+import type { TrafficActivities } from './contracts.ts';
+import type { Places } from './places.ts';
+import { versionInForce } from './versions.ts';
+
+export interface TrafficDependencies {
+  readonly store: Pick<Store, 'db'>;
+  readonly places: Places;
+  readonly fence: Fence;
+}
+
+/** Weight of the one live server; any number serves, only canaries share. */
+const fullWeight = 100;
+
+/** Moves traffic between the slots. */
+export function createTrafficActivities({ store, places, fence }: TrafficDependencies): TrafficActivities {
+  return {
+    ensureTraffic: async (input) => {
+      const { project, environment, slot, backup } = input;
+      const place = await typed(async () =>
+        places.open({ project, environment, version: await versionInForce(store, input) }),
+      );
+      return await changing(fence, place, input, async (signal) => {
+        const { spec } = place;
+        const states = slot === null ? [] : await place.target.readSlots({ project, environment });
+        const server = (of: Slot, role: RouteServer['role']): RouteServer => {
+          const state = states.find((each) => each.slot === of);
+          if (state === undefined) {
+            throw new ProviderError(
+              'ReleaseMissing',
+              `Nothing is in ${of} of ${project}/${environment}, so no traffic can go there.`,
+            );
+          }
+          const { release } = state;
+          return {
+            slot: of,
+            release: release.version,
+            address: `127.0.0.1:${spec.router.slots[of]}`,
+            weight: fullWeight,
+            role,
+          };
+        };
+        const standby = backup !== null && backup !== slot && states.some((each) => each.slot === backup);
+        const { listen } = spec.router;
+        const { movedAt } = await place.router.ensureTraffic(
+          {
+            project,
+            environment,
+            listen: [`${listen.address}:${listen.port}`],
+            healthPath: spec.service.health.path,
+            servers: slot === null ? [] : [server(slot, 'live'), ...(standby ? [server(backup, 'backup')] : [])],
+          },
+          signal,
+        );
+        return { movedAt };
+      });
+    },
+  };
+}

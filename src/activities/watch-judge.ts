@@ -1,0 +1,100 @@
+import type { WatchPolicy } from '../domain/policy.ts';
+import type { Verdict } from '../domain/verdict.ts';
+import type { RequestWindow } from '../providers/metrics/window.ts';
+
+/** What a watch remembers between two looks; it travels with the heartbeats, so that a new attempt goes on from it. */
+export interface WatchState {
+  readonly startedAtMs: number;
+  readonly probes: 'unknown' | 'passed' | 'failed';
+  readonly badProbe?: string;
+  readonly logMatches: number;
+  readonly lastMatch?: string;
+  readonly cpuRatio: number | null;
+  readonly memoryRatio: number | null;
+  /** Since when P95 is above its rollback band; null while it is not. */
+  readonly slowSinceMs: number | null;
+  readonly warnings: readonly string[];
+}
+
+export function startWatch(startedAt: string): WatchState {
+  return {
+    startedAtMs: Date.parse(startedAt),
+    probes: 'unknown',
+    logMatches: 0,
+    cpuRatio: null,
+    memoryRatio: null,
+    slowSinceMs: null,
+    warnings: [],
+  };
+}
+
+export interface Judgement {
+  /** `failed`: the rollback band is crossed. `passed`: not so far. */
+  readonly verdict: Extract<Verdict, 'passed' | 'failed'>;
+  /** The figure that decided, in one sentence. */
+  readonly reason: string;
+  readonly state: WatchState;
+  readonly figures: Readonly<Record<string, number | null>>;
+}
+
+/** Fewest ms of a sliding window that must have passed before P95 of it is judged; one slow first request is none. Judgement. */
+const warmUpMs = 1_000;
+
+/**
+ * Holds the figures against the two bands (A-19 of the specification's decisions: warn tells people, rollback takes back). Pure.
+ *
+ * The error ratio is that of a sliding window which is as long as the watch while that is younger than the window: waiting five minutes
+ * for a full one would serve errors to users for five minutes.
+ */
+export function judge(before: WatchState, policy: WatchPolicy, window: RequestWindow, nowMs: number): Judgement {
+  const { rollback, minSamples } = policy;
+  const ageMs = nowMs - before.startedAtMs;
+  const errors = window.figures(Math.min(rollback.errorWindowMs, Math.max(ageMs, 1_000)), nowMs);
+  const recent = window.figures(10_000, nowMs);
+  const slow = ageMs > warmUpMs && recent.requests >= minSamples && recent.p95Ms > rollback.p95Ms;
+  const slowSinceMs = slow ? (before.slowSinceMs ?? nowMs) : null;
+  const warnings = warningsOf(before, policy, errors.requests >= minSamples ? errors.errorRatio : 0, recent.p95Ms);
+  const state: WatchState = { ...before, slowSinceMs, warnings };
+  const figures = {
+    requests: errors.requests,
+    errorRatio: errors.requests === 0 ? null : errors.errorRatio,
+    p95Ms: recent.requests === 0 ? null : recent.p95Ms,
+    cpuRatio: before.cpuRatio,
+    memoryRatio: before.memoryRatio,
+  };
+  const failed = (reason: string): Judgement => ({ verdict: 'failed', reason, state, figures });
+  if (errors.requests >= minSamples && errors.errorRatio > rollback.errorRatio) {
+    return failed(
+      `${percent(errors.errorRatio)} of ${errors.requests} requests failed, above ${percent(rollback.errorRatio)} (${errors.errors} errors)`,
+    );
+  }
+  if (slowSinceMs !== null && nowMs - slowSinceMs >= rollback.p95SustainedMs) {
+    return failed(
+      `P95 is ${Math.round(recent.p95Ms)} ms, above ${rollback.p95Ms} ms for ${rollback.p95SustainedMs} ms`,
+    );
+  }
+  if (state.logMatches >= rollback.logMatches && rollback.logMatches > 0) {
+    return failed(`the log has a critical line: ${state.lastMatch ?? ''}`);
+  }
+  if (state.probes === 'failed') return failed(`a probe failed with all its retries: ${state.badProbe ?? ''}`);
+  return { verdict: 'passed', reason: 'within every band', state, figures };
+}
+
+function warningsOf(state: WatchState, { warn }: WatchPolicy, errorRatio: number, p95Ms: number): readonly string[] {
+  const crossed: readonly (readonly [string, number | null, number, (value: number) => string])[] = [
+    ['CPU', state.cpuRatio, warn.cpuRatio, percent],
+    ['memory', state.memoryRatio, warn.memoryRatio, percent],
+    ['errors', errorRatio, warn.errorRatio, percent],
+    ['P95', p95Ms, warn.p95Ms, (value) => `${Math.round(value)} ms`],
+  ];
+  const found = crossed.flatMap(([name, value, limit, show]) =>
+    value !== null && value > limit && !state.warnings.some((line) => line.startsWith(`${name} `))
+      ? [`${name} ${show(value)}, above ${show(limit)}`]
+      : [],
+  );
+  return found.length === 0 ? state.warnings : [...state.warnings, ...found];
+}
+
+function percent(ratio: number): string {
+  return `${(ratio * 100).toFixed(ratio < 0.1 ? 1 : 0)} %`;
+}

@@ -1,0 +1,195 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { Context } from '@temporalio/activity';
+import type { DeploymentRef } from '../domain/deployment.ts';
+import type { WatchPolicy } from '../domain/policy.ts';
+import type { Slot } from '../domain/release.ts';
+import { type Verdict, worst } from '../domain/verdict.ts';
+import type { RequestLog } from '../providers/metrics/port.ts';
+import { createRequestWindow } from '../providers/metrics/window.ts';
+import { createProbe } from '../providers/probes/index.ts';
+import { type ProbeResult, runProbe } from '../providers/probes/run.ts';
+import { releaseSlug } from '../providers/routers/haproxy-file.ts';
+import { beating } from './changes.ts';
+import type { WatchActivities, WatchReport } from './contracts.ts';
+import type { Place, Places } from './places.ts';
+import { type WatchState, judge, startWatch } from './watch-judge.ts';
+
+export interface WatchDependencies {
+  readonly places: Places;
+  readonly openRequestLog: (place: Place) => Promise<RequestLog>;
+  /** Takes one sample for the record; never waits, never fails. */
+  readonly recordSample: (
+    deployment: DeploymentRef,
+    at: string,
+    figures: Readonly<Record<string, number | null>>,
+  ) => void;
+}
+
+/** How often the figures are judged. Less than the interval of samples: a bad release is taken back the sooner. Judgement. */
+const judgeEveryMs = 250;
+/** How often the probes are asked while watching, at most. */
+const probeEveryMs = 5_000;
+
+/** Watches what is live. */
+export function createWatchActivities(deps: WatchDependencies): WatchActivities {
+  return {
+    runProbes: ({ project, environment, slot, version, through }) =>
+      beating(async (signal, progress) => {
+        const place = await deps.places.open({ project, environment, version });
+        const probes = await probeAll(place, slot, through, signal, progress);
+        return {
+          verdict: probes.length === 0 ? 'inconclusive' : worst(probes.map(({ verdict }) => verdict)),
+          probes: probes.map(({ name, verdict, detail, durationMs }) => ({ name, verdict, detail, durationMs })),
+        };
+      }),
+
+    watchRelease: (input) =>
+      beating(async (signal, progress) => {
+        const place = await deps.places.open(input);
+        // The last attempt's own word: strikes of a probe and warnings go on, figures are read again from the router's log.
+        const earlier = Context.current().info.heartbeatDetails as WatchState | undefined;
+        return await watch(deps, place, input, earlier, signal, progress);
+      }, Infinity),
+  };
+}
+
+function addressOf({ spec }: Place, slot: Slot, through: 'slot' | 'router'): string {
+  if (through === 'slot') return `127.0.0.1:${spec.router.slots[slot]}`;
+  const { address, port } = spec.router.listen;
+  return `${address === '0.0.0.0' ? '127.0.0.1' : address}:${port}`;
+}
+
+async function probeAll(
+  place: Place,
+  slot: Slot,
+  through: 'slot' | 'router',
+  signal: AbortSignal,
+  progress: (detail?: unknown) => void,
+): Promise<readonly ProbeResult[]> {
+  const { spec, release, target } = place;
+  const subject = {
+    project: spec.project,
+    environment: spec.name,
+    slot,
+    version: release.version,
+    address: addressOf(place, slot, through),
+    through,
+  };
+  const due = spec.probes.filter((probe) => probe.through === 'both' || probe.through === through);
+  return await Promise.all(
+    due.map((probe) => runProbe(createProbe(probe, target), probe, subject, signal, () => progress())),
+  );
+}
+
+interface WatchInput extends DeploymentRef {
+  readonly slot: Slot;
+  readonly version: string;
+  readonly policy: WatchPolicy;
+  readonly startedAt: string;
+  readonly until: string;
+}
+
+async function watch(
+  deps: WatchDependencies,
+  place: Place,
+  input: WatchInput,
+  earlier: WatchState | undefined,
+  signal: AbortSignal,
+  progress: (detail?: unknown) => void,
+): Promise<WatchReport> {
+  const { policy, slot } = input;
+  const { project, environment, number } = input;
+  const window = createRequestWindow(Math.max(policy.rollback.errorWindowMs, policy.rollback.p95SustainedMs, 60_000));
+  const stop = new AbortController();
+  const ended = AbortSignal.any([signal, stop.signal]);
+  let state: WatchState = earlier ?? startWatch(input.startedAt);
+  let sampledAtMs = 0;
+  const untilMs = Date.parse(input.until);
+
+  const log = await deps.openRequestLog(place);
+  const slug = releaseSlug(place.release.version);
+  const patterns = policy.logPatterns.map((source) => new RegExp(source));
+  const followers = [
+    (async () => {
+      for await (const record of log.follow({ project, environment }, input.startedAt, ended)) {
+        // What no server could take is everybody's error, and there is only one release that should have.
+        if (record.release === slug || record.release === '') window.add(record);
+      }
+    })(),
+    (async () => {
+      if (patterns.length === 0) return;
+      const ref = { project, environment, slot };
+      for await (const line of place.target.tailLogs(ref, input.startedAt, ended)) {
+        const pattern = patterns.find((each) => each.test(line.text));
+        if (pattern === undefined) continue;
+        state = {
+          ...state,
+          logMatches: state.logMatches + 1,
+          lastMatch: `${line.text.slice(0, 200)} (${pattern.source})`,
+        };
+      }
+    })(),
+    every(probeEveryMs, ended, async () => {
+      const probes = await probeAll(place, slot, 'router', ended, () => undefined);
+      const bad = probes.find(({ verdict }) => verdict === 'failed');
+      state =
+        bad === undefined
+          ? { ...state, probes: 'passed' }
+          : { ...state, probes: 'failed', badProbe: `${bad.name}: ${bad.detail}` };
+    }),
+    every(policy.intervalMs, ended, async () => {
+      const stats = await place.target.readStats({ project, environment, slot }, ended).catch(() => undefined);
+      ended.throwIfAborted();
+      state = { ...state, cpuRatio: stats?.cpuRatio ?? null, memoryRatio: stats?.memoryRatio ?? null };
+    }),
+  ].map((following) => following.catch(() => undefined));
+
+  try {
+    for (;;) {
+      signal.throwIfAborted();
+      const nowMs = Date.now();
+      const judged = judge(state, policy, window, nowMs);
+      state = judged.state;
+      progress(state);
+      if (nowMs - sampledAtMs >= policy.intervalMs) {
+        sampledAtMs = nowMs;
+        deps.recordSample({ project, environment, number }, new Date(nowMs).toISOString(), judged.figures);
+      }
+      if (judged.verdict === 'failed') return report('failed', judged.reason);
+      if (nowMs >= untilMs) return atTheEnd();
+      await delay(Math.min(judgeEveryMs, untilMs - nowMs), undefined, { signal });
+    }
+  } finally {
+    stop.abort();
+    await Promise.all(followers);
+  }
+
+  function atTheEnd(): WatchReport {
+    const { requests } = window.total;
+    if (state.probes === 'failed') return report('failed', state.badProbe ?? 'a probe failed');
+    if (requests >= policy.minSamples) return report('passed', `${requests} requests, within every band`);
+    const synthetic = state.probes === 'passed' ? 'its probes passed' : 'no probe could say';
+    return report('inconclusive', `only ${requests} requests of users were seen, ${synthetic}`);
+  }
+
+  function report(verdict: Verdict, reason: string): WatchReport {
+    const { requests, errors } = window.total;
+    const { p95Ms } = window.figures(policy.rollback.errorWindowMs, Date.now());
+    return {
+      verdict,
+      reason,
+      decidedAt: new Date().toISOString(),
+      requests,
+      errorRatio: requests === 0 ? 0 : errors / requests,
+      p95Ms,
+      warnings: state.warnings,
+    };
+  }
+}
+
+async function every(ms: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
+  while (!signal.aborted) {
+    await work();
+    await delay(ms, undefined, { signal });
+  }
+}
