@@ -27,6 +27,7 @@ const projectRules: readonly Rule[] = [
   routesAreReached,
   deploymentsHaveImages,
   approvalsCanBeMet,
+  groupsAreAskedOnce,
   portsAreFree,
   targetsAreDistinct,
   bandsAreInOrder,
@@ -249,6 +250,26 @@ function approvalsCanBeMet(document: unknown): readonly Finding[] {
         hint: 'Name at least one group, or say `required: false`.',
       },
     ];
+  });
+}
+
+function groupsAreAskedOnce(document: unknown): readonly Finding[] {
+  return environmentsOf(document).flatMap(({ environment, path }) => {
+    const seen = new Set<string>();
+    return groups(groupAt(environment, 'approval')['rules']).flatMap(([index, rule]) => {
+      const name = text(rule['group']);
+      if (name === undefined || !seen.has(name)) {
+        if (name !== undefined) seen.add(name);
+        return [];
+      }
+      return [
+        {
+          path: [...path, 'approval', 'rules', index, 'group'],
+          message: `is \`${name}\` a second time`,
+          hint: 'Ask once, with the number of people in `count`.',
+        },
+      ];
+    });
   });
 }
 
