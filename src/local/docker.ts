@@ -141,9 +141,9 @@ async function startOwn(context: LocalContext, refused: readonly string[]): Prom
     ports: [],
     prepare: async () => {
       const program = await dockerdProgram(context, refused);
-      await forgetDeadContainerd(context);
+      await forgetDead(context);
       return {
-        version: 'engine',
+        version: await programVersion(context, program),
         launch: () => ({ command: program, args: dockerdArgs(context), env: daemonEnv(context) }),
       };
     },
@@ -229,16 +229,23 @@ async function dockerdProgram(context: LocalContext, refused: readonly string[])
   );
 }
 
+async function programVersion(context: LocalContext, program: string): Promise<string> {
+  const { stdout } = await runHelper(context, program, ['--version']);
+  return /version ([^\s,]+)/.exec(stdout)?.[1] ?? 'of unknown version';
+}
+
 /**
- * A killed engine takes its containerd along a moment later. An engine started within that moment believes the pid file,
- * waits 15 s for a containerd that is gone, and gives up.
+ * A killed engine takes its containerd along a moment later, and both leave their pid files. An engine started now would
+ * believe them: it ends at once, or waits 15 s for a containerd that is gone.
  */
-async function forgetDeadContainerd(context: LocalContext): Promise<void> {
-  const file = join(execRoot(context), 'containerd', 'containerd.pid');
+async function forgetDead(context: LocalContext): Promise<void> {
   const deadline = performance.now() + 2_000;
-  while (existsSync(file) && performance.now() < deadline) {
-    if (identityOf(Number(readFileSync(file, 'utf8'))) === undefined) rmSync(file, { force: true });
-    else await delay(50);
+  for (const name of ['docker.pid', 'containerd/containerd.pid']) {
+    const file = join(execRoot(context), name);
+    while (existsSync(file) && performance.now() < deadline) {
+      if (identityOf(Number(readFileSync(file, 'utf8'))) === undefined) rmSync(file, { force: true });
+      else await delay(50);
+    }
   }
 }
 

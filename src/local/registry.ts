@@ -4,7 +4,7 @@ import { ProviderError } from '../domain/failures.ts';
 import type { LocalContext } from './context.ts';
 import { type ComponentHandle, type Ports, daemonHandle, findOrStart } from './daemons.ts';
 import { installDebianPackages } from './packages.ts';
-import { findProgram, obtain } from './programs.ts';
+import { findProgram, obtain, runHelper } from './programs.ts';
 import { reasonOf } from './reason.ts';
 
 /** A registry that speaks the distribution API (v2). */
@@ -34,8 +34,9 @@ export async function ensureRegistry(
     ports: ['registry'],
     prepare: async () => {
       const program = await registryProgram(context);
+      const { stdout } = await runHelper(context, program, ['--version']);
       return {
-        version: '2',
+        version: /\s(\d+(\.\d+)*)/.exec(stdout)?.[1] ?? '2',
         launch: (ports) => ({ command: program, args: ['serve', writeConfig(context, ports)] }),
       };
     },

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import { ProviderError } from '../domain/failures.ts';
+import { globalFileName, haproxyArguments, renderGlobal } from '../providers/routers/haproxy-file.ts';
 import { type LocalContext, announce, installationId, socketFolder } from './context.ts';
 import type { ComponentHandle } from './daemons.ts';
 import { type DockerHandle, connectDocker, installationLabel } from './docker.ts';
@@ -18,13 +19,15 @@ import { withLock } from './state.ts';
  * back after a crash of its own or of the machine with the file it had.
  *
  * To reload: write the file beside it, check it (`haproxy -c` in the container, same paths), rename it, then send
- * `reload` to `masterSocket`. Never by `docker kill -s`: the engine takes any signal for a stop by hand, and would not
- * bring the container back after its own restart.
+ * `reload` to `masterSocket`. That socket refuses for some milliseconds while the master executes itself anew, so a
+ * refused connection is tried again. Never by `docker kill -s`: the engine takes any signal for a stop by hand.
  */
 export interface RouterHandle extends ComponentHandle {
   /** Name of the container. */
   readonly container: string;
-  /** The same path here and in the container; so are the two sockets. */
+  /** Loads all `*.cfg` of it in lexical order. The same path here and in the container; so are the two sockets. */
+  readonly configFolder: string;
+  /** The file loaded first: log, sockets and defaults; routes are files beside it. */
   readonly configFile: string;
   /** Accepts `reload` and `show proc`. */
   readonly masterSocket: string;
@@ -33,7 +36,7 @@ export interface RouterHandle extends ComponentHandle {
 }
 
 export interface RouterOptions {
-  /** Holds `haproxy.cfg` and whatever it includes. Default `router` in the state folder. */
+  /** Holds `00-global.cfg` and the routes. Default `router` in the state folder. */
   readonly configFolder?: string | undefined;
 }
 
@@ -56,11 +59,12 @@ export async function ensureRouter(
   mkdirSync(configFolder, { recursive: true });
   const sockets = socketFolder(context, configFolder, 'master.sock');
   const place = {
-    configFile: join(configFolder, 'haproxy.cfg'),
+    configFolder,
+    configFile: join(configFolder, globalFileName),
     masterSocket: join(sockets, 'master.sock'),
     statsSocket: join(sockets, 'stats.sock'),
   };
-  if (!existsSync(place.configFile)) writeFileSync(place.configFile, firstConfig(place.statsSocket));
+  if (!existsSync(place.configFile)) writeFileSync(place.configFile, renderGlobal({ statsSocket: place.statsSocket }));
   const engine = connectDocker(docker.address);
   return await withLock(join(context.stateFolder, 'run', 'router.lock'), async () => {
     const found = await findContainer(engine, context);
@@ -97,7 +101,7 @@ async function create(
   context: LocalContext,
   docker: DockerHandle,
   folders: readonly string[],
-  place: { readonly configFile: string; readonly masterSocket: string },
+  place: { readonly configFolder: string; readonly masterSocket: string },
 ): Promise<RouterContainer> {
   const image = await routerImage(context, docker);
   const engine = connectDocker(docker.address);
@@ -109,7 +113,7 @@ async function create(
     Image: image,
     Entrypoint: ['haproxy'],
     // -W: a master that keeps serving while a worker with a new file takes over; -db: in the foreground.
-    Cmd: ['-W', '-db', '-S', `${place.masterSocket},mode,600`, '-f', place.configFile],
+    Cmd: ['-db', ...haproxyArguments(place)],
     User: user,
     Labels: { [installationLabel]: installationId(context), [roleLabel]: 'router' },
     StopSignal: 'SIGUSR1',
@@ -179,8 +183,10 @@ async function start(
 ): Promise<{ how: 'found' | 'started'; version: string }> {
   const container = engine.getContainer(id);
   const { State } = await container.inspect();
-  const how = State.Running ? 'found' : 'started';
-  if (how === 'started') await container.start();
+  // After several failures the engine waits up to a minute before its next try; we do not.
+  if (State.Restarting) await container.restart({ t: 0 });
+  else if (!State.Running) await container.start();
+  const how = State.Running && !State.Restarting ? 'found' : 'started';
   const version = await announce(
     context,
     'router',
@@ -191,7 +197,9 @@ async function start(
         try {
           return /^Version: ([\d.]+)/m.exec(await askSocket(statsSocket, 'show info'))?.[1] ?? 'unknown';
         } catch (error) {
-          if (performance.now() >= deadline) throw await notUp(container, name, error);
+          const now = (await container.inspect()).State;
+          if (now.Restarting && now.ExitCode !== 0) throw await notUp(container, name, 'it ends at once');
+          if (performance.now() >= deadline) throw await notUp(container, name, reasonOf(error));
         }
         await delay(50);
       }
@@ -200,13 +208,13 @@ async function start(
   return { how, version };
 }
 
-async function notUp(container: Docker.Container, name: string, error: unknown): Promise<ProviderError> {
+async function notUp(container: Docker.Container, name: string, why: string): Promise<ProviderError> {
   const log = await container.logs({ stdout: true, stderr: true, tail: 8 });
   // Each line begins with eight bytes that say which stream it is from.
   const text = log.toString('utf8').replace(/^[\u0000-\u0002][\s\S]{7}/gm, '');
   return new ProviderError(
     'RouterUnavailable',
-    `the router (container ${name}) does not answer: ${reasonOf(error)}. Its log ends with: ${lastLines(text, 8)}`,
+    `the router (container ${name}) does not answer: ${why}. Its log ends with: ${lastLines(text, 8)}`,
   );
 }
 
@@ -226,18 +234,4 @@ async function askSocket(path: string, command: string): Promise<string> {
     socket.once('error', reject);
     socket.write(`${command}\n`);
   });
-}
-
-/** Serves nothing, but starts, answers on its socket and can be reloaded into something that does. */
-function firstConfig(statsSocket: string): string {
-  return `global
-  log stdout format raw local0
-  stats socket ${statsSocket} mode 600 level admin expose-fd listeners
-
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 30s
-  timeout server 30s
-`;
 }

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { reasonOf } from '../../src/local/reason.ts';
 
 /** How long and how often to look. */
 export interface UntilOptions {
@@ -20,17 +21,18 @@ export async function until<T>(look: () => Promise<T> | T, options: UntilOptions
   const timeoutMs = options.timeoutMs ?? 10_000;
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
+  let failed = false;
   do {
     try {
       const value = await look();
       if (value) return value;
-      last = value;
+      [last, failed] = [value, false];
     } catch (error) {
-      last = error;
+      [last, failed] = [error, true];
     }
     await delay(options.everyMs ?? 25);
   } while (performance.now() < deadline);
   const what = options.what ?? 'a condition';
-  const seen = last instanceof Error ? last.message : JSON.stringify(last);
+  const seen = failed ? reasonOf(last) : JSON.stringify(last);
   throw new Error(`waited ${String(timeoutMs / 1000)} s for ${what}; last seen: ${seen}`, { cause: last });
 }

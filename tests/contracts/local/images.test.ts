@@ -1,0 +1,67 @@
+import { PassThrough } from 'node:stream';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type DockerHandle, connectDocker } from '../../../src/local/docker.ts';
+import { ensureNodeBaseImage, ensureToolsImage, pullImage } from '../../../src/local/images.ts';
+import { components } from '../../support/components.ts';
+import { type ScratchInstallation, scratchInstallation } from '../../support/installation.ts';
+
+let installation: ScratchInstallation;
+let docker: DockerHandle;
+
+beforeAll(async () => {
+  docker = (await components('docker')).docker as DockerHandle;
+  installation = scratchInstallation();
+}, 120_000);
+
+afterAll(async () => {
+  await installation.remove();
+});
+
+async function runIn(image: string, command: readonly string[], user = ''): Promise<{ code: number; output: string }> {
+  const output = new PassThrough();
+  let text = '';
+  output.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  const options = { Tty: true, User: user, HostConfig: { AutoRemove: true } };
+  const [{ StatusCode }] = (await connectDocker(docker.address).run(image, [...command], output, options)) as [
+    { StatusCode: number },
+  ];
+  return { code: StatusCode, output: text.trim() };
+}
+
+describe('images made of programs of this machine', () => {
+  test('the Node base runs Node, a shell and the usual small tools, also as nobody special', async () => {
+    const { image } = await ensureNodeBaseImage(installation.context, docker);
+    await expect(runIn(image, ['node', '--version'])).resolves.toEqual({ code: 0, output: process.version });
+    await expect(runIn(image, ['sh', '-c', 'id -un && echo $HOME && ls / | grep -c tmp'], 'node')).resolves.toEqual({
+      code: 0,
+      output: 'node\r\n/home/node\r\n1',
+    });
+    const lookup = "require('node:dns').lookup('localhost', (error, address) => console.log(error?.code ?? address))";
+    expect((await runIn(image, ['node', '-e', lookup])).output).toMatch(/^(127\.0\.0\.1|::1)$/);
+  }, 120_000);
+
+  test('the tools image has bash and git beside them', async () => {
+    const { image } = await ensureToolsImage(installation.context, docker);
+    expect((await runIn(image, ['git', '--version'])).output).toMatch(/^git version/);
+    expect(await runIn(image, ['bash', '-c', '[[ 1 == 1 ]] && echo yes'])).toEqual({ code: 0, output: 'yes' });
+  }, 120_000);
+
+  test('are found by a second start', async () => {
+    const first = await ensureNodeBaseImage(installation.context, docker);
+    await expect(ensureNodeBaseImage(installation.context, docker)).resolves.toEqual({ ...first, how: 'found' });
+  }, 120_000);
+
+  test('stand in for a public image that cannot be pulled, and it is said why', async () => {
+    const { image } = await ensureNodeBaseImage(installation.context, docker, {
+      publicImage: '127.0.0.1:1/nobody/nothing:1',
+    });
+    expect(image).toBe(`slipway/node-base:${process.versions.node}`);
+    expect(installation.said.join('\n')).toContain('127.0.0.1:1/nobody/nothing:1 cannot be pulled');
+  }, 120_000);
+
+  test('a pull that leads nowhere is an error with the reason of the engine', async () => {
+    await expect(pullImage(installation.context, docker, '127.0.0.1:1/nobody/nothing:1')).rejects.toThrow(
+      'connection refused',
+    );
+  }, 60_000);
+});
