@@ -1,14 +1,14 @@
 import type { Readable } from 'node:stream';
-import Docker from 'dockerode';
 import { ProviderError } from '../../domain/failures.ts';
+import { connectDocker } from '../targets/docker-client.ts';
 
 /** Checks configuration folders with the program inside the router's own container; its folders have the same paths there. */
-export function createContainerCheck(container: {
+export async function createContainerCheck(container: {
   readonly name: string;
-  readonly dockerSocket: string;
+  readonly docker: string;
   readonly binary: string;
-}): (folder: string, signal: AbortSignal | undefined) => Promise<{ ok: boolean; output: string }> {
-  const docker = new Docker({ socketPath: container.dockerSocket });
+}): Promise<(folder: string, signal: AbortSignal | undefined) => Promise<{ ok: boolean; output: string }>> {
+  const docker = await connectDocker({ address: container.docker });
   return async (folder, signal) => {
     const abort = signal === undefined ? {} : { abortSignal: signal };
     try {

@@ -27,13 +27,21 @@ export interface StatRow {
 /**
  * Sends one command to a socket of HAProxy and reads the answer to its end.
  *
+ * @param options.keepOpen - leaves the closing to the other side: a `reload` whose sender hangs up may be dropped. Default false.
  * @throws Error with `code` (`ENOENT`, `ECONNREFUSED`, …) when nobody listens, `ETIMEDOUT` when the answer takes longer than `timeoutMs`.
  */
-export function ask(socketPath: string, command: string, timeoutMs = 1_000): Promise<string> {
+export function ask(
+  socketPath: string,
+  command: string,
+  { timeoutMs = 1_000, keepOpen = false }: { readonly timeoutMs?: number; readonly keepOpen?: boolean } = {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
-    // The write side is closed after the command: the master's socket would otherwise wait for the next one for ever.
-    const socket = connect({ path: socketPath, allowHalfOpen: true }, () => socket.end(`${command}\n`));
+    const socket = connect({ path: socketPath, allowHalfOpen: true }, () => {
+      // The write side is closed after the command: the master's socket would otherwise wait for the next one for ever.
+      if (keepOpen) socket.write(`${command}\n`);
+      else socket.end(`${command}\n`);
+    });
     const timer = setTimeout(() => {
       socket.destroy(
         Object.assign(new Error(`no answer from ${socketPath} within ${timeoutMs} ms`), { code: 'ETIMEDOUT' }),
@@ -41,7 +49,7 @@ export function ask(socketPath: string, command: string, timeoutMs = 1_000): Pro
     }, timeoutMs);
     socket.on('data', (chunk: Buffer) => chunks.push(chunk));
     socket.on('error', reject);
-    socket.on('end', () => resolve(Buffer.concat(chunks).toString('utf8')));
+    socket.on('end', () => socket.end());
     socket.on('close', () => {
       clearTimeout(timer);
       resolve(Buffer.concat(chunks).toString('utf8'));

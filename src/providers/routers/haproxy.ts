@@ -25,7 +25,7 @@ export const HaproxyRouter = z.strictObject({
   container: z
     .strictObject({
       name: z.string().describe('Container that the router runs in; its folders have the same paths as here.'),
-      dockerSocket: z.string().default('/var/run/docker.sock'),
+      docker: z.string().default('unix:///var/run/docker.sock').describe('Address of its engine, as in DOCKER_HOST.'),
       binary: z.string().default('haproxy'),
     })
     .optional()
@@ -111,7 +111,7 @@ export async function createHaproxyRouter(options: HaproxyRouter): Promise<Route
           if (failedBefore !== undefined && failedReloads > failedBefore)
             throw refused(name, 'see the log of the router');
           failedBefore ??= failedReloads;
-          await ask(masterSocket, 'reload');
+          await ask(masterSocket, 'reload', { keepOpen: true });
           asked = performance.now();
         }
         if (applied(await readStats())) return;
