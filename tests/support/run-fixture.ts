@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
+import { DefaultLogger } from '@temporalio/worker';
 import type { Logs, LogName } from '../../src/activities/logs.ts';
 import { createPipelines } from '../../src/activities/pipelines.ts';
 import { createSourceActivities, type SourceDependencies } from '../../src/activities/source.ts';
@@ -31,6 +32,11 @@ export interface RunFixture {
   runStage(plan: RunPlan, stage: string, environment?: MockActivityEnvironment): Promise<StageReport>;
   log(step: string, attempt?: number): string;
   remove(): void;
+}
+
+/** Where an activity thinks it runs; quiet, for tests expect it to fail. */
+export function activityEnvironment(attempt = 1): MockActivityEnvironment {
+  return new MockActivityEnvironment({ attempt }, { logger: new DefaultLogger('ERROR') });
 }
 
 /** @param options.executors - default: the host, and no containers. */
@@ -87,7 +93,7 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
     projectYaml: [
       'version: 1',
       'project: hello',
-      `repository: { url: "file://${origin.path}", forge: { kind: github, secret: { env: WEBHOOK } } }`,
+      `repository: { url: "file://${origin.path}", forge: { kind: github, secrets: [{ env: WEBHOOK }] } }`,
       'registry: { address: "127.0.0.1:5000", insecure: true }',
       'steps:',
       '  executor: host',
@@ -136,8 +142,8 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
       return { project: 'hello', key: runKey(whole), event: whole, acceptedAt: new Date().toISOString() };
     },
     prepare: (input) =>
-      new MockActivityEnvironment().run(createSourceActivities(fixture.source).prepareRun, input) as Promise<RunPlan>,
-    runStage: (plan, stage, environment = new MockActivityEnvironment()) =>
+      activityEnvironment().run(createSourceActivities(fixture.source).prepareRun, input) as Promise<RunPlan>,
+    runStage: (plan, stage, environment = activityEnvironment()) =>
       environment.run(createStageActivities(fixture.stage).runStage, {
         run: plan.run,
         plan,

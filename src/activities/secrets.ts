@@ -1,0 +1,31 @@
+import type { ProjectDefinition } from '../definition/project.ts';
+import type { RegistrySpec, SecretRef } from '../definition/specs.ts';
+import type { RegistryAddress } from '../providers/registries/port.ts';
+import type { RepositoryAddress } from '../providers/repositories/port.ts';
+
+/**
+ * Reads a secret at the moment of its use.
+ *
+ * @throws `SecretMissing` (not retried)
+ */
+export type ReadSecret = (ref: SecretRef) => Promise<string>;
+
+/** Where a project's commits come from, with its password. */
+export async function repositoryAddress(
+  project: ProjectDefinition,
+  readSecret: ReadSecret,
+): Promise<RepositoryAddress> {
+  const { url, credentials } = project.repository;
+  const address = { project: project.project, url };
+  if (credentials === undefined) return address;
+  const password = await readSecret(credentials.password);
+  return { ...address, credentials: { kind: 'password', username: credentials.username, password } };
+}
+
+/** Where a project's images go, with its password. */
+export async function registryAddress(registry: RegistrySpec, readSecret: ReadSecret): Promise<RegistryAddress> {
+  const { address, insecure, credentials } = registry;
+  if (credentials === undefined) return { address, insecure };
+  const password = await readSecret(credentials.password);
+  return { address, insecure, credentials: { address, username: credentials.username, password } };
+}

@@ -1,0 +1,249 @@
+import { constants } from 'node:fs';
+import { open, realpath, rm } from 'node:fs/promises';
+import { join, sep } from 'node:path';
+import { hashDefinition, serialiseDefinition, type DefinitionPair } from '../definition/pair.ts';
+import { definitionInvalid, loadPair, loadProject, type Loaded } from '../definition/load.ts';
+import { resolvePipeline } from '../definition/pipeline.ts';
+import type { ProjectDefinition } from '../definition/project.ts';
+import { routesOf } from '../definition/routes.ts';
+import type { PipelineSpec } from '../definition/specs.ts';
+import { ProviderError, toFailure } from '../domain/failures.ts';
+import { routeEvent, type Route } from '../domain/routing.ts';
+import type { CommitInfo, RunInput, RunPlan, RunRef, Workspace } from '../domain/run.ts';
+import { versionOf } from '../domain/version.ts';
+import { withHeartbeat } from '../effects/heartbeat.ts';
+import type { SourceRepository } from '../providers/repositories/port.ts';
+import type { SourceActivities } from './contracts.ts';
+import type { Logs } from './logs.ts';
+import type { Pipelines } from './pipelines.ts';
+import { repositoryAddress, type ReadSecret } from './secrets.ts';
+import type { CheckTools } from './tools.ts';
+import { ensureFolders, foldersOf, workspacePath, writeRequest, type WorkspaceFolders } from './workspaces.ts';
+
+/** What the store does for a run that is being prepared. */
+export interface RunStore {
+  /** The run of this input, made with the next number where nobody asked for it before. Idempotent. */
+  openRun(input: RunInput): Promise<RunRef>;
+  /** project.yaml as it is in force; undefined where there is no such project. */
+  readProject(name: string): Promise<{ readonly text: string; readonly hash: string } | undefined>;
+  /** Keeps a pair of documents (`serialiseDefinition`) under its hash. */
+  putDefinition(hash: string, text: string): Promise<void>;
+  /** What was found out; goes to the spool, so that it neither waits nor fails. */
+  recordPlan(plan: RunPlan): void;
+}
+
+/** Checks what an environment's file gives against what the repository requires; throws `EnvironmentFileInvalid`. */
+export type CheckConfiguration = (
+  pair: DefinitionPair,
+  environment: string,
+  readFile: (path: string) => Promise<string | undefined>,
+) => Promise<unknown>;
+
+export interface SourceDependencies {
+  readonly repositories: SourceRepository;
+  readonly store: RunStore;
+  readonly pipelines: Pipelines;
+  readonly readSecret: ReadSecret;
+  readonly checkTools: CheckTools;
+  readonly checkConfiguration: CheckConfiguration;
+  readonly logs: Logs;
+  /** Where workspaces lie, and the task queue that only this worker polls. */
+  readonly workspaces: { readonly folder: string; readonly queue: string };
+}
+
+const heartbeatMs = 300;
+/** As large as a document may be; `readYaml` says so in words. */
+const maxDocumentBytes = 1024 * 1024 + 1;
+const rememberedDocuments = 50;
+
+/** Prepares runs on this worker. */
+export function createSourceActivities(deps: SourceDependencies): SourceActivities {
+  const documents = createDocuments();
+  return {
+    async prepareRun(input) {
+      try {
+        // Git watches its own silence.
+        return await withHeartbeat(
+          heartbeatMs,
+          (signal) => prepareRun(deps, documents, input, signal),
+          undefined,
+          Infinity,
+        );
+      } catch (error) {
+        throw toFailure(error);
+      }
+    },
+
+    async releaseWorkspace({ run, workspace }) {
+      deps.pipelines.forget(run);
+      await rm(foldersOf(workspace).root, { recursive: true, force: true }).catch(() => undefined);
+    },
+  };
+}
+
+async function prepareRun(
+  deps: SourceDependencies,
+  documents: Documents,
+  input: RunInput,
+  signal: AbortSignal,
+): Promise<RunPlan> {
+  const workspace: Workspace = {
+    queue: deps.workspaces.queue,
+    path: workspacePath(deps.workspaces.folder, input),
+  };
+  const folders = foldersOf(workspace);
+  const [run, { text, project }] = await Promise.all([
+    deps.store.openRun(input),
+    readProject(deps, documents, input.project),
+    ensureFolders(folders),
+  ]);
+  const repository = await repositoryAddress(project, deps.readSecret);
+  const { after, ref } = input.event;
+  const [commit] = await Promise.all([
+    deps.repositories.checkOut({ repository, commit: after, ref, path: folders.source, signal }),
+    writeRequest(folders, input),
+  ]);
+  const pair = await documents.pair(folders, project, text);
+  const pipeline = resolvePipeline(pair, { fork: input.event.fork ?? false });
+  const decision = routeEvent(input.event, routesOf(project));
+  // A run that was accepted is prepared even if the routes have changed since: its checks are still wanted, where it goes is not.
+  const route = decision.kind === 'run' ? decision.route : undefined;
+  const definition = hashDefinition(pair);
+  await Promise.all([
+    deps.store.putDefinition(definition, serialiseDefinition(pair)),
+    deps.checkTools(pipeline.tools),
+    ...(route?.environments ?? []).map((environment) =>
+      deps.checkConfiguration(pair, environment, (path) => readInside(folders.source, path)),
+    ),
+  ]);
+  deps.pipelines.remember(run, { input, pair, pipeline });
+  const plan = planOf({ input, run, commit, definition, workspace, pipeline, route });
+  deps.store.recordPlan(plan);
+  tell(deps.logs, plan, route);
+  return plan;
+}
+
+interface Findings {
+  readonly input: RunInput;
+  readonly run: RunRef;
+  readonly commit: CommitInfo;
+  readonly definition: string;
+  readonly workspace: Workspace;
+  readonly pipeline: PipelineSpec;
+  readonly route: Route | undefined;
+}
+
+function planOf({ input, run, commit, definition, workspace, pipeline, route }: Findings): RunPlan {
+  return {
+    run,
+    version: versionOf({ ref: input.event.ref, build: run.number, commit: commit.sha }),
+    commit,
+    definition,
+    workspace,
+    stages: pipeline.stages.map(({ name, timeoutMs, steps }) => ({
+      name,
+      timeoutMs,
+      steps: steps.map((step) => step.name),
+    })),
+    buildImages: route?.buildImages ?? 'none',
+    images: pipeline.images.map(({ name }) => name),
+    environments: route?.environments ?? [],
+    buildTimeoutMs: pipeline.builds.timeoutMs,
+  };
+}
+
+/** The first page of the run's log: what is being run, and where it goes. */
+function tell(logs: Logs, plan: RunPlan, route: Route | undefined): void {
+  const log = logs.open({ run: plan.run, stage: 'prepare', step: 'checkout', attempt: 1 });
+  const { commit } = plan;
+  log.say(`version ${plan.version}`);
+  log.say(`commit ${commit.sha} by ${commit.author}, ${commit.at}: ${commit.message.split('\n', 1)[0] ?? ''}`);
+  log.say(`definition ${plan.definition}`);
+  log.say(`stages: ${plan.stages.map(({ name }) => name).join(', ') || 'none'}`);
+  log.say(`images: ${plan.images.length === 0 ? 'none' : `${plan.images.join(', ')} (${plan.buildImages})`}`);
+  log.say(
+    route === undefined
+      ? 'no route is for this event any more: checks only'
+      : `goes to: ${plan.environments.join(', ') || 'nowhere'}`,
+  );
+  void log.close();
+}
+
+async function readProject(
+  deps: SourceDependencies,
+  documents: Documents,
+  name: string,
+): Promise<{ readonly text: string; readonly project: ProjectDefinition }> {
+  const stored = await deps.store.readProject(name);
+  if (stored === undefined) throw new ProviderError('NotFound', `there is no project ${name}`);
+  return { text: stored.text, project: documents.project(stored.text) };
+}
+
+/** Parsed documents; they are the same from run to run, and parsing them takes longer than everything else that is done with them. */
+interface Documents {
+  project(text: string): ProjectDefinition;
+  pair(folders: WorkspaceFolders, project: ProjectDefinition, projectText: string): Promise<DefinitionPair>;
+}
+
+function createDocuments(): Documents {
+  const projects = remembering((text: string) => accepted(loadProject({ file: 'project.yaml', text })));
+  const pairs = remembering((key: string) => {
+    const [file, repository, project] = JSON.parse(key) as [string, string, string];
+    return accepted(
+      loadPair({ repository: { file, text: repository }, project: { file: 'project.yaml', text: project } }),
+    );
+  });
+  return {
+    project: projects,
+    async pair(folders, project, projectText) {
+      const file = project.repository.definition;
+      const text = await readInside(folders.source, file);
+      if (text === undefined) {
+        throw new ProviderError('DefinitionInvalid', `the commit has no ${file}`, { details: { file } });
+      }
+      return pairs(JSON.stringify([file, text, projectText]));
+    },
+  };
+}
+
+function accepted<Value>(loaded: Loaded<Value>): Value {
+  if (!loaded.ok) throw definitionInvalid(loaded.problems);
+  return loaded.value;
+}
+
+/** Remembers results by their text; what throws is tried again. */
+function remembering<Value>(make: (text: string) => Value): (text: string) => Value {
+  const known = new Map<string, Value>();
+  return (text) => {
+    const found = known.get(text) ?? make(text);
+    // Deleted and set again, it is the youngest; the oldest goes.
+    known.delete(text);
+    known.set(text, found);
+    const oldest = known.size > rememberedDocuments ? known.keys().next().value : undefined;
+    if (oldest !== undefined) known.delete(oldest);
+    return found;
+  };
+}
+
+/**
+ * Text of a file of the checkout; undefined where there is none. A link that leads out of it is none: the worker's own files are not the
+ * repository's to show.
+ */
+async function readInside(root: string, path: string): Promise<string | undefined> {
+  try {
+    const [inside, real] = await Promise.all([realpath(root), realpath(join(root, path))]);
+    if (!real.startsWith(inside + sep)) return undefined;
+    // A named pipe would be waited for.
+    const file = await open(real, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      if (!(await file.stat()).isFile()) return undefined;
+      const { bytesRead, buffer } = await file.read(Buffer.alloc(maxDocumentBytes), 0, maxDocumentBytes, 0);
+      return buffer.toString('utf8', 0, bytesRead);
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
+    throw error;
+  }
+}

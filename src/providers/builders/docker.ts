@@ -1,0 +1,319 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type Docker from 'dockerode';
+import { ProviderError } from '../../domain/failures.ts';
+import type { RegistryCredentials } from '../registries/port.ts';
+import { packContext } from './context.ts';
+import { readDockerignore } from './dockerignore.ts';
+import {
+  EngineEventError,
+  connectEngine,
+  engineError,
+  isEngineGone,
+  messageOf,
+  readEvents,
+  statusOf,
+  type EngineEvent,
+} from './engine.ts';
+import type { BuildProgress, BuildRequest, ImageBuilder, LocalImage } from './port.ts';
+
+/** Lines of a failed build that go into its error. */
+const detailLines = 20;
+/** What a container of a build ends with when somebody killed it: its engine on the way down, or the kernel for want of memory. */
+const killedCodes = [137, 143];
+/** How long a stopping engine may take to be seen to be gone, ms. */
+const stoppingMs = 2_000;
+
+/**
+ * Builds by the engine's own builder, the one that every engine has: one request with the context, one answer that streams.
+ *
+ * @param address - of the engine, as in DOCKER_HOST.
+ */
+export async function createDockerBuilder(address: string): Promise<ImageBuilder> {
+  const docker = await connectEngine(address);
+
+  async function inspect(reference: string): Promise<LocalImage | undefined> {
+    try {
+      const { Id, Size, RepoDigests, Config } = (await docker.getImage(reference).inspect()) as InspectedImage;
+      return { id: Id, sizeBytes: Size, digests: RepoDigests ?? [], labels: Config?.Labels ?? {} };
+    } catch (error) {
+      if (statusOf(error) === 404) return undefined;
+      throw engineError(error, `look for the image ${reference}`);
+    }
+  }
+
+  async function pull(
+    reference: string,
+    progress: BuildProgress,
+    credentials: RegistryCredentials | undefined,
+  ): Promise<void> {
+    const own = credentials !== undefined && reference.startsWith(`${credentials.address}/`);
+    const auth = own
+      ? {
+          authconfig: {
+            username: credentials.username,
+            password: credentials.password,
+            serveraddress: credentials.address,
+          },
+        }
+      : {};
+    progress.output(`fetching ${reference}\n`);
+    const stream = (await docker.createImage({
+      ...auth,
+      fromImage: reference,
+      ...(/[:@][^/]*$/.test(reference) ? {} : { tag: 'latest' }),
+      abortSignal: progress.signal,
+    })) as AsyncIterable<Buffer>;
+    for await (const event of readEvents(stream)) {
+      progress.moved();
+      if (event.status !== undefined && event.progress === undefined) progress.output(`${lineOf(event)}\n`);
+    }
+  }
+
+  async function ensureBase(
+    reference: string,
+    progress: BuildProgress,
+    credentials: RegistryCredentials | undefined,
+  ): Promise<string> {
+    const here = await inspect(reference);
+    if (here !== undefined) return here.id;
+    try {
+      await pull(reference, progress, credentials);
+    } catch (error) {
+      if (progress.signal.aborted) throw progress.signal.reason;
+      throw pullError(error, reference);
+    }
+    const fetched = await inspect(reference);
+    if (fetched !== undefined) return fetched.id;
+    throw new ProviderError('BuildFailed', `the base image ${reference} was fetched and is not here`, {
+      details: { image: reference },
+    });
+  }
+
+  /** Layers of an earlier image help only an engine that has built nothing of the name: its own, also of other stages, are more. */
+  async function cacheFrom(request: BuildRequest, progress: BuildProgress): Promise<readonly string[]> {
+    if (request.cache === undefined) return [];
+    const name = request.labels['slipway.image'];
+    const project = request.labels['slipway.project'];
+    const built = await listByLabels(docker, {
+      ...(name && { 'slipway.image': name }),
+      ...(project && { 'slipway.project': project }),
+    });
+    if (built.length > 0) return [];
+    try {
+      await ensureBase(request.cache, progress, request.credentials);
+      return [request.cache];
+    } catch (error) {
+      if (progress.signal.aborted) throw error;
+      progress.output(`no cache from ${request.cache}: ${messageOf(error)}\n`);
+      return [];
+    }
+  }
+
+  /** @returns the id of the image. */
+  async function runBuild(request: BuildRequest, progress: BuildProgress, said: Tail): Promise<string> {
+    const ignored = readDockerignore(request.ignore);
+    const context = packContext({
+      folder: request.folder,
+      ignores: ignored,
+      always: [request.dockerfile, '.dockerignore', `${request.dockerfile}.dockerignore`],
+      modifiedAt: request.modifiedAt,
+    });
+    const cachefrom = await cacheFrom(request, progress);
+    const { credentials } = request;
+    const stream = await docker.buildImage(context as unknown as NodeJS.ReadableStream, {
+      dockerfile: request.dockerfile,
+      ...(request.target === undefined ? {} : { target: request.target }),
+      buildargs: { ...request.args },
+      labels: { ...request.labels },
+      ...(request.platforms[0] === undefined ? {} : { platform: request.platforms[0] }),
+      ...(request.network === 'none' ? { networkmode: 'none' } : {}),
+      ...(cachefrom.length === 0 ? {} : { cachefrom: JSON.stringify(cachefrom) }),
+      ...(credentials === undefined
+        ? {}
+        : {
+            registryconfig: {
+              [credentials.address]: { username: credentials.username, password: credentials.password },
+            },
+          }),
+      rm: true,
+      forcerm: true,
+      abortSignal: progress.signal,
+    });
+    let id: string | undefined;
+    for await (const event of readEvents(stream as AsyncIterable<Buffer>)) {
+      progress.moved();
+      id = event.aux?.ID ?? id;
+      const text =
+        event.stream ?? (event.status === undefined || event.progress !== undefined ? '' : `${lineOf(event)}\n`);
+      said.push(text);
+      if (text !== '') progress.output(text);
+    }
+    if (id === undefined)
+      throw new ProviderError('BuildInterrupted', `the build of ${request.name} broke off before its end`);
+    return id;
+  }
+
+  /** A killed container is either the engine on its way down, which shows at once, or the build's own fault. */
+  async function isGoingDown(): Promise<boolean> {
+    const deadline = performance.now() + stoppingMs;
+    do {
+      const answers = await docker.ping().then(
+        () => true,
+        () => false,
+      );
+      if (!answers) return true;
+      await delay(200);
+    } while (performance.now() < deadline);
+    return false;
+  }
+
+  async function buildError(error: unknown, request: BuildRequest, said: Tail): Promise<Error> {
+    if (error instanceof ProviderError) return error;
+    if (isEngineGone(error)) {
+      return new ProviderError(
+        'BuildInterrupted',
+        `the engine went away in the middle of the build of ${request.name}`,
+        { cause: error },
+      );
+    }
+    const message = messageOf(error);
+    const killed = error instanceof EngineEventError && error.code !== undefined && killedCodes.includes(error.code);
+    if (/context canceled|shutting down/i.test(message) || (killed && (await isGoingDown()))) {
+      return new ProviderError('BuildInterrupted', `the engine stopped in the middle of the build of ${request.name}`, {
+        cause: error,
+      });
+    }
+    if (!(error instanceof EngineEventError) && (statusOf(error) ?? 0) >= 500 && !/dockerfile|parse/i.test(message)) {
+      return engineError(error, `build ${request.name}`);
+    }
+    const lines = [...said.lines(), message];
+    return new ProviderError(
+      'BuildFailed',
+      [`the build of ${request.name} failed: ${message}`, ...said.lines()].join('\n'),
+      {
+        details: { image: request.name, lastLines: lines.slice(-detailLines), ...(killed ? { killed: true } : {}) },
+      },
+    );
+  }
+
+  return {
+    inspect,
+
+    async find(labels) {
+      const [newest] = await listByLabels(docker, labels);
+      return newest === undefined ? undefined : inspect(newest.Id);
+    },
+
+    async resolve(references, { credentials, ...progress }) {
+      const found: Record<string, string> = {};
+      for (const reference of references) found[reference] = await ensureBase(reference, progress, credentials);
+      return found;
+    },
+
+    async build(request, progress) {
+      if (request.platforms.length > 1) {
+        throw new ProviderError(
+          'EngineRefused',
+          `${request.name} asks for several platforms (${request.platforms.join(', ')}), which this engine cannot build in one image`,
+        );
+      }
+      const said = createTail();
+      let id: string;
+      try {
+        id = await runBuild(request, progress, said);
+      } catch (error) {
+        if (progress.signal.aborted) throw progress.signal.reason;
+        throw await buildError(error, request, said);
+      }
+      const built = await inspect(id);
+      if (built !== undefined) return built;
+      throw new ProviderError('BuildInterrupted', `${request.name} was built as ${id} and is gone`);
+    },
+
+    async tag(id, repository, tag) {
+      try {
+        await docker.getImage(id).tag({ repo: repository, tag });
+      } catch (error) {
+        throw engineError(error, `tag ${repository}:${tag}`);
+      }
+    },
+
+    async remove(id) {
+      try {
+        // Without its parents: they are the cache of the next build.
+        await docker.getImage(id).remove({ noprune: true });
+      } catch (error) {
+        if (![404, 409].includes(statusOf(error) ?? 0)) throw engineError(error, `remove the image ${id}`);
+      }
+    },
+  };
+}
+
+/** What is used of an inspected image. An engine leaves empty fields out, whatever its types say. */
+interface InspectedImage {
+  readonly Id: string;
+  readonly Size: number;
+  readonly RepoDigests?: readonly string[] | null;
+  readonly Config?: { readonly Labels?: Readonly<Record<string, string>> | null } | null;
+}
+
+/** Newest first. */
+async function listByLabels(
+  docker: Docker,
+  labels: Readonly<Record<string, string>>,
+): Promise<readonly Docker.ImageInfo[]> {
+  const label = Object.entries(labels).map(([name, value]) => `${name}=${value}`);
+  if (label.length === 0) return [];
+  try {
+    const images = await docker.listImages({ filters: JSON.stringify({ label }) });
+    return images.sort((a, b) => b.Created - a.Created);
+  } catch (error) {
+    throw engineError(error, 'list images');
+  }
+}
+
+function pullError(error: unknown, reference: string): Error {
+  const said = messageOf(error);
+  const status = statusOf(error);
+  const details = { image: reference };
+  if (/not found|manifest unknown|access denied|denied|unauthorized|does not exist|invalid reference/i.test(said)) {
+    return new ProviderError('BuildFailed', `the base image ${reference} cannot be had: ${said}`, {
+      details,
+      cause: error,
+    });
+  }
+  if (isEngineGone(error)) return engineError(error, `fetch the base image ${reference}`);
+  if (error instanceof EngineEventError || (status !== undefined && status >= 500)) {
+    return new ProviderError('RegistryUnavailable', `the base image ${reference} could not be fetched: ${said}`, {
+      details,
+      cause: error,
+    });
+  }
+  return engineError(error, `fetch the base image ${reference}`);
+}
+
+function lineOf(event: EngineEvent): string {
+  return event.id === undefined ? (event.status ?? '') : `${event.id}: ${event.status ?? ''}`;
+}
+
+/** The last lines of what was said. */
+interface Tail {
+  push(text: string): void;
+  lines(): readonly string[];
+}
+
+function createTail(): Tail {
+  let text = '';
+  return {
+    push(more) {
+      text = (text + more).slice(-16_384);
+    },
+    lines: () =>
+      text
+
+        .replaceAll(/\u001b\[[\d;]*m/g, '')
+        .split(/\r?\n|\r/)
+        .filter((line) => line.trim() !== '')
+        .slice(-detailLines),
+  };
+}

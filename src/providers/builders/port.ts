@@ -1,0 +1,69 @@
+import type { RegistryCredentials } from '../registries/port.ts';
+
+/** An image as the engine of the worker has it. */
+export interface LocalImage {
+  /** `sha256:…` of its configuration. */
+  readonly id: string;
+  readonly sizeBytes: number;
+  /** Digests of manifests it is known by in registries, as `repository@sha256:…`. */
+  readonly digests: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** What is told while an image is fetched, built or pushed. */
+export interface BuildProgress {
+  /** Output for the log, as it comes. */
+  readonly output: (text: string) => void;
+  /** Something moved; for the heartbeat. */
+  readonly moved: () => void;
+  readonly signal: AbortSignal;
+}
+
+export interface BuildRequest {
+  readonly name: string;
+  /** Absolute path of the context: a clean checkout. */
+  readonly folder: string;
+  /** Relative to the context. */
+  readonly dockerfile: string;
+  /** Text of the `.dockerignore` that holds; empty when there is none. */
+  readonly ignore: string;
+  readonly target?: string | undefined;
+  readonly args: Readonly<Record<string, string>>;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly platforms: readonly string[];
+  readonly network: 'default' | 'none';
+  /** Time of every file in the image, so that equal contents are equal images. */
+  readonly modifiedAt: Date;
+  /** The image built of it before, as `repository@sha256:…`: its layers are used where this engine has built nothing of the name yet. */
+  readonly cache?: string | undefined;
+  readonly credentials?: RegistryCredentials | undefined;
+}
+
+/**
+ * Makes images on the worker's engine. After an error nothing is left but layers, which the next build uses; a container of the build that a
+ * restart of the engine left is removed by the engine.
+ */
+export interface ImageBuilder {
+  /** The image that was built with these labels and is still here. */
+  find(labels: Readonly<Record<string, string>>): Promise<LocalImage | undefined>;
+  /** By id, tag or digest; undefined where it is not here. */
+  inspect(reference: string): Promise<LocalImage | undefined>;
+  /**
+   * Ids of images by their names, fetched where they are not here.
+   *
+   * @throws `BuildFailed` (not retried): there is no such image. `RegistryUnavailable`, `EngineUnavailable` (retried)
+   */
+  resolve(
+    references: readonly string[],
+    options: BuildProgress & { readonly credentials?: RegistryCredentials | undefined },
+  ): Promise<Readonly<Record<string, string>>>;
+  /**
+   * @throws `BuildFailed` (not retried): details carry its own last lines. `BuildInterrupted`, `EngineUnavailable` (retried): the engine went
+   *   away in the middle, and building again begins from clean layers.
+   */
+  build(request: BuildRequest, progress: BuildProgress): Promise<LocalImage>;
+  /** Adds a name for people. */
+  tag(id: string, repository: string, tag: string): Promise<void>;
+  /** Throws an image away and keeps its layers for the next build. Nothing happens where something still uses it. */
+  remove(id: string): Promise<void>;
+}

@@ -1,0 +1,67 @@
+import type { ContainerStep, HostStep, StepSpec } from '../../definition/specs.ts';
+import type { Redactor } from '../../effects/redact.ts';
+
+/** One attempt at one stage. */
+export interface StageScope {
+  readonly project: string;
+  readonly run: string;
+  readonly number: number;
+  readonly stage: string;
+  readonly attempt: number;
+  /** The checkout; steps run in it or below. */
+  readonly source: string;
+  /** HOME of the steps: empty when the run began, kept from step to step. */
+  readonly home: string;
+  /** Folder of the mirror's objects, which a container needs to see, read-only, for Git to work in it. */
+  readonly objects: string;
+}
+
+/** One step about to be started. */
+export interface StepRun<S extends StepSpec = StepSpec> {
+  readonly step: S;
+  /** The whole environment beside PATH and HOME, secrets included. */
+  readonly env: Readonly<Record<string, string>>;
+  /** What is left of the step's and the stage's time, ms. */
+  readonly timeoutMs: number;
+  readonly redactor: Redactor;
+  /** Takes the output, redacted. While its promise is open the step waits in its write. */
+  readonly sink: (chunk: Buffer) => void | Promise<void>;
+  /** Takes what Slipway itself has to say of the step, such as that its image is being fetched. */
+  readonly say: (line: string) => void;
+  /** Aborting ends the whole tree within 3 s; the call then throws the signal's reason. */
+  readonly signal: AbortSignal;
+}
+
+/** How a step ended. A non-zero exit is a fact, not an error. */
+export interface StepEnd {
+  readonly exitCode: number;
+  readonly durationMs: number;
+  /** The end of the output, redacted. */
+  readonly tail: string;
+  readonly timedOut: boolean;
+  readonly stalled: boolean;
+}
+
+/** A place where the steps of one attempt run, one after the other. */
+export interface StageSession<S extends StepSpec = StepSpec> {
+  /**
+   * @throws `ToolMissing`, `ImageNotFound`, `EngineRefused` (not retried); `WorkspaceLost`, `EngineUnavailable` (retried)
+   */
+  run(step: StepRun<S>): Promise<StepEnd>;
+  /** Ends what is left of it. Never throws. */
+  close(): Promise<void>;
+}
+
+/**
+ * Where steps run. Whatever an earlier attempt at the same stage left running is ended before `open` settles, so that two attempts never work
+ * side by side. A step sees its environment, its checkout and nothing else of the engine.
+ */
+export interface StepExecutor<S extends StepSpec = StepSpec> {
+  readonly kind: S['executor'];
+  open(scope: StageScope, signal: AbortSignal): Promise<StageSession<S>>;
+}
+
+export interface StepExecutors {
+  readonly host: StepExecutor<HostStep>;
+  readonly container: StepExecutor<ContainerStep>;
+}

@@ -1,0 +1,217 @@
+import { ProviderError } from '../../domain/failures.ts';
+import type { ImageRegistry, Manifest, RegistryAddress, RegistryCredentials } from './port.ts';
+
+/** What a client must say it takes, or an older registry answers with a converted manifest and another digest. */
+const manifestTypes = [
+  'application/vnd.oci.image.manifest.v1+json',
+  'application/vnd.oci.image.index.v1+json',
+  'application/vnd.docker.distribution.manifest.v2+json',
+  'application/vnd.docker.distribution.manifest.list.v2+json',
+].join(', ');
+
+/** Of one request, ms; only manifests and lists are moved here. */
+const requestTimeoutMs = 15_000;
+const maxPages = 100;
+
+interface Call {
+  readonly method: 'GET' | 'HEAD' | 'PUT' | 'DELETE';
+  readonly path: string;
+  readonly repository: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A registry that speaks the distribution protocol: `registry:2`, Docker Hub, ECR, Harbor and the rest. */
+export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
+  const base = `${registry.insecure ? 'http' : 'https'}://${hostOf(registry.address)}`;
+  // Tokens are given for one repository and a few minutes; an expired one is answered by 401 and asked for again.
+  const tokens = new Map<string, string>();
+
+  async function send(call: Call): Promise<Response> {
+    const authorization = tokens.get(call.repository);
+    const first = await request(call, authorization);
+    if (first.status !== 401) return checked(call, first);
+    await first.body?.cancel();
+    const fresh = await authorize(first.headers.get('www-authenticate') ?? '', registry.credentials, call.signal);
+    if (fresh === undefined) throw refused(call, 401, 'it asks for a name and password, and none are given');
+    tokens.set(call.repository, fresh);
+    return checked(call, await request(call, fresh));
+  }
+
+  async function request(call: Call, authorization: string | undefined): Promise<Response> {
+    const timeout = AbortSignal.timeout(requestTimeoutMs);
+    try {
+      return await fetch(new URL(call.path, base), {
+        method: call.method,
+        headers: { ...call.headers, ...(authorization === undefined ? {} : { authorization }) },
+        ...(call.body === undefined ? {} : { body: call.body }),
+        signal: call.signal === undefined ? timeout : AbortSignal.any([call.signal, timeout]),
+      });
+    } catch (error) {
+      if (call.signal?.aborted === true) throw call.signal.reason;
+      throw unavailable(`${registry.address} does not answer: ${reasonOf(error)}`, error);
+    }
+  }
+
+  async function checked(call: Call, response: Response): Promise<Response> {
+    if (response.ok || response.status === 404) return response;
+    const said = (await response.text().catch(() => '')).slice(0, 500);
+    if (response.status === 401 || response.status === 403) throw refused(call, response.status, said);
+    if (response.status === 429 || response.status >= 500) {
+      throw unavailable(`${registry.address} answered ${response.status} to ${call.method} ${call.path}: ${said}`);
+    }
+    throw refused(call, response.status, said);
+  }
+
+  function refused(call: Call, status: number, said: string): ProviderError {
+    return new ProviderError(
+      'RegistryRefused',
+      `${registry.address} refused ${call.method} ${call.path} with status ${status}${said === '' ? '' : `: ${said}`}`,
+      { details: { registry: registry.address, repository: call.repository, status } },
+    );
+  }
+
+  async function manifest(
+    method: 'GET' | 'HEAD',
+    repository: string,
+    reference: string,
+    signal: AbortSignal | undefined,
+  ): Promise<Response> {
+    const path = `/v2/${pathOf(repository)}/manifests/${encodeURIComponent(reference)}`;
+    return send({ method, path, repository, headers: { accept: manifestTypes }, signal });
+  }
+
+  async function readManifest(
+    repository: string,
+    reference: string,
+    signal?: AbortSignal,
+  ): Promise<Manifest | undefined> {
+    const response = await manifest('HEAD', repository, reference, signal);
+    if (response.status === 404) return undefined;
+    const digest = response.headers.get('docker-content-digest');
+    if (digest === null) throw unavailable(`${registry.address} does not say the digest of ${repository}:${reference}`);
+    return {
+      digest,
+      mediaType: response.headers.get('content-type') ?? '',
+      sizeBytes: Number(response.headers.get('content-length') ?? 0),
+    };
+  }
+
+  return {
+    readManifest,
+
+    async ensureTag(repository, digest, tag, signal) {
+      const found = await manifest('GET', repository, digest, signal);
+      if (found.status === 404) {
+        throw new ProviderError('ImageNotFound', `${registry.address} has no ${repository}@${digest}`, {
+          details: { repository, digest },
+        });
+      }
+      const body = await found.text();
+      const mediaType = found.headers.get('content-type') ?? 'application/vnd.docker.distribution.manifest.v2+json';
+      await send({
+        method: 'PUT',
+        path: `/v2/${pathOf(repository)}/manifests/${encodeURIComponent(tag)}`,
+        repository,
+        headers: { 'content-type': mediaType },
+        body,
+        signal,
+      });
+      const held = await readManifest(repository, tag, signal);
+      checkDigest(repository, tag, digest, held?.digest);
+    },
+
+    async listTags(repository, signal) {
+      const tags: string[] = [];
+      let path = `/v2/${pathOf(repository)}/tags/list?n=1000`;
+      for (let page = 0; page < maxPages; page += 1) {
+        const response = await send({ method: 'GET', path, repository, signal });
+        if (response.status === 404) return tags;
+        const body = (await response.json()) as { readonly tags?: readonly string[] | null };
+        tags.push(...(body.tags ?? []));
+        const next = /<([^>]+)>;\s*rel="?next"?/.exec(response.headers.get('link') ?? '')?.[1];
+        if (next === undefined) return tags;
+        const { pathname, search } = new URL(next, base);
+        path = pathname + search;
+      }
+      return tags;
+    },
+
+    async deleteManifest(repository, digest, signal) {
+      const path = `/v2/${pathOf(repository)}/manifests/${encodeURIComponent(digest)}`;
+      await send({ method: 'DELETE', path, repository, signal });
+    },
+  };
+}
+
+/**
+ * @throws `DigestMismatch` (not retried): under this tag the registry holds something else than was pushed.
+ */
+export function checkDigest(repository: string, tag: string, pushed: string, held: string | undefined): void {
+  if (held === pushed) return;
+  throw new ProviderError(
+    'DigestMismatch',
+    `${repository}:${tag} was pushed as ${pushed}, and the registry holds ${held ?? 'nothing'} under it`,
+    { details: { repository, tag, pushed, held: held ?? null } },
+  );
+}
+
+/** Answers a challenge (RFC 7235): with the password itself, or with the token that it buys. */
+async function authorize(
+  challenge: string,
+  credentials: RegistryCredentials | undefined,
+  signal: AbortSignal | undefined,
+): Promise<string | undefined> {
+  const basic =
+    credentials === undefined
+      ? undefined
+      : `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
+  if (!/^bearer\b/i.test(challenge)) return basic;
+  const parameters = new Map<string, string>();
+  for (const [, name = '', value = ''] of challenge.matchAll(/(\w+)="([^"]*)"/g)) parameters.set(name, value);
+  const realm = parameters.get('realm');
+  if (realm === undefined) return basic;
+  const url = new URL(realm);
+  for (const name of ['service', 'scope']) {
+    const value = parameters.get(name);
+    if (value !== undefined) url.searchParams.set(name, value);
+  }
+  const timeout = AbortSignal.timeout(requestTimeoutMs);
+  const response = await fetch(url, {
+    headers: basic === undefined ? {} : { authorization: basic },
+    signal: signal === undefined ? timeout : AbortSignal.any([signal, timeout]),
+  }).catch((error: unknown) => {
+    if (signal?.aborted === true) throw signal.reason;
+    throw unavailable(`${url.host}, which gives out tokens, does not answer: ${reasonOf(error)}`, error);
+  });
+  if (!response.ok) return undefined;
+  const body = (await response.json()) as { readonly token?: string; readonly access_token?: string };
+  const token = body.token ?? body.access_token;
+  return token === undefined ? undefined : `Bearer ${token}`;
+}
+
+/** Docker Hub's name in images is not the name of its host. */
+function hostOf(address: string): string {
+  return address === 'docker.io' ? 'registry-1.docker.io' : address;
+}
+
+/** Path of a repository without its registry. */
+function pathOf(repository: string): string {
+  const slash = repository.indexOf('/');
+  return repository
+    .slice(slash + 1)
+    .split('/')
+    .map(encodeURIComponent)
+    .join('/');
+}
+
+function unavailable(message: string, cause?: unknown): ProviderError {
+  return new ProviderError('RegistryUnavailable', message, cause === undefined ? {} : { cause });
+}
+
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  const code = (cause as { readonly code?: unknown } | null)?.code;
+  return typeof code === 'string' ? code : cause instanceof Error ? cause.message : String(cause);
+}

@@ -1,0 +1,62 @@
+/** Name and password of a registry, read at the moment of use. */
+export interface RegistryCredentials {
+  /** `host:port` they are for. */
+  readonly address: string;
+  readonly username: string;
+  readonly password: string;
+}
+
+/** Where images lie and how it is spoken to. */
+export interface RegistryAddress {
+  /** `host:port`, as in an image's name. */
+  readonly address: string;
+  /** Plain HTTP. */
+  readonly insecure: boolean;
+  readonly credentials?: RegistryCredentials | undefined;
+}
+
+/** A manifest as the registry tells of it. */
+export interface Manifest {
+  /** `sha256:…` */
+  readonly digest: string;
+  readonly mediaType: string;
+  readonly sizeBytes: number;
+}
+
+/**
+ * A registry of images, as the OCI distribution specification has it. Every call may be repeated; after an error the registry holds what it
+ * held, or what was asked for.
+ *
+ * @throws `RegistryRefused` (not retried), `RegistryUnavailable` (retried)
+ */
+export interface ImageRegistry {
+  /** @param reference - a tag or a digest; undefined where there is none. */
+  readManifest(repository: string, reference: string, signal?: AbortSignal): Promise<Manifest | undefined>;
+  /**
+   * Gives the manifest one more tag, without moving a layer, and asks for it again.
+   *
+   * @throws `ImageNotFound`, `DigestMismatch` (not retried)
+   */
+  ensureTag(repository: string, digest: string, tag: string, signal?: AbortSignal): Promise<void>;
+  listTags(repository: string, signal?: AbortSignal): Promise<readonly string[]>;
+  /** Nothing happens where it is not there. */
+  deleteManifest(repository: string, digest: string, signal?: AbortSignal): Promise<void>;
+}
+
+/** Brings images from the worker's engine to a registry. */
+export interface ImagePusher {
+  /**
+   * Pushes an image under a tag and asks the registry what it holds under it.
+   *
+   * @returns the digest of the manifest, as the registry told it.
+   * @throws `RegistryRefused`, `DigestMismatch`, `ImageNotFound` (not retried); `RegistryUnavailable`, `EngineUnavailable` (retried)
+   */
+  push(request: {
+    readonly id: string;
+    readonly repository: string;
+    readonly tag: string;
+    readonly output: (text: string) => void;
+    readonly moved: () => void;
+    readonly signal: AbortSignal;
+  }): Promise<string>;
+}

@@ -1,0 +1,130 @@
+import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { createSourceActivities } from '../../../src/activities/source.ts';
+import { activityEnvironment, createRunFixture, type RunFixture } from '../../support/run-fixture.ts';
+
+const definition = `version: 1
+tools: { git: ">=2.0" }
+stages:
+  - name: test
+    steps: [{ name: unit, run: ["true"] }, { name: lint, shell: "exit 0" }]
+images: [{ name: app }]
+`;
+
+let fixture: RunFixture;
+let commit: string;
+
+beforeAll(() => {
+  fixture = createRunFixture();
+  commit = fixture.origin.commit({ 'slipway.yaml': definition, 'a.txt': 'a\n' }, 'first\n\nbody');
+});
+afterAll(() => fixture.remove());
+
+describe('preparing a run', () => {
+  test('checks out the commit and says all that is needed to go on', async () => {
+    const plan = await fixture.prepare(fixture.input(commit));
+    expect(plan).toMatchObject({
+      run: { project: 'hello', number: 1 },
+      version: `1-${commit.slice(0, 7)}`,
+      commit: { sha: commit, author: 'Ada Lovelace', message: 'first\n\nbody' },
+      definition: expect.stringMatching(/^[0-9a-f]{64}$/),
+      stages: [{ name: 'test', steps: ['unit', 'lint'], timeoutMs: 1_200_000 }],
+      images: ['app'],
+      buildImages: 'push',
+      environments: [],
+    });
+    expect(readFileSync(join(plan.workspace.path, 'a.txt'), 'utf8')).toBe('a\n');
+    expect(fixture.facts).toContain(`plan ${plan.version}`);
+    expect(fixture.log('prepare/checkout')).toContain(`commit ${commit} by Ada Lovelace`);
+  });
+
+  test('twice is the same run, in a clean workspace', async () => {
+    const input = fixture.input(commit);
+    const first = await fixture.prepare(input);
+    writeFileSync(join(first.workspace.path, 'left-over'), '');
+    const second = await fixture.prepare(input);
+    expect(second).toEqual(first);
+    expect(existsSync(join(second.workspace.path, 'left-over'))).toBe(false);
+  });
+
+  test('of a tag takes its version from it', async () => {
+    const plan = await fixture.prepare(fixture.input(commit, { kind: 'tag', ref: 'refs/tags/v1.4.0' }));
+    expect(plan.version).toBe('1.4.0');
+  });
+
+  test('is told where the commit is unknown', async () => {
+    await expect(fixture.prepare(fixture.input('4'.repeat(40)))).rejects.toMatchObject({
+      type: 'CommitNotFound',
+      nonRetryable: true,
+    });
+  });
+
+  test('shows every mistake of the definition at once', async () => {
+    const wrong = fixture.origin.commit({ 'slipway.yaml': 'version: 2\nstages: [{ name: "a b" }]\nunknown: 1\n' });
+    await expect(fixture.prepare(fixture.input(wrong))).rejects.toMatchObject({
+      type: 'DefinitionInvalid',
+      nonRetryable: true,
+      message: expect.stringMatching(/slipway\.yaml:1:\d+ version[^]*slipway\.yaml:2:[^]*slipway\.yaml:3:/),
+    });
+  });
+
+  test('does not follow a definition that leads out of the repository', async () => {
+    const elsewhere = join(fixture.folder, 'secret.yaml');
+    writeFileSync(elsewhere, 'version: 1\ntop-secret: 1\n');
+    fixture.origin.commit({ 'slipway.yaml': null });
+    symlinkSync(elsewhere, join(fixture.origin.path, 'slipway.yaml'));
+    const linked = fixture.origin.commit({});
+    await expect(fixture.prepare(fixture.input(linked))).rejects.toMatchObject({
+      type: 'DefinitionInvalid',
+      message: 'the commit has no slipway.yaml',
+    });
+  });
+
+  test.each([
+    ['ToolMissing', '{ no-such-tool: ">=1" }', /no-such-tool >=1 is not there/],
+    ['ToolTooOld', '{ git: ">=99" }', /git is 2\.\d+\.\d+, wanted >=99/],
+  ])('ends with %s where the worker does not do', async (type, tools, message) => {
+    const asked = fixture.origin.commit({ 'slipway.yaml': null });
+    expect(asked).toBeTruthy();
+    const demanding = fixture.origin.commit({ 'slipway.yaml': `version: 1\ntools: ${tools}\n` });
+    await expect(fixture.prepare(fixture.input(demanding))).rejects.toMatchObject({
+      type,
+      nonRetryable: true,
+      message: expect.stringMatching(message),
+    });
+  });
+
+  test('of an unknown project is refused', async () => {
+    await expect(fixture.prepare({ ...fixture.input(commit), project: 'other' })).rejects.toMatchObject({
+      type: 'NotFound',
+    });
+  });
+});
+
+describe('giving the workspace back', () => {
+  test('removes it, and again is no error', async () => {
+    const activities = createSourceActivities(fixture.source);
+    const { run, workspace } = await fixture.prepare(fixture.input(commit));
+    for (let times = 0; times < 2; times += 1) {
+      await activityEnvironment().run(activities.releaseWorkspace, { run, workspace });
+      expect(existsSync(dirname(workspace.path))).toBe(false);
+    }
+  });
+});
+
+describe('a repository that cannot be reached', () => {
+  let before: string;
+  beforeEach(() => {
+    before = fixture.projectYaml;
+  });
+  test('is tried again', async () => {
+    fixture.projectYaml = before.replace(/file:\/\/[^"]+/, 'file:///nowhere/at-all');
+    const unknown = fixture.input('5'.repeat(40));
+    await expect(fixture.prepare(unknown)).rejects.toMatchObject({
+      type: 'RepositoryUnreachable',
+      nonRetryable: false,
+    });
+    fixture.projectYaml = before;
+  });
+});
