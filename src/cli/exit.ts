@@ -71,16 +71,24 @@ export class CliError extends Error {
   /** Machine-readable name of what happened, for the document that `--json` prints. */
   readonly type: string;
   readonly detail: unknown;
+  /** The document of `--json` has been printed; there must not be a second one. */
+  readonly printed: boolean;
 
   constructor(
     ending: Ending,
     message: string,
-    options: { readonly next?: readonly NextCommand[]; readonly type?: string; readonly detail?: unknown } = {},
+    options: {
+      readonly next?: readonly NextCommand[];
+      readonly type?: string;
+      readonly detail?: unknown;
+      readonly printed?: boolean;
+    } = {},
   ) {
     super(message);
     this.ending = ending;
     this.next = options.next ?? [];
     this.type = options.type ?? ending;
     this.detail = options.detail;
+    this.printed = options.printed ?? false;
   }
 }

@@ -126,22 +126,20 @@ async function refusal(response: Response, connection: Connection): Promise<CliE
   try {
     problem = JSON.parse(text) as Problem;
   } catch {
-    problem = { title: `the API answered ${response.status}`, detail: text.slice(0, 200) };
+    problem = { detail: `The API answered with status ${response.status}: ${text.slice(0, 200)}` };
   }
   const fields = (problem.errors ?? []).map(({ pointer, detail }) => `\n  ${pointer ?? ''} ${detail ?? ''}`).join('');
-  const message = [problem.title, problem.detail].filter((part) => part !== undefined && part !== '').join(': ');
+  const said = problem.detail ?? problem.title ?? `The API answered with status ${response.status}.`;
+  // The title of a problem is what to do next; the detail is what happened.
+  const todo = problem.detail === undefined || problem.title === undefined ? '' : `\n${problem.title}`;
   const type = (problem.type ?? 'problem').split(/[/:]/).at(-1) ?? 'problem';
   const signIn =
     response.status === 401
       ? [{ command: 'slipway up', when: `to have a new token written beside ${connection.source}` }]
       : [];
-  return new CliError(
-    endingOfStatus(response.status),
-    `${message === '' ? `status ${response.status}` : message}${fields}`,
-    {
-      type,
-      detail: problem,
-      next: signIn,
-    },
-  );
+  return new CliError(endingOfStatus(response.status), `${said}${fields}${todo}`, {
+    type,
+    detail: problem,
+    next: signIn,
+  });
 }

@@ -27,6 +27,8 @@ export interface Document {
 export interface Terminal {
   readonly json: boolean;
   readonly paint: Painter;
+  /** For what draws by itself. */
+  readonly colour: boolean;
   readonly columns: number;
   /** Whether a person can be asked. */
   readonly interactive: boolean;
@@ -65,6 +67,7 @@ export function createTerminal(options: TerminalOptions): Terminal {
   return {
     json: options.json,
     paint,
+    colour,
     stdout,
     columns: Math.max(40, Math.min(140, stdout.columns ?? 100)),
     interactive:
@@ -81,6 +84,7 @@ export function createTerminal(options: TerminalOptions): Terminal {
     },
     suggest,
     fail(error) {
+      if (options.json && error.printed) return;
       if (options.json) {
         const { message, next, detail, type } = error;
         const status = error.ending === 'action-required' ? { status: 'action_required', reason: type } : {};

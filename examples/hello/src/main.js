@@ -10,7 +10,7 @@ const fault = createFault(JSON.parse(readFileSync(new URL('fault.json', import.m
 
 const app = createApp({
   version: process.env.SLIPWAY_VERSION ?? process.env.npm_package_version ?? 'unknown',
-  release: process.env.SLIPWAY_RELEASE ?? 'none',
+  release: (process.env.SLIPWAY_COMMIT ?? 'none').slice(0, 12),
   slot: process.env.SLIPWAY_SLOT ?? 'none',
   greeting: process.env.GREETING ?? 'Hello',
   notes,

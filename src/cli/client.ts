@@ -1,0 +1,150 @@
+import type { ApprovalState } from '../domain/approval.ts';
+import type { DeploymentRef } from '../domain/deployment.ts';
+import type { Outcome, RunOutcome } from '../domain/outcome.ts';
+import type { DeploymentRecord, DeploymentSummary } from '../store/deployments.ts';
+import type { Incident } from '../store/incidents.ts';
+import type { LogStream } from '../store/logs.ts';
+import type { Page } from '../store/page.ts';
+import type { StoredRelease } from '../store/releases.ts';
+import type { RunRecord, RunSummary } from '../store/runs.ts';
+import type { Role } from '../store/schema.ts';
+import type { EnvironmentView } from '../workflows/messages.ts';
+import { type Http, createHttp } from './http.ts';
+import type { Connection } from './settings.ts';
+
+export interface RunName {
+  readonly project: string;
+  readonly number: number;
+}
+
+export interface EnvironmentName {
+  readonly project: string;
+  readonly environment: string;
+}
+
+export interface ListOptions {
+  readonly project?: string | undefined;
+  readonly limit?: number | undefined;
+  readonly cursor?: string | undefined;
+}
+
+export interface DecisionBody {
+  readonly plan: string;
+  readonly comment?: string | undefined;
+}
+
+/** A token as lists show it; the secret itself is shown once, by the answer of {@link Client.createToken}. */
+export interface TokenItem {
+  readonly id: string;
+  readonly name: string;
+  readonly role: Role;
+  readonly groups: readonly string[];
+  readonly createdAt: string;
+  readonly createdBy: string;
+  readonly expiresAt: string | null;
+  readonly revokedAt: string | null;
+}
+
+/** Every request that commands make, by name. The addresses are known here and nowhere else. */
+export interface Client {
+  readonly connection: Connection;
+  listRuns(
+    options: ListOptions & {
+      readonly ref?: string | undefined;
+      readonly outcome?: RunOutcome | undefined;
+      readonly open?: boolean | undefined;
+    },
+  ): Promise<Page<RunSummary>>;
+  readRun(run: RunName): Promise<RunRecord>;
+  /** Starts a run by hand; the same key again is the same run. */
+  startRun(input: {
+    readonly project: string;
+    readonly ref: string;
+    readonly commit?: string | undefined;
+    readonly idempotencyKey?: string | undefined;
+  }): Promise<{ readonly run: RunName }>;
+  abortRun(run: RunName, reason: string | undefined): Promise<unknown>;
+  listDeployments(
+    options: ListOptions & {
+      readonly environment?: string | undefined;
+      readonly outcome?: Outcome | undefined;
+      readonly open?: boolean | undefined;
+    },
+  ): Promise<Page<DeploymentSummary>>;
+  readDeployment(ref: DeploymentRef): Promise<DeploymentRecord>;
+  approve(ref: DeploymentRef, body: DecisionBody): Promise<ApprovalState>;
+  reject(ref: DeploymentRef, body: DecisionBody): Promise<ApprovalState>;
+  abortDeployment(
+    ref: DeploymentRef,
+    body: { readonly reason?: string | undefined; readonly noRollback?: boolean | undefined },
+  ): Promise<unknown>;
+  listEnvironments(project: string | undefined): Promise<readonly EnvironmentView[]>;
+  readEnvironment(name: EnvironmentName): Promise<EnvironmentView>;
+  deploy(name: EnvironmentName, body: { readonly version: string }): Promise<DeploymentRef>;
+  rollback(
+    name: EnvironmentName,
+    body: { readonly reason: string; readonly to?: string | undefined },
+  ): Promise<DeploymentRef>;
+  unlock(name: EnvironmentName, body: { readonly reason: string; readonly stateIs: string }): Promise<EnvironmentView>;
+  reconcile(name: EnvironmentName, body: { readonly reason: string }): Promise<EnvironmentView>;
+  retry(name: EnvironmentName, body: { readonly reason: string }): Promise<EnvironmentView>;
+  listReleases(options: ListOptions): Promise<Page<StoredRelease>>;
+  listIncidents(project: string | undefined): Promise<readonly Incident[]>;
+  listLogs(of: RunName | DeploymentRef): Promise<readonly LogStream[]>;
+  readLog(log: string): Promise<string>;
+  /** The text as it comes, from its first line, until the log is closed. */
+  followLog(log: string, signal: AbortSignal): AsyncGenerator<string>;
+  putProject(
+    project: string,
+    text: string,
+  ): Promise<{ readonly revision: number; readonly changed: boolean; readonly diff?: string }>;
+  listProjects(): Promise<readonly { readonly name: string; readonly revision: number; readonly updatedAt: string }[]>;
+  createToken(body: {
+    readonly name: string;
+    readonly role: Role;
+    readonly groups: readonly string[];
+    readonly expiresAt?: string | undefined;
+  }): Promise<{ readonly id: string; readonly token: string }>;
+  listTokens(): Promise<readonly TokenItem[]>;
+  revokeToken(id: string): Promise<unknown>;
+}
+
+export function createClient(connection: Connection): Client {
+  const http: Http = createHttp(connection);
+  const project = (name: string): string => `/v1/projects/${encodeURIComponent(name)}`;
+  const run = ({ project: owner, number }: RunName): string => `${project(owner)}/runs/${number}`;
+  const environment = ({ project: owner, environment: name }: EnvironmentName): string =>
+    `${project(owner)}/environments/${encodeURIComponent(name)}`;
+  const deployment = (ref: DeploymentRef): string => `${environment(ref)}/deployments/${ref.number}`;
+  return {
+    connection,
+    listRuns: (options) => http.get('/v1/runs', { ...options }),
+    readRun: (name) => http.get(run(name)),
+    startRun: ({ project: owner, ...body }) => http.post(`${project(owner)}/runs`, body),
+    abortRun: (name, reason) => http.post(`${run(name)}/abort`, { reason }),
+    listDeployments: (options) => http.get('/v1/deployments', { ...options }),
+    readDeployment: (ref) => http.get(deployment(ref)),
+    approve: (ref, body) => http.post(`${deployment(ref)}/approve`, body),
+    reject: (ref, body) => http.post(`${deployment(ref)}/reject`, body),
+    abortDeployment: (ref, body) => http.post(`${deployment(ref)}/abort`, body),
+    listEnvironments: (owner) => http.get('/v1/environments', { project: owner }),
+    readEnvironment: (name) => http.get(environment(name)),
+    deploy: (name, body) => http.post(`${environment(name)}/deployments`, body),
+    rollback: (name, body) => http.post(`${environment(name)}/rollback`, body),
+    unlock: (name, body) => http.post(`${environment(name)}/unlock`, body),
+    reconcile: (name, body) => http.post(`${environment(name)}/reconcile`, body),
+    retry: (name, body) => http.post(`${environment(name)}/retry`, body),
+    listReleases: (options) => http.get('/v1/releases', { ...options }),
+    listIncidents: (owner) => http.get('/v1/incidents', { project: owner }),
+    listLogs: (of) => http.get(`${'environment' in of ? deployment(of) : run(of)}/logs`),
+    readLog: (log) => http.getText(`/v1/logs/${log}`),
+    async *followLog(log, signal) {
+      for await (const { data } of http.stream(`/v1/logs/${log}/stream`, signal)) yield data;
+    },
+    putProject: (owner, text) => http.post(project(owner), { text }),
+    listProjects: () => http.get('/v1/projects'),
+    createToken: (body) => http.post('/v1/tokens', body),
+    listTokens: () => http.get('/v1/tokens'),
+    revokeToken: (id) => http.post(`/v1/tokens/${encodeURIComponent(id)}/revoke`, {}),
+  };
+}

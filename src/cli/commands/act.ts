@@ -1,0 +1,158 @@
+import type { EnvironmentView } from '../../workflows/messages.ts';
+import type { Client, EnvironmentName } from '../client.ts';
+import { type CommandContext, defaultProject, screenOf } from '../context.ts';
+import { CliError } from '../exit.ts';
+import { nameOf, parseEnvironment, parseName } from '../names.ts';
+import { environmentPage } from '../pages/lists.ts';
+import { deploymentStatus, runStatus } from './status.ts';
+
+const longestReason = 120;
+
+/** `slipway run <ref>`: starts a run by hand and follows it. */
+export async function startRun(
+  context: CommandContext,
+  ref: string,
+  options: { readonly commit?: string | undefined; readonly key?: string | undefined },
+): Promise<void> {
+  const client = await context.connect();
+  const project = await needProject(client);
+  const full = ref.startsWith('refs/') ? ref : /^v?\d+\.\d+\.\d+/.test(ref) ? `refs/tags/${ref}` : `refs/heads/${ref}`;
+  const { run } = await client.startRun({ project, ref: full, commit: options.commit, idempotencyKey: options.key });
+  const name = `${run.project}#${run.number}`;
+  context.terminal.say(`${name} begins; ${client.connection.url}/v1/projects/${run.project}/runs/${run.number}`);
+  if (context.timeoutMs === 0) {
+    context.terminal.result('run', { run }, () => name);
+    return;
+  }
+  await runStatus(context, client, run, { watch: true });
+}
+
+/** `slipway abort <name>`: a run ends, a deployment ends and what it has changed is taken back. */
+export async function abort(
+  context: CommandContext,
+  name: string,
+  options: { readonly reason?: string | undefined; readonly rollback: boolean },
+): Promise<void> {
+  const client = await context.connect();
+  const named = parseName(name, await defaultProject(client));
+  if (named.kind === 'run') await client.abortRun(named, options.reason);
+  else await client.abortDeployment(named, { reason: options.reason, noRollback: options.rollback ? undefined : true });
+  const text = named.kind === 'run' ? `${named.project}#${named.number}` : nameOf(named);
+  context.terminal.result('abort', { aborted: named }, () => `${text} is being aborted.`);
+  if (!context.terminal.json)
+    context.terminal.suggest([{ command: `slipway status ${text} --watch`, when: 'to see it end' }]);
+}
+
+/** `slipway deploy <environment> <version>`: a release that exists already, without building it again. */
+export async function deploy(context: CommandContext, environment: string, version: string): Promise<void> {
+  const client = await context.connect();
+  const name = parseEnvironment(environment, await defaultProject(client));
+  const ref = await client.deploy(name, { version });
+  await followOrLeave(context, client, ref);
+}
+
+/** `slipway rollback <environment>`: explains itself, asks where somebody can be asked, and follows the rollback. */
+export async function rollback(
+  context: CommandContext,
+  environment: string,
+  options: {
+    readonly toVersion?: string | undefined;
+    readonly reason?: string | undefined;
+    readonly yes?: true | undefined;
+  },
+): Promise<void> {
+  const { terminal } = context;
+  const client = await context.connect();
+  const name = parseEnvironment(environment, await defaultProject(client));
+  const shown = `${name.project}/${name.environment}`;
+  const to = options.toVersion?.replace(/^v(?=\d)/, '');
+  const reason = options.reason ?? (await askForReason(context, client, name, to, shown));
+  if (reason.length > longestReason) {
+    throw new CliError(
+      'usage',
+      `The reason has ${reason.length} characters; ${longestReason} are enough for a list, the rest belongs into the post-mortem.`,
+    );
+  }
+  if (terminal.interactive && options.yes !== true && options.reason !== undefined)
+    await confirmRollback(context, client, name, to, shown);
+  const ref = await client.rollback(name, { reason, ...(to === undefined ? {} : { to }) });
+  await followOrLeave(context, client, ref);
+}
+
+async function askForReason(
+  context: CommandContext,
+  client: Client,
+  name: EnvironmentName,
+  to: string | undefined,
+  shown: string,
+): Promise<string> {
+  if (!context.terminal.interactive || context.terminal.json) {
+    const target = to === undefined ? '' : ` --to-version ${to}`;
+    throw new CliError('action-required', 'A rollback needs a reason: it is shown wherever the rollback is.', {
+      type: 'reason-missing',
+      next: [{ command: `slipway rollback ${shown}${target} --reason "…"`, when: 'to go back' }],
+    });
+  }
+  await confirmRollback(context, client, name, to, shown);
+  const { ask } = await import('../ask.ts');
+  return await ask('Why? ');
+}
+
+async function confirmRollback(
+  { terminal }: CommandContext,
+  client: Client,
+  name: EnvironmentName,
+  to: string | undefined,
+  shown: string,
+): Promise<void> {
+  const view = await client.readEnvironment(name);
+  const target = to ?? view.previous?.version;
+  terminal.say(
+    `${shown}: ${view.live?.version ?? 'nothing'} is live; ${target === undefined ? 'nothing is known to go back to' : `${target} would serve instead`}.`,
+  );
+  terminal.say(
+    'Traffic goes back. Data goes back only by the rollback policy of the project; mails sent and calls made do not come back.',
+  );
+  const { confirm } = await import('../ask.ts');
+  if (!(await confirm('Go back?'))) throw new CliError('action-required', 'Nothing was changed.');
+}
+
+/** `slipway unlock|reconcile|retry <environment>`: ends a hold, each in its way. */
+export async function release(
+  context: CommandContext,
+  how: 'unlock' | 'reconcile' | 'retry',
+  environment: string,
+  options: { readonly reason: string; readonly stateIs?: string | undefined },
+): Promise<void> {
+  const client = await context.connect();
+  const name = parseEnvironment(environment, await defaultProject(client));
+  const body = { reason: options.reason };
+  const send: Readonly<Record<typeof how, () => Promise<EnvironmentView>>> = {
+    unlock: () => client.unlock(name, { ...body, stateIs: options.stateIs?.replace(/^v(?=\d)/, '') ?? '' }),
+    reconcile: () => client.reconcile(name, body),
+    retry: () => client.retry(name, body),
+  };
+  const view = await send[how]();
+  context.terminal.result('environment', { environment: view }, () => environmentPage(view, screenOf(context)));
+}
+
+async function followOrLeave(
+  context: CommandContext,
+  client: Client,
+  ref: { readonly project: string; readonly environment: string; readonly number: number },
+): Promise<void> {
+  context.terminal.say(`${nameOf(ref)} begins; slipway status ${nameOf(ref)} --watch`);
+  if (context.timeoutMs === 0) {
+    context.terminal.result('deployment', { deployment: ref }, () => nameOf(ref));
+    return;
+  }
+  await deploymentStatus(context, client, ref, { watch: true });
+}
+
+export async function needProject(client: Client): Promise<string> {
+  const project = await defaultProject(client);
+  if (project !== undefined) return project;
+  throw new CliError('usage', 'Which project is meant must be said.', {
+    next: [{ command: 'slipway … --project <name>', when: 'to name it; `slipway project list` shows them' }],
+  });
+}

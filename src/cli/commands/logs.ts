@@ -1,0 +1,75 @@
+import type { LogStream } from '../../store/logs.ts';
+import { type Client, type RunName } from '../client.ts';
+import { type CommandContext, defaultProject, interrupted } from '../context.ts';
+import { CliError } from '../exit.ts';
+import { nameOf, parseName } from '../names.ts';
+import type { DeploymentRef } from '../../domain/deployment.ts';
+
+export interface LogsOptions {
+  readonly follow?: true | undefined;
+  readonly step?: string | undefined;
+}
+
+const pollMs = 500;
+
+/** `slipway logs <name>`: what the steps of a run or deployment said; with `-f` from the first line on, as it comes, until it is over. */
+export async function logs(context: CommandContext, name: string, options: LogsOptions): Promise<void> {
+  const client = await context.connect();
+  const named = parseName(name, await defaultProject(client));
+  const shown = named.kind === 'run' ? `${named.project}#${named.number}` : nameOf(named);
+  const printed = new Set<string>();
+  for (;;) {
+    // Asked before the logs: what was opened until it was over is then certainly in the list.
+    const over = options.follow !== true || (await isOver(client, named));
+    const found = (await client.listLogs(named)).filter((log) => matches(log, options.step));
+    for (const log of found.filter((each) => !printed.has(each.log))) {
+      printed.add(log.log);
+      await print(context, client, log, options.follow === true);
+      if (context.signal.aborted) throw interrupted(shown, `slipway logs ${shown} -f`);
+    }
+    if (over) break;
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+    if (context.signal.aborted) throw interrupted(shown, `slipway logs ${shown} -f`);
+  }
+  if (printed.size === 0) {
+    const which = options.step === undefined ? '' : ` of a step ${options.step}`;
+    throw new CliError('not-found', `${shown} has no log${which}.`, {
+      next: [{ command: `slipway status ${shown}`, when: 'to see its steps' }],
+    });
+  }
+}
+
+async function isOver(client: Client, named: RunName | DeploymentRef): Promise<boolean> {
+  const record = 'environment' in named ? await client.readDeployment(named) : await client.readRun(named);
+  return record.outcome !== null;
+}
+
+function matches(log: LogStream, step: string | undefined): boolean {
+  return step === undefined || log.step === step || `${log.stage}/${log.step}` === step;
+}
+
+async function print(context: CommandContext, client: Client, log: LogStream, follow: boolean): Promise<void> {
+  const { terminal } = context;
+  const title = `${log.stage} / ${log.step}${log.attempt > 1 ? ` (attempt ${log.attempt})` : ''}`;
+  if (!terminal.json) terminal.say(terminal.paint.bold(`── ${title}`));
+  const piece = (text: string): void => {
+    const safe = terminal.stdout.isTTY === true ? withoutControl(text) : text;
+    if (terminal.json)
+      terminal.piece({ log: log.log, stage: log.stage, step: log.step, attempt: log.attempt, text }, '');
+    else terminal.stdout.write(safe);
+  };
+  if (!follow || log.closedAt !== null) {
+    const text = await client.readLog(log.log);
+    piece(text === '' || text.endsWith('\n') ? text : `${text}\n`);
+    return;
+  }
+  for await (const text of client.followLog(log.log, context.signal)) piece(text);
+}
+
+const escapes =
+  /\u001b\[[0-9;]*m|\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|.)|[\u0000-\u0008\u000b-\u001a\u001c-\u001f\u007f]/g;
+
+/** A log is foreign text: colours may pass, whatever moves the cursor or renames the window may not. */
+export function withoutControl(text: string): string {
+  return text.replaceAll(escapes, (match) => (match === '\r' || /^\u001b\[[0-9;]*m$/.test(match) ? match : ''));
+}

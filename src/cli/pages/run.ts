@@ -1,0 +1,75 @@
+import type { RunRecord } from '../../store/runs.ts';
+import { nameOf } from '../names.ts';
+import { relative } from '../time.ts';
+import { type TimelineRow, drawTimeline } from '../timeline.ts';
+import type { Screen } from './screen.ts';
+
+/** A run as a person reads it: how it stands, why, then its stages over time; steps only where something went wrong or goes on. */
+export function runPage(run: RunRecord, screen: Screen): string {
+  const { paint, nowMs } = screen;
+  const state = run.outcome ?? run.phase;
+  const lines = [
+    `${paint.bold(`${run.project}#${run.number}`)}  ${paint.state(state)}  ${paint.dim(run.version ?? '')}`,
+    `  ${shortRef(run.ref)} ${run.commit.slice(0, 12)} by ${run.author}, ${relative(run.acceptedAt, nowMs)}`,
+    ...(run.message === null ? [] : [`  ${paint.dim(firstLine(run.message))}`]),
+    ...(run.reason === null || run.outcome === 'succeeded' ? [] : [`  ${run.reason}`]),
+  ];
+  const rows = runRows(run);
+  if (rows.length > 0) lines.push('', ...drawTimeline(rows, screen).map((line) => `  ${line}`));
+  for (const stage of run.stages.filter(({ verdict }) => verdict === 'failed' || verdict === 'errored')) {
+    const detail = stage.steps.find((step) => step.verdict === stage.verdict)?.detail ?? stage.detail;
+    if (detail !== null) lines.push('', paint.paint('bad', `  ${stage.name}:`), indent(detail));
+  }
+  if (run.images.length > 0) {
+    const images = run.images.map(
+      ({ name, digest, reused }) =>
+        `  image ${name} ${digest.slice(0, 19)}… ${reused ? 'reused, its inputs were built before' : 'built'}`,
+    );
+    lines.push('', ...images);
+  }
+  if (run.deployments.length > 0) {
+    lines.push('', ...run.deployments.map((each) => `  ${paint.state(each.outcome ?? 'going on')}  ${nameOf(each)}`));
+  }
+  return lines.join('\n');
+}
+
+/** Stages, and under those that are bad or still going the steps. */
+export function runRows(run: RunRecord): TimelineRow[] {
+  return run.stages.flatMap((stage) => {
+    const quiet = stage.verdict === 'passed';
+    const steps = quiet ? [] : stage.steps.map((step) => row(step, 1));
+    return [row({ ...stage, detail: quiet ? stage.detail : null }, 0), ...steps];
+  });
+}
+
+function row(
+  part: {
+    readonly name: string;
+    readonly verdict: string | null;
+    readonly startedAt: string;
+    readonly durationMs: number | null;
+    readonly detail: string | null;
+  },
+  indentation: number,
+): TimelineRow {
+  return {
+    name: part.name,
+    state: part.verdict ?? 'running',
+    startedAt: part.startedAt,
+    indent: indentation,
+    ...(part.durationMs === null ? {} : { durationMs: part.durationMs }),
+    ...(part.detail === null ? {} : { detail: part.detail }),
+  };
+}
+
+export function shortRef(ref: string): string {
+  return ref.replace(/^refs\/(?:heads|tags|remotes)\//, '').replace(/^refs\/pull\/(\d+)\/head$/, 'pull request $1');
+}
+
+export function firstLine(text: string): string {
+  return text.split('\n', 1)[0] ?? '';
+}
+
+export function indent(text: string): string {
+  return text.trimEnd().replaceAll(/^/gm, '    ');
+}

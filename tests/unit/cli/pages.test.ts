@@ -1,0 +1,199 @@
+import { describe, expect, test } from '@jest/globals';
+import { deploymentNext, deploymentPage } from '../../../src/cli/pages/deployment.ts';
+import { byUrgency, columnsOf, environmentNext, environmentPage, runList } from '../../../src/cli/pages/lists.ts';
+import { planPage } from '../../../src/cli/pages/plan.ts';
+import { runPage } from '../../../src/cli/pages/run.ts';
+import { withoutControl } from '../../../src/cli/commands/logs.ts';
+import { createPainter } from '../../../src/cli/words.ts';
+import { aDeployment, aPlan, aRun, anEnvironment, at } from '../../support/story-records.ts';
+
+const screen = { paint: createPainter({ colour: false, ascii: false }), nowMs: Date.parse(at(600)), columns: 100 };
+
+describe('the page of a run', () => {
+  test('says how it stands, and shows the steps of what went wrong with their last words', () => {
+    const page = runPage(
+      aRun({
+        outcome: 'failed',
+        reason: 'Step unit of stage test failed.',
+        stages: [
+          {
+            name: 'quality',
+            verdict: 'passed',
+            detail: null,
+            startedAt: at(0),
+            durationMs: 2_000,
+            steps: [
+              { name: 'syntax', verdict: 'passed', exitCode: 0, detail: null, startedAt: at(0), durationMs: 900 },
+            ],
+          },
+          {
+            name: 'test',
+            verdict: 'failed',
+            detail: null,
+            startedAt: at(2),
+            durationMs: 3_000,
+            steps: [
+              {
+                name: 'unit',
+                verdict: 'failed',
+                exitCode: 1,
+                detail: 'exit code 1\nnot ok 3',
+                startedAt: at(2),
+                durationMs: 3_000,
+              },
+            ],
+          },
+        ],
+      }),
+      screen,
+    );
+    const lines = page.split('\n');
+    expect(lines[0]).toBe('hello#4  ✖ failed  4-abcdef12');
+    expect(page).toContain('Step unit of stage test failed.');
+    expect(page).toContain('    not ok 3');
+    expect(page).toMatch(/✖ {3}unit/);
+    expect(page).not.toContain('syntax');
+  });
+
+  test('leads to its deployments by the names that commands take', () => {
+    const page = runPage(
+      aRun({ deployments: [{ project: 'hello', environment: 'production', number: 3, outcome: 'rolled-back' }] }),
+      screen,
+    );
+    expect(page).toContain('↩ rolled-back  hello/production/3');
+  });
+});
+
+describe('the page of a deployment', () => {
+  test('tells a rollback by its headings, with traffic, data and incident', () => {
+    const page = deploymentPage(
+      aDeployment({
+        outcome: 'rolled-back',
+        reason: 'Errors were 9.8 % over 5 s, above 5 %. 2-beef serves again.',
+        result: {
+          project: 'hello',
+          environment: 'production',
+          number: 3,
+          outcome: 'rolled-back',
+          reason: 'x',
+          steps: [],
+          rollback: {
+            trigger: 'Errors were 9.8 % over 5 s, above 5 %.',
+            to: '2-beef',
+            totalMs: 4_200,
+            servingAfterMs: 90,
+            incident: 'incident/hello/production/3',
+            steps: [
+              { name: 'restore-data', verdict: 'passed', startedAt: at(0), durationMs: 240_000, targetMs: 180_000 },
+            ],
+            data: {
+              action: 'swapped',
+              detail: 'swapped by rename',
+              damagedDatabase: 'hello_damaged_3',
+              laterWrites: { inserted: 12, updated: 0, deleted: 0, blob: 'b/1' },
+            },
+          },
+        },
+      }),
+      screen,
+    );
+    expect(page).toContain('rolled back to 2-beef in 4.2 s, the previous version serving after 90 ms');
+    expect(page).toContain('over its target');
+    expect(page).toContain('hello_damaged_3');
+    expect(page).toContain('12 inserted, 0 updated, 0 deleted, kept in b/1');
+    expect(page).toContain('incident/hello/production/3');
+  });
+
+  test('a decision that did not count says why', () => {
+    const page = deploymentPage(
+      aDeployment({
+        decisions: [
+          {
+            by: 'linus',
+            verdict: 'approve',
+            counted: false,
+            why: 'linus is the author of the change and cannot approve it.',
+            plan: 'x',
+            comment: null,
+            proven: true,
+            at: at(1),
+          },
+        ],
+      }),
+      screen,
+    );
+    expect(page).toContain('linus approved, which did not count: linus is the author');
+  });
+
+  test('what waits for approval ends with the commands, plan and all', () => {
+    const commands = deploymentNext(aDeployment({ phase: 'awaiting-approval', plan: aPlan() })).map(
+      ({ command }) => command,
+    );
+    expect(commands).toContain('slipway approve hello/production/3 --plan 1f3a2b4c');
+  });
+
+  test('every outcome after which a person must act names an act', () => {
+    for (const outcome of ['held', 'rollback-failed', 'rollback-unavailable'] as const) {
+      expect(deploymentNext(aDeployment({ outcome, phase: 'closed' })).length).toBeGreaterThan(0);
+    }
+  });
+});
+
+describe('the page of an environment', () => {
+  test('a hold has a face and a way out', () => {
+    const view = anEnvironment({
+      hold: { state: 'incident', since: at(540), reason: 'deployment 3 was rolled back', by: 'slipway' },
+    });
+    expect(environmentPage(view, screen)).toContain(
+      '✖ incident since 1 min ago by slipway: deployment 3 was rolled back',
+    );
+    expect(environmentNext(view).map(({ command }) => command)).toContain(
+      'slipway unlock hello/production --state-is 2-beef --reason "…"',
+    );
+  });
+});
+
+describe('the page of a plan', () => {
+  test('shows what changes, what could go wrong, and who must agree', () => {
+    const page = planPage(aPlan(), screen.paint);
+    expect(page).toContain('Plan 1f3a2b4c for hello/production/3');
+    expect(page).toContain('2-beef → 4-abcdef12');
+    expect(page).toContain('003_pinned.sql (expand)');
+    expect(page).toContain('1 of tech-lead, within 30 min, not by the author');
+    expect(page).toContain('medium (40/100)');
+  });
+});
+
+describe('lists', () => {
+  test('what waits for somebody comes first', () => {
+    const order = byUrgency([
+      { outcome: 'succeeded', phase: 'closed', n: 1 },
+      { outcome: null, phase: 'checking', n: 2 },
+      { outcome: null, phase: 'awaiting-approval', n: 3 },
+    ]).map(({ n }) => n);
+    expect(order).toEqual([3, 2, 1]);
+  });
+
+  test('columns line up whatever their colours, and the last one is cut to the terminal', () => {
+    const lines = columnsOf(
+      [
+        ['\u001b[31mab\u001b[39m', 'x'.repeat(100)],
+        ['abcd', 'y'],
+      ],
+      30,
+    );
+    expect(lines[0]).toBe(`\u001b[31mab\u001b[39m    ${'x'.repeat(23)}…`);
+    expect(lines[1]).toBe('abcd  y');
+  });
+
+  test('an empty list says so', () => {
+    expect(runList([], screen)).toBe('No runs yet.');
+  });
+});
+
+describe('foreign text on a terminal', () => {
+  test('keeps its colours and loses what moves the cursor, renames the window or rings', () => {
+    const text = '\u001b[31mred\u001b[0m\u001b[2J\u001b]0;title\u0007\u001b[1;1H\u0007end\r\n';
+    expect(withoutControl(text)).toBe('\u001b[31mred\u001b[0mend\r\n');
+  });
+});
