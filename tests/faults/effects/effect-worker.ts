@@ -95,7 +95,7 @@ async function run(connectionString: string, request: EffectRequest): Promise<st
 }
 
 const [connectionString] = process.argv.slice(2);
-if (connectionString !== undefined) {
+if (import.meta.main && connectionString !== undefined) {
   for await (const line of createInterface({ input: process.stdin })) {
     const request = JSON.parse(line) as EffectRequest;
     tell({ round: request.round, event: 'starting' });
