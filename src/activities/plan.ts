@@ -95,7 +95,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             erroredChecks: checks.filter(({ verdict }) => verdict === 'errored').map(({ name }) => name),
             definitionChanged: changes.definitionChanged,
             configurationKeys: changes.configurationKeys,
-            ...(lastFailure?.settledAt == null ? {} : { lastFailureAt: lastFailure.settledAt }),
+            ...(typeof lastFailure?.settledAt === 'string' ? { lastFailureAt: lastFailure.settledAt } : {}),
             at: plannedAt,
             timeZone,
             workingHours,

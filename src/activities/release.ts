@@ -3,7 +3,7 @@ import type { SecretRefs } from '../definition/specs.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { LiveRelease, Slot } from '../domain/release.ts';
 import type { Fence } from '../effects/fence.ts';
-import type { SlotState } from '../providers/targets/port.ts';
+import type { HealthCommand, SlotState } from '../providers/targets/port.ts';
 import { changing, typed } from './changes.ts';
 import type { EnvironmentFacts, ReleaseActivities } from './contracts.ts';
 import type { Materials } from './material.ts';
@@ -159,7 +159,7 @@ function releaseRef({ release }: Place): { version: string; commit: string; imag
   return { version: release.version, commit: release.commit, images: release.images };
 }
 
-function healthOf({ spec }: Place): { health?: import('../providers/targets/port.ts').HealthCommand } {
+function healthOf({ spec }: Place): { health?: HealthCommand } {
   const { command, intervalMs, timeoutMs, retries } = spec.service.health;
   const [first, ...rest] = command ?? [];
   return first === undefined ? {} : { health: { command: [first, ...rest], intervalMs, timeoutMs, retries } };
