@@ -69,6 +69,12 @@ export function isoNow(): string {
   return new Date(Date.now()).toISOString();
 }
 
+/** Milliseconds from one ISO 8601 instant to another; 0 when that makes no sense. */
+export function between(from: string, to: string): number {
+  const ms = Date.parse(to) - Date.parse(from);
+  return Number.isFinite(ms) ? Math.max(0, ms) : 0;
+}
+
 /** Milliseconds as people say them. */
 export function took(ms: number): string {
   if (ms < 1_000) return `${ms} ms`;

@@ -7,7 +7,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import type { BackupReport, Change } from '../activities/contracts.ts';
-import type { DataRollback, DeploymentResult } from '../domain/deployment.ts';
+import type { DataRollback, DeploymentResult, StepRecord } from '../domain/deployment.ts';
 import { type FailureType, describeFailure, failure } from '../domain/failures.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
@@ -22,7 +22,7 @@ import { Saga } from './saga.ts';
 import { backUp, registerDataUndo } from './stages/back-up.ts';
 import { freeSlot } from './stages/roll-out.ts';
 import { type Trigger, cleanUp, undo } from './stages/undo.ts';
-import { watchLive } from './stages/watch.ts';
+import { watchLive, watchStep } from './stages/watch.ts';
 import { strategies } from './strategies/index.ts';
 import type { Done, Rollout } from './strategies/strategy.ts';
 import type { RollOutInput, TurnReport } from './turn.ts';
@@ -83,6 +83,8 @@ class RollOut {
   #data: DataRollback | undefined;
   #granted: { readonly go: boolean; readonly reason: string } | undefined;
   #stop: Stop | undefined;
+  /** Written down when traffic is on its way, not before. */
+  #watched: StepRecord | undefined;
   #leave = false;
   #settling = false;
 
@@ -169,7 +171,9 @@ class RollOut {
     if (refused !== undefined) return this.#bad('errored', `Nothing was changed: ${refused}.`);
     registerDataUndo(run, (data) => (this.#data = data));
     await strategies[plan.identity.strategy.kind].rollOut(run);
+    const began = isoNow();
     const watched = await watchLive(run);
+    if (watched !== undefined) this.#watched = watchStep(watched, began);
     if (watched === undefined) return { kind: 'passed', reason: `${deployment.version} is live.` };
     return this.#judge(watched.verdict, watched.reason, watched.decidedAt);
   }
@@ -265,7 +269,13 @@ class RollOut {
     }
   }
 
+  #writeWatch(): void {
+    if (this.#watched !== undefined) this.#journal.add(this.#watched);
+    this.#watched = undefined;
+  }
+
   async #succeed(ending: Extract<Ending, { kind: 'passed' }>): Promise<TurnReport> {
+    this.#writeWatch();
     this.#journal.enter('settling');
     const { version } = this.#input.deployment;
     const run = this.#context(this.#requirePlan());
@@ -314,7 +324,9 @@ class RollOut {
       const live = this.#done.moved ? this.#newLive() : this.#live;
       return this.#report('held', hold, { live, previous: this.#live, hold, ...watch });
     }
-    const result = await undo(run, trigger, () => this.#data);
+    const undoing = undo(run, trigger, () => this.#data);
+    this.#writeWatch();
+    const result = await undoing;
     const { outcome, reason } = this.#judgeUndo(ending, trigger, result.complete);
     const hold = ['rollback-failed', 'rollback-unavailable', 'held'].includes(outcome) ? reason : undefined;
     return this.#report(outcome, reason, {
@@ -373,6 +385,7 @@ class RollOut {
       readonly untouched?: boolean;
     },
   ): TurnReport {
+    this.#writeWatch();
     const { project, environment, number } = this.#input.deployment;
     const { live, previous, hold, watch, rollback, data, untouched } = rest;
     const result: DeploymentResult = {

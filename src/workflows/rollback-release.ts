@@ -9,9 +9,9 @@ import { readAbort } from './inbound.ts';
 import { Journal } from './journal.ts';
 import { abortSignal } from './messages.ts';
 import { awaitState, call, compensation, read, trafficBack } from './options.ts';
-import { isoNow, showPage } from './progress.ts';
+import { between, isoNow, showPage } from './progress.ts';
 import { Saga, type UndoRecord, withoutEnd } from './saga.ts';
-import { alertWhenSlow, between, headed, recordIncident, underHeadings, verifyServing } from './stages/undo.ts';
+import { alertWhenSlow, headed, recordIncident, underHeadings, verifyServing } from './stages/undo.ts';
 import type { RollbackInput, TurnReport } from './turn.ts';
 
 /**

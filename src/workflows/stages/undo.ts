@@ -4,7 +4,7 @@ import { describeFailure } from '../../domain/failures.ts';
 import type { Verdict } from '../../domain/verdict.ts';
 import type { Journal } from '../journal.ts';
 import { call, compensation, record } from '../options.ts';
-import { isoNow, took } from '../progress.ts';
+import { between, isoNow, took } from '../progress.ts';
 import type { UndoRecord } from '../saga.ts';
 import type { Rollout } from '../strategies/strategy.ts';
 
@@ -230,11 +230,6 @@ export function asStep(one: UndoRecord): {
 } {
   const { heading, startedAt, durationMs, detail } = one;
   return { name: `undo: ${heading}`, verdict: verdictOf([one]), startedAt, durationMs, detail };
-}
-
-export function between(from: string, to: string): number {
-  const ms = Date.parse(to) - Date.parse(from);
-  return Number.isFinite(ms) ? Math.max(0, ms) : 0;
 }
 
 function verdictOf(records: readonly UndoRecord[]): Verdict {

@@ -1,8 +1,9 @@
 import type { WatchReport } from '../../activities/contracts.ts';
+import type { StepRecord } from '../../domain/deployment.ts';
 import { describeFailure } from '../../domain/failures.ts';
 import { isCancellation } from '@temporalio/workflow';
 import { call, watching } from '../options.ts';
-import { isoNow, took } from '../progress.ts';
+import { between, isoNow, took } from '../progress.ts';
 import type { Rollout } from '../strategies/strategy.ts';
 
 /** Watches the live release for as long as the policy says; one activity, so that 30 minutes cost a few events. */
@@ -35,6 +36,13 @@ export async function watchLive(run: Rollout): Promise<WatchReport | undefined> 
     const { message } = describeFailure(error);
     return { ...noFigures, verdict: 'errored', reason: `The watch broke off: ${message}`, decidedAt: isoNow() };
   }
+}
+
+/** The watch as the timeline shows it. */
+export function watchStep(report: WatchReport, startedAt: string): StepRecord {
+  const { verdict, reason, requests, decidedAt, warnings } = report;
+  const detail = [`${reason} (${requests} requests)`, ...warnings].join('; ');
+  return { name: 'watch', verdict, startedAt, durationMs: between(startedAt, decidedAt), detail };
 }
 
 const noFigures = { requests: 0, errorRatio: 0, p95Ms: 0, warnings: [] } as const;

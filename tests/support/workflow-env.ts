@@ -1,0 +1,102 @@
+import { resolve } from 'node:path';
+import { Client } from '@temporalio/client';
+import type { TestWorkflowEnvironment } from '@temporalio/testing';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
+import { ensureWorkflowBundle } from '../../src/workers/bundle.ts';
+import { searchAttributes } from '../../src/workflows/progress.ts';
+import { taskQueues } from '../../src/workflows/queues.ts';
+import { timeSkippingEnvironment } from './components.ts';
+import { World, createFakeActivities } from './fake-activities.ts';
+
+/** Workers of all queues over fake activities, on a server of their own. */
+export interface WorkflowEnv {
+  readonly server: TestWorkflowEnvironment;
+  /** Waiting with it does not move the clock; {@link skip} does. */
+  readonly client: Client;
+  /** A new world under a name that no other test has. */
+  world(): World;
+  /** Ends the workers as a deploy of Slipway does, and starts others that know nothing of what was cached. */
+  restartWorkers(): Promise<void>;
+  /** Lets the server's clock run for so long; returns at once in real time unless something happens on the way. */
+  skip(ms: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface WorkflowEnvOptions {
+  /** 0 forgets every workflow after every task, so that each task replays the whole history. */
+  readonly maxCachedWorkflows?: number;
+}
+
+/** `IndexedValueType.KEYWORD` of the server's API. */
+const keyword = 2;
+
+let runtimeInstalled = false;
+
+/** For `beforeAll`; the clock of the server is shared by all tests of the file. */
+export async function createWorkflowEnv(options: WorkflowEnvOptions = {}): Promise<WorkflowEnv> {
+  if (!runtimeInstalled) {
+    Runtime.install({ logger: new DefaultLogger((process.env['SLIPWAY_TEST_LOG'] ?? 'ERROR') as 'ERROR') });
+    runtimeInstalled = true;
+  }
+  const bundle = await ensureWorkflowBundle(resolve(import.meta.dirname, '../../.slipway/test/bundles'));
+  const server = await timeSkippingEnvironment();
+  await server.connection.operatorService.addSearchAttributes({
+    namespace: server.namespace ?? 'default',
+    searchAttributes: Object.fromEntries(Object.values(searchAttributes).map(({ name }) => [name, keyword])),
+  });
+  const worlds = new Map<string, World>();
+  const worldOf = (project: string): World => {
+    const known = worlds.get(project);
+    if (known === undefined) throw new Error(`no world for project ${JSON.stringify(project)}`);
+    return known;
+  };
+  // A plain one: the client of the test environment lets the clock run while it waits for a result.
+  const client = new Client({ connection: server.connection, namespace: server.namespace ?? 'default' });
+  const activities = createFakeActivities(worldOf, () => client);
+  const start = async (): Promise<{ stop: () => Promise<void> }> => {
+    const workers = await Promise.all(
+      Object.values(taskQueues).map((taskQueue) =>
+        Worker.create({
+          connection: server.nativeConnection,
+          ...(server.namespace === undefined ? {} : { namespace: server.namespace }),
+          taskQueue,
+          activities,
+          ...(taskQueue === taskQueues.orchestration ? { workflowBundle: { codePath: bundle } } : {}),
+          maxConcurrentActivityTaskExecutions: 500,
+          maxHeartbeatThrottleInterval: 200,
+          defaultHeartbeatThrottleInterval: 200,
+          stickyQueueScheduleToStartTimeout: 2_000,
+          ...(options.maxCachedWorkflows === undefined ? {} : { maxCachedWorkflows: options.maxCachedWorkflows }),
+        }),
+      ),
+    );
+    const running = workers.map((worker) => worker.run());
+    return {
+      stop: async () => {
+        for (const worker of workers) worker.shutdown();
+        await Promise.all(running);
+      },
+    };
+  };
+  let workers = await start();
+  let counter = 0;
+  return {
+    server,
+    client,
+    world: () => {
+      counter += 1;
+      const world = new World(`p${String(counter)}`);
+      worlds.set(world.project, world);
+      return world;
+    },
+    restartWorkers: async () => {
+      await workers.stop();
+      workers = await start();
+    },
+    skip: (ms) => server.sleep(ms),
+    close: async () => {
+      await workers.stop();
+      await server.teardown();
+    },
+  };
+}
