@@ -38,6 +38,8 @@ export function readYaml(
     problems: [{ file, line: 1, column: 1, path: '', message, hint }],
   });
 
+  const tooDeep = (): ReturnType<typeof readYaml> => refused('is nested too deeply', 'Write it with fewer levels.');
+
   if (Buffer.byteLength(text) > largestDocumentBytes) {
     return refused(
       `is larger than the ${largestDocumentBytes} bytes that a definition may have`,
@@ -48,10 +50,10 @@ export function readYaml(
   try {
     document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   } catch (error) {
-    // The parser recurses: nesting without end overflows the stack instead of being an error of the document.
-    if (error instanceof RangeError) return refused('is nested too deeply', 'Write it with fewer levels.');
+    if (isOverflow(error)) return tooDeep();
     throw error;
   }
+  if (document.errors.some(({ code }) => code === 'RESOURCE_EXHAUSTION')) return tooDeep();
   const problems = [...document.errors, ...document.warnings].map((error): Problem => ({
     file,
     ...positionAt(error.pos[0]),
@@ -64,7 +66,7 @@ export function readYaml(
     try {
       value = document.toJS({ maxAliasCount: mostAliases });
     } catch (error) {
-      if (error instanceof RangeError) return refused('is nested too deeply', 'Write it with fewer levels.');
+      if (isOverflow(error)) return tooDeep();
       if (!(error instanceof ReferenceError)) throw error;
       return refused(
         'uses too many aliases',
@@ -76,6 +78,11 @@ export function readYaml(
     document: { file, value, positionOf: (path, part = 'value') => positionAt(offsetOf(document, path, part)) },
     problems,
   };
+}
+
+/** The parser recurses: nesting without end overflows the stack, which it does not always notice itself. */
+function isOverflow(error: unknown): boolean {
+  return error instanceof RangeError;
 }
 
 const yamlHints: Readonly<Record<string, string>> = {

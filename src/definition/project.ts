@@ -18,10 +18,11 @@ import {
   Variables,
   quoted,
   sensitive,
+  mustBe,
 } from './scalars.ts';
 
 const Glob = z
-  .string({ error: 'must be a pattern such as `main` or `feature/**`' })
+  .string({ error: mustBe('a pattern such as `main` or `feature/**`') })
   .min(1)
   .max(200)
   .regex(/^[^\s~^:\\[\]]+$/, { error: (issue) => `${quoted(issue.input)} cannot match a branch or tag` })
@@ -195,12 +196,12 @@ const time = z.string().regex(/^(?:[01]\d|2[0-3]):[0-5]\d$/, { error: 'must be a
 /** `project.yaml`, held by the engine: where a repository may go, who decides, and what it can only make stricter. */
 export const ProjectDefinition = z
   .strictObject({
-    version: z.literal(1, { error: 'must be 1, the only version there is' }).describe('Version of this format: 1.'),
+    version: z.literal(1, { error: mustBe('1, the only version there is') }).describe('Version of this format: 1.'),
     project: Name.describe('Its name in addresses, ids and names of containers; never changed.'),
     repository: z
       .strictObject({
         url: z
-          .string({ error: 'must be the address of a repository' })
+          .string({ error: mustBe('the address of a repository') })
           // The value may hold a password, so it is not repeated.
           .regex(/^(?:https?:\/\/|ssh:\/\/|file:\/\/|[\w.-]+@[\w.-]+:)[^\s]+$/, {
             error: (issue) =>

@@ -13,17 +13,18 @@ import {
   VariableName,
   Variables,
   quoted,
+  mustBe,
 } from './scalars.ts';
 
 /** An image's name, in a form that cannot be taken for an option of a command. */
-export const ImageReference = z.string({ error: 'must be the name of an image' }).regex(/^[a-zA-Z0-9][\w./:@-]*$/, {
+export const ImageReference = z.string({ error: mustBe('the name of an image') }).regex(/^[a-zA-Z0-9][\w./:@-]*$/, {
   error: (issue) =>
     `${quoted(issue.input)} is no name of an image; write \`node:24-slim\` or \`registry:5000/team/tools:3\``,
 });
 
 const Argv = z
-  .array(z.union([z.string(), z.number()], { error: 'must be a text or a number' }).transform(String), {
-    error: 'must be a list: the command and its arguments, each on its own; for one line of shell use `shell`',
+  .array(z.union([z.string(), z.number()], { error: mustBe('a text or a number') }).transform(String), {
+    error: mustBe('a list: the command and its arguments, each on its own; for one line of shell use `shell`'),
   })
   .min(1, { error: 'must name at least the command' });
 
@@ -32,7 +33,7 @@ const Step = z
     name: Name.describe('Unique within its stage.'),
     run: Argv.describe('Command and arguments, started without a shell. Either this or `shell`.').exactOptional(),
     shell: z
-      .string({ error: 'must be a text: one line of shell, or several after `|`' })
+      .string({ error: mustBe('a text: one line of shell, or several after `|`') })
       .min(1, { error: 'must not be empty' })
       .describe('Script for `/bin/sh`, ended by the first command that fails. Either this or `run`.')
       .exactOptional(),
@@ -137,12 +138,12 @@ const Service = z.strictObject({
 /** `slipway.yaml`, in the deployed repository: how it is checked, built, migrated and probed. */
 export const RepositoryDefinition = z
   .strictObject({
-    version: z.literal(1, { error: 'must be 1, the only version there is' }).describe('Version of this format: 1.'),
+    version: z.literal(1, { error: mustBe('1, the only version there is') }).describe('Version of this format: 1.'),
     tools: z
       .record(
         z.string().regex(/^[a-zA-Z0-9][\w.+-]*$/, { error: 'must be the name of a command' }),
         z
-          .string({ error: 'must be a range of versions in quotes, such as `">=20.10"`' })
+          .string({ error: mustBe('a range of versions in quotes, such as `">=20.10"`') })
           .refine((range) => validRange(range) !== null, {
             error: (issue) => `${quoted(issue.input)} is no range of versions; write \`">=20.10"\``,
           }),

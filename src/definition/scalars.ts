@@ -3,12 +3,17 @@ import { z } from 'zod';
 import { slowPattern } from './patterns.ts';
 import type { SecretRef } from './specs.ts';
 
+/** The sentence for a value of a wrong type. What is missing gets none of its own: then it is told what the setting is for. */
+export function mustBe(what: string): (issue: { readonly input?: unknown }) => string | undefined {
+  return ({ input }) => (input === undefined ? undefined : `must be ${what}`);
+}
+
 const unitsMs = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const durationForm = /^(\d+(?:\.\d+)?)(ms|s|m|h|d)$/;
 
 /** `250ms`, `30s`, `5m`, `24h`, `14d` → ms. */
 export const Duration = z
-  .string({ error: 'must be a duration such as `30s`, `5m` or `24h`' })
+  .string({ error: mustBe('a duration such as `30s`, `5m` or `24h`') })
   .regex(durationForm, { error: (issue) => `${quoted(issue.input)} is no duration; write \`30s\`, \`5m\` or \`24h\`` })
   .transform((text) => {
     const [, number = '0', unit = 'ms'] = durationForm.exec(text) ?? [];
@@ -21,7 +26,7 @@ const sizeForm = /^(\d+(?:\.\d+)?)(Ki|Mi|Gi|k|M|G)$/;
 
 /** `512Mi`, `2Gi`, `500M` → bytes. */
 export const Size = z
-  .string({ error: 'must be a size such as `512Mi` or `2Gi`' })
+  .string({ error: mustBe('a size such as `512Mi` or `2Gi`') })
   .regex(sizeForm, { error: (issue) => `${quoted(issue.input)} is no size; write \`512Mi\` or \`2Gi\`` })
   .transform((text) => {
     const [, number = '0', unit = ''] = sizeForm.exec(text) ?? [];
@@ -34,7 +39,7 @@ const percentForm = /^(\d{1,3}(?:\.\d+)?)%$/;
 /** `5%` or `0.05` → 0.05; never outside 0 to 1. */
 export const Ratio = z
   .union([z.number().min(0).max(1), z.string().regex(percentForm)], {
-    error: (issue) => `${quoted(issue.input)} is no ratio; write \`5%\` or \`0.05\``,
+    error: ({ input }) => (input === undefined ? undefined : `${quoted(input)} is no ratio; write \`5%\` or \`0.05\``),
   })
   .transform((value) => (typeof value === 'number' ? value : Number(percentForm.exec(value)?.[1]) / 100))
   .refine((value) => value <= 1, { error: 'must be at most 100%' })
@@ -42,7 +47,7 @@ export const Ratio = z
 
 /** Names of stages, steps, images, environments: they become parts of workflow ids, container names and paths. */
 export const Name = z
-  .string({ error: 'must be a name' })
+  .string({ error: mustBe('a name') })
   .regex(/^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/, {
     error: (issue) =>
       `${quoted(issue.input)} is no name here; use small letters, digits and single hyphens, a letter first`,
@@ -63,14 +68,14 @@ export const Variables = z
   .record(
     VariableName,
     z
-      .union([z.string(), z.number(), z.boolean()], { error: 'must be a text, a number, or true or false' })
+      .union([z.string(), z.number(), z.boolean()], { error: mustBe('a text, a number, or true or false') })
       .transform(String),
   )
   .meta({ title: 'variables' });
 
 /** A path inside the checkout. Repository content is hostile: nothing may lead out of it. */
 export const InnerPath = z
-  .string({ error: 'must be a path' })
+  .string({ error: mustBe('a path') })
   .min(1, { error: 'must not be empty' })
   .refine((path) => !path.startsWith('/') && !path.includes('\\') && !path.includes('\0'), {
     error: 'must be relative to the root of the repository, with `/` between its parts',
@@ -80,12 +85,12 @@ export const InnerPath = z
 
 /** Path of a URL. */
 export const UrlPath = z
-  .string({ error: 'must be a path such as `/health`' })
+  .string({ error: mustBe('a path such as `/health`') })
   .regex(/^\/[^\s#]*$/, { error: (issue) => `${quoted(issue.input)} is no path; it begins with \`/\`` })
   .meta({ title: 'path of a URL' });
 
 export const Port = z
-  .number({ error: 'must be a port from 1 to 65535' })
+  .number({ error: mustBe('a port from 1 to 65535') })
   .int({ error: 'must be a whole number' })
   .min(1, { error: 'must be a port from 1 to 65535' })
   .max(65_535, { error: 'must be a port from 1 to 65535' })
@@ -93,7 +98,7 @@ export const Port = z
 
 /** A pattern for log lines. The repository may write some, so those that can be made to run for ever are refused. */
 export const Pattern = z
-  .string({ error: 'must be a regular expression' })
+  .string({ error: mustBe('a regular expression') })
   .min(1, { error: 'must not be empty: it would match every line' })
   .max(200, { error: 'is longer than the 200 characters a pattern may have' })
   .superRefine((source, context) => {
