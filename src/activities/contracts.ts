@@ -286,6 +286,8 @@ export interface DataActivities {
 }
 
 export interface BackupReport {
+  /** Number of the deployment it was taken for; that of the caller when absent. */
+  readonly deployment?: number;
   /** Blob of the dump; absent when the environment has no database. */
   readonly blob?: string;
   readonly sizeBytes: number;

@@ -42,5 +42,7 @@ export interface MigrationRunner {
    * @throws `MigrationFailed` (not retried): one of them has no way down or its way down failed
    */
   down(request: Omit<MigrationRequest, 'files'>): Promise<readonly string[]>;
+  /** Names of what a deployment applied, oldest first. */
+  appliedBy(deployment: number): Promise<readonly string[]>;
   close(): Promise<void>;
 }

@@ -184,6 +184,19 @@ export function createSqlMigrationRunner(options: SqlMigrationOptions): Migratio
         signal,
       ),
 
+    appliedBy: (deployment) =>
+      connected(async (client) => {
+        const { rows: found } = await client.query<{ there: boolean }>(
+          `select to_regclass('slipway_migrations') is not null as there`,
+        );
+        if (found[0]?.there !== true) return [];
+        const { rows } = await client.query<{ name: string }>(
+          'select name from slipway_migrations where deployment = $1 order by position',
+          [deployment],
+        );
+        return rows.map(({ name }) => name);
+      }),
+
     async close() {
       await Promise.all([...open].map((client) => client.end().catch(() => undefined)));
     },

@@ -1,0 +1,191 @@
+import type { DataRollback, StepRecord } from '../domain/deployment.ts';
+import type { Fence } from '../effects/fence.ts';
+import type { BackupRecord } from '../providers/backups/port.ts';
+import type { BlobStore } from '../providers/blobs/port.ts';
+import type { Store } from '../store/store.ts';
+import { beating, changing, typed } from './changes.ts';
+import type { BackupReport, Change, DataActivities } from './contracts.ts';
+import type { Database, Databases } from './databases.ts';
+import type { Materials } from './material.ts';
+import type { Place, Places } from './places.ts';
+import { versionInForce } from './versions.ts';
+
+export interface DataDependencies {
+  readonly store: Pick<Store, 'db'>;
+  readonly places: Places;
+  readonly materials: Materials;
+  readonly databases: Databases;
+  readonly blobs: BlobStore;
+  readonly fence: Fence;
+}
+
+type Ref = Pick<Change, 'project' | 'environment' | 'number'>;
+
+/** Backup, migration and restore of the database that a release uses. */
+export function createDataActivities(deps: DataDependencies): DataActivities {
+  const { store, places, materials, databases, blobs, fence } = deps;
+
+  const open = (ref: Ref & { readonly version?: string }): Promise<Place> =>
+    typed(async () => {
+      const { project, environment } = ref;
+      return await places.open({ project, environment, version: ref.version ?? (await versionInForce(store, ref)) });
+    });
+
+  const refOf = (input: Ref, backup?: BackupReport): { project: string; environment: string; deployment: number } => ({
+    project: input.project,
+    environment: input.environment,
+    deployment: backup?.deployment ?? input.number,
+  });
+
+  async function keepConfiguration(place: Place, input: Ref, signal: AbortSignal): Promise<string> {
+    const { configuration } = await materials.of(place, signal);
+    const blob = `backups/${input.project}/${input.environment}/${input.number}/configuration.json`;
+    const kept = {
+      definition: place.definition,
+      release: place.release.version,
+      env: configuration.env,
+      router: await place.router.readTraffic({ project: input.project, environment: input.environment }),
+      slots: await place.target.readSlots({ project: input.project, environment: input.environment }),
+      // Names only: values are with whoever keeps the secrets.
+      secrets: Object.keys(place.spec.secrets),
+    };
+    await blobs.put(blob, Buffer.from(JSON.stringify(kept, undefined, 2)));
+    return blob;
+  }
+
+  return {
+    ensureBackup: async (input) => {
+      const place = await open(input);
+      return await changing(fence, place, input, async (signal, progress): Promise<BackupReport> => {
+        const database = input.database ? await databases.of(place) : undefined;
+        const configurationBlob = input.configuration ? await keepConfiguration(place, input, signal) : undefined;
+        const shared = {
+          deployment: input.number,
+          ...(configurationBlob === undefined ? {} : { configurationBlob }),
+        };
+        if (database === undefined) {
+          return { ...shared, sizeBytes: 0, proofMs: 0, takenAt: new Date().toISOString() };
+        }
+        const options = { signal, onProgress: progress };
+        const record = await database.backup.ensureTaken(refOf(input), options);
+        const proof = input.prove ? await database.backup.ensureProved(record, options) : undefined;
+        if (proof !== undefined) databases.rememberProof(place, proof.durationMs);
+        return {
+          ...shared,
+          blob: record.blob,
+          sizeBytes: record.sizeBytes,
+          sha256: record.sha256,
+          tool: record.tool,
+          ...(proof === undefined ? {} : { proof: proof.database }),
+          proofMs: proof?.durationMs ?? 0,
+          takenAt: record.takenAt,
+        };
+      });
+    },
+
+    runMigrations: async (input) => {
+      const place = await open(input);
+      return await changing(fence, place, input, async (signal) => {
+        const [database, { migrations }] = await Promise.all([databases.of(place), materials.of(place, signal)]);
+        if (database === undefined) return { applied: [] };
+        return { applied: await database.migrations.run({ files: migrations, deployment: input.number, signal }) };
+      });
+    },
+
+    ensureDataRolledBack: async (input) => {
+      const place = await open(input);
+      return await changing(fence, place, input, async (signal, progress): Promise<DataRollback> => {
+        const database = await databases.of(place);
+        if (database === undefined || input.backup.blob === undefined) {
+          return { action: 'none', detail: 'the environment has no database' };
+        }
+        if (!input.migrated) {
+          return {
+            action: 'none',
+            detail: 'this deployment migrated nothing, so the data stays with what users wrote',
+          };
+        }
+        const options = { signal, onProgress: progress };
+        const deployment = refOf(input, input.backup).deployment;
+        const record = await database.backup.ensureTaken(refOf(input, input.backup), options);
+        if (input.restore === 'automatic') return await swap(database, record, options);
+        const writes = await database.backup.readLaterWrites(record, options);
+        if (writes.inserted + writes.updated + writes.deleted === 0) return await swap(database, record, options);
+        return await withoutLosingWrites(database, place, input, deployment, signal);
+      });
+    },
+
+    verifyData: async (input) => {
+      const place = await open(input);
+      const startedAt = new Date();
+      return await beating(async (): Promise<StepRecord> => {
+        const database = await databases.of(place);
+        const done = (verdict: StepRecord['verdict'], detail: string): StepRecord => ({
+          name: 'verify data',
+          verdict,
+          detail,
+          startedAt: startedAt.toISOString(),
+          durationMs: Date.now() - startedAt.getTime(),
+        });
+        if (database === undefined) return done('passed', 'the environment has no database');
+        await database.ping();
+        if (!input.swapped) return done('passed', 'the database answers');
+        const record = await database.backup.ensureTaken(refOf(input, input.backup));
+        const { problems, rows, tables } = await database.backup.verify(record);
+        return problems.length === 0
+          ? done('passed', `${tables} tables with ${rows} rows are as the backup has them`)
+          : done('failed', problems.join('; '));
+      });
+    },
+
+    ensureProofDropped: async (input) => {
+      const place = await open(input);
+      await changing(fence, place, input, async () => {
+        const database = await databases.of(place);
+        await database?.backup.ensureProofDropped(refOf(input));
+      });
+    },
+  };
+
+  /** What can be done when writes since the backup would be lost by a restore, and nobody has said that they may be. */
+  async function withoutLosingWrites(
+    database: Database,
+    place: Place,
+    input: Ref & { readonly to: string },
+    deployment: number,
+    signal: AbortSignal,
+  ): Promise<DataRollback> {
+    const applied = await database.migrations.appliedBy(deployment);
+    const { migrations } = await materials.of(place, signal);
+    const files = migrations.filter(({ name }) => applied.includes(name));
+    if (files.length > 0 && files.every(({ down }) => down !== undefined)) {
+      const undone = await database.migrations.down({ deployment, signal });
+      return { action: 'down', detail: `taken back: ${undone.join(', ')}; what users wrote stays` };
+    }
+    if (files.every(({ kind }) => kind === 'expand')) {
+      return { action: 'left', detail: `${input.to} works with the migrated data, and what users wrote stays` };
+    }
+    const names = files.map(({ name }) => name).join(', ');
+    return {
+      action: 'held',
+      detail: `${names} cannot be taken back without losing what users wrote since the backup. A person decides: \`slipway retry ${input.project} ${input.environment} --reason "restore the data"\` restores it, \`slipway unlock\` leaves it.`,
+    };
+  }
+}
+
+async function swap(
+  database: Database,
+  record: BackupRecord,
+  options: { readonly signal: AbortSignal; readonly onProgress: (what: string) => void },
+): Promise<DataRollback> {
+  const { damagedDatabase, refusedWritesMs } = await database.backup.ensureSwapped(record, options);
+  const { tables, ...laterWrites } = await database.backup.ensureLaterWritesExported(record, options);
+  const { inserted, updated, deleted } = laterWrites;
+  return {
+    action: 'swapped',
+    detail: `the proved copy took its place; writes were refused for ${refusedWritesMs} ms; since the backup ${inserted} rows were inserted, ${updated} updated, ${deleted} deleted in ${tables.length} tables, exported${laterWrites.blob === undefined ? '' : ` to ${laterWrites.blob}`}`,
+    damagedDatabase,
+    laterWrites,
+    refusedWritesMs,
+  };
+}

@@ -1,0 +1,53 @@
+import type { BackupEstimate } from '../domain/plan.ts';
+import type { Backup } from '../providers/backups/port.ts';
+import type { MigrationRunner } from '../providers/migrations/port.ts';
+import type { Place } from './places.ts';
+
+/** The database of an environment, with the hands to keep it safe. */
+export interface Database {
+  readonly backup: Backup;
+  readonly migrations: MigrationRunner;
+  estimate(): Promise<BackupEstimate>;
+  /** @throws `DatabaseUnreachable` (retried), `DatabaseRefused` (not retried) */
+  ping(): Promise<void>;
+}
+
+export interface Databases {
+  /** @returns undefined where the environment has none. */
+  of(place: Place): Promise<Database | undefined>;
+  /** How long the last proof took, for the next plan. */
+  rememberProof(place: Place, durationMs: number): void;
+}
+
+export interface DatabaseHands {
+  readonly backup: Backup;
+  readonly migrations: MigrationRunner;
+  ping(): Promise<void>;
+}
+
+/** @param open - makes the hands of one database; asked once for each environment and definition. */
+export function createDatabases(open: (place: Place) => Promise<DatabaseHands>): Databases {
+  const known = new Map<string, Promise<DatabaseHands>>();
+  const proofs = new Map<string, number>();
+  const keyOf = ({ spec, definition }: Place): string => `${spec.project}/${spec.name}/${definition}`;
+  const nameOf = ({ spec }: Place): string => `${spec.project}/${spec.name}`;
+
+  return {
+    async of(place) {
+      if (place.spec.database === undefined) return undefined;
+      const key = keyOf(place);
+      let opening = known.get(key);
+      if (opening === undefined) {
+        opening = open(place);
+        known.set(key, opening);
+        opening.catch(() => known.delete(key));
+      }
+      const hands = await opening;
+      return {
+        ...hands,
+        estimate: async () => ({ ...(await hands.backup.estimate()), lastProofMs: proofs.get(nameOf(place)) ?? 0 }),
+      };
+    },
+    rememberProof: (place, durationMs) => void proofs.set(nameOf(place), durationMs),
+  };
+}

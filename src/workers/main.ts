@@ -1,0 +1,32 @@
+import { createLogger, readConfig } from '../config.ts';
+import { describeFailure } from '../domain/failures.ts';
+import { startWorker, verifyWorker } from './runtime.ts';
+
+/** `worker [--verify]`: polls until it is told to stop; with `--verify` only looks whether this build can go on with what is open. */
+async function main(): Promise<number> {
+  const config = readConfig();
+  const logger = createLogger(config, 'worker');
+  if (process.argv.includes('--verify')) {
+    const { accepted, text } = await verifyWorker(config, logger);
+    process.stdout.write(`${text}\n`);
+    return accepted ? 0 : 1;
+  }
+  const worker = await startWorker(config, logger);
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      logger.info({ signal }, 'stopping: what runs ends or is begun again elsewhere');
+      worker.stop();
+    });
+  }
+  logger.info({ capabilities: config.worker.capabilities, pid: process.pid }, 'worker polls');
+  await worker.stopped;
+  return 0;
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  const { type, message, sentence } = describeFailure(error);
+  process.stderr.write(`${type}: ${message}\n${sentence}\n`);
+  process.exitCode = 3;
+}
