@@ -34,5 +34,6 @@ function toRule(line: string): Rule {
   const pattern = posix.normalize((keeps ? line.slice(1) : line).trim()).replace(/^\/+|\/+$/g, '');
   if (pattern === '.' || pattern === '') return { keeps, matches: () => pattern === '.' };
   // Only what Go's patterns know: a brace or an extended group is an ordinary character there.
-  return { keeps, matches: picomatch(pattern, { dot: true, nobrace: true, noextglob: true, nonegate: true }) };
+  const match = picomatch(pattern, { dot: true, nobrace: true, noextglob: true, nonegate: true });
+  return { keeps, matches: (path) => match(path) };
 }
