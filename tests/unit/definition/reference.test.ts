@@ -1,0 +1,55 @@
+import { readFile, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import { validateFiles } from '../../../src/definition/load.ts';
+import { renderReference } from '../../../src/definition/reference.ts';
+
+const root = join(import.meta.dirname, '../../..');
+const reference = renderReference();
+
+describe('the reference', () => {
+  test.each(Object.keys(reference))(
+    '%s is what the schemas say; `node scripts/generate-reference.ts` writes it',
+    async (path) => {
+      expect(await readFile(join(root, path), 'utf8')).toBe(reference[path]);
+    },
+  );
+
+  test('says of every setting what it means', () => {
+    const undescribed: string[] = [];
+    const walk = (schema: Record<string, unknown>, path: string): void => {
+      const properties = (schema['properties'] ?? {}) as Record<string, Record<string, unknown>>;
+      for (const [name, setting] of Object.entries(properties)) {
+        if (typeof setting['description'] !== 'string') undescribed.push(`${path}.${name}`);
+        walk(setting, `${path}.${name}`);
+      }
+      for (const inner of [
+        schema['items'],
+        schema['additionalProperties'],
+        ...((schema['oneOf'] ?? []) as unknown[]),
+      ]) {
+        if (typeof inner === 'object' && inner !== null) walk(inner as Record<string, unknown>, path);
+      }
+    };
+    for (const path of Object.keys(reference).filter((name) => name.endsWith('.json'))) {
+      walk(JSON.parse(reference[path] ?? '{}') as Record<string, unknown>, path);
+    }
+    expect(undescribed).toEqual([]);
+  });
+});
+
+describe('the examples', () => {
+  test('are valid, each pair against each other', async () => {
+    const folders = await readdir(join(root, 'examples'), { withFileTypes: true });
+    const looked: string[] = [];
+    for (const folder of folders.filter((entry) => entry.isDirectory())) {
+      const names = await readdir(join(root, 'examples', folder.name));
+      const files = ['slipway.yaml', 'project.yaml']
+        .filter((name) => names.includes(name))
+        .map((name) => join(root, 'examples', folder.name, name));
+      expect((await validateFiles(files)).problems).toEqual([]);
+      looked.push(...files);
+    }
+    expect(looked.length).toBeGreaterThanOrEqual(2);
+  });
+});
