@@ -230,12 +230,16 @@ function keep(
   const listeners = new Set<() => void>();
   let client: PoolClient | undefined;
   let fenced = acquired !== undefined;
+  let everFenced = fenced;
   let renewedAtMs = acquiredAtMs;
   let expiresAtMs = acquiredAtMs + fence.leaseMs;
   let wake: (() => void) | undefined;
 
   function lose(error: ProviderError): void {
-    if (!over.signal.aborted) lost.abort(error);
+    if (isOver()) return;
+    lost.abort(error);
+    // A lease that ran out has nothing left to give back, and what is still asked over a dead line is not waited for.
+    if (error.type === 'FenceUnavailable') onGone();
   }
   function extendTo(ms: number): void {
     expiresAtMs = ms;
@@ -280,11 +284,14 @@ function keep(
     // After a stop the lease may have ended while the answer was on its way; what ended does not begin again.
     if (uptimeMs() >= expiresAtMs) return;
     fenced = true;
+    everFenced = true;
     renewedAtMs = sentAtMs;
     extendTo(sentAtMs + fence.leaseMs);
   }
 
   const isOver = (): boolean => over.signal.aborted || lost.signal.aborted;
+  const isLapsed = (): boolean =>
+    lost.signal.reason instanceof ProviderError && lost.signal.reason.type === 'FenceUnavailable';
 
   async function renewing(): Promise<void> {
     while (!isOver()) {
@@ -333,6 +340,7 @@ function keep(
       clearInterval(ticking);
       wake?.();
       await renewals;
+      if (!everFenced || isLapsed()) return;
       await letGo(fence, wish, client, () => {
         client?.removeListener('error', onGone);
         client?.removeListener('end', onGone);
