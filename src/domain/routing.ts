@@ -17,10 +17,11 @@ export type RouteDecision =
   | { readonly kind: 'run'; readonly route: Route; readonly index: number; readonly ref: string }
   | { readonly kind: 'ignored'; readonly reason: 'deleted' | 'unknown-ref' | 'no-route'; readonly why: string };
 
-const namespaces: readonly { readonly prefix: string; readonly on: SourceEvent['kind'] }[] = [
-  { prefix: 'refs/heads/', on: 'push' },
-  { prefix: 'refs/tags/', on: 'tag' },
-  { prefix: 'refs/', on: 'pull-request' },
+/** Where refs lie, and how much of them people leave out. Anything else in a repository (notes, replacements) starts nothing. */
+const namespaces: readonly { readonly prefix: string; readonly on: SourceEvent['kind']; readonly unsaid: string }[] = [
+  { prefix: 'refs/heads/', on: 'push', unsaid: 'refs/heads/' },
+  { prefix: 'refs/tags/', on: 'tag', unsaid: 'refs/tags/' },
+  { prefix: 'refs/pull/', on: 'pull-request', unsaid: 'refs/' },
 ];
 
 /**
@@ -36,14 +37,14 @@ export function routeEvent(
     return { kind: 'ignored', reason: 'deleted', why: `${event.ref} was deleted; there is nothing to run.` };
   }
   const namespace = namespaces.find(({ prefix }) => event.ref.startsWith(prefix) && event.ref.length > prefix.length);
-  if (namespace === undefined) {
+  if (namespace === undefined || (event.kind !== 'manual' && event.kind !== namespace.on)) {
     return {
       kind: 'ignored',
       reason: 'unknown-ref',
-      why: `${event.ref} is neither a branch nor a tag nor a pull request.`,
+      why: `${event.ref} is no ref of a ${event.kind}.`,
     };
   }
-  const ref = event.ref.slice(namespace.prefix.length);
+  const ref = event.ref.slice(namespace.unsaid.length);
   const kinds = event.kind === 'manual' ? ['manual', namespace.on] : [event.kind];
   const index = routes.findIndex((route) => kinds.includes(route.on) && matchesRef(route.ref, ref));
   const route = routes[index];

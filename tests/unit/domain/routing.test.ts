@@ -1,0 +1,117 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { matchesRef, routeEvent } from '../../../src/domain/routing.ts';
+import type { Route } from '../../../src/domain/routing.ts';
+import type { SourceEvent } from '../../../src/domain/run.ts';
+
+const commit = 'a3f4b2c'.padEnd(40, '0');
+const deleted = '0'.repeat(40);
+
+function route(on: Route['on'], ref: string, environments: readonly string[] = []): Route {
+  return { on, ref, environments, buildImages: environments.length > 0 ? 'push' : 'none', priority: 'routine' };
+}
+
+const routes: readonly Route[] = [
+  route('tag', 'v*.*.*', ['production']),
+  route('push', 'main', ['production']),
+  route('push', 'develop', ['staging']),
+  route('push', 'feature/**'),
+  route('pull-request', '**'),
+];
+
+describe('where an event leads', () => {
+  test.each<[SourceEvent['kind'], string, number | string]>([
+    ['push', 'refs/heads/main', 1],
+    ['push', 'refs/heads/develop', 2],
+    ['push', 'refs/heads/feature/login', 3],
+    ['push', 'refs/heads/feature/team/login', 3],
+    ['push', 'refs/heads/Main', 'no-route'],
+    ['push', 'refs/heads/main2', 'no-route'],
+    ['push', 'refs/heads/feature', 'no-route'],
+    ['tag', 'refs/tags/v1.2.0', 0],
+    ['tag', 'refs/tags/v1.2.0-rc.1', 0],
+    ['tag', 'refs/tags/1.2.0', 'no-route'],
+    ['tag', 'refs/tags/main', 'no-route'],
+    ['pull-request', 'refs/pull/7/head', 4],
+    ['manual', 'refs/heads/main', 1],
+    ['manual', 'refs/tags/v2.0.0', 0],
+    ['manual', 'refs/heads/other', 'no-route'],
+    ['push', 'main', 'unknown-ref'],
+    ['push', 'refs/heads/', 'unknown-ref'],
+    ['push', 'refs/tags/main', 'unknown-ref'],
+    ['push', 'refs/notes/commits', 'unknown-ref'],
+    ['manual', 'refs/notes/commits', 'unknown-ref'],
+  ])('%s of %s: %s', (kind, ref, expected) => {
+    const decision = routeEvent({ kind, ref, after: commit }, routes);
+    if (typeof expected === 'number')
+      expect(decision).toMatchObject({ kind: 'run', index: expected, route: routes[expected] });
+    else expect(decision).toMatchObject({ kind: 'ignored', reason: expected });
+  });
+
+  test('nowhere when the branch or tag was deleted', () => {
+    expect(routeEvent({ kind: 'push', ref: 'refs/heads/main', after: deleted }, routes)).toMatchObject({
+      reason: 'deleted',
+    });
+  });
+
+  test('a route by hand comes first only where it stands first', () => {
+    const byHand = route('manual', 'main');
+    const event = { kind: 'manual', ref: 'refs/heads/main', after: commit } as const;
+    expect(routeEvent(event, [byHand, ...routes])).toMatchObject({ index: 0 });
+    expect(routeEvent(event, [...routes, byHand])).toMatchObject({ index: 1 });
+    expect(routeEvent({ ...event, kind: 'push' }, [byHand, ...routes])).toMatchObject({ index: 2 });
+  });
+
+  test('is always the first route that matches', () => {
+    const refs = fc.stringMatching(/^[ab/]{1,6}$/);
+    const patterns = fc.stringMatching(/^[ab/*?]{1,5}$/);
+    fc.assert(
+      fc.property(fc.array(patterns, { maxLength: 6 }), refs, (table, ref) => {
+        const rows = table.map((pattern) => route('push', pattern));
+        const decision = routeEvent({ kind: 'push', ref: `refs/heads/${ref}`, after: commit }, rows);
+        const first = table.findIndex((pattern) => matchesRef(pattern, ref));
+        if (first < 0) expect(decision.kind).toBe('ignored');
+        else expect(decision).toMatchObject({ kind: 'run', index: first, ref });
+      }),
+    );
+  });
+});
+
+describe('patterns', () => {
+  test.each([
+    ['release/{1,2}.x', 'release/2.x', true],
+    ['release/{1,2}.x', 'release/3.x', false],
+    ['{main,develop}', 'develop', true],
+    ['v?.0', 'v1.0', true],
+    ['v?.0', 'v/.0', false],
+    ['*', 'a/b', false],
+    ['**', 'a/b', true],
+    ['a/**/b', 'a/x/y/b', true],
+    ['a.c', 'abc', false],
+    ['{a', '{a', true],
+    ['', '', true],
+  ])('%j and %j: %s', (pattern, ref, expected) => {
+    expect(matchesRef(pattern, ref)).toBe(expected);
+  });
+
+  test('mean what the same regular expression means', () => {
+    fc.assert(
+      fc.property(fc.stringMatching(/^[ab/*?]{0,8}$/), fc.stringMatching(/^[ab/]{0,10}$/), (pattern, ref) => {
+        const expression = pattern
+          .replaceAll('**', '\u0000')
+          .replaceAll('*', '[^/]*')
+          .replaceAll('?', '[^/]')
+          .replaceAll('\u0000', '.*');
+        expect(matchesRef(pattern, ref)).toBe(new RegExp(`^${expression}$`).test(ref));
+      }),
+      { numRuns: 5_000 },
+    );
+  });
+
+  test('end soon, however many stars they have', () => {
+    const started = performance.now();
+    expect(matchesRef('**a'.repeat(60), 'a'.repeat(200) + 'b')).toBe(false);
+    expect(matchesRef('*a'.repeat(90), 'a'.repeat(200) + 'b')).toBe(false);
+    expect(performance.now() - started).toBeLessThan(500);
+  });
+});

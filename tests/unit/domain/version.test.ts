@@ -1,0 +1,67 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { imageTags, sanitiseTag } from '../../../src/domain/image-tags.ts';
+import { normaliseVersion, versionOf } from '../../../src/domain/version.ts';
+
+const commit = 'a3f4b2c9d8e7f6a5b4c3d2e1f0a9b8c7d6e5f4a3';
+const at = (ref: string): { ref: string; build: number; commit: string } => ({ ref, build: 42, commit });
+
+describe('versions', () => {
+  test.each([
+    ['refs/tags/v1.2.0', '1.2.0'],
+    ['refs/tags/1.2.0', '1.2.0'],
+    ['refs/tags/v1.2.0-rc.1+build.5', '1.2.0-rc.1+build.5'],
+    ['refs/tags/v1.2', '42-a3f4b2c'],
+    ['refs/tags/v01.2.0', '42-a3f4b2c'],
+    ['refs/tags/nightly', '42-a3f4b2c'],
+    ['refs/heads/v1.2.0', '42-a3f4b2c'],
+    ['refs/heads/main', '42-a3f4b2c'],
+    ['refs/pull/7/head', '42-a3f4b2c'],
+  ])('of %s: %s', (ref, version) => {
+    expect(versionOf(at(ref))).toBe(version);
+  });
+
+  test.each([
+    ['v2.0.4', '2.0.4'],
+    ['2.0.4', '2.0.4'],
+    [' v42-a3f4b2c\n', '42-a3f4b2c'],
+    ['vienna', 'vienna'],
+    ['v', 'v'],
+  ])('%j is named %j', (written, version) => {
+    expect(normaliseVersion(written)).toBe(version);
+  });
+});
+
+describe('tags of images', () => {
+  const tagsOf = (ref: string): readonly string[] => imageTags({ ...at(ref), releaseBranch: 'main' });
+
+  test('name build and commit, and are `latest` from the release branch only', () => {
+    expect(tagsOf('refs/heads/main')).toEqual(['42-a3f4b2c', 'latest']);
+    expect(tagsOf('refs/heads/develop')).toEqual(['42-a3f4b2c']);
+    expect(tagsOf('refs/heads/feature/main')).toEqual(['42-a3f4b2c']);
+    expect(tagsOf('refs/pull/7/head')).toEqual(['42-a3f4b2c']);
+    expect(tagsOf('refs/tags/main')).toEqual(['42-a3f4b2c']);
+  });
+
+  test('name the version too where a tag was pushed, in a form that a registry takes', () => {
+    expect(tagsOf('refs/tags/v1.2.0')).toEqual(['42-a3f4b2c', '1.2.0']);
+    expect(tagsOf('refs/tags/v1.2.0+build.5')).toEqual(['42-a3f4b2c', '1.2.0-build.5']);
+  });
+
+  test.each([
+    ['feature/Login Form', 'feature-login-form'],
+    ['-.x-.', 'x'],
+    ['ÄÖ', 'untagged'],
+  ])('%j becomes %j', (text, tag) => {
+    expect(sanitiseTag(text)).toBe(tag);
+  });
+
+  test('are always tags, whatever they are made of', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => {
+        expect(sanitiseTag(text)).toMatch(/^[a-z0-9_][a-z0-9_.-]{0,127}$/);
+        expect(sanitiseTag(sanitiseTag(text))).toBe(sanitiseTag(text));
+      }),
+    );
+  });
+});
