@@ -7,6 +7,7 @@ import { readState } from './state.ts';
  * and two components that start at the same time must not meet.
  */
 export const preferredPorts = {
+  api: 8420,
   temporal: 7233,
   'temporal-ui': 8233,
   registry: 5050,
