@@ -33,6 +33,13 @@ export interface DecisionBody {
   readonly comment?: string | undefined;
 }
 
+/** A deployment as the API shows it: what the store has, and what its workflow says of the approval. */
+export interface ShownDeployment extends DeploymentRecord {
+  /** Null when it was not asked for yet, or is over. */
+  readonly approval: ApprovalState | null;
+  readonly approvalUntil: string | null;
+}
+
 /** A token as lists show it; the secret itself is shown once, by the answer of {@link Client.createToken}. */
 export interface TokenItem {
   readonly id: string;
@@ -63,6 +70,8 @@ export interface Client {
     readonly commit?: string | undefined;
     readonly idempotencyKey?: string | undefined;
   }): Promise<{ readonly run: RunName }>;
+  /** Does it again, from its start or from approval with what it had built. */
+  rerun(run: RunName, from: 'start' | 'approval'): Promise<{ readonly run: RunName }>;
   abortRun(run: RunName, reason: string | undefined): Promise<unknown>;
   listDeployments(
     options: ListOptions & {
@@ -71,7 +80,7 @@ export interface Client {
       readonly open?: boolean | undefined;
     },
   ): Promise<Page<DeploymentSummary>>;
-  readDeployment(ref: DeploymentRef): Promise<DeploymentRecord>;
+  readDeployment(ref: DeploymentRef): Promise<ShownDeployment>;
   approve(ref: DeploymentRef, body: DecisionBody): Promise<ApprovalState>;
   reject(ref: DeploymentRef, body: DecisionBody): Promise<ApprovalState>;
   abortDeployment(
@@ -88,8 +97,14 @@ export interface Client {
   unlock(name: EnvironmentName, body: { readonly reason: string; readonly stateIs: string }): Promise<EnvironmentView>;
   reconcile(name: EnvironmentName, body: { readonly reason: string }): Promise<EnvironmentView>;
   retry(name: EnvironmentName, body: { readonly reason: string }): Promise<EnvironmentView>;
+  freeze(
+    name: EnvironmentName,
+    body: { readonly reason: string; readonly until?: string | undefined },
+  ): Promise<EnvironmentView>;
+  thaw(name: EnvironmentName): Promise<EnvironmentView>;
   listReleases(options: ListOptions): Promise<Page<StoredRelease>>;
   listIncidents(project: string | undefined): Promise<readonly Incident[]>;
+  closeIncident(ref: DeploymentRef, reason: string): Promise<{ readonly closed: boolean }>;
   listLogs(of: RunName | DeploymentRef): Promise<readonly LogStream[]>;
   readLog(log: string): Promise<string>;
   /** The text as it comes, from its first line, until the log is closed. */
@@ -121,6 +136,7 @@ export function createClient(connection: Connection): Client {
     listRuns: (options) => http.get('/v1/runs', { ...options }),
     readRun: (name) => http.get(run(name)),
     startRun: ({ project: owner, ...body }) => http.post(`${project(owner)}/runs`, body),
+    rerun: (name, from) => http.post(`${run(name)}/rerun`, { from }),
     abortRun: (name, reason) => http.post(`${run(name)}/abort`, { reason }),
     listDeployments: (options) => http.get('/v1/deployments', { ...options }),
     readDeployment: (ref) => http.get(deployment(ref)),
@@ -134,12 +150,16 @@ export function createClient(connection: Connection): Client {
     unlock: (name, body) => http.post(`${environment(name)}/unlock`, body),
     reconcile: (name, body) => http.post(`${environment(name)}/reconcile`, body),
     retry: (name, body) => http.post(`${environment(name)}/retry`, body),
+    freeze: (name, body) => http.post(`${environment(name)}/freeze`, body),
+    thaw: (name) => http.post(`${environment(name)}/thaw`, {}),
     listReleases: (options) => http.get('/v1/releases', { ...options }),
     listIncidents: (owner) => http.get('/v1/incidents', { project: owner }),
+    closeIncident: ({ project: owner, environment: name, number }, reason) =>
+      http.post(`/v1/incidents/${owner}/${name}/${number}/close`, { reason }),
     listLogs: (of) => http.get(`${'environment' in of ? deployment(of) : run(of)}/logs`),
     readLog: (log) => http.getText(`/v1/logs/${log}`),
     async *followLog(log, signal) {
-      for await (const { data } of http.stream(`/v1/logs/${log}/stream`, signal)) yield data;
+      for await (const { data } of http.stream(`/v1/log-streams/${log}`, signal)) yield JSON.parse(data) as string;
     },
     putProject: (owner, text) => http.post(project(owner), { text }),
     listProjects: () => http.get('/v1/projects'),

@@ -2,7 +2,7 @@ import type { EnvironmentView } from '../../workflows/messages.ts';
 import type { Client, EnvironmentName } from '../client.ts';
 import { type CommandContext, defaultProject, screenOf } from '../context.ts';
 import { CliError } from '../exit.ts';
-import { nameOf, parseEnvironment, parseName } from '../names.ts';
+import { nameOf, parseDeployment, parseEnvironment, parseName } from '../names.ts';
 import { environmentPage } from '../pages/lists.ts';
 import { deploymentStatus, runStatus } from './status.ts';
 
@@ -117,23 +117,66 @@ async function confirmRollback(
   if (!(await confirm('Go back?'))) throw new CliError('action-required', 'Nothing was changed.');
 }
 
-/** `slipway unlock|reconcile|retry <environment>`: ends a hold, each in its way. */
-export async function release(
+/** `slipway rerun <run>`: does it again, from its start or from approval. */
+export async function rerun(
   context: CommandContext,
-  how: 'unlock' | 'reconcile' | 'retry',
+  name: string,
+  options: { readonly fromApproval?: true | undefined },
+): Promise<void> {
+  const client = await context.connect();
+  const named = parseName(name, await defaultProject(client));
+  if (named.kind === 'deployment') {
+    throw new CliError(
+      'usage',
+      `${nameOf(named)} is a deployment; name the run that led to it, such as ${named.project}#12.`,
+    );
+  }
+  const { run } = await client.rerun(named, options.fromApproval === true ? 'approval' : 'start');
+  context.terminal.say(`${run.project}#${run.number} begins`);
+  if (context.timeoutMs === 0) context.terminal.result('run', { run }, () => `${run.project}#${run.number}`);
+  else await runStatus(context, client, run, { watch: true });
+}
+
+export interface WordOptions {
+  readonly reason: string;
+  readonly stateIs?: string | undefined;
+  /** From now, ms. */
+  readonly for?: number | undefined;
+}
+
+/** `slipway unlock|reconcile|retry|freeze|thaw <environment>`: who may go in, and why not. */
+export async function sayToEnvironment(
+  context: CommandContext,
+  how: 'unlock' | 'reconcile' | 'retry' | 'freeze' | 'thaw',
   environment: string,
-  options: { readonly reason: string; readonly stateIs?: string | undefined },
+  options: Partial<WordOptions>,
 ): Promise<void> {
   const client = await context.connect();
   const name = parseEnvironment(environment, await defaultProject(client));
-  const body = { reason: options.reason };
+  const body = { reason: options.reason ?? '' };
+  const until = options.for === undefined ? undefined : new Date(Date.now() + options.for).toISOString();
   const send: Readonly<Record<typeof how, () => Promise<EnvironmentView>>> = {
     unlock: () => client.unlock(name, { ...body, stateIs: options.stateIs?.replace(/^v(?=\d)/, '') ?? '' }),
     reconcile: () => client.reconcile(name, body),
     retry: () => client.retry(name, body),
+    freeze: () => client.freeze(name, { ...body, until }),
+    thaw: () => client.thaw(name),
   };
   const view = await send[how]();
   context.terminal.result('environment', { environment: view }, () => environmentPage(view, screenOf(context)));
+}
+
+/** `slipway incidents close <deployment>`: the post-mortem is written. */
+export async function closeIncident(
+  context: CommandContext,
+  name: string,
+  options: { readonly reason: string },
+): Promise<void> {
+  const client = await context.connect();
+  const ref = parseDeployment(name.replace(/^incident\//, ''), await defaultProject(client));
+  const { closed } = await client.closeIncident(ref, options.reason);
+  if (!closed) throw new CliError('conflict', `There is no open incident of ${nameOf(ref)}.`);
+  context.terminal.result('incident', { closed: ref }, () => `The incident of ${nameOf(ref)} is closed.`);
 }
 
 async function followOrLeave(

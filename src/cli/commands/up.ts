@@ -1,0 +1,183 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ProcessIdentity } from '../../effects/daemon.ts';
+import type { ComponentName } from '../../local/up.ts';
+import type { CommandContext } from '../context.ts';
+import { CliError } from '../exit.ts';
+import { writeConnectionFile } from '../settings.ts';
+
+export interface UpOptions {
+  readonly state: string;
+  readonly port?: number | undefined;
+  readonly database?: true | undefined;
+}
+
+const always = ['temporal', 'store', 'docker', 'registry', 'router'] as const satisfies readonly ComponentName[];
+/** A component that ended is found out after this, ms. */
+const lookEveryMs = 3_000;
+
+/**
+ * `slipway up`: finds or starts what is needed, starts API and worker over it, and keeps all of it running until it is told to stop. What it
+ * deployed, its router and its database go on without it.
+ */
+export async function up(context: CommandContext, options: UpOptions): Promise<void> {
+  const { terminal } = context;
+  const [local, contexts, systems, reports] = await Promise.all([
+    import('../../local/up.ts'),
+    import('../../local/context.ts'),
+    import('../../local/system.ts'),
+    import('../../local/report.ts'),
+  ]);
+  const stop = stopSignal(context.signal);
+  const reporter = reports.createReporter((line) => terminal.say(terminal.paint.dim(line)));
+  const place = { stateFolder: resolve(options.state), onProgress: reporter.report };
+  const localContext = contexts.createLocalContext(place);
+  const release = await claimFolder(localContext.stateFolder);
+  try {
+    const known = new Set((await local.status(place)).map(({ name }) => name));
+    const withDatabase = options.database === true || known.has('application-postgres');
+    const want = [...always, ...(withDatabase ? (['applicationPostgres'] as const) : [])];
+    const configured = { storeUrl: localContext.env['DATABASE_URL'], dockerHost: localContext.env['DOCKER_HOST'] };
+    const start = () => local.up({ ...place, want, configured });
+    const components = await start();
+    const system = await systems.startSystem(localContext, components, {
+      ...(options.port === undefined ? {} : { apiPort: options.port }),
+      onEvent: ({ process: name, what, pid, detail }) => {
+        const who = pid === undefined ? name : `${name} ${pid}`;
+        terminal.say(terminal.paint.dim(`${who} ${what}${detail === undefined ? '' : `: ${detail}`}`));
+      },
+    });
+    try {
+      const file = writeConnectionFile(localContext.stateFolder, { url: system.url, token: system.token });
+      const addresses = {
+        api: system.url,
+        documentation: `${system.url}/docs`,
+        temporalUi: system.temporalUi ?? null,
+        registry: components.registry.address,
+        engine: components.docker.address,
+        ...(withDatabase ? { applicationDatabase: components.applicationPostgres.address } : {}),
+        connection: file,
+      };
+      terminal.result('up', addresses, () => addressPage(addresses, terminal.paint.bold));
+      await keepUp(
+        stop,
+        async () => {
+          const states = await local.status(place);
+          if (states.some(({ running, name }) => !running && !['api', 'worker'].includes(name))) await start();
+        },
+        (problem) => terminal.say(problem),
+      );
+    } finally {
+      terminal.say('stopping; what was deployed goes on');
+      await system.stop();
+    }
+    const { ended, kept } = await local.down({ ...place, target: 'keep' });
+    if (ended.length > 0) terminal.say(`ended: ${ended.join(', ')}`);
+    for (const line of kept) terminal.say(`goes on: ${line}`);
+  } finally {
+    release();
+  }
+}
+
+/** `slipway down`: tells the `up` of this folder to stop, and waits until it has. */
+export async function down(
+  context: CommandContext,
+  options: { readonly state: string; readonly everything?: true | undefined },
+): Promise<void> {
+  const { terminal } = context;
+  const stateFolder = resolve(options.state);
+  if (!existsSync(stateFolder)) throw new CliError('not-found', `There is no installation in ${stateFolder}.`);
+  const [{ endProcess, isRunning }, local] = await Promise.all([
+    import('../../effects/daemon.ts'),
+    import('../../local/up.ts'),
+  ]);
+  const holder = readClaim(claimFile(stateFolder));
+  if (holder !== undefined && isRunning(holder)) {
+    terminal.say(`stopping process ${holder.pid}`);
+    await endProcess(holder, { signal: 'SIGTERM', graceMs: context.timeoutMs ?? 60_000 });
+  }
+  const { ended, kept } = await local.down({ stateFolder, target: options.everything === true ? 'end' : 'keep' });
+  terminal.result('down', { ended, kept }, () =>
+    [
+      ended.length === 0 ? 'nothing was left to end' : `ended: ${ended.join(', ')}`,
+      ...kept.map((line) => `goes on: ${line}`),
+    ].join('\n'),
+  );
+}
+
+function addressPage(addresses: Readonly<Record<string, string | null>>, bold: (text: string) => string): string {
+  const words: Readonly<Record<string, string>> = {
+    api: 'API',
+    documentation: 'its documentation',
+    temporalUi: 'Temporal UI',
+    registry: 'registry',
+    engine: 'Docker engine',
+    applicationDatabase: 'database server for services',
+    connection: 'address and token for commands',
+  };
+  const rows = Object.entries(addresses).map(
+    ([name, value]) => `  ${(words[name] ?? name).padEnd(32)}${value ?? 'none'}`,
+  );
+  return [bold('Slipway is up.'), ...rows, '', 'Ctrl-C stops Slipway; what it deployed goes on.'].join('\n');
+}
+
+/** Aborted by Ctrl-C as every command is, and by SIGTERM, which is how a service manager stops it. */
+function stopSignal(interrupted: AbortSignal): AbortSignal {
+  const terminated = new AbortController();
+  process.once('SIGTERM', () => terminated.abort());
+  return AbortSignal.any([interrupted, terminated.signal]);
+}
+
+async function keepUp(stop: AbortSignal, look: () => Promise<void>, report: (problem: string) => void): Promise<void> {
+  while (!stop.aborted) {
+    await delay(lookEveryMs, undefined, { signal: stop }).catch(() => undefined);
+    if (isAborted(stop)) return;
+    try {
+      await look();
+    } catch (error) {
+      report(error instanceof Error ? error.message : String(error));
+    }
+  }
+}
+
+/** A function, for the compiler does not know that it changes while something is awaited. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted;
+}
+
+function claimFile(stateFolder: string): string {
+  return join(stateFolder, 'run', 'up.pid');
+}
+
+function readClaim(file: string): ProcessIdentity | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8')) as ProcessIdentity;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * Two supervisors of one folder would end each other's processes.
+ *
+ * @throws CliError `conflict` - another one runs.
+ */
+async function claimFolder(stateFolder: string): Promise<() => void> {
+  const { identityOf, isRunning } = await import('../../effects/daemon.ts');
+  const file = claimFile(stateFolder);
+  mkdirSync(join(stateFolder, 'run'), { recursive: true });
+  const holder = readClaim(file);
+  if (holder !== undefined && isRunning(holder)) {
+    throw new CliError('conflict', `Slipway is up already: process ${holder.pid} keeps ${stateFolder}.`, {
+      next: [
+        { command: 'slipway status', when: 'to look at it' },
+        { command: 'slipway down', when: 'to stop it' },
+      ],
+    });
+  }
+  writeFileSync(file, JSON.stringify({ pid: process.pid, started: identityOf(process.pid) ?? '' }));
+  return () => {
+    rmSync(file, { force: true });
+  };
+}
