@@ -1,12 +1,12 @@
 import { sql } from 'kysely';
 import type { DeploymentPhase, DeploymentRef, DeploymentResult, StepRecord } from '../domain/deployment.ts';
 import { ProviderError } from '../domain/failures.ts';
-import type { RunRef } from '../domain/run.ts';
+import type { RunPlan, RunRef } from '../domain/run.ts';
 import { deploymentEvent, recordDeploymentStep, recordPhase, settleDeploymentRow } from './deployments.ts';
 import { publish } from './events.ts';
 import { openIncidentRow } from './incidents.ts';
 import { type LogOwner, type LogSegment, addSegment, closeLog, openLog } from './logs.ts';
-import { type StageView, type StepView, recordRunPhase, recordStage, recordStep } from './runs.ts';
+import { type StageView, type StepView, recordRunPhase, recordRunPlan, recordStage, recordStep } from './runs.ts';
 import { type Sample, recordSample } from './samples.ts';
 import type { Db, RunPhase } from './schema.ts';
 import { inTransaction } from './store.ts';
@@ -16,6 +16,7 @@ import { inTransaction } from './store.ts';
  * delays what is being done.
  */
 export type Fact =
+  | { readonly kind: 'run-plan'; readonly plan: RunPlan }
   | { readonly kind: 'run-phase'; readonly run: RunRef; readonly phase: RunPhase }
   | { readonly kind: 'stage'; readonly run: RunRef; readonly position: number; readonly stage: StageView }
   | {
@@ -108,6 +109,9 @@ async function applyTogether(db: Db, facts: readonly KeyedFact[]): Promise<void>
 
 async function applyFact(tx: Db, fact: Fact): Promise<void> {
   switch (fact.kind) {
+    case 'run-plan':
+      await recordRunPlan(tx, fact.plan);
+      return;
     case 'run-phase':
       await recordRunPhase(tx, fact.run, fact.phase);
       return;

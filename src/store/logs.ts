@@ -15,7 +15,7 @@ export interface LogOwner {
   readonly attempt: number;
 }
 
-/** A piece of a log as it was written to the blob store. */
+/** A piece of a log as it was written; all pieces of a log are in one blob. */
 export interface LogSegment {
   /** From 0, without gaps. */
   readonly sequence: number;
@@ -70,26 +70,27 @@ export async function addSegment(db: Db, owner: LogOwner, segment: LogSegment): 
     .execute();
   await db
     .updateTable('logStreams')
-    .set({ sizeBytes: sql<number>`greatest(size_bytes, ${segment.offsetBytes + segment.sizeBytes}::bigint)` })
+    .set({
+      sizeBytes: sql<number>`greatest(size_bytes, ${segment.offsetBytes + segment.sizeBytes}::bigint)`,
+      blob: segment.blob,
+    })
     .where('log', '=', log)
     .where('closedAt', 'is', null)
     .execute();
 }
 
-/** The log is whole; where it was put into one blob, that is read from now on and the segments are forgotten. */
+/** The log is whole: nothing more will come. */
 export async function closeLog(
   db: Db,
   owner: LogOwner,
   end: { readonly at: string; readonly sizeBytes: number; readonly blob?: string | undefined },
 ): Promise<void> {
   await openLog(db, owner, end.at);
-  const log = logId(owner);
   await db
     .updateTable('logStreams')
-    .set({ closedAt: end.at, sizeBytes: end.sizeBytes, blob: end.blob ?? null })
-    .where('log', '=', log)
+    .set({ closedAt: end.at, sizeBytes: end.sizeBytes, ...(end.blob === undefined ? {} : { blob: end.blob }) })
+    .where('log', '=', logId(owner))
     .execute();
-  if (end.blob !== undefined) await db.deleteFrom('logSegments').where('log', '=', log).execute();
 }
 
 async function notifyLog(db: Db, log: string): Promise<void> {
@@ -115,13 +116,12 @@ export async function readLog(db: Db, log: string): Promise<LogStream | undefine
   return await db.selectFrom('logStreams').selectAll().where('log', '=', log).executeTakeFirst();
 }
 
-/** Segments that hold something behind `offsetBytes`, in order. */
-export async function readSegments(db: Db, log: string, offsetBytes = 0): Promise<readonly LogSegment[]> {
+/** The pieces of a log in order: when which part of it was written. */
+export async function readSegments(db: Db, log: string): Promise<readonly LogSegment[]> {
   return await db
     .selectFrom('logSegments')
     .select(['sequence', 'blob', 'offsetBytes', 'sizeBytes', 'at'])
     .where('log', '=', log)
-    .where(sql<boolean>`offset_bytes + size_bytes > ${offsetBytes}::bigint`)
     .orderBy('sequence')
     .execute();
 }

@@ -1,5 +1,5 @@
 import type { Db, Row } from './schema.ts';
-import { inTransaction, json } from './store.ts';
+import { inTransaction } from './store.ts';
 
 /** project.yaml as it is in force. */
 export interface StoredProject {
@@ -102,17 +102,17 @@ export async function listRevisions(
     .execute();
 }
 
-/** Keeps the parsed pair of documents under its hash; the same hash is the same pair. */
-export async function putDefinition(db: Db, hash: string, document: unknown): Promise<void> {
+/** Keeps a pair of documents, as the definition writes it down, under its hash; the same hash is the same pair. */
+export async function putDefinition(db: Db, hash: string, text: string): Promise<void> {
   await db
     .insertInto('definitions')
-    .values({ hash, document: json(document) })
+    .values({ hash, text })
     .onConflict((conflict) => conflict.doNothing())
     .execute();
 }
 
 /** @returns what was kept under the hash; undefined when nothing was. */
-export async function readDefinition(db: Db, hash: string): Promise<unknown> {
-  const row = await db.selectFrom('definitions').select('document').where('hash', '=', hash).executeTakeFirst();
-  return row?.document;
+export async function readDefinition(db: Db, hash: string): Promise<string | undefined> {
+  const row = await db.selectFrom('definitions').select('text').where('hash', '=', hash).executeTakeFirst();
+  return row?.text;
 }

@@ -41,7 +41,7 @@ export interface ProjectRevisionsTable {
 
 export interface DefinitionsTable {
   hash: string;
-  document: Json<unknown>;
+  text: string;
   createdAt: Instant;
 }
 
@@ -300,14 +300,6 @@ export interface FactsTable {
   at: Instant;
 }
 
-export interface IdempotencyKeysTable {
-  scope: string;
-  key: string;
-  requestHash: string;
-  response: Json<{ readonly status: number; readonly body: unknown }> | null;
-  createdAt: Instant;
-}
-
 export interface EventsTable {
   id: Identity;
   at: Instant;
@@ -344,7 +336,6 @@ export interface Database {
   notices: NoticesTable;
   audit: AuditTable;
   facts: FactsTable;
-  idempotencyKeys: IdempotencyKeysTable;
   events: EventsTable;
 }
 

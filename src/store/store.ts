@@ -100,7 +100,12 @@ export async function inTransaction<T>(db: Db, work: (tx: Db) => Promise<T>): Pr
 
 /** Writes a value for a jsonb column. */
 export function json(value: unknown): string {
-  return JSON.stringify(value);
+  return JSON.stringify(value, (_, each: unknown) => (typeof each === 'string' ? withoutNul(each) : each));
+}
+
+/** PostgreSQL has no NUL in texts, the output of programs may. */
+function withoutNul(text: string): string {
+  return text.includes('\0') ? text.replaceAll('\0', '\uFFFD') : text;
 }
 
 /** True when the statement broke this kind of rule: `23505` is a unique key. */
@@ -115,7 +120,10 @@ function translating(client: PoolClient): PostgresPoolClient {
         const value: unknown = Reflect.get(target, property, target);
         return typeof value === 'function' ? (value.bind(target) as unknown) : value;
       }
-      return (text: string, values: readonly unknown[]) => translate(() => target.query(text, [...values]));
+      return (text: string, values: readonly unknown[]) => {
+        const clean = values.map((value) => (typeof value === 'string' ? withoutNul(value) : value));
+        return translate(() => target.query(text, clean));
+      };
     },
   });
 }

@@ -22,7 +22,7 @@ create table project_revisions (
 
 create table definitions (
   hash text primary key,
-  document jsonb not null,
+  text text not null,
   created_at timestamptz not null default now()
 );
 
@@ -267,7 +267,7 @@ create table log_streams (
   attempt integer not null,
   opened_at timestamptz not null,
   closed_at timestamptz,
-  -- The whole in one blob, once it has been compacted; until then its segments.
+  -- What it is written to, from its first segment on; of this so many bytes can be read.
   blob text,
   size_bytes bigint not null default 0
 );
@@ -326,15 +326,6 @@ create table facts (
   at timestamptz not null default now()
 );
 create index facts_by_age on facts (at);
-
-create table idempotency_keys (
-  scope text not null,
-  key text not null,
-  request_hash text not null,
-  response jsonb,
-  created_at timestamptz not null default now(),
-  primary key (scope, key)
-);
 
 create table events (
   id bigint generated always as identity primary key,

@@ -1,0 +1,79 @@
+import { type FastifyInstance, LogController, fastify } from 'fastify';
+import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import { installAuth } from './auth.ts';
+import { createCommands } from './commands.ts';
+import type { ApiContext } from './context.ts';
+import type { ApiDependencies } from './dependencies.ts';
+import { createFeeds } from './feeds.ts';
+import { installOpenapi } from './plugins/openapi.ts';
+import { installStreams } from './plugins/sse.ts';
+import { installProblems } from './problems.ts';
+import { createProjectReader } from './project-reader.ts';
+import { deploymentRoutes } from './routes/deployments.ts';
+import { environmentRoutes } from './routes/environments.ts';
+import { eventRoutes } from './routes/events.ts';
+import { healthRoutes } from './routes/health.ts';
+import { logRoutes } from './routes/logs.ts';
+import { projectRoutes } from './routes/projects.ts';
+import { recordRoutes } from './routes/records.ts';
+import { runRoutes } from './routes/runs.ts';
+import { tokenRoutes } from './routes/tokens.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
+import { createStarter } from './starts.ts';
+
+const bodyLimitBytes = 1024 * 1024;
+/** A whole request must have come by then; who sends a byte now and then keeps nothing. */
+const requestTimeoutMs = 30_000;
+
+/**
+ * Makes the API without listening: call `listen`, or `inject` in a test. With `ready` it begins to look for what was accepted and not
+ * started; with `close` it ends all streams and waits for what it is starting.
+ */
+export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> {
+  const app = fastify({
+    ...(deps.logger === undefined ? { logger: false } : { loggerInstance: deps.logger }),
+    ...(deps.settings.tls === undefined ? {} : { https: { ...deps.settings.tls, minVersion: 'TLSv1.2' as const } }),
+    bodyLimit: bodyLimitBytes,
+    requestTimeout: requestTimeoutMs,
+    // Streams would keep `close` waiting for ever.
+    forceCloseConnections: true,
+    logController: new LogController({ disableRequestLogging: true }),
+    routerOptions: { maxParamLength: 512 },
+  }) as unknown as FastifyInstance;
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  installProblems(app);
+  installAuth(app, deps.store.db);
+  await installStreams(app);
+  await installOpenapi(app);
+
+  const context: ApiContext = {
+    deps,
+    projects: createProjectReader(deps),
+    starter: createStarter(deps, app.log),
+    commands: createCommands(deps),
+    feeds: createFeeds(deps.store.pool.options.connectionString ?? '', app.log),
+  };
+  for (const routes of [
+    healthRoutes,
+    webhookRoutes,
+    projectRoutes,
+    runRoutes,
+    logRoutes,
+    deploymentRoutes,
+    environmentRoutes,
+    recordRoutes,
+    eventRoutes,
+    tokenRoutes,
+  ]) {
+    await app.register(routes(context));
+  }
+  app.addHook('onReady', () => {
+    context.starter.begin();
+    return Promise.resolve();
+  });
+  app.addHook('onClose', async () => {
+    await Promise.all([context.starter.end(), context.feeds.close()]);
+  });
+  return app;
+}

@@ -1,0 +1,14 @@
+import type { Commands } from './commands.ts';
+import type { ApiDependencies } from './dependencies.ts';
+import type { Feeds } from './feeds.ts';
+import type { ProjectReader } from './project-reader.ts';
+import type { Starter } from './starts.ts';
+
+/** What routes work with. */
+export interface ApiContext {
+  readonly deps: ApiDependencies;
+  readonly projects: ProjectReader;
+  readonly starter: Starter;
+  readonly commands: Commands;
+  readonly feeds: Feeds;
+}

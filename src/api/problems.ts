@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { type FailureType, ProviderError, describeFailure, failures, isFailureType } from '../domain/failures.ts';
+
+/** A problem document, RFC 9457. */
+export const Problem = z
+  .looseObject({
+    type: z.string().describe('`urn:slipway:problem:` and the name of the failure.'),
+    title: z.string().describe('What to do next.'),
+    status: z.number().int(),
+    detail: z.string().describe('What happened, and where.'),
+    instance: z.string().optional().describe('Id to look for in the log of the API.'),
+    errors: z
+      .array(z.looseObject({ pointer: z.string(), detail: z.string() }))
+      .optional()
+      .describe('What is wrong with the request, field by field.'),
+  })
+  .meta({ id: 'Problem' });
+export type Problem = z.output<typeof Problem>;
+
+const mediaType = 'application/problem+json';
+
+/** Refuses a request; the only thing that routes throw. */
+export function refuse(
+  type: FailureType,
+  message: string,
+  extra: Readonly<Record<string, unknown>> = {},
+): ProviderError {
+  return new ProviderError(type, message, { details: extra });
+}
+
+/** Every answer that is not as asked for is made here. */
+export function installProblems(app: FastifyInstance): void {
+  app.setErrorHandler(async (error, request, reply) => await sendProblem(request, reply, toProblem(error), error));
+  app.setNotFoundHandler(async (request, reply) => {
+    const detail = `There is nothing at ${request.method} ${request.url.split('?')[0] ?? ''}.`;
+    return await sendProblem(request, reply, problem('NotFound', detail), undefined);
+  });
+}
+
+async function sendProblem(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  found: Problem,
+  error: unknown,
+): Promise<FastifyReply> {
+  if (found.status >= 500) {
+    request.log.error({ err: error, instance: found.instance }, 'a request failed');
+  }
+  if (found.status === 401) reply.header('www-authenticate', 'Bearer');
+  const seconds = found['retryAfterSeconds'];
+  if (typeof seconds === 'number') reply.header('retry-after', seconds);
+  // Past the zod serialiser of the route, which knows only what the route answers when all is well.
+  return await reply
+    .code(found.status)
+    .type(mediaType)
+    .serializer((payload: unknown) => JSON.stringify(payload))
+    .send(found);
+}
+
+/** What is wrong, in words that may leave the machine. */
+export function toProblem(error: unknown): Problem {
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const errors = error.validation.map(({ instancePath, message }) => ({
+      pointer: instancePath === '' ? '/' : instancePath,
+      detail: message ?? 'is not what it should be',
+    }));
+    return {
+      ...problem('InvalidInput', `The ${error.validationContext ?? 'request'} is not as it should be.`),
+      status: 422,
+      errors,
+    };
+  }
+  if (isResponseSerializationError(error)) return internal('Internal');
+  const { code, statusCode } = error as { readonly code?: unknown; readonly statusCode?: unknown };
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return problem('TooLarge', 'The body of the request is too large.');
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+    return { ...problem('InvalidInput', 'The Content-Type of the request is not one that is read here.'), status: 415 };
+  }
+  if (typeof code === 'string' && (code.startsWith('FST_ERR_CTP') || code.startsWith('FST_ERR_VALIDATION'))) {
+    return problem('InvalidInput', 'The body of the request cannot be read.');
+  }
+  if (statusCode === 429) return problem('TooMany', (error as Error).message);
+  if (statusCode === 503) return internal('TimedOut');
+  const { type, message, details } = describeFailure(error);
+  const { status } = failures[type];
+  if (status >= 500) return internal(type);
+  return { ...details, ...problem(type, message) };
+}
+
+/** Of a failure of ours only its name and an id are told: messages of databases and stack traces are for the log. */
+function internal(type: FailureType): Problem {
+  const instance = `urn:uuid:${randomUUID()}`;
+  const told = isFailureType(type) ? type : 'Internal';
+  return {
+    ...problem(told, 'The request could not be done. The log of the API has the cause under this id.'),
+    instance,
+  };
+}
+
+function problem(type: FailureType, detail: string): Problem {
+  const { status, sentence } = failures[type];
+  return { type: `urn:slipway:problem:${type}`, title: sentence, status, detail };
+}

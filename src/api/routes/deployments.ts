@@ -1,0 +1,205 @@
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { DeploymentRef } from '../../domain/deployment.ts';
+import { type DeploymentRecord, listDeployments, readDeployment, readPlan } from '../../store/deployments.ts';
+import { listLogs } from '../../store/logs.ts';
+import { listSamples } from '../../store/samples.ts';
+import {
+  type DeploymentView,
+  abortUpdate,
+  approveUpdate,
+  deploymentId,
+  rejectUpdate,
+} from '../../workflows/messages.ts';
+import { whoAsks } from '../auth.ts';
+import type { ApiContext } from '../context.ts';
+import { refuse } from '../problems.ts';
+import {
+  AbortBody,
+  ApprovalSchema,
+  DecisionBody,
+  DeploymentPath,
+  DeploymentSchema,
+  DeploymentSummarySchema,
+  Flag,
+  LogSchema,
+  Name,
+  Outcome,
+  Paging,
+  PlanSchema,
+  pageOf,
+} from '../schemas.ts';
+
+const tags = ['deployments'];
+const base = '/v1/projects/:project/environments/:environment/deployments/:number';
+const IdempotencyKey = z.looseObject({ 'idempotency-key': z.string().min(1).max(200).optional() });
+
+/** Deployments: lists, one with its plan and timeline, and what people say to them. */
+export function deploymentRoutes({ deps, commands }: ApiContext): FastifyPluginAsyncZod {
+  const { db } = deps.store;
+
+  async function need(ref: DeploymentRef): Promise<DeploymentRecord> {
+    const deployment = await readDeployment(db, ref);
+    if (deployment !== undefined) return deployment;
+    throw refuse('NotFound', `There is no deployment ${ref.project}/${ref.environment}/${ref.number}.`);
+  }
+
+  return async (app) => {
+    app.get(
+      '/v1/deployments',
+      {
+        schema: {
+          tags,
+          summary: 'Deployments and rollbacks, newest first',
+          querystring: Paging.extend({
+            project: Name.optional(),
+            environment: Name.optional(),
+            outcome: Outcome.optional(),
+            open: Flag.optional(),
+          }),
+          response: { 200: pageOf(DeploymentSummarySchema) },
+        },
+      },
+      async (request) => await listDeployments(db, request.query, request.query),
+    );
+
+    app.get(
+      base,
+      {
+        schema: {
+          tags,
+          summary: 'One with its plan, approval, decisions, steps and result',
+          params: DeploymentPath,
+          response: { 200: DeploymentSchema },
+        },
+      },
+      async (request) => {
+        const deployment = await need(request.params);
+        const view = deployment.outcome === null ? await commands.viewDeployment(request.params) : undefined;
+        return {
+          ...withView(deployment, view),
+          approval: view?.approval ?? null,
+          approvalUntil: view?.approvalUntil ?? null,
+        };
+      },
+    );
+
+    app.get(
+      `${base}/plan`,
+      {
+        schema: {
+          tags,
+          summary: 'The plan that holds, or the one of a hash',
+          params: DeploymentPath,
+          querystring: z.object({ hash: z.string().length(64).optional() }),
+          response: { 200: PlanSchema },
+        },
+      },
+      async (request) => {
+        const plan = await readPlan(db, request.params, request.query.hash);
+        if (plan === undefined) throw refuse('NotFound', 'There is no such plan yet.');
+        return plan;
+      },
+    );
+
+    app.get(
+      `${base}/logs`,
+      {
+        schema: { tags, summary: 'Its logs', params: DeploymentPath, response: { 200: z.array(LogSchema).readonly() } },
+      },
+      async (request) => await listLogs(db, request.params),
+    );
+
+    app.get(
+      `${base}/samples`,
+      {
+        schema: {
+          tags,
+          summary: 'What its watch saw',
+          params: DeploymentPath,
+          response: {
+            200: z
+              .array(z.object({ at: z.string(), figures: z.record(z.string(), z.number().nullable()).readonly() }))
+              .readonly(),
+          },
+        },
+      },
+      async (request) => await listSamples(db, request.params),
+    );
+
+    for (const [verdict, update] of [
+      ['approve', approveUpdate],
+      ['reject', rejectUpdate],
+    ] as const) {
+      app.post(
+        `${base}/${verdict}`,
+        {
+          // Who may decide is for the policy of the environment, by group; the role only says that deciding is what the token is for.
+          config: { role: 'approver' },
+          schema: {
+            tags,
+            summary: verdict === 'approve' ? 'Agrees to a plan' : 'Refuses a plan, which ends the deployment',
+            params: DeploymentPath,
+            headers: IdempotencyKey,
+            body: DecisionBody,
+            response: { 200: ApprovalSchema },
+          },
+        },
+        async (request) => {
+          const identity = whoAsks(request);
+          const { plan, comment } = request.body;
+          return await commands.tell(
+            deploymentId(request.params),
+            update,
+            {
+              by: identity.name,
+              plan,
+              groups: identity.groups,
+              proven: true,
+              ...(comment === undefined ? {} : { comment }),
+            },
+            { identity, action: `deployment.${verdict}`, idempotencyKey: request.headers['idempotency-key'] },
+            () => commands.closedDeployment(request.params),
+          );
+        },
+      );
+    }
+
+    app.post(
+      `${base}/abort`,
+      {
+        config: { role: 'operator' },
+        schema: {
+          tags,
+          summary: 'Ends a deployment; what it has changed is taken back',
+          params: DeploymentPath,
+          headers: IdempotencyKey,
+          body: AbortBody,
+          response: { 202: z.object({ accepted: z.literal(true) }) },
+        },
+      },
+      async (request, reply) => {
+        const identity = whoAsks(request);
+        const answer = await commands.tell(
+          deploymentId(request.params),
+          abortUpdate,
+          { by: identity.name, ...request.body },
+          { identity, action: 'deployment.abort', idempotencyKey: request.headers['idempotency-key'] },
+          () => commands.closedDeployment(request.params),
+        );
+        return await reply.code(202).send(answer);
+      },
+    );
+    await Promise.resolve();
+  };
+}
+
+/** What the workflow says is newer than what has come through the spool. */
+function withView(deployment: DeploymentRecord, view: DeploymentView | undefined): DeploymentRecord {
+  if (view === undefined) return deployment;
+  return {
+    ...deployment,
+    phase: view.phase,
+    ...(view.plan === undefined ? {} : { plan: view.plan, planHash: view.plan.hash }),
+  };
+}

@@ -1,0 +1,59 @@
+import { sql } from 'kysely';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import type { ApiContext } from '../context.ts';
+
+const checkTimeoutMs = 2_000;
+const State = z.enum(['up', 'down']);
+
+/** Whether the process lives, and whether it can do its work. */
+export function healthRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
+  const check = async (work: () => Promise<unknown>): Promise<'up' | 'down'> => {
+    try {
+      await work();
+      return 'up';
+    } catch {
+      return 'down';
+    }
+  };
+  return async (app) => {
+    app.get(
+      '/health',
+      {
+        config: { role: null },
+        schema: {
+          tags: ['health'],
+          summary: 'The process lives',
+          response: { 200: z.object({ status: z.literal('ok') }) },
+        },
+      },
+      () => ({ status: 'ok' as const }),
+    );
+    const Ready = z.object({ status: z.enum(['ready', 'not-ready']), store: State, temporal: State });
+    app.get(
+      '/ready',
+      {
+        config: { role: null },
+        schema: {
+          tags: ['health'],
+          summary: 'Store and Temporal answer',
+          response: { 200: Ready, 503: Ready },
+        },
+      },
+      async (_request, reply) => {
+        const [store, temporal] = await Promise.all([
+          check(() => sql`select 1 from projects limit 1`.execute(deps.store.db)),
+          check(() =>
+            deps.temporal.withDeadline(Date.now() + checkTimeoutMs, () =>
+              deps.temporal.workflowService.describeNamespace({ namespace: deps.temporal.options.namespace }),
+            ),
+          ),
+        ]);
+        // Without Temporal webhooks are still accepted, but a balancer that has a choice should choose another process.
+        const ready = store === 'up' && temporal === 'up';
+        return await reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not-ready', store, temporal });
+      },
+    );
+    await Promise.resolve();
+  };
+}

@@ -1,0 +1,226 @@
+import { randomUUID } from 'node:crypto';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { routesOf } from '../../definition/routes.ts';
+import { runKeyOf } from '../../definition/run-key.ts';
+import { routeEvent } from '../../domain/routing.ts';
+import type { SourceEvent } from '../../domain/run.ts';
+import { appendAudit } from '../../store/audit.ts';
+import { acceptRun } from '../../store/inbox.ts';
+import { listLogs } from '../../store/logs.ts';
+import { readRelease } from '../../store/releases.ts';
+import { type RunRecord, listRuns, readRun, readStages } from '../../store/runs.ts';
+import type { Identity } from '../../store/tokens.ts';
+import { abortRunUpdate, runId } from '../../workflows/messages.ts';
+import { whoAsks } from '../auth.ts';
+import type { ApiContext } from '../context.ts';
+import { refuse } from '../problems.ts';
+import {
+  AbortBody,
+  Flag,
+  LogSchema,
+  Name,
+  Paging,
+  ProjectPath,
+  RunBody,
+  RunOutcome,
+  RunPath,
+  RunSchema,
+  RunSummarySchema,
+  StageSchema,
+  pageOf,
+} from '../schemas.ts';
+
+const tags = ['runs'];
+const noCommit = '0'.repeat(40);
+const Started = z.object({
+  run: z.object({ project: z.string(), number: z.number().int(), key: z.string(), id: z.string() }),
+  created: z.boolean().describe('False when the same key had asked for it before.'),
+});
+type Started = z.output<typeof Started>;
+
+/** Runs: lists, one with everything, starting and stopping them by hand. */
+export function runRoutes({ deps, projects, starter, commands }: ApiContext): FastifyPluginAsyncZod {
+  const { db } = deps.store;
+
+  async function need(path: { readonly project: string; readonly number: number }): Promise<RunRecord> {
+    const run = await readRun(db, path.project, path.number);
+    if (run === undefined) throw refuse('NotFound', `There is no run ${path.number} of ${path.project}.`);
+    return run;
+  }
+
+  async function begin(
+    identity: Identity,
+    asked: {
+      readonly project: string;
+      readonly key: string;
+      readonly event: SourceEvent;
+      readonly release?: string | undefined;
+    },
+  ): Promise<Started> {
+    const { project, key, event, release } = asked;
+    await appendAudit(db, {
+      actor: identity.name,
+      action: 'run.start',
+      object: runId(project, key),
+      detail: { token: identity.id, event, release: release ?? null },
+    });
+    const accepted = await acceptRun(db, {
+      project,
+      key,
+      event,
+      acceptedAt: new Date().toISOString(),
+      ...(release === undefined ? {} : { release }),
+    });
+    const known = accepted.input;
+    if (known.event.ref !== event.ref || known.event.after !== event.after || known.release !== release) {
+      throw refuse(
+        'Conflict',
+        `The idempotency key was used for another run, number ${accepted.number} of ${project}.`,
+      );
+    }
+    if (!accepted.started) starter.run(known);
+    return { run: { project, number: accepted.number, key, id: runId(project, key) }, created: accepted.created };
+  }
+
+  return async (app) => {
+    app.get(
+      '/v1/runs',
+      {
+        schema: {
+          tags,
+          summary: 'Runs, newest first',
+          querystring: Paging.extend({
+            project: Name.optional(),
+            ref: z.string().optional(),
+            outcome: RunOutcome.optional(),
+            open: Flag.optional(),
+          }),
+          response: { 200: pageOf(RunSummarySchema) },
+        },
+      },
+      async (request) => await listRuns(db, request.query, request.query),
+    );
+
+    app.get(
+      '/v1/projects/:project/runs/:number',
+      { schema: { tags, summary: 'One run with everything', params: RunPath, response: { 200: RunSchema } } },
+      async (request) => await need(request.params),
+    );
+
+    app.get(
+      '/v1/projects/:project/runs/:number/stages',
+      { schema: { tags, summary: 'Its stages', params: RunPath, response: { 200: z.array(StageSchema).readonly() } } },
+      async (request) => await readStages(db, request.params.project, request.params.number),
+    );
+
+    app.get(
+      '/v1/projects/:project/runs/:number/logs',
+      { schema: { tags, summary: 'Its logs', params: RunPath, response: { 200: z.array(LogSchema).readonly() } } },
+      async (request) => await listLogs(db, { project: request.params.project, run: request.params.number }),
+    );
+
+    app.post(
+      '/v1/projects/:project/runs',
+      {
+        config: { role: 'developer' },
+        schema: {
+          tags,
+          summary: 'Starts a run by hand',
+          params: ProjectPath,
+          headers: z.looseObject({ 'idempotency-key': z.string().min(1).max(200).optional() }),
+          body: RunBody,
+          response: { 202: Started },
+        },
+      },
+      async (request, reply) => {
+        const { project: name } = request.params;
+        const { ref, release } = request.body;
+        const identity = whoAsks(request);
+        const project = await projects.read(name);
+        const after = (request.body.commit ?? (await resolve(name, ref))).toLowerCase();
+        const event: SourceEvent = { kind: 'manual', ref, before: noCommit, after, author: identity.name };
+        const decision = routeEvent(event, routesOf(project.definition));
+        if (decision.kind === 'ignored') throw refuse('InvalidInput', decision.why);
+        if (release !== undefined && (await readRelease(db, name, release)) === undefined) {
+          throw refuse('NotFound', `There is no release ${release} of ${name}.`);
+        }
+        const given = request.body.idempotencyKey ?? request.headers['idempotency-key'] ?? randomUUID();
+        return await reply
+          .code(202)
+          .send(await begin(identity, { project: name, key: runKeyOf(given), event, release }));
+      },
+    );
+
+    app.post(
+      '/v1/projects/:project/runs/:number/rerun',
+      {
+        config: { role: 'developer' },
+        schema: {
+          tags,
+          summary: 'Does a run again, from its start or from approval with what it had built',
+          params: RunPath,
+          headers: z.looseObject({ 'idempotency-key': z.string().min(1).max(200).optional() }),
+          body: z.strictObject({ from: z.enum(['start', 'approval']).default('start') }).nullish(),
+          response: { 202: Started },
+        },
+      },
+      async (request, reply) => {
+        const run = await need(request.params);
+        const from = request.body?.from ?? 'start';
+        const { project, version, input } = run;
+        if (from === 'approval' && (version === null || (await readRelease(db, project, version)) === undefined)) {
+          throw refuse(
+            'Conflict',
+            `Run ${run.number} of ${project} has recorded no release; do it again from its start.`,
+          );
+        }
+        const given = request.headers['idempotency-key'] ?? randomUUID();
+        const release = from === 'approval' ? (version ?? undefined) : input.release;
+        const started = await begin(whoAsks(request), { project, key: runKeyOf(given), event: input.event, release });
+        return await reply.code(202).send(started);
+      },
+    );
+
+    app.post(
+      '/v1/projects/:project/runs/:number/abort',
+      {
+        config: { role: 'developer' },
+        schema: {
+          tags,
+          summary: 'Ends a run',
+          params: RunPath,
+          body: AbortBody,
+          response: { 202: z.object({ accepted: z.literal(true) }) },
+        },
+      },
+      async (request, reply) => {
+        const run = await need(request.params);
+        const identity = whoAsks(request);
+        const answer = await commands.tell(
+          runId(run.project, run.key),
+          abortRunUpdate,
+          { by: identity.name, ...request.body },
+          { identity, action: 'run.abort' },
+          async () => {
+            const { outcome, reason } = await need(request.params);
+            if (outcome === null) throw refuse('Conflict', `Run ${run.number} of ${run.project} is not running yet.`);
+            throw refuse('TooLate', `Run ${run.number} of ${run.project} has ended ${outcome}: ${reason ?? ''}`);
+          },
+        );
+        return await reply.code(202).send(answer);
+      },
+    );
+    await Promise.resolve();
+  };
+
+  async function resolve(project: string, ref: string): Promise<string> {
+    if (deps.resolveRef === undefined) {
+      throw refuse(
+        'InvalidInput',
+        'This installation cannot look at repositories; say which commit of the ref to run.',
+      );
+    }
+    return await deps.resolveRef(project, ref);
+  }
+}

@@ -1,0 +1,131 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { createReadStream, createWriteStream } from 'node:fs';
+import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { Readable, Transform } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { ProviderError } from '../../domain/failures.ts';
+import type { BlobInfo, BlobStore } from './port.ts';
+
+export interface FolderBlobsOptions {
+  /** Absolute; made when it is not there. On one file system, for renaming across two is not atomic. */
+  readonly folder: string;
+}
+
+const keyForm = /^[A-Za-z0-9_-][A-Za-z0-9._-]*(\/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$/;
+const longestKey = 512;
+/** Starts with a dot, as no part of a key can. */
+const temporary = '.writing';
+
+/** Blobs as files of a folder. */
+export function createFolderBlobs({ folder }: FolderBlobsOptions): BlobStore {
+  const pathOf = (key: string): string => {
+    if (key.length <= longestKey && keyForm.test(key)) return join(folder, key);
+    throw new ProviderError('InvalidInput', `${JSON.stringify(key.slice(0, 80))} cannot be the key of a blob.`);
+  };
+
+  async function put(key: string, content: Buffer | Readable, signal?: AbortSignal): Promise<BlobInfo> {
+    const path = pathOf(key);
+    const unfinished = join(folder, temporary, randomUUID());
+    try {
+      await Promise.all([mkdir(dirname(path), { recursive: true }), mkdir(dirname(unfinished), { recursive: true })]);
+      const written = Buffer.isBuffer(content)
+        ? await writeBuffer(unfinished, content)
+        : await writeStream(unfinished, content, signal);
+      await rename(unfinished, path);
+      return { key, ...written };
+    } catch (error) {
+      await rm(unfinished, { force: true }).catch(() => undefined);
+      if (signal?.aborted === true) throw signal.reason;
+      throw translate(error, key);
+    }
+  }
+
+  const blobs: BlobStore = {
+    put: (key, content, options = {}) => put(key, content, options.signal),
+    async read(key, { start = 0, end } = {}) {
+      const path = pathOf(key);
+      if (end !== undefined && end <= start) return Readable.from([]);
+      try {
+        // Opened before it is handed out: what is missing is said now, and what is replaced meanwhile is read to its end.
+        const file = await open(path);
+        return file.createReadStream({ start, ...(end === undefined ? {} : { end: end - 1 }) });
+      } catch (error) {
+        throw translate(error, key);
+      }
+    },
+    async size(key) {
+      try {
+        return (await stat(pathOf(key))).size;
+      } catch (error) {
+        if (codeOf(error) === 'ENOENT') return undefined;
+        throw translate(error, key);
+      }
+    },
+    concatenate: (key, parts) => put(key, Readable.from(chunksOf(parts.map(pathOf))), undefined),
+    async remove(key) {
+      await rm(pathOf(key), { force: true }).catch((error: unknown) => {
+        throw translate(error, key);
+      });
+    },
+    async removeAll(prefix) {
+      await rm(pathOf(prefix), { recursive: true, force: true }).catch((error: unknown) => {
+        throw translate(error, prefix);
+      });
+    },
+  };
+  return blobs;
+}
+
+async function* chunksOf(paths: readonly string[]): AsyncGenerator<Buffer> {
+  for (const path of paths) yield* createReadStream(path) as AsyncIterable<Buffer>;
+}
+
+/** Small ones, such as the segments of a log: one write, and no wait for the disk, for a lost tail of a log fails nothing. */
+async function writeBuffer(
+  path: string,
+  content: Buffer,
+): Promise<{ readonly sizeBytes: number; readonly sha256: string }> {
+  await writeFile(path, content);
+  return { sizeBytes: content.length, sha256: createHash('sha256').update(content).digest('hex') };
+}
+
+async function writeStream(
+  path: string,
+  content: Readable,
+  signal: AbortSignal | undefined,
+): Promise<{ readonly sizeBytes: number; readonly sha256: string }> {
+  const hash = createHash('sha256');
+  let sizeBytes = 0;
+  const measure = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      hash.update(chunk);
+      sizeBytes += chunk.length;
+      done(null, chunk);
+    },
+  });
+  // `flush`: on the disk before the name is given; a backup must outlive the machine's next second.
+  await pipeline(
+    content,
+    measure,
+    createWriteStream(path, { flush: true }),
+    ...(signal === undefined ? [] : [{ signal }]),
+  );
+  return { sizeBytes, sha256: hash.digest('hex') };
+}
+
+function codeOf(error: unknown): string | undefined {
+  return (error as NodeJS.ErrnoException).code;
+}
+
+function translate(error: unknown, key: string): Error {
+  if (error instanceof ProviderError) return error;
+  const code = codeOf(error);
+  if (code === 'ENOENT' || code === 'ENOTDIR')
+    return new ProviderError('NotFound', `There is no blob ${key}.`, { cause: error });
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new ProviderError('DiskFull', `There is no room for the blob ${key}.`, { cause: error });
+  }
+  if (code === undefined) return error instanceof Error ? error : new Error(String(error));
+  return new ProviderError('BlobsUnavailable', `The blob ${key} cannot be reached (${code}).`, { cause: error });
+}

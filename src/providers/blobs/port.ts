@@ -1,0 +1,44 @@
+import type { Readable } from 'node:stream';
+
+/** What is known of a blob that was written. */
+export interface BlobInfo {
+  readonly key: string;
+  readonly sizeBytes: number;
+  /** Hexadecimal. */
+  readonly sha256: string;
+}
+
+export interface BlobRange {
+  /** First byte, from 0. Default 0. */
+  readonly start?: number | undefined;
+  /** One past the last byte. Default: the end. */
+  readonly end?: number | undefined;
+}
+
+/**
+ * Bytes by key. A key is a path of letters, digits and `._-`, parts divided by `/`.
+ *
+ * A blob is there whole or not at all: after an error, or when the writer is killed, a reader sees what was there before, or nothing.
+ */
+export interface BlobStore {
+  /**
+   * Writes a blob, over one that is there. A stream is on the disk when this returns; a Buffer may wait a moment in the machine's memory.
+   *
+   * @throws ProviderError `DiskFull` (not retried), `BlobsUnavailable` (retried), `InvalidInput` (not retried: the key)
+   */
+  put(key: string, content: Buffer | Readable, options?: { readonly signal?: AbortSignal }): Promise<BlobInfo>;
+  /**
+   * The bytes of a blob, or a part of them.
+   *
+   * @throws ProviderError `NotFound` (not retried), `BlobsUnavailable` (retried)
+   */
+  read(key: string, range?: BlobRange): Promise<Readable>;
+  /** Size of a blob; undefined when there is none. */
+  size(key: string): Promise<number | undefined>;
+  /** Makes one blob of several, in order. They stay. As {@link BlobStore.put} for errors. */
+  concatenate(key: string, parts: readonly string[]): Promise<BlobInfo>;
+  /** Removes a blob; none is as well. */
+  remove(key: string): Promise<void>;
+  /** Removes everything whose key begins with `prefix/`. */
+  removeAll(prefix: string): Promise<void>;
+}

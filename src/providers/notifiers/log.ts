@@ -1,0 +1,25 @@
+import type { NoticeLevel } from '../../domain/outcome.ts';
+import type { Notifier } from './port.ts';
+
+/** The part of a logger that is used. */
+export interface NoticeLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
+const methods = { info: 'info', warning: 'warn', error: 'error', critical: 'error' } as const satisfies Record<
+  NoticeLevel,
+  keyof NoticeLog
+>;
+
+/** The log of the worker. */
+export function createLogNotifier(log: NoticeLog): Notifier {
+  return {
+    send(message) {
+      const { event, level, project, environment, title, lines } = message;
+      log[methods[level]]({ notice: event, level, project, environment, lines }, title);
+      return Promise.resolve();
+    },
+  };
+}

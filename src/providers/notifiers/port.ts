@@ -1,0 +1,24 @@
+import type { NoticeLevel } from '../../domain/outcome.ts';
+import type { NoticeEvent } from '../../domain/notice.ts';
+
+/** A message to people, ready to be shown. */
+export interface Message {
+  readonly event: NoticeEvent;
+  readonly level: NoticeLevel;
+  readonly project: string;
+  readonly environment?: string | undefined;
+  /** One line without markup. */
+  readonly title: string;
+  /** Lines without markup. */
+  readonly lines: readonly string[];
+}
+
+/** A way to people. */
+export interface Notifier {
+  /**
+   * Sends one message. After an error it may have arrived all the same.
+   *
+   * @throws ProviderError `NotifierFailed` (retried): refused, or no answer in time
+   */
+  send(message: Message, options: { readonly signal: AbortSignal }): Promise<void>;
+}
