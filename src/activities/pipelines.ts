@@ -49,10 +49,10 @@ export function createPipelines(definitions: Definitions): Pipelines {
         definitions.read(plan.definition),
       ]);
       if (input === undefined) {
-        throw new ProviderError(
-          'WorkspaceLost',
-          `the workspace ${plan.workspace.path} of the run is not on this worker`,
-        );
+        // Another try here finds it no more than this one; the run begins anew.
+        throw new ProviderError('WorkspaceLost', `the workspace ${plan.workspace.path} is not on this worker`, {
+          nonRetryable: true,
+        });
       }
       const pipeline = { input, pair, pipeline: resolvePipeline(pair, { fork: input.event.fork ?? false }) };
       remember(plan.run, pipeline);

@@ -263,6 +263,7 @@ async function judgeStep(
     };
   } catch (error) {
     if (!(error instanceof ProviderError) || error.retryable || attempt.signal.aborted) throw error;
+    if (error.type === 'WorkspaceLost') throw error;
     const detail = `${sentence(error.message)} ${failures[error.type].sentence}`;
     log.say(detail);
     return { ...base, verdict: 'errored', durationMs: Date.now() - startedAt.getTime(), detail };

@@ -141,14 +141,16 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
       };
       return { project: 'hello', key: runKey(whole), event: whole, acceptedAt: new Date().toISOString() };
     },
-    prepare: (input) =>
-      activityEnvironment().run(createSourceActivities(fixture.source).prepareRun, input) as Promise<RunPlan>,
-    runStage: (plan, stage, environment = activityEnvironment()) =>
-      environment.run(createStageActivities(fixture.stage).runStage, {
-        run: plan.run,
-        plan,
-        stage,
-      }) as Promise<StageReport>,
+    prepare: (input) => {
+      const activities = createSourceActivities(fixture.source);
+      return activityEnvironment().run<[], RunPlan, () => Promise<RunPlan>>(() => activities.prepareRun(input));
+    },
+    runStage: (plan, stage, environment = activityEnvironment()) => {
+      const activities = createStageActivities(fixture.stage);
+      return environment.run<[], StageReport, () => Promise<StageReport>>(() =>
+        activities.runStage({ run: plan.run, plan, stage }),
+      );
+    },
     log: (step, attempt = 1) => Buffer.concat(logs.get(`${step}/${attempt}`) ?? []).toString(),
     remove() {
       origin.remove();

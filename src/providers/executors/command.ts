@@ -13,14 +13,14 @@ export function argumentsOf(command: StepCommand): readonly [string, ...string[]
 /**
  * Folder that a step runs in.
  *
- * @throws `StepFailed` (not retried): the commit has no such folder. `WorkspaceLost` (retried): the whole checkout is gone.
+ * @throws `StepFailed` (not retried): the commit has no such folder. `WorkspaceLost` (not retried here): the whole checkout is gone.
  */
 export async function folderOf(source: string, step: StepSpec): Promise<string> {
   const folder = join(source, step.workdir);
   if (await isFolder(folder)) return folder;
   if (await isFolder(source))
     throw new ProviderError('StepFailed', `${step.name} is to run in ${step.workdir}, which is no folder of it`);
-  throw new ProviderError('WorkspaceLost', `the checkout ${source} is gone`);
+  throw new ProviderError('WorkspaceLost', `the checkout ${source} is gone`, { nonRetryable: true });
 }
 
 async function isFolder(path: string): Promise<boolean> {

@@ -107,7 +107,7 @@ describe('giving the workspace back', () => {
     const activities = createSourceActivities(fixture.source);
     const { run, workspace } = await fixture.prepare(fixture.input(commit));
     for (let times = 0; times < 2; times += 1) {
-      await activityEnvironment().run(activities.releaseWorkspace, { run, workspace });
+      await activityEnvironment().run(() => activities.releaseWorkspace({ run, workspace }));
       expect(existsSync(dirname(workspace.path))).toBe(false);
     }
   });

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -29,13 +30,16 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
-  for (const id of images) await docker.getImage(id).remove({ force: true }).catch(() => undefined);
+  for (const id of images)
+    await docker
+      .getImage(id)
+      .remove({ force: true })
+      .catch(() => undefined);
 });
 
 /** An image of one file that nobody has seen before. */
 async function makeImage(bytes = 1_000): Promise<string> {
   const tar = pack();
-  const { randomBytes } = await import('node:crypto');
   tar.entry({ name: 'content' }, randomBytes(bytes));
   tar.finalize();
   const stream = await docker.importImage(tar as unknown as NodeJS.ReadableStream);
@@ -85,7 +89,13 @@ describe('a push', () => {
     const gone = { address: '127.0.0.1:1', insecure: true };
     const through = await createDockerPusher(engine, gone, createOciRegistry(gone));
     const abort = AbortSignal.timeout(20_000);
-    const asked = through.push({ id: await makeImage(), repository: '127.0.0.1:1/x', tag: '1', ...quiet, signal: abort });
+    const asked = through.push({
+      id: await makeImage(),
+      repository: '127.0.0.1:1/x',
+      tag: '1',
+      ...quiet,
+      signal: abort,
+    });
     await expect(asked).rejects.toMatchObject({ type: 'RegistryUnavailable', retryable: true });
   }, 60_000);
 
@@ -104,25 +114,68 @@ describe('a push', () => {
     }
   });
 
-  test('that breaks half-way is tried again, and then holds', async () => {
+  test('that breaks half-way goes on, and then holds', async () => {
     const [host = '', port = ''] = address.split(':');
     const proxy = await createCutProxy({ host, port: Number(port) });
     try {
       const there = { address: proxy.address, insecure: true };
       const through = await createDockerPusher(engine, there, createOciRegistry(there));
       const id = await makeImage(40_000_000);
-      const repository = `${proxy.address}/slipway-test/half`;
-      const broken = through.push({ id, repository, tag: '1', ...quiet }).catch((error: unknown) => error);
+      let output = '';
+      const pushing = through.push({
+        id,
+        repository: `${proxy.address}/slipway-test/half`,
+        tag: '1',
+        output: (text) => (output += text),
+        moved: () => undefined,
+        signal,
+      });
       await until(() => proxy.sentBytes() > 1_000_000);
       proxy.cut();
-      expect(await broken).toMatchObject({ type: 'RegistryUnavailable', retryable: true });
+      await until(() => output.includes('Retrying'), { timeoutMs: 20_000 });
       proxy.mend();
-      const digest = await through.push({ id, repository, tag: '1', ...quiet });
+      const digest = await pushing;
       expect(await registry.readManifest(`${address}/slipway-test/half`, '1')).toMatchObject({ digest });
     } finally {
       await proxy.close();
     }
-  }, 120_000);
+  }, 60_000);
+
+  test.each([
+    ['received unexpected HTTP status: 503 Service Unavailable', 'RegistryUnavailable'],
+    ['Put "http://registry/v2/x": EOF', 'RegistryUnavailable'],
+    ['denied: requested access to the resource is denied', 'RegistryRefused'],
+    ['unauthorized: authentication required', 'RegistryRefused'],
+    ['http: server gave HTTP response to HTTPS client', 'RegistryRefused'],
+  ])('that the engine gives up with "%s" is %s', async (message, type) => {
+    const { server, address: gaveUp } = await standIn((request, response) => {
+      if (request.url?.includes('/push') !== true) {
+        response.writeHead(201).end();
+        return;
+      }
+      response.writeHead(200).end(`{"status":"Preparing"}\n{"errorDetail":{"message":${JSON.stringify(message)}}}`);
+    });
+    try {
+      const through = await createDockerPusher(`tcp://${gaveUp}`, { address, insecure: true }, registry);
+      const asked = through.push({ id: 'x', repository: `${address}/x`, tag: '1', ...quiet });
+      await expect(asked).rejects.toMatchObject({ type, message: expect.stringContaining(message) });
+    } finally {
+      server.close();
+    }
+  });
+
+  test('whose stream ends without a digest broke off', async () => {
+    const { server, address: cut } = await standIn((request, response) => {
+      response.writeHead(request.url?.includes('/push') === true ? 200 : 201).end('{"status":"Preparing"}\n');
+    });
+    try {
+      const through = await createDockerPusher(`tcp://${cut}`, { address, insecure: true }, registry);
+      const asked = through.push({ id: 'x', repository: `${address}/x`, tag: '1', ...quiet });
+      await expect(asked).rejects.toMatchObject({ type: 'RegistryUnavailable', retryable: true });
+    } finally {
+      server.close();
+    }
+  });
 
   test('whose tag holds something else afterwards is DigestMismatch', async () => {
     const repository = `${address}/slipway-test/mismatch`;
@@ -181,7 +234,11 @@ describe('credentials', () => {
       response.end();
     });
     try {
-      const known = createOciRegistry({ address: guarded, insecure: true, credentials: { address: guarded, ...credentials } });
+      const known = createOciRegistry({
+        address: guarded,
+        insecure: true,
+        credentials: { address: guarded, ...credentials },
+      });
       expect(await known.readManifest(`${guarded}/x`, '1')).toMatchObject({ digest });
       const unknown = createOciRegistry({ address: guarded, insecure: true });
       await expect(unknown.readManifest(`${guarded}/x`, '1')).rejects.toMatchObject({ type: 'RegistryRefused' });
@@ -209,7 +266,11 @@ describe('credentials', () => {
       response.end();
     });
     try {
-      const known = createOciRegistry({ address: guarded, insecure: true, credentials: { address: guarded, ...credentials } });
+      const known = createOciRegistry({
+        address: guarded,
+        insecure: true,
+        credentials: { address: guarded, ...credentials },
+      });
       expect(await known.readManifest(`${guarded}/x`, '1')).toMatchObject({ digest });
       expect(await known.readManifest(`${guarded}/x`, '1')).toMatchObject({ digest });
       expect(given).toBe(1);
@@ -224,7 +285,11 @@ describe('credentials', () => {
   test('are in no message', async () => {
     const { server, address: broken } = await standIn((_, response) => response.writeHead(500).end('no'));
     try {
-      const known = createOciRegistry({ address: broken, insecure: true, credentials: { address: broken, ...credentials } });
+      const known = createOciRegistry({
+        address: broken,
+        insecure: true,
+        credentials: { address: broken, ...credentials },
+      });
       const error: unknown = await known.readManifest(`${broken}/x`, '1').catch((reason: unknown) => reason);
       expect(error).toMatchObject({ type: 'RegistryUnavailable', retryable: true });
       expect(JSON.stringify([error, String(error)])).not.toMatch(/pa55|Basic/);

@@ -1,0 +1,224 @@
+import { symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import Docker from 'dockerode';
+import { createImageActivities, type ImageDependencies, type KnownBuild } from '../../../src/activities/images.ts';
+import type { ImageReport, RunPlan } from '../../../src/domain/run.ts';
+import { createDockerBuilder } from '../../../src/providers/builders/docker.ts';
+import { createOciRegistry } from '../../../src/providers/registries/oci.ts';
+import { createDockerPusher } from '../../../src/providers/registries/pusher.ts';
+import { components } from '../../support/components.ts';
+import { activityEnvironment, createRunFixture, type RunFixture } from '../../support/run-fixture.ts';
+import { until } from '../../support/until.ts';
+
+let fixture: RunFixture;
+let docker: Docker;
+let registry: string;
+let base: string;
+let deps: ImageDependencies;
+const known = new Map<string, KnownBuild>();
+
+beforeAll(async () => {
+  const parts = await components('docker', 'registry', 'toolsImage');
+  docker = new Docker({ socketPath: parts.docker.address.replace('unix://', '') });
+  registry = parts.registry.address;
+  base = parts.toolsImage.image;
+  fixture = createRunFixture();
+  fixture.projectYaml = fixture.projectYaml.replace(
+    '127.0.0.1:5000"',
+    `${registry}", prefix: slipway-test-${process.pid}`,
+  );
+  deps = {
+    ...fixture.stage,
+    builder: await createDockerBuilder(parts.docker.address),
+    async openRegistry(address) {
+      const manifests = createOciRegistry(address);
+      return { manifests, pusher: await createDockerPusher(parts.docker.address, address, manifests) };
+    },
+    builds: {
+      find: (_, key) => Promise.resolve(known.get(key)),
+      latest: (_, name) => Promise.resolve([...known.values()].findLast((build) => build.name === name)),
+      record: (build) => Promise.resolve(void known.set(build.key, build)),
+      forget: (_, key) => Promise.resolve(void known.delete(key)),
+    },
+  };
+}, 120_000);
+
+afterAll(async () => {
+  const images = await docker.listImages({ filters: JSON.stringify({ label: ['slipway.project=hello'] }) });
+  for (const { Id } of images)
+    await docker
+      .getImage(Id)
+      .remove({ force: true })
+      .catch(() => undefined);
+  fixture.remove();
+});
+
+const dockerfile = 'ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nCOPY file /file\nRUN echo making it\n';
+
+function definition(images = `[{ name: app, context: app, args: { BASE_IMAGE: "${base}" } }]`): string {
+  return `version: 1\nstages: [{ name: test, steps: [{ name: dirty, shell: "echo dirty > app/dirty; echo x >> app/file" }] }]\nimages: ${images}\n`;
+}
+
+async function prepare(files: Record<string, string | null>, ref = 'refs/heads/main'): Promise<RunPlan> {
+  const commit = fixture.origin.commit({
+    'slipway.yaml': definition(),
+    'app/Dockerfile': dockerfile,
+    'app/file': 'a\n',
+    ...files,
+  });
+  return fixture.prepare(fixture.input(commit, { ref }));
+}
+
+const activities = (): ReturnType<typeof createImageActivities> => createImageActivities(deps);
+
+function build(plan: RunPlan, environment = activityEnvironment()): Promise<readonly ImageReport[]> {
+  return environment.run(
+    (input: Parameters<ReturnType<typeof activities>['buildImages']>[0]) => activities().buildImages(input),
+    {
+      run: plan.run,
+      plan,
+    },
+  );
+}
+
+function push(plan: RunPlan, images: readonly ImageReport[]): Promise<readonly ImageReport[]> {
+  return activityEnvironment().run(
+    (input: Parameters<ReturnType<typeof activities>['pushImages']>[0]) => activities().pushImages(input),
+    { run: plan.run, plan, images },
+  );
+}
+
+async function contentOf(image: string): Promise<string> {
+  const container = await docker.createContainer({
+    Image: image,
+    Cmd: ['sh', '-c', 'cat /file; ls /'],
+    HostConfig: { NetworkMode: 'none' },
+    Tty: true,
+  });
+  try {
+    await container.start();
+    await container.wait();
+    return (await container.logs({ stdout: true, stderr: true })).toString().replaceAll('\r', '');
+  } finally {
+    await container.remove({ force: true });
+  }
+}
+
+describe('images of a run', () => {
+  test('are built of the commit, pushed with their tags and verified', async () => {
+    const plan = await prepare({});
+    await fixture.runStage(plan, 'test');
+    const [built] = await build(plan);
+    expect(built).toMatchObject({
+      name: 'app',
+      repository: `${registry}/slipway-test-${process.pid}/app`,
+      reused: false,
+      tags: [plan.version, 'latest'],
+    });
+    expect(await contentOf(built!.digest)).toMatch(/^a\n(?!.*dirty)/s);
+    expect(fixture.log('build/app')).toContain('making it');
+    const labels = (await docker.getImage(built!.digest).inspect()).Config.Labels;
+    expect(labels).toMatchObject({
+      'org.opencontainers.image.revision': plan.commit.sha,
+      'org.opencontainers.image.version': plan.version,
+      'slipway.project': 'hello',
+    });
+
+    const [pushed] = await push(plan, [built!]);
+    const manifests = createOciRegistry({ address: registry, insecure: true });
+    for (const tag of [plan.version, 'latest']) {
+      expect(await manifests.readManifest(pushed!.repository, tag)).toMatchObject({ digest: pushed!.digest });
+    }
+    expect(pushed!.digest).not.toBe(built!.digest);
+    expect(fixture.log('push/app')).toContain(pushed!.digest);
+  });
+
+  test('of equal inputs are the ones built before, under new tags, and `latest` stays with the release branch', async () => {
+    const first = await prepare({ 'app/file': 'reused\n' });
+    const [pushed] = await push(first, await build(first));
+    const again = await prepare(
+      { 'app/file': 'reused\n', 'other.txt': 'outside of the context' },
+      'refs/heads/develop',
+    );
+    expect(again.commit.sha).not.toBe(first.commit.sha);
+    const [built] = await build(again);
+    expect(built).toMatchObject({ reused: true, digest: pushed!.digest, tags: [again.version] });
+    const [promoted] = await push(again, [built!]);
+    expect(promoted).toMatchObject({ digest: pushed!.digest, tags: [again.version] });
+    const manifests = createOciRegistry({ address: registry, insecure: true });
+    expect(await manifests.readManifest(promoted!.repository, again.version)).toMatchObject({ digest: pushed!.digest });
+  });
+
+  test('are built again when the registry has lost them', async () => {
+    const plan = await prepare({ 'app/file': 'lost\n' });
+    const [pushed] = await push(plan, await build(plan));
+    await createOciRegistry({ address: registry, insecure: true }).deleteManifest(pushed!.repository, pushed!.digest);
+    await docker.getImage(`${pushed!.repository}:${plan.version}`).remove({ force: true });
+    const next = await prepare({ 'app/file': 'lost\n', 'outside.txt': '1' });
+    const [built] = await build(next);
+    const [repushed] = await push(next, [built!]);
+    const manifests = createOciRegistry({ address: registry, insecure: true });
+    expect(await manifests.readManifest(repushed!.repository, next.version)).toMatchObject({
+      digest: repushed!.digest,
+    });
+  });
+
+  test('that only had to be seen to build are thrown away', async () => {
+    const plan = await prepare({ 'app/file': 'validate\n' }, 'refs/heads/feature/x');
+    expect(plan.buildImages).toBe('validate');
+    const [built] = await build(plan);
+    expect(built).toMatchObject({ tags: [], reused: false });
+    await expect(docker.getImage(built!.digest).inspect()).rejects.toMatchObject({ statusCode: 404 });
+  });
+
+  test('whose Dockerfile fails end with its own last lines, and end the others', async () => {
+    const images = `[{ name: bad, context: bad, args: { BASE_IMAGE: "${base}" } }, { name: slow, context: slow, args: { BASE_IMAGE: "${base}" } }]`;
+    const from = 'ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n';
+    const plan = await prepare({
+      'slipway.yaml': definition(images),
+      'bad/Dockerfile': `${from}RUN echo this is why >&2 && exit 4`,
+      'slow/Dockerfile': `${from}RUN sleep 60`,
+    });
+    const error: unknown = await build(plan).catch((reason: unknown) => reason);
+    expect(error).toMatchObject({
+      type: 'BuildFailed',
+      nonRetryable: true,
+      message: expect.stringContaining('this is why'),
+      details: [expect.objectContaining({ image: 'bad', lastLines: expect.arrayContaining(['this is why']) })],
+    });
+    expect(fixture.facts).toContain('step bad failed');
+    expect(fixture.log('build/bad')).toContain('correct the Dockerfile');
+  }, 40_000);
+
+  test('without a Dockerfile say so', async () => {
+    const plan = await prepare({ 'app/Dockerfile': null });
+    await expect(build(plan)).rejects.toMatchObject({
+      type: 'BuildFailed',
+      message: expect.stringContaining('the commit has no app/Dockerfile'),
+    });
+  });
+
+  test('stop at once when the run is aborted', async () => {
+    const plan = await prepare({ 'app/Dockerfile': 'ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nRUN echo begun; sleep 60' });
+    const environment = activityEnvironment();
+    const building = build(plan, environment).catch((error: unknown) => error);
+    await until(() => fixture.log('build/app').includes('begun'), { timeoutMs: 20_000 });
+    const began = performance.now();
+    environment.cancel('CANCELLED');
+    expect(await building).toMatchObject({ name: 'CancelledFailure' });
+    expect(performance.now() - began).toBeLessThan(3_000);
+  }, 40_000);
+});
+
+test('a context that the commit only links to is none', async () => {
+  symlinkSync('/etc', join(fixture.origin.path, 'way'));
+  const plan = await prepare({
+    'slipway.yaml': definition('[{ name: app, context: way }]'),
+    'app/Dockerfile': dockerfile,
+  });
+  await expect(build(plan)).rejects.toMatchObject({
+    type: 'BuildFailed',
+    message: expect.stringContaining('no folder way'),
+  });
+});
