@@ -10,7 +10,7 @@ import { type ComponentHandle, daemonHandle, findOrStart, stopState } from './da
 import { installDebianPackages } from './packages.ts';
 import { findProgram, obtain, runHelper } from './programs.ts';
 import { reasonOf } from './reason.ts';
-import { readState } from './state.ts';
+import { type ComponentState, type ContainerIdentity, readState, writeState } from './state.ts';
 
 /** A Docker engine that Slipway may use. */
 export interface DockerHandle extends ComponentHandle {
@@ -192,6 +192,35 @@ export async function stopDocker(
   await stopState(context, state);
   await unmountLeftovers(context);
   return undefined;
+}
+
+/** Whether the container of a component runs; no where its engine does not answer. */
+export async function isContainerRunning({ engine, name }: ContainerIdentity): Promise<boolean> {
+  try {
+    const { State } = await connectDocker(engine, 5_000).getContainer(name).inspect();
+    return State.Running;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Removes the container of a component and forgets it.
+ *
+ * @returns false where it was not there any more.
+ */
+export async function removeContainer(context: LocalContext, state: ComponentState): Promise<boolean> {
+  if (state.container === undefined) return false;
+  const { engine, name } = state.container;
+  const there = await isContainerRunning(state.container);
+  try {
+    await connectDocker(engine, 30_000).getContainer(name).remove({ force: true });
+  } catch (error) {
+    // Without its engine it does not run, and goes with the engine's data.
+    if (there) throw error;
+  }
+  writeState(context, { ...state, container: undefined });
+  return there;
 }
 
 /** With live restore the engine leaves its data folder mounted on itself and a network namespace beside its socket. */

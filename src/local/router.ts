@@ -7,12 +7,12 @@ import { ProviderError } from '../domain/failures.ts';
 import { globalFileName, haproxyArguments, renderGlobal } from '../providers/routers/haproxy-file.ts';
 import { type LocalContext, announce, installationId, socketFolder } from './context.ts';
 import type { ComponentHandle } from './daemons.ts';
-import { type DockerHandle, connectDocker, installationLabel } from './docker.ts';
+import { type DockerHandle, connectDocker, installationLabel, removeContainer } from './docker.ts';
 import { ensureImage, pullImage } from './images.ts';
 import { installDebianPackages } from './packages.ts';
 import { findProgram, lastLines, obtain, runHelper } from './programs.ts';
 import { reasonOf } from './reason.ts';
-import { withLock } from './state.ts';
+import { type ComponentState, withLock, writeState } from './state.ts';
 
 /**
  * HAProxy in a container of its own. It belongs to the target: it is not ended when Slipway stops, and Docker brings it
@@ -70,6 +70,19 @@ export async function ensureRouter(
     const found = await findContainer(engine, context);
     const container = found ?? (await create(context, docker, [configFolder, sockets], place));
     const { how, version } = await start(context, engine, container, place.statsSocket);
+    const state: ComponentState = {
+      name: 'router',
+      owner: 'target',
+      container: { engine: docker.address, name: container.name },
+      ports: {},
+      version,
+      command: `docker start ${container.name}`,
+      logFile: `docker logs ${container.name}`,
+      stopSignal: 'SIGUSR1',
+      stopGraceMs: 0,
+      startedAt: new Date().toISOString(),
+    };
+    writeState(context, state);
     return {
       name: 'router',
       how,
@@ -78,7 +91,7 @@ export async function ensureRouter(
       container: container.name,
       ...place,
       stop: async () => {
-        await engine.getContainer(container.id).remove({ force: true });
+        await removeContainer(context, state);
       },
     };
   });

@@ -9,6 +9,8 @@ export interface ComponentState {
   readonly name: string;
   /** Present while it should be running. */
   readonly process?: ProcessIdentity | undefined;
+  /** Present instead where it is a container and not a process of ours. */
+  readonly container?: ContainerIdentity | undefined;
   readonly ports: Readonly<Record<string, number>>;
   readonly version: string;
   readonly command: string;
@@ -19,6 +21,12 @@ export interface ComponentState {
   readonly stopGraceMs: number;
   /** When it was last started, ISO 8601 UTC. */
   readonly startedAt: string;
+}
+
+/** A container, and the engine it is on as in DOCKER_HOST. */
+export interface ContainerIdentity {
+  readonly engine: string;
+  readonly name: string;
 }
 
 function stateFile(context: LocalContext, name: string): string {

@@ -1,8 +1,8 @@
 import { isRunning } from '../effects/daemon.ts';
 import { type ApplicationPostgresHandle, ensureApplicationPostgres } from './application-postgres.ts';
-import { type LocalOptions, createLocalContext } from './context.ts';
+import { type LocalContext, type LocalOptions, createLocalContext } from './context.ts';
 import { stopState } from './daemons.ts';
-import { type DockerHandle, ensureDocker, stopDocker } from './docker.ts';
+import { type DockerHandle, ensureDocker, isContainerRunning, removeContainer, stopDocker } from './docker.ts';
 import { type ImageHandle, ensureNodeBaseImage, ensureToolsImage } from './images.ts';
 import { type RegistryHandle, ensureRegistry } from './registry.ts';
 import { type RouterHandle, ensureRouter } from './router.ts';
@@ -73,12 +73,15 @@ export interface ComponentStatus extends ComponentState {
   readonly running: boolean;
 }
 
-/** What this installation started, running or not; nothing is started or asked. */
-export function status(options: LocalOptions = {}): ComponentStatus[] {
-  return listStates(createLocalContext(options)).map((state) => ({
-    ...state,
-    running: state.process !== undefined && isRunning(state.process),
-  }));
+/** What this installation started, running or not; nothing is started. */
+export async function status(options: LocalOptions = {}): Promise<ComponentStatus[]> {
+  const states = listStates(createLocalContext(options));
+  return await Promise.all(states.map(async (state) => ({ ...state, running: await runs(state) })));
+}
+
+async function runs({ process, container }: ComponentState): Promise<boolean> {
+  if (container !== undefined) return await isContainerRunning(container);
+  return process !== undefined && isRunning(process);
 }
 
 export interface DownOptions extends LocalOptions {
@@ -102,19 +105,27 @@ export interface DownResult {
 export async function down(options: DownOptions = {}): Promise<DownResult> {
   const context = createLocalContext(options);
   const states = listStates(context).filter(({ name }) => options.only?.includes(name) ?? true);
-  const results = await Promise.all(
-    states.map(async (state) => {
-      if (state.process === undefined || !isRunning(state.process)) return {};
-      if (state.owner === 'target' && options.target !== 'end') {
-        return { kept: `${state.name}: what was deployed needs it` };
-      }
-      if (state.name !== 'docker') return { ended: (await stopState(context, state)) ? state.name : undefined };
-      const reason = await stopDocker(context, { containers: 'remove' });
-      return reason === undefined ? { ended: state.name } : { kept: `${state.name}: ${reason}` };
-    }),
-  );
-  return {
-    ended: results.map(({ ended }) => ended).filter((name) => name !== undefined),
-    kept: results.map(({ kept }) => kept).filter((line) => line !== undefined),
+  const ended: string[] = [];
+  const kept: string[] = [];
+  const end = async (state: ComponentState): Promise<void> => {
+    if (!(await runs(state))) return;
+    if (state.owner === 'target' && options.target !== 'end') {
+      kept.push(`${state.name}: what was deployed needs it`);
+      return;
+    }
+    const reason = await endOne(context, state);
+    if (reason === undefined) ended.push(state.name);
+    else kept.push(`${state.name}: ${reason}`);
   };
+  // The engine last: what is on it must be told through it.
+  await Promise.all(states.filter(({ name }) => name !== 'docker').map(end));
+  await Promise.all(states.filter(({ name }) => name === 'docker').map(end));
+  return { ended, kept };
+}
+
+/** @returns why it goes on, or undefined where it does not. */
+async function endOne(context: LocalContext, state: ComponentState): Promise<string | undefined> {
+  if (state.name === 'docker') return await stopDocker(context, { containers: 'remove' });
+  await (state.container === undefined ? stopState(context, state) : removeContainer(context, state));
+  return undefined;
 }

@@ -13,12 +13,14 @@ export interface ScratchInstallation {
   readonly remove: () => Promise<void>;
 }
 
+/** A different row of ports for each process, since two test runs may share the machine. */
+const row = (process.pid % 40) * 40;
 const ports = {
-  temporal: 37233,
-  'temporal-ui': 38233,
-  registry: 35050,
-  store: 35440,
-  'application-postgres': 35540,
+  temporal: 20_000 + row,
+  'temporal-ui': 22_000 + row,
+  registry: 24_000 + row,
+  store: 28_000 + row,
+  'application-postgres': 30_000 + row,
 };
 
 /** Its cache is the person's own, so that nothing is built again. */

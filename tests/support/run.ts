@@ -1,8 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
-import { connectDocker } from '../../src/local/docker.ts';
 import { createReporter } from '../../src/local/report.ts';
 import { down } from '../../src/local/up.ts';
 import { type TestComponentName, type TestComponents, startComponents, testStateFolder } from './components.ts';
@@ -92,7 +91,9 @@ async function main(args: readonly string[]): Promise<number> {
 /** Groups by name, files by path; nothing named means every group. What begins with a dash is for Jest. */
 function choose(args: readonly string[]): { group: Group; files: string[] }[] {
   const named = positional(args);
-  const files = named.filter((name) => name.includes('/')).map((file) => relative(root, resolve(file)));
+  const files = named
+    .filter((name) => name.includes('/'))
+    .flatMap((path) => testFilesAt(relative(root, resolve(path))));
   const unknown = named.filter((name) => !name.includes('/') && !groups.some((group) => group.name === name));
   if (unknown.length > 0) {
     throw new Error(`no group ${unknown.join(', ')}; there are ${groups.map((group) => group.name).join(', ')}`);
@@ -101,6 +102,14 @@ function choose(args: readonly string[]): { group: Group; files: string[] }[] {
     .map((group) => ({ group, files: files.filter((file) => file.startsWith(join('tests', group.name))) }))
     .filter(({ group, files: own }) => named.length === 0 || named.includes(group.name) || own.length > 0)
     .filter(({ group }) => hasTests(group));
+}
+
+/** A folder stands for every test file below it. */
+function testFilesAt(path: string): string[] {
+  if (!statSync(join(root, path)).isDirectory()) return [path];
+  return readdirSync(join(root, path), { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.test.ts'))
+    .map((file) => join(path, file));
 }
 
 function positional(args: readonly string[]): string[] {
@@ -115,11 +124,8 @@ function forJest(args: readonly string[]): string[] {
 }
 
 function hasTests(group: Group): boolean {
-  const folder = join(root, 'tests', group.name);
-  return (
-    existsSync(folder) &&
-    readdirSync(folder, { recursive: true, encoding: 'utf8' }).some((file) => file.endsWith('.test.ts'))
-  );
+  const folder = join('tests', group.name);
+  return existsSync(join(root, folder)) && testFilesAt(folder).length > 0;
 }
 
 /** Starts what the group needs. @returns figures with one failure where that cannot be done. */
@@ -217,11 +223,6 @@ async function cleanUp(): Promise<void> {
     target: 'end',
     only: ours.map(({ name }) => name),
   });
-  if (started.router?.how === 'started' && !ended.includes('docker')) {
-    await connectDocker(started.docker?.address ?? '')
-      .getContainer(started.router.container)
-      .remove({ force: true });
-  }
   if (ended.length > 0) say(`\nstopped ${ended.join(', ')}`);
   for (const line of kept) say(`left running ${line}`);
   rmSync(scratch, { recursive: true, force: true });

@@ -71,7 +71,9 @@ describe.each(daemons)('%s', (name, port, ensure) => {
     const { ended } = await down({ stateFolder: installation.context.stateFolder, target: 'end' });
     expect(ended).toEqual([name]);
     expect(identityOf(before.pid!)).toBeUndefined();
-    expect(status({ stateFolder: installation.context.stateFolder })).toMatchObject([{ name, running: false }]);
+    await expect(status({ stateFolder: installation.context.stateFolder })).resolves.toMatchObject([
+      { name, running: false },
+    ]);
     const after = await ensure(installation.context);
     expect(after).toMatchObject({ how: 'started', address: before.address });
   }, 60_000);
@@ -79,7 +81,7 @@ describe.each(daemons)('%s', (name, port, ensure) => {
   test('goes elsewhere where its port is taken', async () => {
     const before = await ensure(installation.context);
     await before.stop();
-    const [remembered] = status({ stateFolder: installation.context.stateFolder });
+    const [remembered] = await status({ stateFolder: installation.context.stateFolder });
     const taken = remembered!.ports[port];
     const squatter = createServer().listen(taken, '127.0.0.1');
     try {
