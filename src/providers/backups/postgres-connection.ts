@@ -1,0 +1,132 @@
+import type { Client } from 'pg';
+import { ProviderError, type FailureType } from '../../domain/failures.ts';
+import { runProcess } from '../../effects/process.ts';
+import type { ProcessRequest, ProcessResult } from '../../effects/process.ts';
+import { databaseError } from '../migrations/postgres-errors.ts';
+
+/** One server with the role that Slipway uses on it, and the database that is its concern. */
+export interface PostgresServer {
+  readonly database: string;
+  /** `host:port`, for messages. */
+  readonly address: string;
+  /**
+   * Opens a connection for some work and closes it.
+   *
+   * @throws what {@link databaseError} makes of it, `otherwise` where the server answered.
+   */
+  connected<T>(database: string, otherwise: FailureType, work: (client: Client) => Promise<T>): Promise<T>;
+  /**
+   * Runs one of PostgreSQL's programs against a database. The password goes by the environment, never by an argument.
+   *
+   * @throws `DatabaseUnreachable`, `DatabaseRefused`, `DiskFull`, else `otherwise`; details carry its last lines.
+   */
+  run(program: string, args: readonly string[], database: string, how: RunOptions): Promise<ProcessResult>;
+}
+
+export interface RunOptions {
+  readonly otherwise: FailureType;
+  readonly signal?: AbortSignal | undefined;
+  readonly input?: ProcessRequest['input'];
+  readonly sink?: ProcessRequest['sink'];
+}
+
+/** Longest run of one program. Judgement: beyond it a database wants another kind of backup. */
+const longestRunMs = 6 * 3_600_000;
+const keptLines = 15;
+
+/** Reads a connection URL and finds the programs; connects to nothing. */
+export function describeServer(options: {
+  readonly url: string;
+  readonly clientBin?: string | undefined;
+}): PostgresServer {
+  const url = new URL(options.url);
+  const database = decodeURIComponent(url.pathname.slice(1));
+  const address = `${url.hostname}:${url.port === '' ? '5432' : url.port}`;
+  if (database === '') {
+    throw new ProviderError(
+      'ConfigurationInvalid',
+      `the connection URL of the database at ${address} names no database`,
+    );
+  }
+  const sslMode = url.searchParams.get('sslmode');
+
+  return {
+    database,
+    address,
+    async connected(name, otherwise, work) {
+      const { default: pg } = await import('pg');
+      const target = new URL(options.url);
+      target.pathname = `/${encodeURIComponent(name)}`;
+      const client = new pg.Client({
+        connectionString: target.href,
+        application_name: 'slipway backup',
+        connectionTimeoutMillis: 5_000,
+        keepAlive: true,
+      });
+      // Unheard, a broken connection would end the process; the query under way rejects by itself.
+      client.on('error', () => undefined);
+      try {
+        await client.connect();
+        return await work(client);
+      } catch (error) {
+        throw databaseError(error, `database ${name} at ${address}`, otherwise);
+      } finally {
+        await client.end().catch(() => undefined);
+      }
+    },
+    async run(program, args, name, { otherwise, signal, input, sink }) {
+      const path = options.clientBin === undefined ? program : `${options.clientBin}/${program}`;
+      const result = await runProcess({
+        command: [path, ...args],
+        env: {
+          PGHOST: url.hostname,
+          PGPORT: url.port === '' ? '5432' : url.port,
+          PGUSER: decodeURIComponent(url.username),
+          PGPASSWORD: decodeURIComponent(url.password),
+          PGDATABASE: name,
+          PGCONNECT_TIMEOUT: '10',
+          ...(sslMode === null ? {} : { PGSSLMODE: sslMode }),
+          LC_ALL: 'C',
+        },
+        timeoutMs: longestRunMs,
+        stallAfterMs: Infinity,
+        output: 'data',
+        ...(signal === undefined ? {} : { signal }),
+        ...(input === undefined ? {} : { input }),
+        ...(sink === undefined ? {} : { sink }),
+      });
+      if (result.exitCode === 0) return result;
+      throw toolError(program, `database ${name} at ${address}`, result, otherwise);
+    },
+  };
+}
+
+function toolError(program: string, database: string, result: ProcessResult, otherwise: FailureType): ProviderError {
+  const lines = result.tail
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  const said = lines.find((line) => /error|fatal/i.test(line)) ?? lines.at(-1) ?? `exit code ${result.exitCode}`;
+  const details = { program, exitCode: result.exitCode, output: lines.slice(-keptLines) };
+  const type: FailureType = /no space left on device|disk full|53100/i.test(result.tail)
+    ? 'DiskFull'
+    : /authentication failed|permission denied|role ".*" does not exist|database ".*" does not exist/i.test(result.tail)
+      ? 'DatabaseRefused'
+      : /connection to server|could not connect|server closed the connection|terminating connection|starting up|shutting down/i.test(
+            result.tail,
+          )
+        ? 'DatabaseUnreachable'
+        : otherwise;
+  return new ProviderError(type, `${program} of ${database} failed: ${said}`, { details });
+}
+
+/** An identifier as SQL takes it whatever it holds. */
+export function quoteName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** A text as an SQL literal, for statements that take no parameters. */
+export function quoteText(text: string): string {
+  const quoted = `'${text.replaceAll("'", "''")}'`;
+  return text.includes('\\') ? ` E${quoted.replaceAll('\\', '\\\\')}` : quoted;
+}

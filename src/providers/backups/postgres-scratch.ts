@@ -1,0 +1,165 @@
+import type { Client } from 'pg';
+import { quoteName, quoteText } from './postgres-connection.ts';
+
+/** What a database of ours is for; kept as its comment, which moves with it when it is renamed. */
+export interface Mark {
+  readonly role: 'proof' | 'compare' | 'damaged';
+  /** Database that it was made for. */
+  readonly of: string;
+  readonly deployment: number;
+  /** `restoring` until its contents were compared. Only for a proof. */
+  readonly state?: 'restoring' | 'proved';
+  /** Backup that it holds. */
+  readonly sha256?: string;
+  /** Since when: the swap for a damaged one, the refusal of connections for a proof that is being swapped in. ISO 8601. */
+  readonly since?: string;
+  readonly rows?: number;
+  readonly durationMs?: number;
+}
+
+/** A database as the server lists it. */
+export interface ListedDatabase {
+  readonly name: string;
+  readonly allowsConnections: boolean;
+  readonly mark: Mark | undefined;
+  readonly comment: string | null;
+  readonly sizeBytes: number;
+}
+
+const prefix = 'slipway ';
+
+/** Names of the databases of one deployment. PostgreSQL cuts names at 63 bytes, so a long one is cut here, before the part that tells them apart. */
+export function scratchName(database: string, role: Mark['role'], deployment: number): string {
+  const suffix = `_${role}_${deployment}`;
+  return `${Buffer.from(database)
+    .subarray(0, 63 - suffix.length)
+    .toString('utf8')
+    .replace(/\uFFFD$/, '')}${suffix}`;
+}
+
+/** Lists databases by name; those that are not there are left out. */
+export async function readDatabases(client: Client, names?: readonly string[]): Promise<Map<string, ListedDatabase>> {
+  const { rows } = await client.query<{ name: string; allows: boolean; comment: string | null; size: string }>(
+    `select datname as name, datallowconn as allows, shobj_description(oid, 'pg_database') as comment,
+       pg_database_size(oid)::text as size
+     from pg_database where not datistemplate and ($1::text[] is null or datname = any($1))`,
+    [names ?? null],
+  );
+  return new Map(
+    rows.map(({ name, allows, comment, size }) => [
+      name,
+      { name, allowsConnections: allows, comment, mark: readMark(comment), sizeBytes: Number(size) },
+    ]),
+  );
+}
+
+function readMark(comment: string | null): Mark | undefined {
+  if (comment?.startsWith(prefix) !== true) return undefined;
+  try {
+    return JSON.parse(comment.slice(prefix.length)) as Mark;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The statement that marks a database. */
+export function markStatement(database: string, mark: Mark): string {
+  return commentStatement(database, `${prefix}${JSON.stringify(mark)}`);
+}
+
+/** The statement that sets or (null) removes the comment of a database. */
+export function commentStatement(database: string, comment: string | null): string {
+  return `comment on database ${quoteName(database)} is ${comment === null ? 'null' : quoteText(comment)}`;
+}
+
+/** The statement that lets connections in or refuses them, superusers included. */
+export function allowStatement(database: string, allow: boolean): string {
+  return `alter database ${quoteName(database)} with allow_connections ${allow}`;
+}
+
+/** Settings that hold a list: the catalog keeps them quoted already. */
+const listSettings = new Set([
+  'local_preload_libraries',
+  'search_path',
+  'session_preload_libraries',
+  'shared_preload_libraries',
+  'temp_tablespaces',
+  'unix_socket_directories',
+]);
+
+/** Creates an empty database like another: owner, encoding, locale, limit, settings and rights, which no dump of one database carries. */
+export async function createDatabaseLike(client: Client, model: string, name: string): Promise<void> {
+  const { rows } = await client.query<{
+    owner: string;
+    encoding: string;
+    lc_collate: string;
+    lc_ctype: string;
+    tablespace: string;
+    connection_limit: number;
+    locale: Record<string, string | null>;
+  }>(
+    `select pg_get_userbyid(d.datdba) as owner, pg_encoding_to_char(d.encoding) as encoding, d.datcollate as lc_collate,
+       d.datctype as lc_ctype, s.spcname as tablespace, d.datconnlimit as connection_limit,
+       jsonb_build_object('provider', to_jsonb(d)->>'datlocprovider', 'icu', coalesce(to_jsonb(d)->>'daticulocale', to_jsonb(d)->>'datlocale')) as locale
+     from pg_database d join pg_tablespace s on s.oid = d.dattablespace where d.datname = $1`,
+    [model],
+  );
+  const [found] = rows;
+  if (found === undefined) throw new Error(`there is no database ${model}`);
+  const icu =
+    found.locale['provider'] === 'i' ? ` locale_provider icu icu_locale ${quoteText(found.locale['icu'] ?? '')}` : '';
+  // Naming the default one needs a right that its use does not.
+  const tablespace = found.tablespace === 'pg_default' ? '' : ` tablespace ${quoteName(found.tablespace)}`;
+  await client.query(
+    `create database ${quoteName(name)} template template0 owner ${quoteName(found.owner)} encoding ${quoteText(found.encoding)}
+     lc_collate ${quoteText(found.lc_collate)} lc_ctype ${quoteText(found.lc_ctype)}${icu}${tablespace}
+     connection limit ${found.connection_limit}`,
+  );
+  const settings = await client.query<{ role: string | null; setting: string }>(
+    `select case when setrole = 0 then null else pg_get_userbyid(setrole) end as role, unnest(setconfig) as setting
+     from pg_db_role_setting where setdatabase = (select oid from pg_database where datname = $1)`,
+    [model],
+  );
+  for (const { role, setting } of settings.rows) {
+    const [key, value] = [setting.slice(0, setting.indexOf('=')), setting.slice(setting.indexOf('=') + 1)];
+    const literal = listSettings.has(key) ? value : quoteText(value);
+    const subject =
+      role === null ? `database ${quoteName(name)}` : `role ${quoteName(role)} in database ${quoteName(name)}`;
+    await client.query(`alter ${subject} set ${key.split('.').map(quoteName).join('.')} to ${literal}`);
+  }
+  const rights = await client.query<{ grantee: string | null; privilege: string; grantable: boolean }>(
+    `select case when a.grantee = 0 then null else pg_get_userbyid(a.grantee) end as grantee, a.privilege_type as privilege, a.is_grantable as grantable
+     from pg_database d, aclexplode(d.datacl) a where d.datname = $1`,
+    [model],
+  );
+  if (rights.rows.length === 0) return;
+  await client.query(`revoke all on database ${quoteName(name)} from public`);
+  for (const { grantee, privilege, grantable } of rights.rows) {
+    const to = grantee === null ? 'public' : quoteName(grantee);
+    await client.query(
+      `grant ${privilege} on database ${quoteName(name)} to ${to}${grantable ? ' with grant option' : ''}`,
+    );
+  }
+}
+
+/** Ends all sessions of a database and waits until they are gone. @returns how many there are still, after `timeoutMs`. */
+export async function endSessions(client: Client, database: string, timeoutMs: number): Promise<number> {
+  const deadline = performance.now() + timeoutMs;
+  for (;;) {
+    const { rows } = await client.query<{ left: string }>(
+      `select count(*)::text as left from (
+         select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()) as ended`,
+      [database],
+    );
+    const left = Number(rows[0]?.left ?? 0);
+    if (left === 0 || performance.now() > deadline) return left;
+  }
+}
+
+/** Drops a database of ours; one without our mark is left alone. */
+export async function dropMarked(client: Client, name: string, roles: readonly Mark['role'][]): Promise<boolean> {
+  const found = (await readDatabases(client, [name])).get(name);
+  if (found?.mark === undefined || !roles.includes(found.mark.role)) return false;
+  await client.query(`drop database if exists ${quoteName(name)} with (force)`);
+  return true;
+}

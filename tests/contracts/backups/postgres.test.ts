@@ -1,0 +1,279 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createHash } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { Client } from 'pg';
+import type { ProviderError } from '../../../src/domain/failures.ts';
+import { PostgresBackup, createPostgresBackup } from '../../../src/providers/backups/postgres.ts';
+import type { Backup } from '../../../src/providers/backups/port.ts';
+import { createFolderBlobs } from '../../../src/providers/blobs/folder.ts';
+import { type ApplicationDatabase, createApplicationDatabase } from '../../support/application-database.ts';
+import { describeBackup } from './suite.ts';
+
+function createBackup(database: ApplicationDatabase, folder: string): Backup {
+  const { url, clientBin } = database;
+  return createPostgresBackup(
+    PostgresBackup.parse({ kind: 'postgres', url, clientBin, diskFolder: folder }),
+    createFolderBlobs({ folder }),
+  );
+}
+
+describeBackup('postgres', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'slipway-backups-'));
+  const database = await createApplicationDatabase();
+  await database.query('create table pairs (key text primary key, value text)');
+  return {
+    backup: createBackup(database, folder),
+    put: async (key, value) => {
+      await database.query('insert into pairs values ($1, $2) on conflict (key) do update set value = excluded.value', [
+        key,
+        value,
+      ]);
+    },
+    remove: async (key) => {
+      await database.query('delete from pairs where key = $1', [key]);
+    },
+    rows: async () => {
+      const rows = await database.query<{ key: string; value: string }>('select * from pairs order by key');
+      return Object.fromEntries(rows.map(({ key, value }) => [key, value]));
+    },
+    stop: async () => {
+      await database.drop();
+      await rm(folder, { recursive: true });
+    },
+  };
+});
+
+describe('postgres in particular', () => {
+  let folder: string;
+  let database: ApplicationDatabase;
+  let backup: Backup;
+  const ref = { project: 'hello', environment: 'staging', deployment: 3 };
+
+  async function caught(promise: Promise<unknown>): Promise<ProviderError> {
+    return promise.then(
+      () => {
+        throw new Error('it should have failed');
+      },
+      (error: unknown) => error as ProviderError,
+    );
+  }
+  async function databases(): Promise<string[]> {
+    const rows = await database.queryIn<{ datname: string }>(
+      'postgres',
+      `select datname from pg_database where datname like '${database.name}%' order by 1`,
+    );
+    return rows.map(({ datname }) => datname.slice(database.name.length));
+  }
+
+  beforeEach(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'slipway-backups-'));
+    database = await createApplicationDatabase();
+    await database.query(`
+      create schema "Odd Name";
+      create type mood as enum ('calm', 'loud');
+      create table "Odd Name"."Table" (id int, part int, t text, data bytea, primary key (part, id));
+      insert into "Odd Name"."Table" select n, n % 3, 'row ' || n, decode(md5(n::text), 'hex') from generate_series(1, 5000) n;
+      create table events (at timestamptz default now(), what text, how mood default 'calm');
+      insert into events (what) values ('same'), ('same'), ('other');
+      create view loud as select * from events where how = 'loud';
+      create function twice(n int) returns int language sql as 'select n * 2';
+      create index on events (what);
+      comment on database ${database.name} is 'mine';
+      alter database ${database.name} set search_path to 'Odd Name', public`);
+    backup = createBackup(database, folder);
+  }, 30_000);
+  afterEach(async () => {
+    await database.drop();
+    await rm(folder, { recursive: true });
+  }, 30_000);
+
+  test('the blob is the dump that its record describes', async () => {
+    const record = await backup.ensureTaken(ref);
+    const dump = await readFile(join(folder, record.blob));
+    expect(dump.subarray(0, 5).toString()).toBe('PGDMP');
+    expect(record.sizeBytes).toBe(dump.length);
+    expect(record.sha256).toBe(createHash('sha256').update(dump).digest('hex'));
+    expect(record.tool).toMatch(/^pg_dump \(PostgreSQL\) \d+/);
+    expect(record.walPosition).toMatch(/^[0-9A-F]+\/[0-9A-F]+$/);
+    expect(record.tables.map(({ table, rows }) => [table, rows])).toEqual([
+      ['"Odd Name"."Table"', 5000],
+      ['public.events', 3],
+    ]);
+  });
+
+  test('what is written while it is taken is in it or not, but never half', async () => {
+    const client = new Client({ connectionString: database.url });
+    await client.connect();
+    const stop = new AbortController();
+    const writer = (async () => {
+      while (!stop.signal.aborted) await client.query(`insert into events (what) values ('during'), ('during')`);
+    })();
+    const record = await backup.ensureTaken(ref);
+    stop.abort();
+    await writer;
+    await client.end();
+    await backup.ensureProved(record);
+  });
+
+  test('nobody can connect to the proof', async () => {
+    const proof = await backup.ensureProved(await backup.ensureTaken(ref));
+    await expect(database.queryIn(proof.database, 'select 1')).rejects.toThrow('not currently accepting connections');
+  });
+
+  test('a swap keeps settings, comment and owner, and ends the sessions of the application', async () => {
+    const record = await backup.ensureTaken(ref);
+    await backup.ensureProved(record);
+    const session = new Client({ connectionString: database.url });
+    session.on('error', () => undefined);
+    await session.connect();
+    const { refusedWritesMs } = await backup.ensureSwapped(record);
+    expect(refusedWritesMs).toBeLessThan(2_000);
+    await expect(session.query('select 1')).rejects.toThrow();
+    const [state] = await database.query(
+      `select current_setting('search_path') as path, shobj_description(oid, 'pg_database') as comment, pg_get_userbyid(datdba) as owner
+       from pg_database where datname = current_database()`,
+    );
+    expect(state).toEqual({ path: '"Odd Name", public', comment: 'mine', owner: database.name });
+    await expect(database.queryIn(`${database.name}_damaged_3`, 'delete from events')).rejects.toThrow('read-only');
+    await database.query(`insert into events (what) values ('goes on')`);
+  });
+
+  test('a swap that was cut off while it refused connections is ended by the next call', async () => {
+    const record = await backup.ensureTaken(ref);
+    await backup.ensureProved(record);
+    await database.queryIn('postgres', `alter database ${database.name} with allow_connections false`);
+    expect((await backup.ensureSwapped(record)).changed).toBe(true);
+    expect(await databases()).toEqual(['', '_damaged_3']);
+    expect(await database.query('select count(*)::int as n from events')).toEqual([{ n: 3 }]);
+  });
+
+  test('later writes: by key, without a key, and beside new columns and tables', async () => {
+    const record = await backup.ensureTaken(ref);
+    await backup.ensureProved(record);
+    await database.query(`
+      alter table "Odd Name"."Table" add column note text default 'new';
+      update "Odd Name"."Table" set t = 'damaged' where id <= 10;
+      delete from "Odd Name"."Table" where id = 11;
+      insert into "Odd Name"."Table" values (6000, 1, 'later', null);
+      insert into events (at, what) select at, what from events where what = 'same' limit 1;
+      delete from events where what = 'other';
+      create table public.fresh (id int primary key);
+      insert into public.fresh values (1), (2)`);
+    const expected = {
+      inserted: 4,
+      updated: 10,
+      deleted: 2,
+      tables: [
+        { table: '"Odd Name"."Table"', inserted: 1, updated: 10, deleted: 1 },
+        { table: 'public.events', inserted: 1, updated: 0, deleted: 1 },
+        { table: 'public.fresh', inserted: 2, updated: 0, deleted: 0 },
+      ],
+    };
+    expect(await backup.readLaterWrites(record)).toEqual(expected);
+    await backup.ensureSwapped(record);
+    const { blob, ...counts } = await backup.ensureLaterWritesExported(record);
+    expect(counts).toEqual(expected);
+    const lines = (await readFile(join(folder, blob ?? ''), 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(lines).toHaveLength(16);
+    expect(lines).toContainEqual({
+      table: '"Odd Name"."Table"',
+      change: 'inserted',
+      key: [1, 6000],
+      row: { id: 6000, part: 1, t: 'later', data: null, note: 'new' },
+    });
+    expect(lines).toContainEqual(
+      expect.objectContaining({ change: 'updated', key: [1, 1], before: expect.objectContaining({ t: 'row 1' }) }),
+    );
+    expect(lines).toContainEqual(expect.objectContaining({ change: 'deleted', key: [2, 11] }));
+    expect(await databases()).toEqual(['', '_damaged_3']);
+  }, 30_000);
+
+  test('a dump that is damaged is not proved, and leaves no scratch database', async () => {
+    const record = await backup.ensureTaken(ref);
+    const file = join(folder, record.blob);
+    await truncate(file, Math.floor((await stat(file)).size / 2));
+    expect(await caught(backup.ensureProved(record))).toMatchObject({ type: 'BackupNotProved', retryable: false });
+    expect(await databases()).toEqual(['']);
+  });
+
+  test('a dump of something else is not proved, and says what differs', async () => {
+    const record = await backup.ensureTaken(ref);
+    const wrong = {
+      ...record,
+      schemaSha256: '0'.repeat(64),
+      tables: record.tables.map((table, index) => (index === 0 ? { ...table, content: '1' } : { ...table, rows: 9 })),
+    };
+    const error = await caught(backup.ensureProved(wrong));
+    expect(error.type).toBe('BackupNotProved');
+    expect(error.details['differences']).toEqual([
+      'schema, in its order only',
+      '"Odd Name"."Table" has other contents',
+      'public.events has 3 rows instead of 9',
+    ]);
+    expect(await databases()).toEqual(['']);
+  });
+
+  test('a database that is in the way is left alone', async () => {
+    const record = await backup.ensureTaken(ref);
+    await database.queryIn('postgres', `create database ${database.name}_proof_3`);
+    expect(await caught(backup.ensureProved(record))).toMatchObject({ type: 'BackupNotProved' });
+    expect(await databases()).toEqual(['', '_proof_3']);
+  });
+
+  test('a full disk: told as such, and no blob is left', async () => {
+    const mounted = await mkdtemp(join(tmpdir(), 'slipway-small-'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mounted]);
+    try {
+      const error = await caught(createBackup(database, mounted).ensureTaken(ref));
+      expect(error).toMatchObject({ type: 'DiskFull', retryable: false });
+      const left = await readdir(mounted, { recursive: true, withFileTypes: true });
+      expect(left.filter((entry) => entry.isFile())).toEqual([]);
+    } finally {
+      execFileSync('umount', [mounted]);
+      await rm(mounted, { recursive: true });
+    }
+  });
+
+  test('the estimate says when it will not fit', async () => {
+    const mounted = await mkdtemp(join(tmpdir(), 'slipway-small-'));
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mounted]);
+    try {
+      const { freeDiskBytes, problems } = await createBackup(database, mounted).estimate();
+      expect(freeDiskBytes).toBeLessThan(65_537);
+      expect(problems).toEqual([expect.stringContaining('disk')]);
+    } finally {
+      execFileSync('umount', [mounted]);
+      await rm(mounted, { recursive: true });
+    }
+  });
+
+  test('a server that is away, and one that does not want us, without the password in the words', async () => {
+    const away = new URL(database.url);
+    away.port = '1';
+    const refusing = new URL(database.url);
+    refusing.password = 'wrong-password';
+    for (const [url, type] of [
+      [away, 'DatabaseUnreachable'],
+      [refusing, 'DatabaseRefused'],
+    ] as const) {
+      const error = await caught(createBackup({ ...database, url: url.href }, folder).ensureTaken(ref));
+      expect(error.type).toBe(type);
+      expect(JSON.stringify([error.message, error.details])).not.toContain(url.password);
+    }
+  });
+
+  test('an abort leaves no blob and no scratch database behind', async () => {
+    await writeFile(join(folder, 'unrelated'), '');
+    const stop = new AbortController();
+    const taking = backup.ensureTaken(ref, { signal: stop.signal, onProgress: () => stop.abort(new Error('stopped')) });
+    await expect(taking).rejects.toThrow('stopped');
+    const left = await readdir(folder, { recursive: true, withFileTypes: true });
+    expect(left.filter((entry) => entry.isFile()).map((entry) => entry.name)).toEqual(['unrelated']);
+  });
+});
