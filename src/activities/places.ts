@@ -77,15 +77,14 @@ export function createPlaces({ store, openTarget, openRouter, folder }: PlaceDep
     if (built === undefined) {
       throw new ProviderError('NotFound', `The definition of ${ref.project} ${ref.version} is no longer kept.`);
     }
-    const text = typeof built === 'string' ? built : JSON.stringify(built);
     // How it is checked and probed is the commit's word; where it goes and who agrees is the project's present one. JSON is YAML.
     const pair = loadPair({
-      repository: { file: 'slipway.yaml', text: JSON.stringify(reviveDefinition(text).source.repository) },
+      repository: { file: 'slipway.yaml', text: JSON.stringify(reviveDefinition(built).source.repository) },
       project: { file: 'project.yaml', text: project.text },
     });
     if (!pair.ok) throw definitionInvalid(pair.problems);
     const { author, runKey, ...rest } = release;
-    return { release: { ...rest, author, runKey }, built: text, definition: serialiseDefinition(pair.value) };
+    return { release: { ...rest, author, runKey }, built, definition: serialiseDefinition(pair.value) };
   }
 
   async function fromDisk(ref: PlaceRef): Promise<Documents | undefined> {

@@ -96,12 +96,12 @@ export function createTurnActivities({ store, temporal }: TurnDependencies): Tur
     awaitTurnClosed: ({ workflowId }) =>
       // It takes as long as it takes; that it still runs is all the progress there is to tell.
       beating(async (signal) => {
-        const result = temporal.workflow.getHandle(workflowId).result({ followRuns: false });
+        const result = temporal.workflow.getHandle(workflowId, undefined, { followRuns: false }).result();
         const aborted = new Promise<never>((_, reject) => {
           signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
         });
         try {
-          return await Promise.race([result, aborted]);
+          return (await Promise.race([result, aborted])) as unknown;
         } catch {
           signal.throwIfAborted();
           return null;

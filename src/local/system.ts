@@ -83,9 +83,9 @@ export async function startSystem(
   const running = new Map<SystemProcess, Daemon>();
 
   async function startOne(name: SystemProcess): Promise<Daemon> {
-    const [command, ...args] = [...dyingWithUs(context), process.execPath, '--enable-source-maps', mains[name]];
+    const [command, args] = dyingWithUs(context, process.execPath, ['--enable-source-maps', mains[name]]);
     const daemon = await startDaemon({
-      command: command ?? process.execPath,
+      command,
       args,
       env,
       cwd: context.stateFolder,
@@ -155,7 +155,7 @@ function environmentOf(
   port: number,
   more: Readonly<Record<string, string>>,
 ): Record<string, string> {
-  const { NODE_OPTIONS: _, ...inherited } = context.env;
+  const inherited = Object.fromEntries(Object.entries(context.env).filter(([name]) => name !== 'NODE_OPTIONS'));
   return {
     ...inherited,
     SLIPWAY_STATE: context.stateFolder,
@@ -174,10 +174,10 @@ function environmentOf(
   };
 }
 
-/** Prefix of a command that ends when its starter does, where the machine has it. */
-function dyingWithUs(context: LocalContext): string[] {
+/** A command that ends when its starter does, where the machine can do that. */
+function dyingWithUs(context: LocalContext, command: string, args: readonly string[]): [string, readonly string[]] {
   const setpriv = process.platform === 'linux' ? findProgram(context, 'setpriv') : undefined;
-  return setpriv === undefined ? [] : [setpriv, '--pdeathsig', 'TERM'];
+  return setpriv === undefined ? [command, args] : [setpriv, ['--pdeathsig', 'TERM', command, ...args]];
 }
 
 /** A supervisor that was killed may have left one of them for a moment. */

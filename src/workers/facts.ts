@@ -41,7 +41,7 @@ export function createRunStore({ db }: Store, onError: (error: unknown) => void)
     readProject: (name) => readProject(db, name),
     async putDefinition(hash, text) {
       if (known.has(hash)) return;
-      await putDefinition(db, hash, JSON.parse(text));
+      await putDefinition(db, hash, text);
       known.add(hash);
     },
     // For lists and pages only, and written again by the end of the run; a run does not wait for it.
@@ -151,7 +151,7 @@ export function createDefinitions({ db }: Store): Definitions {
     async read(hash) {
       const document = await readDefinition(db, hash);
       if (document === undefined) throw new ProviderError('NotFound', `No definition ${hash.slice(0, 12)} is kept.`);
-      return reviveDefinition(JSON.stringify(document));
+      return reviveDefinition(document);
     },
   };
 }

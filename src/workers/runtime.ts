@@ -42,8 +42,8 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
   const address = temporalAddress(config);
   const { namespace, connection: settings } = config.temporal;
   const [native, connection] = await Promise.all([
-    NativeConnection.connect({ address, ...settings } as Parameters<typeof NativeConnection.connect>[0]),
-    Connection.connect({ address, ...settings } as Parameters<typeof Connection.connect>[0]),
+    NativeConnection.connect({ address, ...settings }),
+    Connection.connect({ address, ...settings }),
   ]).catch((error: unknown) => {
     throw new ProviderError('TemporalUnavailable', `Temporal does not answer at ${address}: ${messageOf(error)}`, {
       cause: error,
@@ -167,7 +167,7 @@ export async function verifyWorker(
   const bundle = await ensureBundle(config);
   const address = temporalAddress(config);
   const { namespace, connection: settings } = config.temporal;
-  const connection = await Connection.connect({ address, ...settings } as Parameters<typeof Connection.connect>[0]);
+  const connection = await Connection.connect({ address, ...settings });
   try {
     const report = await verifyOpenWorkflows(new Client({ connection, namespace }), bundle);
     return report.problems.length === 0

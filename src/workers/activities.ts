@@ -1,0 +1,265 @@
+import { join } from 'node:path';
+import type { Client } from '@temporalio/client';
+import type { Logger } from 'pino';
+import type { Activities } from '../activities/contracts.ts';
+import { createDataActivities } from '../activities/data.ts';
+import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
+import { createFactActivities } from '../activities/facts.ts';
+import { createImageActivities } from '../activities/images.ts';
+import { createMaterials } from '../activities/material.ts';
+import { createNoticeActivities } from '../activities/notices.ts';
+import { createPipelines } from '../activities/pipelines.ts';
+import { type Place, createPlaces } from '../activities/places.ts';
+import { createPlanActivities } from '../activities/plan.ts';
+import { createReleaseActivities } from '../activities/release.ts';
+import { createRunFactActivities } from '../activities/run-facts.ts';
+import { registryAddress } from '../activities/secrets.ts';
+import { createSourceActivities } from '../activities/source.ts';
+import { createStageActivities } from '../activities/stage.ts';
+import { createToolCheck } from '../activities/tools.ts';
+import { createTrafficActivities } from '../activities/traffic.ts';
+import { createTurnActivities } from '../activities/turn.ts';
+import { createWatchActivities } from '../activities/watch.ts';
+import type { Config } from '../config.ts';
+import { environmentFiles, readConfiguration } from '../definition/configuration.ts';
+import type { EnvironmentSpec, SecretRef, SecretRefs } from '../definition/specs.ts';
+import type { Fence } from '../effects/fence.ts';
+import type { LogFiles } from '../effects/log-files.ts';
+import { createPostgresBackup } from '../providers/backups/postgres.ts';
+import { createBlobs } from '../providers/blobs/index.ts';
+import { createDockerBuilder } from '../providers/builders/docker.ts';
+import { createContainerExecutor } from '../providers/executors/container.ts';
+import { createHostExecutor } from '../providers/executors/host.ts';
+import { createHaproxyRequestLog } from '../providers/metrics/haproxy-log.ts';
+import { migrationRunners } from '../providers/migrations/index.ts';
+import { createOciRegistry } from '../providers/registries/oci.ts';
+import { createDockerPusher } from '../providers/registries/pusher.ts';
+import { createGitRepository } from '../providers/repositories/git.ts';
+import { createHaproxyRouter } from '../providers/routers/haproxy.ts';
+import type { Secrets } from '../providers/secrets/port.ts';
+import { connectDocker } from '../providers/targets/docker-client.ts';
+import { targets } from '../providers/targets/index.ts';
+import type { Target } from '../providers/targets/port.ts';
+import type { Store } from '../store/store.ts';
+import {
+  type FactSpool,
+  createDefinitions,
+  createKnownBuilds,
+  createLogs,
+  createRunStore,
+  createStageFacts,
+  recordSampleTo,
+} from './facts.ts';
+
+/** What a worker has opened before its activities. */
+export interface WorkerParts {
+  readonly config: Config;
+  readonly logger: Logger;
+  readonly store: Store;
+  readonly spool: FactSpool;
+  readonly fence: Fence;
+  readonly secrets: Secrets;
+  readonly temporal: Client;
+  readonly files: LogFiles;
+  readonly workspaceQueue: string;
+}
+
+/** Activities by the queue that they are taken from. */
+export interface ComposedActivities {
+  readonly orchestration: Partial<Activities>;
+  readonly build: Partial<Activities>;
+  readonly deploy: Partial<Activities>;
+  readonly notify: Partial<Activities>;
+}
+
+/** Puts the hands of every activity together: the one place that knows all kinds of everything. */
+export async function composeActivities(parts: WorkerParts): Promise<ComposedActivities> {
+  const { config, logger, store, spool, fence, secrets } = parts;
+  const warn =
+    (what: string) =>
+    (error: unknown): void =>
+      logger.warn({ err: error }, what);
+  const readSecret = async (ref: SecretRef): Promise<string> => (await secrets.read(ref)).reveal();
+  const readSecrets = async (refs: SecretRefs): Promise<Readonly<Record<string, string>>> =>
+    Object.fromEntries(Object.entries(await secrets.readAll(refs)).map(([name, secret]) => [name, secret.reveal()]));
+
+  const repositories = createGitRepository({ folder: join(config.folders.work, 'mirrors') });
+  const blobs = createBlobs({ kind: 'folder', folder: config.folders.blobs });
+  const logs = createLogs(parts.files, spool, warn('a log could not be written'));
+  const facts = createStageFacts(spool);
+  const pipelines = createPipelines(createDefinitions(store));
+  const places = createPlaces({
+    store,
+    openTarget: createTargetOpener(config, readSecret),
+    openRouter: await createRouterOpener(config),
+    folder: join(config.folders.work, 'places'),
+  });
+  const materials = createMaterials({ repositories, readSecret, folder: join(config.folders.work, 'materials') });
+  const databases = createDatabases((place) => openDatabase(place, parts, readSecret));
+  const deploy = { store, places, materials, databases, fence, blobs };
+
+  const notices = createNoticeActivities({ store, logger, readSecret, settings: config.api });
+  const runFacts = createRunFactActivities({ store, sendNotice: notices.sendNotice });
+  const orchestration = {
+    ...createFactActivities({ store, spool, sendNotice: notices.sendNotice }),
+    ...runFacts,
+    ...createTurnActivities({ store, temporal: parts.temporal }),
+  };
+  const engine = config.engine.address;
+  const build = {
+    ...createSourceActivities({
+      repositories,
+      store: createRunStore(store, warn('a plan could not be recorded')),
+      pipelines,
+      readSecret,
+      checkTools: createToolCheck(),
+      async checkConfiguration(pair, environment, readFile) {
+        const files = await Promise.all(
+          environmentFiles(environment).map(async (path) => [path, await readFile(path)] as const),
+        );
+        const found = files.filter((file): file is [string, string] => file[1] !== undefined);
+        return readConfiguration(Object.fromEntries(found), environment, pair);
+      },
+      logs,
+      workspaces: { folder: join(config.folders.work, 'runs'), queue: parts.workspaceQueue },
+    }),
+    ...createStageActivities({
+      executors: { host: createHostExecutor(), container: createContainerExecutor({ address: engine }) },
+      repositories,
+      pipelines,
+      readSecret,
+      logs,
+      facts,
+    }),
+    ...createImageActivities({
+      builder: await createDockerBuilder(engine),
+      async openRegistry(address) {
+        const manifests = createOciRegistry(address);
+        return { manifests, pusher: await createDockerPusher(engine, address, manifests) };
+      },
+      builds: createKnownBuilds(store, warn('known builds could not be asked')),
+      repositories,
+      pipelines,
+      readSecret,
+      logs,
+      facts,
+    }),
+  };
+  return {
+    orchestration,
+    build,
+    deploy: {
+      ...createPlanActivities({ ...deploy, repositories, secretVersions: (refs) => secrets.versions(refs) }),
+      ...createReleaseActivities({ ...deploy, readSecrets }),
+      ...createTrafficActivities(deploy),
+      ...createDataActivities(deploy),
+      ...createWatchActivities({
+        places,
+        openRequestLog: async () =>
+          createHaproxyRequestLog({
+            docker: await connectDocker(config.engine),
+            container: config.router.container,
+          }),
+        recordSample: recordSampleTo(spool),
+      }),
+    },
+    notify: notices,
+  };
+}
+
+/** One connection an engine, however many environments are on it. */
+function createTargetOpener(
+  config: Config,
+  readSecret: (ref: SecretRef) => Promise<string>,
+): (spec: EnvironmentSpec) => Promise<Target> {
+  const known = new Map<string, Promise<Target>>();
+  return async ({ target, registry }) => {
+    const address = target.socket === undefined ? config.engine.address : `unix://${target.socket}`;
+    const key = JSON.stringify([address, target.network, target.publishAddress, registry]);
+    let opening = known.get(key);
+    if (opening === undefined) {
+      opening = openTarget();
+      known.set(key, opening);
+      opening.catch(() => known.delete(key));
+    }
+    return await opening;
+
+    async function openTarget(): Promise<Target> {
+      const { credentials } = await registryAddress(registry, readSecret);
+      return await targets.docker.create({
+        kind: 'docker',
+        address,
+        publishAddress: target.publishAddress,
+        ...(target.network === undefined ? {} : { network: target.network }),
+        ...(credentials === undefined
+          ? {}
+          : {
+              registryAuth: {
+                username: credentials.username,
+                password: credentials.password,
+                serveraddress: credentials.address,
+              },
+            }),
+      });
+    }
+  };
+}
+
+/** All routes of a worker are on one router. */
+async function createRouterOpener(config: Config): Promise<() => ReturnType<typeof createHaproxyRouter>> {
+  const { configFolder, masterSocket, statsSocket, container, binary } = config.router;
+  const router = createHaproxyRouter({
+    kind: 'haproxy',
+    configFolder,
+    masterSocket,
+    statsSocket,
+    applyTimeoutMs: 5_000,
+    ...(binary === undefined
+      ? { container: { name: container, docker: config.engine.address, binary: 'haproxy' } }
+      : { binary }),
+  });
+  await router;
+  return () => router;
+}
+
+async function openDatabase(
+  { spec }: Place,
+  { config }: WorkerParts,
+  readSecret: (ref: SecretRef) => Promise<string>,
+): Promise<DatabaseHands> {
+  const { database } = spec;
+  if (database === undefined) throw new TypeError('asked for the database of an environment that has none');
+  const url = await readSecret(database.url);
+  const name = `${spec.project}/${spec.name}`;
+  const { default: pg } = await import('pg');
+  const { databaseError } = await import('../providers/migrations/postgres-errors.ts');
+  return {
+    backup: createPostgresBackup(
+      {
+        kind: 'postgres',
+        url,
+        ...(database.clientBin === undefined ? {} : { clientBin: database.clientBin }),
+        diskFolder: config.folders.blobs,
+      },
+      createBlobs({ kind: 'folder', folder: config.folders.blobs }),
+    ),
+    migrations: migrationRunners.sql.create({
+      url,
+      name,
+      lockTimeoutMs: database.lockTimeoutMs,
+      statementTimeoutMs: database.statementTimeoutMs,
+    }),
+    async ping() {
+      const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 3_000 });
+      client.on('error', () => undefined);
+      try {
+        await client.connect();
+        await client.query('select 1');
+      } catch (error) {
+        throw databaseError(error, `database of ${name}`, 'DatabaseUnreachable');
+      } finally {
+        await client.end().catch(() => undefined);
+      }
+    },
+  };
+}
