@@ -7,7 +7,7 @@ import type { YamlDocument } from './document.ts';
 import { checkPair } from './floors.ts';
 import { group } from './lenient.ts';
 import type { DefinitionPair, DefinitionSource } from './pair.ts';
-import { locate, parse, sortProblems } from './problems.ts';
+import { locate, parse, sortProblems, withoutEchoes } from './problems.ts';
 import type { Finding, Problem } from './problems.ts';
 import { ProjectDefinition } from './project.ts';
 import { RepositoryDefinition } from './repository.ts';
@@ -156,7 +156,8 @@ function read<Value>(
     return { document, partial: undefined, problems: [empty] };
   }
   const parsed = toValue(document.value);
-  const found = [...parsed.findings, ...rules(parsed.partial)].map((finding) => locate(document, finding));
+  const findings = withoutEchoes([...parsed.findings, ...rules(parsed.partial)]);
+  const found = findings.map((finding) => locate(document, finding));
   return {
     document,
     partial: parsed.partial,

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Path, YamlDocument } from './document.ts';
 import { quoted } from './scalars.ts';
-import { suggestion } from './suggest.ts';
+import { suggest, suggestion } from './suggest.ts';
 
 /** One mistake in a document. Never repeats the value of something that may be a secret. */
 export interface Problem {
@@ -28,6 +28,18 @@ export interface Finding {
   /** Points at the name instead of the value. */
   readonly atKey?: boolean;
   readonly sensitive?: true;
+  /** For a name that is no setting: the setting that was most likely meant. */
+  readonly meant?: Path;
+  /** For something that is missing: any of these settings would have been it. */
+  readonly lacks?: readonly Path[];
+}
+
+/** Leaves out what is only missing because it was misspelled, so that one mistake is one problem. */
+export function withoutEchoes(findings: readonly Finding[]): readonly Finding[] {
+  const meant = new Set(
+    findings.flatMap((finding) => (finding.meant === undefined ? [] : [formatPath(finding.meant)])),
+  );
+  return findings.filter(({ lacks }) => lacks?.some((path) => meant.has(formatPath(path))) !== true);
 }
 
 /** Puts a finding to its place in the document. */
@@ -143,12 +155,16 @@ function toFindings(issue: Issue): readonly Finding[] {
   const withHint = (hint: string | undefined): { hint?: string } => (hint === undefined ? {} : { hint });
 
   if (issue.code === 'unrecognized_keys') {
-    return issue.keys.map((key) => ({
-      path: [...issue.path, key],
-      message: issue.message,
-      hint: suggestion(key, known),
-      atKey: true,
-    }));
+    return issue.keys.map((key) => {
+      const near = suggest(key, known);
+      return {
+        path: [...issue.path, key],
+        message: issue.message,
+        hint: suggestion(key, known),
+        atKey: true,
+        ...(near === undefined ? {} : { meant: [...issue.path, near] }),
+      };
+    });
   }
   if (issue.code === 'invalid_key') {
     return [{ path: issue.path, message: issue.issues[0]?.message ?? issue.message, atKey: true }];
@@ -157,7 +173,7 @@ function toFindings(issue: Issue): readonly Finding[] {
     const options = ((issue as { readonly options?: readonly unknown[] }).options ?? []).map(String);
     const written = readKind(issue.input, issue.discriminator);
     return written === undefined
-      ? [{ path: issue.path, message: 'is missing', hint: `There is: ${choices(options)}.` }]
+      ? [{ path: issue.path, message: 'is missing', hint: `There is: ${choices(options)}.`, lacks: [issue.path] }]
       : [
           {
             path: issue.path,
@@ -168,7 +184,7 @@ function toFindings(issue: Issue): readonly Finding[] {
   }
   const wantsValue = issue.code === 'invalid_type' || issue.code === 'invalid_value' || issue.code === 'invalid_union';
   if (wantsValue && issue.input === undefined) {
-    return [{ path: issue.path, message: 'is missing', ...withHint(about) }];
+    return [{ path: issue.path, message: 'is missing', lacks: [issue.path], ...withHint(about) }];
   }
   if (wantsValue && issue.input === null) {
     return [

@@ -80,7 +80,7 @@ function duplicates(items: unknown, path: Path): readonly Finding[] {
 // ─── slipway.yaml ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 function stepsHaveOneCommand(document: unknown): readonly Finding[] {
-  return stepsOf(document).flatMap(({ path, step }) => {
+  return stepsOf(document).flatMap(({ path, step }): readonly Finding[] => {
     const given = ['run', 'shell'].filter((name) => step[name] !== undefined);
     if (given.length === 1) return [];
     return given.length === 0
@@ -89,6 +89,10 @@ function stepsHaveOneCommand(document: unknown): readonly Finding[] {
             path,
             message: 'has no command',
             hint: 'Add `run: [command, argument]`, or `shell:` with a line of shell.',
+            lacks: [
+              [...path, 'run'],
+              [...path, 'shell'],
+            ],
           },
         ]
       : [{ path: [...path, 'shell'], message: 'stands beside `run`', hint: 'Keep one of the two.', atKey: true }];

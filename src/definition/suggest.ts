@@ -4,7 +4,7 @@ export function suggest(written: string, known: readonly string[]): string | und
   const same = known.find((name) => simplify(name) === plain);
   if (same !== undefined) return same;
   // One slip in three letters, judgement: `stges` finds `stages`, `cat` does not find `env`.
-  const most = plain.length < 3 ? 0 : Math.floor(plain.length / 3);
+  const most = plain.length < 2 ? 0 : Math.max(1, Math.floor(plain.length / 3));
   let best: { name: string; distance: number } | undefined;
   for (const name of known) {
     const distance = editDistance(plain, simplify(name), most);

@@ -55,11 +55,6 @@ configuration: everything
     expect(repositoryProblems(text)).toEqual([
       { place: '2:1 stges', message: 'is no setting here', hint: 'Did you mean `stages`?' },
       { place: '5:14 stages[0].timeout', message: '`5 minutes` is no duration; write `30s`, `5m` or `24h`' },
-      {
-        place: '7:9 stages[0].steps[0]',
-        message: 'has no command',
-        hint: 'Add `run: [command, argument]`, or `shell:` with a line of shell.',
-      },
       { place: '8:9 stages[0].steps[0].rum', message: 'is no setting here', hint: 'Did you mean `run`?' },
       {
         place: '10:14 stages[0].steps[1].run',
@@ -78,6 +73,15 @@ configuration: everything
         message: 'repeats a group that itself repeats or chooses, which can take for ever; write it without',
       },
       { place: '22:16 configuration', message: 'must be a group of settings, not a text' },
+    ]);
+  });
+
+  test('shows nothing twice: what was misspelled is not missing too', () => {
+    expect(repositoryProblems('version: 1\nservice: { imgae: app, port: 80 }\n')).toEqual([
+      { place: '2:12 service.imgae', message: 'is no setting here', hint: 'Did you mean `image`?' },
+    ]);
+    expect(repositoryProblems('version: 1\nstages: [{ name: a, steps: [{ name: b }] }]\n')).toMatchObject([
+      { message: 'has no command', hint: 'Add `run: [command, argument]`, or `shell:` with a line of shell.' },
     ]);
   });
 
