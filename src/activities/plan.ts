@@ -64,6 +64,15 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             `${input.project} ${input.version} has migrations, but ${spec.name} has no \`database\` in project.yaml.`,
           );
         }
+        const breaking = pending.filter(({ kind }) => kind === 'contract').map(({ name }) => name);
+        if (breaking.length > 0 && live !== null && !spec.policy.approval.required) {
+          // Where people approve, the plan says so and their approval is the acknowledgement; here nobody would have said yes.
+          throw new ProviderError(
+            'MigrationIncompatible',
+            `${breaking.join(', ')}: the live release ${live.version} could not go on beside ${input.version} in ${spec.name}, and nobody approves there. Split it into an expanding and a later contracting release, or call it \`-- slipway: expand\` if it harms nothing.`,
+            { details: { migrations: breaking } },
+          );
+        }
         const identity: PlanIdentity = {
           release: { version: release.version, commit: release.commit, images: release.images },
           definition: place.definition,

@@ -9,7 +9,7 @@ import type {
   StrategySpec,
   WatchPolicy,
 } from './policy.ts';
-import type { LiveRelease, ReleaseRef } from './release.ts';
+import type { ReleaseRef } from './release.ts';
 
 /**
  * What approval is asked for.
