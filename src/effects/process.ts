@@ -103,16 +103,17 @@ export async function runProcess(request: ProcessRequest): Promise<ProcessResult
   const lines = request.onLine === undefined ? undefined : createLines(request.onLine);
   const redacted = request.redactor?.active === true ? request.redactor.stream() : undefined;
 
-  async function hand(part: Buffer): Promise<void> {
+  function hand(part: Buffer): void | Promise<void> {
     tail.push(part);
     lines?.push(part);
-    if (together) await request.sink?.(part);
+    return together ? request.sink?.(part) : undefined;
   }
-  async function take(chunk: Buffer): Promise<void> {
+  function take(chunk: Buffer): void | Promise<void> {
     if (redacted === undefined) return hand(chunk);
     const parts: Buffer[] = [];
     redacted.push(chunk, (part) => void parts.push(part));
-    for (const part of parts) await hand(part);
+    // In one piece, for a chunk full of secrets falls into thousands.
+    return parts.length === 0 ? undefined : hand(Buffer.concat(parts));
   }
 
   const pipe = await openOutputPipe();
@@ -130,7 +131,7 @@ export async function runProcess(request: ProcessRequest): Promise<ProcessResult
   const ending = await child.end(request.stallAfterMs ?? 300_000);
   const rest: Buffer[] = [];
   redacted?.end((part) => void rest.push(part));
-  for (const part of rest) await hand(part);
+  if (rest.length > 0) await hand(Buffer.concat(rest));
   lines?.end();
   return { ...ending, tail: tail.text() };
 }

@@ -27,6 +27,7 @@ interface Round {
   readonly id: string;
   readonly moment: Moment;
   readonly fault: 'SIGKILL' | 'SIGSTOP';
+  readonly survivor: keyof typeof survivors;
   readonly request: EffectRequest;
 }
 
@@ -34,6 +35,7 @@ interface Finding {
   readonly id: string;
   readonly moment: Moment;
   readonly fault: string;
+  readonly survivor: string;
   readonly resumeMs: number;
   readonly orphans: number;
   readonly lateLines: readonly string[];
@@ -43,7 +45,8 @@ interface Finding {
 
 let connectionString: string;
 let folder: string;
-let survivor: EffectWorker;
+/** One on this machine and one that cannot see its processes, as on another. */
+let survivors: Record<'near' | 'far', EffectWorker>;
 
 beforeAll(async () => {
   const { store } = await components('store');
@@ -54,11 +57,14 @@ beforeAll(async () => {
   await ensureFenceSchema(client);
   await client.query(`DELETE FROM fence WHERE target LIKE 'fault/%'`);
   await client.end();
-  survivor = startWorker();
+  survivors = {
+    near: startWorker(),
+    far: startWorker(['unshare', '--fork', '--pid', '--kill-child=KILL', '--mount-proc']),
+  };
 }, 60_000);
 
 afterAll(() => {
-  survivor.child.kill('SIGKILL');
+  for (const { child } of Object.values(survivors)) child.kill('SIGKILL');
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -76,7 +82,7 @@ test(
         resumeMaxStoppedMs: Math.max(...findings.filter((f) => f.fault === 'SIGSTOP').map((f) => f.resumeMs)),
         orphans: findings.reduce((sum, finding) => sum + finding.orphans, 0),
         lateLines: findings.reduce((sum, finding) => sum + finding.lateLines.length, 0),
-        firstOutcomes: counted(findings.map((f) => `${f.fault} ${f.moment}: ${f.firstOutcome}`)),
+        firstOutcomes: counted(findings.map((f) => `${f.fault} ${f.moment}, ${f.survivor}: ${f.firstOutcome}`)),
       })}\n`,
     );
     expect(findings).toHaveLength(rounds);
@@ -102,11 +108,12 @@ function plan(): readonly Round[] {
   const planned = Array.from({ length: rounds }, (_, index): Round => {
     const id = `${process.pid}-${index}`;
     const stopped = index % stopEvery === 0;
-    const moment = stopped ? (moments[(index / stopEvery) % 4] ?? 'during') : (moments[index % 4] ?? 'during');
+    const moment = moments[Math.floor(stopped ? index / stopEvery / 2 : index / 2) % 4] ?? 'during';
     return {
       id,
       moment,
       fault: stopped ? 'SIGSTOP' : 'SIGKILL',
+      survivor: (stopped ? index / stopEvery : index) % 2 === 0 ? 'far' : 'near',
       request: {
         round: id,
         target: `fault/${id}`,
@@ -123,6 +130,7 @@ function plan(): readonly Round[] {
 
 async function playRound(round: Round): Promise<Finding> {
   const { request } = round;
+  const survivor = survivors[round.survivor];
   writeFileSync(request.ledger, '');
   const first = startWorker();
   try {
@@ -135,13 +143,14 @@ async function playRound(round: Round): Promise<Finding> {
     await delay(noticeMs);
     const killedOrphans = round.fault === 'SIGKILL' ? processesOf(round.id).length : 0;
     await survivor.play({ ...request, attempt: 2, effectMs: 300 }, 'starting');
+    const secondEnded = survivor.news(request.round, 'ended');
     await until(() => firstLineOf(2, request.ledger) >= 0, {
       timeoutMs: 20_000,
       everyMs: 10,
       what: 'the second effect',
     });
     const resumeMs = performance.now() - faultAt;
-    const second = await survivor.news(request.round, 'ended');
+    const second = await secondEnded;
 
     let firstOutcome = 'killed';
     if (round.fault === 'SIGSTOP') {
@@ -182,11 +191,15 @@ interface EffectWorker {
   news(round: string, event: EffectNews['event']): Promise<string>;
 }
 
-function startWorker(): EffectWorker {
-  const child = spawn(process.execPath, [join(import.meta.dirname, 'effect-worker.ts'), connectionString], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  });
+function startWorker(prefix: readonly string[] = []): EffectWorker {
+  const program = join(import.meta.dirname, 'effect-worker.ts');
+  const [file, ...args] = [...prefix, process.execPath, program, connectionString];
+  const child = spawn(file, args, { stdio: ['pipe', 'pipe', 'inherit'] });
   const waiting = new Map<string, (outcome: string) => void>();
+  // Whoever waits for news of a worker that is gone must not wait for ever.
+  child.on('exit', (code, signal) => {
+    for (const tell of waiting.values()) tell(`gone: ${signal ?? code ?? ''}`);
+  });
   // A worker that is killed with a request on its way breaks the pipe, as it should.
   child.stdin.on('error', () => undefined);
   createInterface({ input: child.stdout }).on('line', (line) => {
