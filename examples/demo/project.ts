@@ -14,6 +14,8 @@ export const shortened = [
 
 /** Where the pieces are on this machine. */
 export interface ProjectSite {
+  /** Its name here: not that of a project which the person may have deployed to the same engine. */
+  readonly name: string;
   readonly repositoryUrl: string;
   readonly registry: string;
   /** Image that steps run in and that the service is built on. */
@@ -38,6 +40,7 @@ export async function demoProject(site: ProjectSite): Promise<string> {
   const text = await readFile(new URL('../hello/project.yaml', import.meta.url), 'utf8');
   const document = parseDocument(text);
   document.commentBefore = ' Made by the demo from examples/hello/project.yaml.';
+  document.setIn(['project'], site.name);
   document.setIn(['repository', 'url'], site.repositoryUrl);
   document.setIn(['repository', 'forge', 'secrets'], [{ file: site.webhookSecretFile }]);
   document.setIn(['registry', 'address'], site.registry);

@@ -14,7 +14,8 @@ import { type Load, startLoad } from './load.ts';
 import type { Narrator } from './narrator.ts';
 import type { Pushed, StoryRepository } from './repository.ts';
 
-export const project = 'hello';
+/** Not `hello`: somebody may have deployed the example to the same engine. */
+export const project = 'hello-demo';
 
 /** Everything the story is played with; a test brings the same. */
 export interface Scene {

@@ -38,7 +38,8 @@ export const connectionFileName = 'cli.json';
  * @throws CliError `not-allowed` - there is no address or no token to be found.
  */
 export function findConnection(options: ConnectionOptions): Connection {
-  const env = options.env ?? process.env;
+  // An empty variable is one that was taken away.
+  const env = Object.fromEntries(Object.entries(options.env ?? process.env).filter(([, value]) => value !== ''));
   const local = nearestStateFile(options.folder ?? process.cwd());
   const personal = join(env['XDG_CONFIG_HOME'] ?? join(env['HOME'] ?? homedir(), '.config'), 'slipway/config.json');
   const files = [local, personal]

@@ -1,0 +1,241 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { type IncomingMessage, type Server, createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { aDeployment, aPlan, aRun, anEnvironment, at } from '../../support/story-records.ts';
+
+const program = resolve(import.meta.dirname, '../../../src/cli/main.ts');
+
+interface Answer {
+  readonly status?: number;
+  readonly body?: unknown;
+}
+
+let folder: string;
+let server: Server;
+let url: string;
+let answers: Record<string, Answer | ((body: string) => Answer)>;
+let asked: string[];
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'slipway-cli-'));
+  answers = {};
+  asked = [];
+  server = createServer((request: IncomingMessage, response) => {
+    let body = '';
+    request.on('data', (chunk: Buffer) => (body += chunk.toString()));
+    request.on('end', () => {
+      const key = `${request.method ?? ''} ${(request.url ?? '').split('?')[0] ?? ''}`;
+      asked.push(body === '' ? key : `${key} ${body}`);
+      const found = answers[key] ?? {
+        status: 404,
+        body: { type: 'urn:slipway:problem:NotFound', detail: 'There is nothing.' },
+      };
+      const { status = 200, body: answer } = typeof found === 'function' ? found(body) : found;
+      response.writeHead(status, { 'content-type': 'application/json' });
+      response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
+    });
+  });
+  await new Promise<void>((ready) => server.listen(0, '127.0.0.1', ready));
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+afterEach(async () => {
+  server.closeAllConnections();
+  await new Promise((closed) => server.close(closed));
+  await rm(folder, { recursive: true, force: true });
+});
+
+async function slipway(args: readonly string[], env: Record<string, string> = {}) {
+  const child = spawn(process.execPath, [program, ...args], {
+    cwd: folder,
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: {
+      PATH: process.env['PATH'],
+      HOME: folder,
+      SLIPWAY_URL: url,
+      SLIPWAY_TOKEN: 't',
+      SLIPWAY_PROJECT: 'hello',
+      ...env,
+    },
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (stderr += chunk.toString()));
+  const code = await new Promise<number | null>((ended) => child.once('close', ended));
+  return { code, stdout, stderr };
+}
+
+const production = '/v1/projects/hello/environments/production';
+
+describe('exit status and output', () => {
+  test('the help ends with the table of exit codes', async () => {
+    const { code, stdout } = await slipway(['--help']);
+    expect(code).toBe(0);
+    for (const number of [0, 1, 2, 3, 4, 5, 6, 7, 8, 130]) expect(stdout).toMatch(new RegExp(`^ {2}${number} `, 'm'));
+  });
+
+  test('wrong use is 2, in words or as the one document', async () => {
+    const words = await slipway(['aprove', 'production/3']);
+    expect(words).toMatchObject({ code: 2, stdout: '' });
+    expect(words.stderr).toContain('approve');
+    const data = await slipway(['list', '--limit', '0', '--json']);
+    expect(data.code).toBe(2);
+    expect(JSON.parse(data.stdout)).toMatchObject({ schema: 'slipway/problem/1', outcome: 'usage' });
+  });
+
+  test('what is not there is 5, and what does not answer is 3', async () => {
+    expect((await slipway(['status', 'production/9'])).code).toBe(5);
+    const away = await slipway(['status', 'production/9', '--json'], { SLIPWAY_URL: 'http://127.0.0.1:1' });
+    expect(away.code).toBe(3);
+    expect(JSON.parse(away.stdout)).toMatchObject({ outcome: 'errored', type: 'api-unreachable' });
+  });
+
+  test('without a token it is 7, and the command to get one is told', async () => {
+    const { code, stderr } = await slipway(['list'], { SLIPWAY_URL: '', SLIPWAY_TOKEN: '' });
+    expect(code).toBe(7);
+    expect(stderr).toContain('slipway up');
+  });
+});
+
+describe('approve', () => {
+  test('without a terminal nobody is asked: status 4, and what to type', async () => {
+    answers[`GET ${production}/deployments/3`] = { body: aDeployment({ phase: 'awaiting-approval', plan: aPlan() }) };
+    const { code, stdout } = await slipway(['approve', 'production/3', '--json']);
+    expect(code).toBe(4);
+    const document = JSON.parse(stdout) as { status: string; next: { command: string }[] };
+    expect(document.status).toBe('action_required');
+    expect(document.next.map(({ command }) => command)).toContain('slipway approve hello/production/3 --plan 1f3a2b4c');
+    expect(asked.some((line) => line.startsWith('POST'))).toBe(false);
+  });
+
+  test('names the plan it is for', async () => {
+    answers[`POST ${production}/deployments/3/approve`] = { body: { status: 'approved', counted: [] } };
+    const { code, stdout } = await slipway(['approve', 'production/3', '--plan', '1f3a2b4c', '-m', 'fine']);
+    expect(code).toBe(0);
+    expect(stdout).toBe('hello/production/3 is approved.\n');
+    expect(asked.at(-1)).toBe(`POST ${production}/deployments/3/approve {"plan":"1f3a2b4c","comment":"fine"}`);
+  });
+
+  test('too late is 6 with the reason', async () => {
+    answers[`POST ${production}/deployments/3/approve`] = {
+      status: 409,
+      body: { type: 'urn:slipway:problem:TooLate', title: 'See its status.', status: 409, detail: 'It is rejected.' },
+    };
+    const { code, stderr } = await slipway(['approve', 'production/3', '--plan', '1f3a2b4c']);
+    expect(code).toBe(6);
+    expect(stderr).toContain('It is rejected.');
+  });
+});
+
+describe('waiting', () => {
+  test('ends with the outcome, and says each phase once on the way', async () => {
+    let looks = 0;
+    answers[`GET ${production}/deployments/3`] = () => {
+      looks += 1;
+      if (looks < 3) return { body: aDeployment({ phase: 'watching' }) };
+      return { body: aDeployment({ outcome: 'rolled-back', reason: 'Errors were 9.8 %.', settledAt: at(60) }) };
+    };
+    const { code, stdout, stderr } = await slipway(['status', 'production/3', '--watch']);
+    expect(code).toBe(1);
+    expect(stderr.split('\n').filter((line) => line === 'hello/production/3 watching')).toHaveLength(1);
+    expect(stdout).toContain('↩ rolled-back');
+    expect(stdout).toContain('Errors were 9.8 %.');
+  });
+
+  test('--timeout bounds the waiting and not the thing: status 8, and how to go on', async () => {
+    answers['GET /v1/projects/hello/runs/4'] = { body: aRun({ outcome: null, phase: 'building' }) };
+    const { code, stderr } = await slipway(['status', '4', '--watch', '--timeout', '600ms']);
+    expect(code).toBe(8);
+    expect(stderr).toContain('slipway status hello#4 --watch');
+    expect(asked.every((line) => line.startsWith('GET'))).toBe(true);
+  });
+
+  test('an API that is away for a moment is waited for', async () => {
+    let looks = 0;
+    answers['GET /v1/projects/hello/runs/4'] = () => {
+      looks += 1;
+      return looks < 3 ? { status: 503, body: { detail: 'The store is away.' } } : { body: aRun() };
+    };
+    const { code, stdout } = await slipway(['status', '4', '--watch', '--json']);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      schema: 'slipway/run/1',
+      outcome: 'ok',
+      run: { number: 4, outcome: 'succeeded' },
+    });
+  });
+
+  test('a rollback without a reason is not begun', async () => {
+    const { code } = await slipway(['rollback', 'production']);
+    expect(code).toBe(4);
+    expect(asked.filter((line) => line.startsWith('POST'))).toEqual([]);
+  });
+
+  test('a rollback with --timeout 0 returns with its number, a leading v taken off', async () => {
+    answers[`POST ${production}/rollback`] = {
+      status: 202,
+      body: { project: 'hello', environment: 'production', number: 4 },
+    };
+    const { code, stdout } = await slipway([
+      'rollback',
+      'production',
+      '--to-version',
+      'v2.0.4',
+      '--reason',
+      'slow',
+      '--timeout',
+      '0',
+    ]);
+    expect(code).toBe(0);
+    expect(stdout).toBe('hello/production/4\n');
+    expect(asked.at(-1)).toBe(`POST ${production}/rollback {"reason":"slow","to":"2.0.4"}`);
+  });
+});
+
+describe('looking', () => {
+  test('the overview has environments, deployments and runs, and what waits for somebody', async () => {
+    answers['GET /v1/environments'] = { body: [anEnvironment()] };
+    answers['GET /v1/runs'] = { body: { items: [aRun()] } };
+    answers['GET /v1/deployments'] = { body: { items: [aDeployment({ phase: 'awaiting-approval' })] } };
+    const { code, stdout, stderr } = await slipway(['status']);
+    expect(code).toBe(0);
+    expect(stdout).toContain('hello/production');
+    expect(stdout).toContain('hello#4');
+    expect(stderr).toContain('slipway plan hello/production/3');
+  });
+
+  test('logs are printed as they are, each under the name of its step', async () => {
+    const log = {
+      log: 'run/hello/4/test/unit/1',
+      project: 'hello',
+      run: 4,
+      environment: null,
+      number: null,
+      stage: 'test',
+      step: 'unit',
+      attempt: 1,
+      openedAt: at(0),
+      closedAt: at(1),
+      blob: 'b',
+      sizeBytes: 3,
+    };
+    answers['GET /v1/projects/hello/runs/4/logs'] = { body: [log] };
+    answers['GET /v1/logs/run/hello/4/test/unit/1'] = { body: 'ok 1\nok 2' };
+    const { code, stdout, stderr } = await slipway(['logs', '4']);
+    expect(code).toBe(0);
+    expect(stdout).toBe('ok 1\nok 2\n');
+    expect(stderr).toContain('test / unit');
+  });
+
+  test('validate speaks to nobody, and ends with 1 where there are problems', async () => {
+    await writeFile(join(folder, 'slipway.yaml'), 'version: 1\nstages:\n  - name: Test\n    stepz: []\n');
+    const { code, stdout } = await slipway(['validate'], { SLIPWAY_URL: '', SLIPWAY_TOKEN: '' });
+    expect(code).toBe(1);
+    expect(stdout).toMatch(/slipway\.yaml:3:\d+/);
+    expect(asked).toEqual([]);
+  });
+});
