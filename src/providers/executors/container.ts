@@ -208,7 +208,9 @@ async function ensureImage(
           };
     const tag = /[:@][^/]*$/.test(image) ? {} : { tag: 'latest' };
     const stream = await docker.createImage({ ...auth, ...tag, fromImage: image, abortSignal: signal });
-    for await (const event of readEvents(stream as AsyncIterable<Buffer>)) event;
+    for await (const { status } of readEvents(stream as AsyncIterable<Buffer>)) {
+      if (status?.startsWith('Status:') === true) say(status);
+    }
   } catch (error) {
     if (signal.aborted) throw signal.reason;
     if (isEngineGone(error)) throw engineError(error, `fetch the image ${image}`);
