@@ -124,7 +124,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       workspaces: { folder: join(config.folders.work, 'runs'), queue: parts.workspaceQueue },
     }),
     ...createStageActivities({
-      executors: { host: createHostExecutor(), container: createContainerExecutor({ address: engine }) },
+      executors: { host: createHostExecutor(), container: await createContainerExecutor({ address: engine }) },
       repositories,
       pipelines,
       readSecret,
