@@ -12,6 +12,7 @@ import { publish } from './events.ts';
 import { type Page, type PageRequest, before, rowsToRead, toPage } from './page.ts';
 import type { Db, Row } from './schema.ts';
 import { isViolation, json } from './store.ts';
+import { inTransaction } from './transaction.ts';
 
 /** A deployment as lists show it. */
 export interface DeploymentSummary extends DeploymentRef {
@@ -59,11 +60,12 @@ export async function openDeployment(
   db: Db,
   asked: NewDeployment,
 ): Promise<{ readonly input: DeploymentInput; readonly created: boolean }> {
+  const open = (): ReturnType<typeof insertDeployment> => inTransaction(db, (tx) => insertDeployment(tx, asked));
   try {
-    return await insertDeployment(db, asked);
+    return await open();
   } catch (error) {
     // The same request at the same moment: the other one has committed, so this time it is seen.
-    if (!db.isTransaction && isViolation(error, '23505')) return await insertDeployment(db, asked);
+    if (!db.isTransaction && isViolation(error, '23505')) return await open();
     throw error;
   }
 }
@@ -194,14 +196,19 @@ export async function recordDeploymentStep(db: Db, ref: DeploymentRef, key: stri
     .execute();
 }
 
-/** A decision, counted or ignored; never changed. */
-export async function recordDecisionRow(db: Db, ref: DeploymentRef, decision: StoredDecision): Promise<void> {
+/**
+ * A decision, counted or ignored; never changed.
+ *
+ * @returns false when it was there already.
+ */
+export async function recordDecisionRow(db: Db, ref: DeploymentRef, decision: StoredDecision): Promise<boolean> {
   const { project, environment, number } = ref;
-  await db
+  const added = await db
     .insertInto('decisions')
     .values({ project, environment, number, ...decision })
     .onConflict((conflict) => conflict.doNothing())
-    .execute();
+    .executeTakeFirst();
+  return added.numInsertedOrUpdatedRows === 1n;
 }
 
 /**
@@ -209,7 +216,13 @@ export async function recordDecisionRow(db: Db, ref: DeploymentRef, decision: St
  *
  * @returns whether this call was the first.
  */
-export async function settleDeploymentRow(db: Db, result: DeploymentResult, at: string): Promise<boolean> {
+export async function settleDeploymentRow(
+  db: Db,
+  result: DeploymentResult,
+  version: string,
+  at: string,
+): Promise<boolean> {
+  await ensureRow(db, result, version, at);
   const settled = await whereRef(
     db
       .updateTable('deployments')
@@ -247,6 +260,50 @@ export async function settleDeploymentRow(db: Db, result: DeploymentResult, at: 
   }
   await publish(db, [deploymentEvent(result, { phase: 'closed', outcome: result.outcome, reason: result.reason })]);
   return true;
+}
+
+/** A rollback that began while the store was away took its number from the clock, and nobody has written it down. */
+async function ensureRow(db: Db, result: DeploymentResult, version: string, at: string): Promise<void> {
+  const { project, environment, number } = result;
+  await ensureEnvironment(db, project, environment);
+  const input: DeploymentInput = {
+    project,
+    environment,
+    number,
+    version,
+    requestedBy: 'unknown',
+    author: 'unknown',
+    priority: 'rollback',
+    requestedAt: at,
+  };
+  const { requestedBy, author, priority, requestedAt } = input;
+  await db
+    .insertInto('deployments')
+    .values({
+      project,
+      environment,
+      number,
+      version,
+      requestedBy,
+      author,
+      priority,
+      requestedAt,
+      kind: 'rollback',
+      request: `number:${number}`,
+      runKey: null,
+      input: json(input),
+      startedBy: 'environment',
+      phaseAt: at,
+      startedAt: null,
+      phaseDetail: null,
+      planHash: null,
+      outcome: null,
+      reason: null,
+      result: null,
+      settledAt: null,
+    })
+    .onConflict((conflict) => conflict.columns(['project', 'environment', 'number']).doNothing())
+    .execute();
 }
 
 /** Outcomes that say what is live, even when that is nothing. */
@@ -384,7 +441,7 @@ export async function lastSucceeded(
     .where('environment', '=', environment.environment)
     .where('outcome', '=', 'succeeded');
   if (before !== undefined) query = query.where('number', '<', before);
-  return await query.orderBy('number', 'desc').executeTakeFirst();
+  return await query.orderBy('id', 'desc').executeTakeFirst();
 }
 
 /** The last deployment of an environment that went wrong, for the risk of the next one. */
@@ -398,7 +455,7 @@ export async function lastFailed(
     .where('project', '=', environment.project)
     .where('environment', '=', environment.environment)
     .where('outcome', 'in', ['failed', 'errored', 'rolled-back', 'rollback-failed', 'rollback-unavailable', 'held'])
-    .orderBy('number', 'desc')
+    .orderBy('id', 'desc')
     .executeTakeFirst();
 }
 
@@ -417,20 +474,20 @@ export async function turnsOf(
 > {
   const rows = await db
     .selectFrom('deployments')
-    .select(['number', 'kind', 'input', 'outcome'])
+    .select(['id', 'kind', 'input', 'outcome'])
     .where('project', '=', project)
     .where('environment', '=', environment)
-    .orderBy('number', 'desc')
+    .orderBy('id', 'desc')
     .limit(newest)
     .execute();
-  const oldest = rows.at(-1)?.number ?? 0;
+  const oldest = rows.at(-1)?.id ?? 0;
   const open = await db
     .selectFrom('deployments')
-    .select(['number', 'kind', 'input', 'outcome'])
+    .select(['id', 'kind', 'input', 'outcome'])
     .where('project', '=', project)
     .where('environment', '=', environment)
     .where('outcome', 'is', null)
-    .where('number', '<', oldest)
+    .where('id', '<', oldest)
     .execute();
   return [...rows, ...open];
 }

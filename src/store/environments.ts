@@ -1,7 +1,8 @@
 import type { LiveRelease } from '../domain/release.ts';
 import { publish } from './events.ts';
 import type { Db, StoredHold } from './schema.ts';
-import { inTransaction, json } from './store.ts';
+import { json } from './store.ts';
+import { inTransaction } from './transaction.ts';
 
 /** An environment as lists show it; its workflow has the truth. */
 export interface EnvironmentRecord {

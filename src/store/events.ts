@@ -23,11 +23,29 @@ export const channels = { events: 'slipway_events', logs: 'slipway_logs' } as co
 
 const eventsLock = 7_505_901;
 
+/** What transactions that are under way will add. */
+const pending = new WeakMap<Db, NewEvent[]>();
+
 /**
- * Adds events; call it as the last thing of the transaction. Those who add wait for each other until the commit: else an event with a
- * smaller id could become visible after a greater one was read, and its reader would never see it.
+ * Adds events, in a transaction as its last act: those who add wait for each other until the commit, and who already holds them up must
+ * not wait for anything else.
  */
 export async function publish(db: Db, events: readonly NewEvent[]): Promise<void> {
+  if (!db.isTransaction) {
+    await addEvents(db, events);
+    return;
+  }
+  pending.set(db, [...(pending.get(db) ?? []), ...events]);
+}
+
+/** Adds what was published in this transaction; `inTransaction` calls it. */
+export async function flushEvents(tx: Db): Promise<void> {
+  await addEvents(tx, pending.get(tx) ?? []);
+  pending.delete(tx);
+}
+
+/** One after the other: else an event with a smaller id could become visible after a greater one was read, and its reader would never see it. */
+async function addEvents(db: Db, events: readonly NewEvent[]): Promise<void> {
   if (events.length === 0) return;
   const rows = json(
     events.map((event) => ({
@@ -45,7 +63,7 @@ export async function publish(db: Db, events: readonly NewEvent[]): Promise<void
       insert into events (kind, project, environment, number, run, data)
       select e.kind, e.project, e.environment, e.number, e.run, e.data
       from lock, jsonb_to_recordset(${rows}::jsonb)
-        as e(kind text, project text, environment text, number integer, run integer, data jsonb)
+        as e(kind text, project text, environment text, number bigint, run integer, data jsonb)
       returning id
     )
     select pg_notify(${channels.events}, max(id)::text) from added`.execute(db);

@@ -9,7 +9,7 @@ import { type LogOwner, type LogSegment, addSegment, closeLog, openLog } from '.
 import { type StageView, type StepView, recordRunPhase, recordRunPlan, recordStage, recordStep } from './runs.ts';
 import { type Sample, recordSample } from './samples.ts';
 import type { Db, RunPhase } from './schema.ts';
-import { inTransaction } from './store.ts';
+import { inTransaction } from './transaction.ts';
 
 /**
  * Something that happened and is only told: it goes to the spool and from there to the store, so that no failure of the store fails or
@@ -39,7 +39,7 @@ export type Fact =
       readonly key: string;
       readonly step: StepRecord;
     }
-  | { readonly kind: 'settled'; readonly result: DeploymentResult; readonly at: string }
+  | { readonly kind: 'settled'; readonly result: DeploymentResult; readonly version: string; readonly at: string }
   | {
       readonly kind: 'incident';
       readonly deployment: DeploymentRef;
@@ -147,7 +147,7 @@ async function applyFact(tx: Db, fact: Fact): Promise<void> {
       await publish(tx, [deploymentEvent(fact.deployment, { step: fact.step.name, verdict: fact.step.verdict })]);
       return;
     case 'settled':
-      await settleDeploymentRow(tx, fact.result, fact.at);
+      await settleDeploymentRow(tx, fact.result, fact.version, fact.at);
       return;
     case 'incident':
       await openIncidentRow(tx, fact.deployment, fact);

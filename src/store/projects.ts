@@ -1,5 +1,5 @@
 import type { Db, Row } from './schema.ts';
-import { inTransaction } from './store.ts';
+import { inTransaction } from './transaction.ts';
 
 /** project.yaml as it is in force. */
 export interface StoredProject {

@@ -6,7 +6,8 @@ import { publish } from './events.ts';
 import { acceptRun } from './inbox.ts';
 import { type Page, type PageRequest, before, omit, rowsToRead, toPage } from './page.ts';
 import type { Db, Row, RunPhase } from './schema.ts';
-import { inTransaction, json } from './store.ts';
+import { json } from './store.ts';
+import { inTransaction } from './transaction.ts';
 
 /** A run as lists show it. */
 export interface RunSummary {

@@ -93,11 +93,6 @@ export async function migrate(db: Db): Promise<readonly string[]> {
   return (results ?? []).map((result) => result.migrationName);
 }
 
-/** Does several statements as one, in the caller's transaction where there is one. */
-export async function inTransaction<T>(db: Db, work: (tx: Db) => Promise<T>): Promise<T> {
-  return db.isTransaction ? await work(db) : await db.transaction().execute(work);
-}
-
 /** Writes a value for a jsonb column. */
 export function json(value: unknown): string {
   return JSON.stringify(value, (_, each: unknown) => (typeof each === 'string' ? withoutNul(each) : each));
@@ -150,7 +145,7 @@ const socketCodes = new Set([
 ]);
 
 /**
- * SQLSTATE classes 08 (connection), 53 (resources), 57P (shutting down, starting up), or no SQLSTATE at all: the socket or the pool.
+ * SQLSTATE classes 08 (connection), 40 (a deadlock: the same again will do), 53 (resources), 57P (shutting down, starting up), or no SQLSTATE at all: the socket or the pool.
  *
  * @returns what is wrong; undefined when it is not the connection.
  */
@@ -159,7 +154,7 @@ function connectionTrouble(error: unknown): string | undefined {
   const { code, message } = error as { readonly code?: unknown; readonly message?: unknown };
   if (typeof message !== 'string') return undefined;
   if (typeof code === 'string') {
-    return socketCodes.has(code) || /^(08|53|57P)/.test(code) ? message || code : undefined;
+    return socketCodes.has(code) || /^(08|40|53|57P)/.test(code) ? message || code : undefined;
   }
   return /terminat|timeout|connect|closed|not queryable|ended/i.test(message) ? message : undefined;
 }

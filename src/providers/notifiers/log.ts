@@ -1,5 +1,5 @@
 import type { NoticeLevel } from '../../domain/outcome.ts';
-import type { Notifier } from './port.ts';
+import { type Notifier, isGoodNews } from './port.ts';
 
 /** The part of a logger that is used. */
 export interface NoticeLog {
@@ -18,7 +18,7 @@ export function createLogNotifier(log: NoticeLog): Notifier {
   return {
     send(message) {
       const { event, level, project, environment, title, lines } = message;
-      log[methods[level]]({ notice: event, level, project, environment, lines }, title);
+      log[isGoodNews(event) ? 'info' : methods[level]]({ notice: event, level, project, environment, lines }, title);
       return Promise.resolve();
     },
   };

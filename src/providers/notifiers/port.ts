@@ -13,6 +13,19 @@ export interface Message {
   readonly lines: readonly string[];
 }
 
+const goodNews: readonly NoticeEvent[] = [
+  'tests-passed',
+  'build-succeeded',
+  'run-succeeded',
+  'staging-deployed',
+  'production-deployed',
+];
+
+/** A high level says how many should hear, not that something is wrong. */
+export function isGoodNews(event: NoticeEvent): boolean {
+  return goodNews.includes(event);
+}
+
 /** A way to people. */
 export interface Notifier {
   /**

@@ -1,6 +1,6 @@
 import { ProviderError } from '../../domain/failures.ts';
 import type { NoticeLevel } from '../../domain/outcome.ts';
-import type { Message, Notifier } from './port.ts';
+import { type Message, type Notifier, isGoodNews } from './port.ts';
 
 export interface SlackOptions {
   /** Address of the incoming webhook. It is a secret and is repeated nowhere. */
@@ -51,15 +51,16 @@ export function createSlackNotifier({ url }: SlackOptions): Notifier {
 
 /** The message in Slack's form; `text` is what a notification shows, and all that simpler receivers understand. */
 export function slackMessage(message: Message): Readonly<Record<string, unknown>> {
+  const mark = isGoodNews(message.event) ? ':white_check_mark:' : marks[message.level];
   const body = message.lines.map(escape).join('\n').slice(0, longestSection);
   return {
-    text: `${marks[message.level]} ${escape(message.title)}`,
+    text: `${mark} ${escape(message.title)}`,
     blocks: [
       {
         type: 'header',
         text: {
           type: 'plain_text',
-          text: `${marks[message.level]} ${message.title}`.slice(0, longestHeader),
+          text: `${mark} ${message.title}`.slice(0, longestHeader),
           emoji: true,
         },
       },

@@ -90,7 +90,7 @@ describe('a deployment', () => {
     expect(await recordPhase(store.db, input, { phase: 'watching', at: soon })).toBe(true);
     expect(await recordPhase(store.db, input, { phase: 'probing', at: new Date().toISOString() })).toBe(false);
     await applyFacts(store.db, [
-      { key: 'phases-1', fact: { kind: 'settled', result: result('phases', 1, {}), at: soon } },
+      { key: 'phases-1', fact: { kind: 'settled', result: result('phases', 1, {}), version: '1.0.0', at: soon } },
     ]);
     const late = new Date(Date.now() + 60_000).toISOString();
     expect(await recordPhase(store.db, input, { phase: 'watching', at: late })).toBe(false);
@@ -102,7 +102,7 @@ describe('a deployment', () => {
     for (const number of [1, 2, 3]) await openDeployment(store.db, asked(name, `r${number}`));
     const settle = async (number: number, over: Partial<DeploymentResult>) =>
       applyFacts(store.db, [
-        { key: `ends-${number}`, fact: { kind: 'settled', result: result(name, number, over), at } },
+        { key: `ends-${number}`, fact: { kind: 'settled', result: result(name, number, over), version: '1.0.0', at } },
       ]);
     await settle(1, { live: live('1', 1) });
     await settle(2, { live: live('2', 2) });

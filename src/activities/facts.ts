@@ -1,0 +1,161 @@
+import { Context } from '@temporalio/activity';
+import type { DeploymentInput, DeploymentRef } from '../domain/deployment.ts';
+import { ProviderError, toFailure } from '../domain/failures.ts';
+import type { Spool } from '../effects/spool.ts';
+import { appendAudit } from '../store/audit.ts';
+import { lastSucceeded, openDeployment, recordDecisionRow } from '../store/deployments.ts';
+import { readEnvironment } from '../store/environments.ts';
+import { type Fact, applyFacts } from '../store/facts.ts';
+import { incidentId } from '../store/incidents.ts';
+import type { Store } from '../store/store.ts';
+import { deploymentId } from '../workflows/messages.ts';
+import type { FactActivities, NoticeActivities } from './contracts.ts';
+import { deploymentNotice } from './notice-texts.ts';
+import { inTransaction } from '../store/transaction.ts';
+
+export interface FactDependencies {
+  readonly store: Pick<Store, 'db'>;
+  readonly spool: Pick<Spool<Fact>, 'append'>;
+  readonly sendNotice: NoticeActivities['sendNotice'];
+}
+
+/** What is told of deployments. Phases, steps, outcomes and incidents go to the spool; decisions and new numbers need the store. */
+export function createFactActivities({ store, spool, sendNotice }: FactDependencies): FactActivities {
+  /** For people's eyes only: where even the spool has no room, the fact is lost and nothing else. */
+  async function tell(key: string, fact: Fact): Promise<void> {
+    try {
+      await spool.append(key, fact);
+    } catch {
+      // The spool has told its own log of it.
+    }
+  }
+
+  /** What must not be lost: a full spool is gone round, and if the store is away too, the activity is tried again. */
+  async function keep(key: string, fact: Fact): Promise<void> {
+    try {
+      await spool.append(key, fact);
+    } catch {
+      const [refused] = await applyFacts(store.db, [{ key, fact }]);
+      if (refused !== undefined) throw new ProviderError('Internal', `The fact ${key} was refused: ${refused.reason}`);
+    }
+  }
+
+  return {
+    recordPhase: ({ deployment, phase, detail }) =>
+      tell(`phase/${nameOf(deployment)}/${phase}/${callId()}`, {
+        kind: 'phase',
+        deployment: refOf(deployment),
+        phase,
+        at: new Date().toISOString(),
+        ...(detail === undefined ? {} : { detail }),
+      }),
+
+    recordStep: ({ deployment, key, step }) =>
+      tell(`deployment-step/${nameOf(deployment)}/${key}`, {
+        kind: 'deployment-step',
+        deployment: refOf(deployment),
+        key,
+        step,
+      }),
+
+    recordDecision: ({ deployment, ...decision }) =>
+      failing(async () => {
+        const { by, verdict, counted, why, plan, comment, proven, at } = decision;
+        await inTransaction(store.db, async (tx) => {
+          const recorded = await recordDecisionRow(tx, deployment, {
+            by,
+            verdict,
+            counted,
+            why: why ?? null,
+            plan,
+            comment: comment ?? null,
+            proven,
+            at,
+          });
+          if (!recorded) return;
+          await appendAudit(tx, {
+            actor: by,
+            action: `decision.${verdict}`,
+            object: deploymentId(deployment),
+            detail: { counted, why: why ?? null, plan, proven },
+          });
+        });
+      }),
+
+    settleDeployment: ({ result, version }) =>
+      failing(async () => {
+        await keep(`settled/${nameOf(result)}`, {
+          kind: 'settled',
+          result,
+          version,
+          at: new Date().toISOString(),
+        });
+        await sendNotice(await deploymentNotice(store.db, result, version));
+      }),
+
+    openRollback: ({ project, environment, requestId, to, by }) =>
+      failing(async () => {
+        const version = to ?? (await previousVersion(project, environment));
+        const { input } = await openDeployment(store.db, {
+          project,
+          environment,
+          version,
+          requestedBy: by,
+          author: by,
+          priority: 'rollback',
+          requestedAt: new Date().toISOString(),
+          kind: 'rollback',
+          request: `rollback:${requestId}`,
+          startedBy: 'environment',
+        });
+        return input satisfies DeploymentInput;
+      }),
+
+    openIncident: ({ deployment, trigger, summary }) =>
+      failing(async () => {
+        await keep(`incident/${nameOf(deployment)}`, {
+          kind: 'incident',
+          deployment: refOf(deployment),
+          trigger,
+          summary,
+          at: new Date().toISOString(),
+        });
+        return incidentId(deployment);
+      }),
+  };
+
+  /** What a rollback goes to when nobody names a version: what was live before, else the last but one that succeeded. */
+  async function previousVersion(project: string, environment: string): Promise<string> {
+    const known = await readEnvironment(store.db, project, environment);
+    if (known?.previous !== undefined && known.previous !== null) return known.previous.version;
+    const live = known?.live ?? null;
+    const before = live === null ? undefined : await lastSucceeded(store.db, { project, environment }, live.deployment);
+    if (before !== undefined) return before.version;
+    throw new ProviderError(
+      'ReleaseMissing',
+      `${project}/${environment} has no earlier release to go back to; deploy a version by hand.`,
+    );
+  }
+}
+
+function refOf({ project, environment, number }: DeploymentRef): DeploymentRef {
+  return { project, environment, number };
+}
+
+function nameOf({ project, environment, number }: DeploymentRef): string {
+  return `${project}/${environment}/${number}`;
+}
+
+/** The same for every attempt at this call, another one for every other call. */
+function callId(): string {
+  const { activityId, workflowExecution } = Context.current().info;
+  return `${workflowExecution?.runId ?? ''}/${activityId}`;
+}
+
+async function failing<T>(work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw toFailure(error);
+  }
+}

@@ -1,0 +1,197 @@
+import type { DeploymentInput, DeploymentResult } from '../domain/deployment.ts';
+import type { NoticeEvent } from '../domain/notice.ts';
+import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
+import type { Plan } from '../domain/plan.ts';
+import { worst } from '../domain/verdict.ts';
+import { readDeployment } from '../store/deployments.ts';
+import type { Db } from '../store/schema.ts';
+import type { Notice, RunFactActivities } from './contracts.ts';
+
+type SettledRun = Parameters<RunFactActivities['settleRun']>[0] & {
+  readonly number: number;
+  readonly deployments: readonly DeploymentInput[];
+};
+
+const longestDetail = 600;
+
+/** What people are told at the end of a run: what it was, how it went, and what to do where there is something to do. */
+export function runNotice(settled: SettledRun): Notice {
+  const { input, number, plan, stages, images, outcome, reason, deployments } = settled;
+  const { project, event } = input;
+  const failed = stages.find((stage) => stage.verdict === 'failed' || stage.verdict === 'errored');
+  const kind = runEvent(settled);
+  const took = Date.now() - Date.parse(input.acceptedAt);
+  const failedStep = failed?.steps.find((step) => step.verdict === 'failed' || step.verdict === 'errored');
+  const lines = [
+    `version ${plan?.version ?? 'not known yet'}, commit ${event.after.slice(0, 12)} of ${shortRef(event.ref)} by ${event.author}`,
+    ...(plan === undefined ? [] : [firstLine(plan.commit.message)]),
+    `took ${duration(took)}`,
+    ...(stages.length === 0 ? [] : [stages.map((stage) => `${stage.name}: ${stage.verdict}`).join(', ')]),
+    ...images.map(
+      (image) => `image ${image.name} ${image.digest.slice(0, 19)}${image.reused ? ' (built before)' : ''}`,
+    ),
+    ...(outcome === 'succeeded' ? [] : [reason.slice(0, longestDetail)]),
+    ...(failedStep?.detail === undefined ? [] : [failedStep.detail.slice(0, longestDetail)]),
+    ...deployments.map(({ environment, number: of }) => `goes to ${environment} as deployment ${of}`),
+    outcome === 'succeeded'
+      ? `slipway status ${project}#${number}`
+      : `slipway logs ${project}#${number}${failed === undefined ? '' : ` --step ${failedStep?.name ?? failed.name}`}`,
+  ];
+  return {
+    event: kind,
+    level: runLevels[outcome],
+    project,
+    key: `${project}/run/${number}/settled`,
+    title: `${project} #${number} ${runWords[outcome]}${failed === undefined ? '' : ` at ${failed.name}`}`,
+    lines,
+  };
+}
+
+const runLevels: Readonly<Record<RunOutcome, NoticeLevel>> = {
+  succeeded: 'info',
+  failed: 'error',
+  errored: 'error',
+  aborted: 'info',
+  superseded: 'info',
+};
+
+const runWords: Readonly<Record<RunOutcome, string>> = {
+  succeeded: 'succeeded',
+  failed: 'failed',
+  errored: 'could not be finished',
+  aborted: 'was aborted',
+  superseded: 'was superseded',
+};
+
+function runEvent({ outcome, stages, plan, images }: SettledRun): NoticeEvent {
+  if (outcome === 'succeeded') return 'run-succeeded';
+  if (outcome === 'aborted' || outcome === 'superseded') return outcome;
+  if (stages.length > 0 && worst(stages.map((stage) => stage.verdict)) !== 'passed') return 'tests-failed';
+  const built = plan !== undefined && plan.buildImages !== 'none' && plan.images.length > images.length;
+  return built ? 'build-failed' : 'run-failed';
+}
+
+/** What people are told at the end of a deployment or rollback. */
+export async function deploymentNotice(db: Db, result: DeploymentResult, version: string): Promise<Notice> {
+  const { project, environment, number, outcome, reason, rollback, live } = result;
+  // Of a store that is away the notice must not wait: it may be the one that calls somebody.
+  const record = await readDeployment(db, result).catch(() => undefined);
+  const production = record?.plan?.policy.production ?? environment === 'production';
+  const name = `${project}/${environment}/${number}`;
+  const lines = [
+    ...(record?.plan === undefined || record.plan === null ? [] : planLines(record.plan)),
+    ...(record === undefined ? [] : [`asked for by ${record.requestedBy}, author ${record.author}`]),
+    reason.slice(0, longestDetail),
+    ...(rollback === undefined
+      ? []
+      : [
+          `rolled back because ${rollback.trigger}${rollback.servingAfterMs === undefined ? '' : `; serving again after ${duration(rollback.servingAfterMs)}`}`,
+          ...(rollback.data === undefined || rollback.data.action === 'none'
+            ? []
+            : [`data ${rollback.data.action}: ${rollback.data.detail}`]),
+          ...(rollback.incident === undefined ? [] : [rollback.incident]),
+        ]),
+    `live now: ${live === undefined ? 'see the environment' : `${live.version} in ${live.slot}`}`,
+    commandAfter(outcome, name, `${project}/${environment}`),
+  ];
+  return {
+    event: deploymentEvents[outcome] ?? (production ? 'production-deployed' : 'staging-deployed'),
+    level: deploymentLevel(outcome, production),
+    project,
+    environment,
+    key: `${name}/settled`,
+    title: `${project} ${version} ${deploymentWords[outcome]} ${environment}`,
+    lines,
+  };
+}
+
+/** Where succeeded is `production-deployed` or `staging-deployed`. */
+const deploymentEvents: Readonly<Partial<Record<Outcome, NoticeEvent>>> = {
+  failed: 'run-failed',
+  errored: 'run-failed',
+  rejected: 'rejected',
+  expired: 'expired',
+  superseded: 'superseded',
+  aborted: 'aborted',
+  'rolled-back': 'rolled-back',
+  'rollback-failed': 'rollback-failed',
+  'rollback-unavailable': 'rollback-unavailable',
+  held: 'held',
+};
+
+const deploymentWords: Readonly<Record<Outcome, string>> = {
+  succeeded: 'is live in',
+  failed: 'failed to go to',
+  errored: 'could not go to',
+  rejected: 'was rejected for',
+  expired: 'expired before it went to',
+  superseded: 'was superseded on its way to',
+  aborted: 'was aborted on its way to',
+  'rolled-back': 'was rolled back in',
+  'rollback-failed': 'could not be rolled back in',
+  'rollback-unavailable': 'had nothing to be rolled back to in',
+  held: 'is held in',
+};
+
+/** High is `error`: a deployment to production is told to everybody, also when all is well. */
+function deploymentLevel(outcome: Outcome, production: boolean): NoticeLevel {
+  switch (outcome) {
+    case 'succeeded':
+      return production ? 'error' : 'info';
+    case 'superseded':
+    case 'aborted':
+      return 'info';
+    case 'rolled-back':
+      return production ? 'critical' : 'error';
+    case 'rollback-failed':
+    case 'rollback-unavailable':
+    case 'held':
+      return 'critical';
+    case 'failed':
+    case 'errored':
+    case 'rejected':
+    case 'expired':
+      return 'error';
+  }
+}
+
+function commandAfter(outcome: Outcome, name: string, environment: string): string {
+  if (outcome === 'rollback-failed') return `slipway retry ${environment} --reason …`;
+  if (outcome === 'held' || outcome === 'rollback-unavailable') {
+    return `slipway unlock ${environment} --state-is <version> --reason …`;
+  }
+  return `slipway status ${name}`;
+}
+
+/** What a plan says in a message. */
+export function planLines(plan: Plan): readonly string[] {
+  const { release, migrations } = plan.identity;
+  const { changes, risk } = plan;
+  return [
+    `commit ${release.commit.slice(0, 12)}, from ${changes.fromVersion ?? 'nothing'}: ${count(changes.commits.length, 'commit')}, ${count(changes.filesChanged, 'file')} changed, ${count(migrations.length, 'migration')}`,
+    ...plan.checks,
+    `risk ${risk.level} (${risk.score})${risk.reasons.length === 0 ? '' : `: ${risk.reasons.join('; ')}`}`,
+    `plan ${plan.hash.slice(0, 8)}`,
+  ];
+}
+
+function count(number: number, what: string): string {
+  return `${number} ${what}${number === 1 ? '' : 's'}`;
+}
+
+function shortRef(ref: string): string {
+  return ref.replace(/^refs\/(heads|tags)\//, '');
+}
+
+function firstLine(text: string): string {
+  return text.split('\n', 1)[0]?.slice(0, 200) ?? '';
+}
+
+/** `340 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`. */
+export function duration(ms: number): string {
+  if (ms < 1_000) return `${Math.max(0, Math.round(ms))} ms`;
+  if (ms < 60_000) return `${(ms / 1_000).toFixed(1)} s`;
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 60) return `${minutes} min ${Math.floor((ms % 60_000) / 1_000)} s`;
+  return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+}

@@ -1,0 +1,164 @@
+import { resolveNotifications } from '../definition/environment.ts';
+import { loadProject } from '../definition/load.ts';
+import type { NotifierSpec, SecretRef } from '../definition/specs.ts';
+import type { NoticeEvent } from '../domain/notice.ts';
+import type { NoticeLevel } from '../domain/outcome.ts';
+import { createNotifier } from '../providers/notifiers/index.ts';
+import type { NoticeLog } from '../providers/notifiers/log.ts';
+import { readDeployment } from '../store/deployments.ts';
+import { claimNotice, settleNotice } from '../store/notices.ts';
+import { readProject } from '../store/projects.ts';
+import type { Store } from '../store/store.ts';
+import { deploymentId } from '../workflows/messages.ts';
+import type { Notice, NoticeActivities } from './contracts.ts';
+import { planLines } from './notice-texts.ts';
+
+export interface NoticeDependencies {
+  readonly store: Pick<Store, 'db'>;
+  readonly logger: NoticeLog;
+  /** @throws ProviderError `SecretMissing` (not retried) */
+  readonly readSecret: (ref: SecretRef) => Promise<string>;
+  /** For links. */
+  readonly settings: { readonly publicUrl?: string | undefined; readonly temporalUi?: string | undefined };
+}
+
+/** All channels together; an approval's clock waits for it. */
+const timeoutMs = 10_000;
+/** Of the whole, for one channel: the rest is for writing down how it went. */
+const sendTimeoutMs = 8_000;
+/** The store may take this long to say whether a message was sent before; then it is sent. */
+const storeTimeoutMs = 1_500;
+
+const order: Readonly<Record<NoticeLevel, number>> = { info: 0, warning: 1, error: 2, critical: 3 };
+/** Who asked for the wider event wants the narrower one too. */
+const alsoKnownAs: Readonly<Partial<Record<NoticeEvent, readonly NoticeEvent[]>>> = {
+  'tests-failed': ['run-failed'],
+  'build-failed': ['run-failed'],
+  'run-succeeded': ['tests-passed', 'build-succeeded'],
+};
+
+/** Messages to people by the routes of their project. Nothing that goes wrong here is anybody else's trouble. */
+export function createNoticeActivities({ store, logger, readSecret, settings }: NoticeDependencies): NoticeActivities {
+  /** As last read, for the time when the store is away: that is when people must hear. */
+  const known = new Map<string, readonly NotifierSpec[]>();
+
+  async function channelsOf(project: string): Promise<readonly NotifierSpec[]> {
+    try {
+      const stored = await within(storeTimeoutMs, readProject(store.db, project));
+      const loaded = stored === undefined ? undefined : loadProject({ file: 'project.yaml', text: stored.text });
+      if (loaded?.ok === true) known.set(project, withOwnNames(resolveNotifications(loaded.value)));
+    } catch (error) {
+      logger.warn({ err: error, project }, 'the routes of notices could not be read; those read last are used');
+    }
+    return known.get(project) ?? [lastResort];
+  }
+
+  async function send(channel: NotifierSpec, notice: Notice): Promise<void> {
+    const { key, event, level, project, environment, title } = notice;
+    const claim = { key, channel: channel.name, event, level, project, environment, title };
+    // Twice is better than never: when the store cannot say, it is sent.
+    const mine = await within(storeTimeoutMs, claimNotice(store.db, claim)).catch(() => true);
+    if (!mine) return;
+    let error: string | undefined;
+    try {
+      const notifier = await createNotifier(channel, { log: logger, readSecret });
+      await notifier.send(notice, { signal: AbortSignal.timeout(sendTimeoutMs) });
+    } catch (reason) {
+      error = reason instanceof Error ? reason.message : String(reason);
+      logger.warn({ notice: key, channel: channel.name, reason: error }, 'a notice was not delivered');
+    }
+    await within(storeTimeoutMs, settleNotice(store.db, key, channel.name, error)).catch(() => undefined);
+  }
+
+  async function sendAll(notice: Notice): Promise<void> {
+    const channels = (await channelsOf(notice.project)).filter((channel) => wants(channel, notice));
+    if (channels.length === 0) return;
+    const complete = withLinks(await withPlan(notice));
+    await Promise.all(channels.map((channel) => send(channel, complete)));
+  }
+
+  /** Somebody who is to decide wants to see on what. */
+  async function withPlan(notice: Notice): Promise<Notice> {
+    if (notice.event !== 'approval-requested') return notice;
+    const [project = '', environment = '', number = ''] = notice.key.split('/');
+    const ref = { project, environment, number: Number(number) };
+    const record = await within(storeTimeoutMs, readDeployment(store.db, ref)).catch(() => undefined);
+    const plan = record?.plan ?? undefined;
+    if (record === undefined || plan === undefined) return notice;
+    const { approval } = plan.policy;
+    const until = notice.lines.filter((line) => line.startsWith('approve within'));
+    return {
+      ...notice,
+      lines: [
+        ...planLines(plan),
+        `author ${record.author}; asked for by ${record.requestedBy}`,
+        `needs ${approval.rules.map((rule) => `${rule.count} of @${rule.group}`).join(' and ')}`,
+        ...until,
+        `slipway approve ${project}/${environment}/${number} --plan ${plan.hash.slice(0, 8)}`,
+        `slipway reject ${project}/${environment}/${number} --plan ${plan.hash.slice(0, 8)} --comment …`,
+        `temporal workflow signal --workflow-id ${deploymentId(ref)} --name approve --input '{"by":"<you>","plan":"${plan.hash.slice(0, 8)}"}'`,
+      ],
+    };
+  }
+
+  function withLinks(notice: Notice): Notice {
+    const { publicUrl, temporalUi } = settings;
+    const [first = '', second = '', number = ''] = notice.key.split('/');
+    const page =
+      notice.environment === undefined
+        ? `/v1/projects/${first}/runs/${number}`
+        : `/v1/projects/${first}/environments/${second}/deployments/${number}`;
+    return {
+      ...notice,
+      lines: [
+        ...notice.lines,
+        ...(publicUrl === undefined ? [] : [`${publicUrl}${page}`]),
+        ...(temporalUi === undefined ? [] : [temporalUi]),
+      ],
+    };
+  }
+
+  return {
+    async sendNotice(notice) {
+      try {
+        await within(timeoutMs, sendAll(notice));
+      } catch (error) {
+        logger.warn({ err: error, notice: notice.key }, 'a notice was given up');
+      }
+    },
+  };
+}
+
+/** Where a project's routes were never read. */
+const lastResort: NotifierSpec = { kind: 'log', name: 'log', level: 'info', events: [], environments: [] };
+
+function wants({ level, events, environments }: NotifierSpec, notice: Notice): boolean {
+  const names = [notice.event, ...(alsoKnownAs[notice.event] ?? [])];
+  return (
+    order[notice.level] >= order[level] &&
+    (events.length === 0 || names.some((name) => events.includes(name))) &&
+    (environments.length === 0 || (notice.environment !== undefined && environments.includes(notice.environment)))
+  );
+}
+
+/** Two channels of one name would take each other's messages for their own. */
+function withOwnNames(specs: readonly NotifierSpec[]): readonly NotifierSpec[] {
+  const seen = new Map<string, number>();
+  return specs.map((spec) => {
+    const count = (seen.get(spec.name) ?? 0) + 1;
+    seen.set(spec.name, count);
+    return count === 1 ? spec : { ...spec, name: `${spec.name}-${count}` };
+  });
+}
+
+async function within<T>(ms: number, work: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`took longer than ${ms} ms`)), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,133 @@
+import { reviveDefinition } from '../definition/load.ts';
+import { routesOf } from '../definition/routes.ts';
+import type { DeploymentInput, Priority } from '../domain/deployment.ts';
+import { ProviderError, toFailure } from '../domain/failures.ts';
+import { routeEvent } from '../domain/routing.ts';
+import type { ImageReport, RunInput, RunPlan } from '../domain/run.ts';
+import { openDeployment } from '../store/deployments.ts';
+import { readDefinition } from '../store/projects.ts';
+import { readRelease, recordRelease } from '../store/releases.ts';
+import { openRun, recordImages, recordRunPlan, recordStage, settleRunRow } from '../store/runs.ts';
+import type { Db } from '../store/schema.ts';
+import type { Store } from '../store/store.ts';
+import type { NoticeActivities, RunFactActivities } from './contracts.ts';
+import { runNotice } from './notice-texts.ts';
+import { inTransaction } from '../store/transaction.ts';
+
+export interface RunFactDependencies {
+  readonly store: Pick<Store, 'db'>;
+  readonly sendNotice: NoticeActivities['sendNotice'];
+}
+
+type Settle = Parameters<RunFactActivities['settleRun']>[0];
+
+/** The end of CI: what it made, and where that goes. */
+export function createRunFactActivities({ store, sendNotice }: RunFactDependencies): RunFactActivities {
+  return {
+    async settleRun(settle) {
+      try {
+        const { number, deployments } = await settleRun(store.db, settle);
+        await sendNotice(runNotice({ ...settle, number, deployments }));
+        return { deployments };
+      } catch (error) {
+        // Without the project nothing can be written of the run, and nothing can come of it.
+        if (error instanceof ProviderError && error.type === 'NotFound') return { deployments: [] };
+        throw toFailure(error);
+      }
+    },
+  };
+}
+
+async function settleRun(
+  db: Db,
+  settle: Settle,
+): Promise<{ readonly number: number; readonly deployments: readonly DeploymentInput[] }> {
+  const { input, plan, stages, images, outcome, reason } = settle;
+  // By its key: where preparing failed, the workflow has no number.
+  const run = await openRun(db, input);
+  const priority = plan === undefined ? 'routine' : await priorityOf(db, input, plan);
+  const deployments = await inTransaction(db, async (tx) => {
+    if (plan !== undefined) await recordRunPlan(tx, { ...plan, run });
+    for (const [position, stage] of stages.entries()) {
+      await recordStage(tx, run, position, {
+        ...stage,
+        detail: stage.detail ?? null,
+        steps: stage.steps.map((step) => ({
+          ...step,
+          exitCode: step.exitCode ?? null,
+          detail: step.detail ?? null,
+        })),
+      });
+    }
+    await recordImages(tx, run, images);
+    const opened: DeploymentInput[] = [];
+    if (plan !== undefined && outcome === 'succeeded') {
+      const version = await ensureRelease(tx, settle, plan, run.number);
+      for (const environment of version === undefined ? [] : plan.environments) {
+        const { input: deployment } = await openDeployment(tx, {
+          project: run.project,
+          environment,
+          version: version ?? plan.version,
+          runKey: run.key,
+          requestedBy: input.event.author,
+          author: input.event.author,
+          priority,
+          requestedAt: new Date().toISOString(),
+          kind: 'rollout',
+          request: `run:${run.key}`,
+          startedBy: 'run',
+        });
+        opened.push(deployment);
+      }
+    }
+    await settleRunRow(tx, run, { outcome, reason });
+    return opened;
+  });
+  return { number: run.number, deployments };
+}
+
+/** The release that a run has made or was asked to deploy; undefined when it has none. */
+async function ensureRelease(
+  db: Db,
+  { input, images }: Settle,
+  plan: RunPlan,
+  build: number,
+): Promise<string | undefined> {
+  if (input.release !== undefined) {
+    const recorded = await readRelease(db, input.project, input.release);
+    if (recorded === undefined) {
+      throw new ProviderError('ImageNotFound', `There is no release ${input.release} of ${input.project}.`);
+    }
+    return recorded.version;
+  }
+  const complete = plan.images.every((name) => images.some((image) => image.name === name));
+  if (plan.images.length > 0 && (plan.buildImages !== 'push' || !complete)) return undefined;
+  await recordRelease(db, {
+    project: input.project,
+    version: plan.version,
+    build,
+    commit: plan.commit.sha,
+    images: images.map(toReleaseImage),
+    definition: plan.definition,
+    migrations: [],
+    runKey: input.key,
+    author: input.event.author,
+  });
+  return plan.version;
+}
+
+function toReleaseImage({ name, repository, digest }: ImageReport): {
+  readonly name: string;
+  readonly repository: string;
+  readonly digest: string;
+} {
+  return { name, repository, digest };
+}
+
+/** Of the route by which the run went, as its own definition has it. */
+async function priorityOf(db: Db, input: RunInput, plan: RunPlan): Promise<Priority> {
+  const text = await readDefinition(db, plan.definition);
+  if (text === undefined) return 'routine';
+  const decision = routeEvent(input.event, routesOf(reviveDefinition(text).project));
+  return decision.kind === 'run' ? decision.route.priority : 'routine';
+}
