@@ -306,8 +306,9 @@ function parseTree(stdout: string): TreeEntry[] {
 
 /** `a/b` of `./a//b/`; the root is empty. What climbs out of the repository names nothing in it. */
 function relative(path: string): string {
-  const clean = posix.normalize(path).replace(/^\.\/?|\/$/g, '');
-  return clean.startsWith('..') ? `\u0000` : clean;
+  // Only a dot that is a folder of its own goes: `.env.production` is a name.
+  const clean = posix.normalize(path).replace(/^\.(?:\/|$)|\/$/g, '');
+  return clean === '..' || clean.startsWith('../') ? `\u0000` : clean;
 }
 
 async function exists(path: string): Promise<boolean> {

@@ -205,6 +205,13 @@ describe('a file or folder at a commit', () => {
     await expect(source.readFile({ project: 'hello', commit: first, path: './a.txt' })).resolves.toBe('one\n');
   });
 
+  test('is read though its name begins with a dot or two', async () => {
+    const commit = origin.commit({ '.env.staging': 'A=1\n', '..odd': 'x\n' }, 'settings');
+    await source.ensureCommit({ repository, commit, ref: 'refs/heads/main' });
+    await expect(source.readFile({ project: 'hello', commit, path: '.env.staging' })).resolves.toBe('A=1\n');
+    await expect(source.readFile({ project: 'hello', commit, path: './..odd' })).resolves.toBe('x\n');
+  });
+
   test.each([['none.txt'], ['../a.txt'], ['app']])('is nothing where there is none: %s', async (path) => {
     await expect(source.readFile({ project: 'hello', commit: first, path })).resolves.toBeUndefined();
   });
