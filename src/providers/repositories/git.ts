@@ -307,8 +307,8 @@ function parseTree(stdout: string): TreeEntry[] {
 /** `a/b` of `./a//b/`; the root is empty. What climbs out of the repository names nothing in it. */
 function relative(path: string): string {
   // Only a dot that is a folder of its own goes: `.env.production` is a name.
-  const clean = posix.normalize(path).replace(/^\.(?:\/|$)|\/$/g, '');
-  return clean === '..' || clean.startsWith('../') ? `\u0000` : clean;
+  // What leads out of the repository stays as it is: Git refuses it.
+  return posix.normalize(path).replace(/^\.(?:\/|$)|\/$/g, '');
 }
 
 async function exists(path: string): Promise<boolean> {
