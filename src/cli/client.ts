@@ -159,7 +159,7 @@ export function createClient(connection: Connection): Client {
     listLogs: (of) => http.get(`${'environment' in of ? deployment(of) : run(of)}/logs`),
     readLog: (log) => http.getText(`/v1/logs/${log}`),
     async *followLog(log, signal) {
-      for await (const { data } of http.stream(`/v1/log-streams/${log}`, signal)) yield JSON.parse(data) as string;
+      for await (const { data } of http.stream(`/v1/logs/${log}`, signal)) yield JSON.parse(data) as string;
     },
     putProject: (owner, text) => http.post(project(owner), { text }),
     listProjects: () => http.get('/v1/projects'),
