@@ -139,6 +139,14 @@ export function startLoad({ url, ratePerS = 80, maxInFlight = 256 }: LoadOptions
     return { requests, failed, notesKept, ratePerS: seconds > 0 ? requests / seconds : 0, versions, failures: why };
   };
 
+  let stopping: Promise<void> | undefined;
+  const stop = async (): Promise<void> => {
+    stopped = true;
+    clearInterval(ticker);
+    if (inFlight > 0) await new Promise<void>((resolve) => idle.push(resolve));
+    await agent.close();
+  };
+
   return {
     report,
     firstAnswerOf(version, afterMs = 0) {
@@ -156,10 +164,7 @@ export function startLoad({ url, ratePerS = 80, maxInFlight = 256 }: LoadOptions
       return wrong;
     },
     async stop() {
-      stopped = true;
-      clearInterval(ticker);
-      if (inFlight > 0) await new Promise<void>((resolve) => idle.push(resolve));
-      await agent.close();
+      await (stopping ??= stop());
       return report();
     },
   };
