@@ -340,7 +340,11 @@ function keep(
       clearInterval(ticking);
       wake?.();
       await renewals;
-      if (!everFenced || isLapsed()) return;
+      if (!everFenced || isLapsed()) {
+        // A reconnection may have come through after the lease was over.
+        onGone();
+        return;
+      }
       await letGo(fence, wish, client, () => {
         client?.removeListener('error', onGone);
         client?.removeListener('end', onGone);

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { closeSync, constants, mkdirSync, openSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, openSync, unlinkSync } from 'node:fs';
 import { Socket } from 'node:net';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { scratchFolder } from './scratch.ts';
 
 /** Both ends of a pipe. */
 export interface OutputPipe {
@@ -27,9 +27,7 @@ export function createOutputPipes(makeFifos: (paths: readonly string[]) => Promi
   let filling: Promise<void> | undefined;
 
   async function fill(): Promise<void> {
-    const folder = join(tmpdir(), `slipway-pipes-${process.pid}`);
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    const paths = Array.from({ length: batch }, () => join(folder, randomUUID()));
+    const paths = Array.from({ length: batch }, () => join(scratchFolder(), `pipe-${randomUUID()}`));
     await makeFifos(paths);
     ready.push(...paths);
   }

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { accessSync, constants as fsConstants, existsSync, mkdtempSync, rmdirSync, statSync } from 'node:fs';
 import { readFile, readdir, rm } from 'node:fs/promises';
-import { constants as osConstants, tmpdir } from 'node:os';
+import { constants as osConstants } from 'node:os';
 import { delimiter, join, resolve } from 'node:path';
 import type { Duplex, Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -11,6 +11,7 @@ import { containments, launchCommand, needsWatch, notStartedCode, type Containme
 import { currentLease, type Lease } from './lease.ts';
 import { createOutputPipes } from './output-pipe.ts';
 import type { Redactor } from './redact.ts';
+import { scratchFolder } from './scratch.ts';
 import { createHead, createLines, createTail } from './tail.ts';
 
 /** What every process has in common. */
@@ -215,7 +216,7 @@ async function start(request: Launch, stdout: Output, stderr: Output): Promise<C
   const path = request.env?.['PATH'] ?? workerPath();
   requireCommand(request, path);
   const containment = await processContainment();
-  const home = request.home ?? mkdtempSync(join(tmpdir(), 'slipway-home-'));
+  const home = request.home ?? mkdtempSync(join(scratchFolder(), 'home-'));
   const [file, ...args] = launchCommand(
     containment,
     request.command,

@@ -130,7 +130,7 @@ describe('what it is given', () => {
     expect(tail).toContain('LISTED=yes');
     expect(tail).not.toContain('leaked');
     const home = tail.trimEnd().split('\n').at(-1)!;
-    expect(home).toContain('slipway-home-');
+    expect(home).toContain('/home-');
     expect(existsSync(home)).toBe(false);
   });
 
