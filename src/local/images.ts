@@ -157,6 +157,11 @@ async function labelsOf(engine: Docker, image: string): Promise<Record<string, s
   }
 }
 
+/** Pulls an image unless the engine has it. Throws as {@link pullImage} does. */
+export async function ensureImagePulled(context: LocalContext, docker: DockerHandle, image: string): Promise<void> {
+  if (!(await hasImage(connectDocker(docker.address), image))) await pullImage(context, docker, image);
+}
+
 /** A machine without internet must notice soon; a layer may take its time once it comes. */
 const firstProgressMs = 8_000;
 const stallMs = 60_000;

@@ -65,9 +65,10 @@ export async function findOrStartPostgres(context: LocalContext, spec: PostgresS
       writeClients(folder, spec.clients, user);
       const { stdout } = await runHelper(context, join(bin, 'postgres'), ['--version'], { user });
       const version = /(\d+(\.\d+)*)/.exec(stdout)?.[1] ?? 'unknown';
+      const own = { listen_addresses: spec.hosts.join(','), unix_socket_directories: '' };
       const launch = (ports: Readonly<Record<string, number>>) => ({
         command: join(bin, 'postgres'),
-        args: ['-D', folder, ...settingArgs({ ...spec.settings, port: ports[spec.port] ?? 0 }, spec.hosts)],
+        args: ['-D', folder, ...settingArgs({ ...spec.settings, ...own, port: ports[spec.port] ?? 0 })],
         user,
       });
       return { version, launch };
@@ -116,8 +117,14 @@ export async function withClient<T>(url: string, work: (client: pg.Client) => Pr
   }
 }
 
-function ensureSecret(context: LocalContext, name: string): string {
-  const file = join(context.stateFolder, 'secrets', name);
+/** Where the password of a server is, readable by its owner alone. */
+export function secretFile(context: LocalContext, name: string): string {
+  return join(context.stateFolder, 'secrets', name);
+}
+
+/** The password of a server, made where there is none. */
+export function ensureSecret(context: LocalContext, name: string): string {
+  const file = secretFile(context, name);
   if (!existsSync(file)) {
     writeFileSync(`${file}.new`, randomBytes(24).toString('base64url'), { mode: 0o600 });
     // A second starter that comes in between keeps the first one's word.
@@ -219,10 +226,7 @@ function writeClients(folder: string, more: readonly string[], user: UserIds | u
   if (user !== undefined) chownSync(file, user.uid, user.gid);
 }
 
-function settingArgs(settings: Readonly<Record<string, string | number>>, hosts: readonly string[]): string[] {
-  const places = { listen_addresses: hosts.join(','), unix_socket_directories: '' };
-  return Object.entries<string | number>({ ...settings, ...places }).flatMap(([key, value]) => [
-    '-c',
-    `${key}=${value}`,
-  ]);
+/** Settings as arguments of `postgres`. */
+export function settingArgs(settings: Readonly<Record<string, string | number>>): string[] {
+  return Object.entries(settings).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
 }

@@ -1,18 +1,14 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import type Docker from 'dockerode';
-import { ProviderError } from '../domain/failures.ts';
 import { globalFileName, haproxyArguments, renderGlobal } from '../providers/routers/haproxy-file.ts';
-import { type LocalContext, announce, installationId, socketFolder } from './context.ts';
+import { containerHandle, findOrStartContainer } from './containers.ts';
+import { type LocalContext, socketFolder } from './context.ts';
 import type { ComponentHandle } from './daemons.ts';
-import { type DockerHandle, connectDocker, installationLabel, removeContainer } from './docker.ts';
+import type { DockerHandle } from './docker.ts';
 import { ensureImage, pullImage } from './images.ts';
 import { installDebianPackages } from './packages.ts';
-import { findProgram, lastLines, obtain, runHelper } from './programs.ts';
-import { reasonOf } from './reason.ts';
-import { type ComponentState, withLock, writeState } from './state.ts';
+import { findProgram, obtain, runHelper } from './programs.ts';
 
 /**
  * HAProxy in a container of its own. It belongs to the target: it is not ended when Slipway stops, and Docker brings it
@@ -41,7 +37,6 @@ export interface RouterOptions {
 }
 
 const publicImage = 'haproxy:2.6';
-const readyTimeoutMs = 20_000;
 
 /**
  * Makes sure that the router's image and container are there and that it answers; whatever file is there stays, a first
@@ -65,84 +60,30 @@ export async function ensureRouter(
     statsSocket: join(sockets, 'stats.sock'),
   };
   if (!existsSync(place.configFile)) writeFileSync(place.configFile, renderGlobal({ statsSocket: place.statsSocket }));
-  const engine = connectDocker(docker.address);
-  return await withLock(join(context.stateFolder, 'run', 'router.lock'), async () => {
-    const found = await findContainer(engine, context);
-    const container = found ?? (await create(context, docker, [configFolder, sockets], place));
-    const { how, version } = await start(context, engine, container, place.statsSocket);
-    const state: ComponentState = {
-      name: 'router',
-      owner: 'target',
-      container: { engine: docker.address, name: container.name },
-      ports: {},
-      version,
-      command: `docker start ${container.name}`,
-      logFile: `docker logs ${container.name}`,
-      stopSignal: 'SIGUSR1',
-      stopGraceMs: 0,
-      startedAt: new Date().toISOString(),
-    };
-    writeState(context, state);
-    return {
-      name: 'router',
-      how,
-      version,
-      address: `container ${container.name}`,
-      container: container.name,
-      ...place,
-      stop: async () => {
-        await removeContainer(context, state);
+  const running = await findOrStartContainer(context, docker, {
+    name: 'router',
+    owner: 'target',
+    ports: [],
+    create: async () => ({
+      Image: await routerImage(context, docker),
+      Entrypoint: ['haproxy'],
+      // -W: a master that keeps serving while a worker with a new file takes over; -db: in the foreground.
+      Cmd: ['-db', ...haproxyArguments(place)],
+      User: `${String(process.getuid?.() ?? 0)}:${String(process.getgid?.() ?? 0)}`,
+      StopSignal: 'SIGUSR1',
+      HostConfig: {
+        Binds: [...new Set([configFolder, sockets])].map((folder) => `${folder}:${folder}`),
+        CapDrop: ['ALL'],
+        CapAdd: ['NET_BIND_SERVICE'],
+        SecurityOpt: ['no-new-privileges'],
+        ReadonlyRootfs: true,
       },
-    };
+    }),
+    answers: async () => /^Version: ([\d.]+)/m.exec(await askSocket(place.statsSocket, 'show info'))?.[1] ?? 'unknown',
+    failure: 'RouterUnavailable',
   });
-}
-
-interface RouterContainer {
-  readonly id: string;
-  readonly name: string;
-}
-
-const roleLabel = 'slipway.role';
-
-async function findContainer(engine: Docker, context: LocalContext): Promise<RouterContainer | undefined> {
-  const label = [`${installationLabel}=${installationId(context)}`, `${roleLabel}=router`];
-  const [found] = await engine.listContainers({ all: true, filters: { label } });
-  return found === undefined ? undefined : { id: found.Id, name: (found.Names[0] ?? '').replace(/^\//, '') };
-}
-
-async function create(
-  context: LocalContext,
-  docker: DockerHandle,
-  folders: readonly string[],
-  place: { readonly configFolder: string; readonly masterSocket: string },
-): Promise<RouterContainer> {
-  const image = await routerImage(context, docker);
-  const engine = connectDocker(docker.address);
-  const taken = await engine.listContainers({ all: true, filters: { name: ['^/slipway-router$'] } });
-  const name = taken.length === 0 ? 'slipway-router' : `slipway-router-${installationId(context)}`;
-  const user = `${String(process.getuid?.() ?? 0)}:${String(process.getgid?.() ?? 0)}`;
-  const { id } = await engine.createContainer({
-    name,
-    Image: image,
-    Entrypoint: ['haproxy'],
-    // -W: a master that keeps serving while a worker with a new file takes over; -db: in the foreground.
-    Cmd: ['-db', ...haproxyArguments(place)],
-    User: user,
-    Labels: { [installationLabel]: installationId(context), [roleLabel]: 'router' },
-    StopSignal: 'SIGUSR1',
-    HostConfig: {
-      NetworkMode: 'host',
-      // Not `unless-stopped`: a signal sent by hand would count as a stop for ever.
-      RestartPolicy: { Name: 'always' },
-      Binds: [...new Set(folders)].map((folder) => `${folder}:${folder}`),
-      CapDrop: ['ALL'],
-      CapAdd: ['NET_BIND_SERVICE'],
-      SecurityOpt: ['no-new-privileges'],
-      ReadonlyRootfs: true,
-      LogConfig: { Type: 'json-file', Config: { 'max-size': '50m', 'max-file': '3' } },
-    },
-  });
-  return { id, name };
+  const { name } = running.state.container;
+  return { ...containerHandle(context, running, `container ${name}`), container: name, ...place };
 }
 
 async function routerImage(context: LocalContext, docker: DockerHandle): Promise<string> {
@@ -186,49 +127,6 @@ async function imageOf(
     }),
   );
   return image;
-}
-
-async function start(
-  context: LocalContext,
-  engine: Docker,
-  { id, name }: RouterContainer,
-  statsSocket: string,
-): Promise<{ how: 'found' | 'started'; version: string }> {
-  const container = engine.getContainer(id);
-  const { State } = await container.inspect();
-  // After several failures the engine waits up to a minute before its next try; we do not.
-  if (State.Restarting) await container.restart({ t: 0 });
-  else if (!State.Running) await container.start();
-  const how = State.Running && !State.Restarting ? 'found' : 'started';
-  const version = await announce(
-    context,
-    'router',
-    how === 'found' ? `asking ${name}` : `starting ${name}`,
-    async () => {
-      const deadline = performance.now() + readyTimeoutMs;
-      for (;;) {
-        try {
-          return /^Version: ([\d.]+)/m.exec(await askSocket(statsSocket, 'show info'))?.[1] ?? 'unknown';
-        } catch (error) {
-          const now = (await container.inspect()).State;
-          if (now.Restarting && now.ExitCode !== 0) throw await notUp(container, name, 'it ends at once');
-          if (performance.now() >= deadline) throw await notUp(container, name, reasonOf(error));
-        }
-        await delay(50);
-      }
-    },
-  );
-  return { how, version };
-}
-
-async function notUp(container: Docker.Container, name: string, why: string): Promise<ProviderError> {
-  const log = await container.logs({ stdout: true, stderr: true, tail: 8 });
-  // Each line begins with eight bytes that say which stream it is from.
-  const text = log.toString('utf8').replace(/^[\u0000-\u0002][\s\S]{7}/gm, '');
-  return new ProviderError(
-    'RouterUnavailable',
-    `the router (container ${name}) does not answer: ${why}. Its log ends with: ${lastLines(text, 8)}`,
-  );
 }
 
 /** Sends one command to a socket of HAProxy and gives back its answer. */

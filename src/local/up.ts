@@ -53,7 +53,7 @@ export async function up<W extends ComponentName>(options: UpOptions<W>): Promis
     temporal: () => ensureTemporal(context, configured.temporal),
     store: () => ensureStore(context, { url: configured.storeUrl }),
     docker,
-    registry: () => ensureRegistry(context, { url: configured.registryUrl }),
+    registry: () => ensureRegistry(context, { url: configured.registryUrl, docker }),
     router: async () => ensureRouter(context, await docker()),
     applicationPostgres: async () => ensureApplicationPostgres(context, await docker()),
     nodeImage: async () => ensureNodeBaseImage(context, await docker()),
