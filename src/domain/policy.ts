@@ -27,6 +27,10 @@ export interface QueuePolicy {
   readonly mode: 'keep-all' | 'supersede';
   /** Longest wait for the turn. Default 24 h. */
   readonly timeoutMs: number;
+  /**
+   * First pause before whoever waits asks whether the other side is still there; later ones are up to six times as long. Default 10 min.
+   */
+  readonly askAgainMs?: number;
 }
 
 /** One figure with its band; undefined bands are not judged. */

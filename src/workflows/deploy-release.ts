@@ -47,14 +47,10 @@ import { approvalLine, attributesOf, isoNow, showPage, took } from './progress.t
 
 /** A plan that keeps changing is asked about this often; then something in it is not stable, and nobody can approve it. */
 const maxAsks = 20;
-/** While it waits for its turn it asks again after these pauses (the last one repeats), should the environment have lost its memory. */
-const askAgainMs = [600_000, 1_800_000, 3_600_000] as const;
+/** While it waits it asks again, should the environment have lost its memory: after this, three times this, and then every six times. */
+const askAgainMs = 600_000;
 /** A deployment waits for its first notice no longer than this before the approval's clock starts, ms. */
 const noticeMs = 10_000;
-
-function pauseOf(round: number): number {
-  return askAgainMs[Math.min(round, askAgainMs.length - 1)] ?? 3_600_000;
-}
 
 /**
  * One release going to one environment: what people talk to. Plans, waits for approval, asks the environment for the turn and waits for the
@@ -259,11 +255,16 @@ class Deployment {
   async #awaitEnvironment(enough: () => boolean, approved: boolean): Promise<DeploymentResult | Plan | undefined> {
     const awake = (): boolean => this.#settled !== undefined || enough() || this.#abort !== undefined;
     for (let round = 0; this.#settled === undefined; round += 1) {
-      if (!(await condition(awake, pauseOf(round), { summary: 'turn' }))) await this.#requestTurn(approved);
+      if (!(await condition(awake, this.#pause(round), { summary: 'turn' }))) await this.#requestTurn(approved);
       else if (this.#abort !== undefined) return await this.#withdraw(this.#abort);
       else if (enough()) return undefined;
     }
     return this.#takeAnswer(this.#settled);
+  }
+
+  #pause(round: number): number {
+    const first = this.#plan?.policy.queue.askAgainMs ?? askAgainMs;
+    return first * ([1, 3][round] ?? 6);
   }
 
   async #requestTurn(approved: boolean): Promise<void> {
@@ -284,7 +285,7 @@ class Deployment {
           handle.signal(withdrawTurnSignal, words),
         )) || (await this.#signal(rolloutId(this.#input, this.#ask), (handle) => handle.signal(abortSignal, abort)));
       if (!told) return this.#aborted(abort);
-      await condition(() => this.#settled !== undefined, pauseOf(round), { summary: 'being aborted' });
+      await condition(() => this.#settled !== undefined, this.#pause(round), { summary: 'being aborted' });
     }
     return this.#takeAnswer(this.#settled);
   }

@@ -15,6 +15,7 @@ import type { EnvironmentFacts } from '../activities/contracts.ts';
 import type { DeploymentInput, DeploymentRef, DeploymentResult } from '../domain/deployment.ts';
 import { describeFailure, failure } from '../domain/failures.ts';
 import { type Outcome, holdingOutcomes } from '../domain/outcome.ts';
+import type { PlanPolicy } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
 import {
   type EnvironmentState,
@@ -103,6 +104,8 @@ const longestRecent = 3;
 const longestRequests = 50;
 /** Added to the approval's time before a turn that is held for a decision is taken back, ms. */
 const graceMs = 120_000;
+/** A turn that is held is confirmed so often, ms. */
+const askAgainMs = 600_000;
 /** A rollback does not wait longer for the store to give it a number when the release to go back to still runs, ms. */
 const openRollbackMs = 3_000;
 
@@ -124,6 +127,7 @@ class Environment {
   }
 
   async run(): Promise<never> {
+    void this.#expireWaiting();
     if (this.#fresh) await this.#recall();
     for (;;) {
       this.#awake = false;
@@ -140,10 +144,6 @@ class Environment {
   async #takeStep(): Promise<boolean> {
     const state = this.#state;
     const now = Date.now();
-    const { waiting, overdue } = splitOverdue(state.queue, now);
-    state.queue = waiting;
-    for (const entry of overdue)
-      this.#answer(entry.deployment, refusal(entry, 'expired', 'It waited too long for its turn.'));
     if (state.freeze?.until !== undefined && Date.parse(state.freeze.until) <= now) state.freeze = null;
     // A rollback that is getting its number goes before whatever else could begin in the meantime.
     if (this.#opening > 0) return false;
@@ -164,9 +164,28 @@ class Environment {
     return true;
   }
 
+  /** Beside the turns, for a turn may take longer than somebody is willing to wait for his. */
+  async #expireWaiting(): Promise<never> {
+    const state = this.#state;
+    for (;;) {
+      const { waiting, overdue } = splitOverdue(state.queue, Date.now());
+      state.queue = waiting;
+      for (const entry of overdue) {
+        this.#answer(entry.deployment, refusal(entry, 'expired', 'It waited too long for its turn.'));
+      }
+      const queue = state.queue;
+      const changed = (): boolean => state.queue !== queue;
+      if (queue.length === 0) await condition(changed);
+      else {
+        const untilMs = Math.max(1, Math.min(...queue.map(deadlineOf)) - Date.now());
+        await condition(changed, untilMs, { summary: 'longest wait for the turn' });
+      }
+    }
+  }
+
   #nextDueMs(): number | undefined {
-    const { queue, retire, freeze } = this.#state;
-    const moments = queue.map(deadlineOf);
+    const { retire, freeze } = this.#state;
+    const moments: number[] = [];
     if (retire !== null) moments.push(Date.parse(retire.at));
     if (freeze?.until !== undefined) moments.push(Date.parse(freeze.until));
     return moments.length === 0 ? undefined : Math.max(1, Math.min(...moments) - Date.now());
@@ -181,7 +200,7 @@ class Environment {
     this.#state.policy = policy;
     let { planHash } = entry;
     if (policy.approval.turn === 'hold' && !entry.approved) {
-      const plan = await this.#holdForDecision(current, policy.approval.timeoutMs);
+      const plan = await this.#holdForDecision(current, policy);
       if (plan === undefined) return;
       planHash = plan;
     } else {
@@ -203,15 +222,19 @@ class Environment {
   }
 
   /** @returns the plan to roll out; undefined when the turn was given back. */
-  async #holdForDecision(current: Current, timeoutMs: number): Promise<string | undefined> {
-    const { deployment } = current;
+  async #holdForDecision(current: Current, policy: PlanPolicy): Promise<string | undefined> {
+    const { deployment, ask } = current;
+    const { number } = deployment;
     current.asking = true;
-    const told = await this.#signal(deploymentId(deployment), turnGrantedSignal, {
-      number: deployment.number,
-      ask: current.ask,
-    });
     const decided = (): boolean => current.proceed !== undefined || current.aborting !== undefined;
-    if (told) await condition(decided, timeoutMs + graceMs, { summary: 'turn held while people decide' });
+    const deadline = Date.now() + policy.approval.timeoutMs + graceMs;
+    const again = policy.queue.askAgainMs ?? askAgainMs;
+    // Told again from time to time: who does not exist any more can neither decide nor give the turn back.
+    while (!decided() && Date.now() < deadline) {
+      if (!(await this.#signal(deploymentId(deployment), turnGrantedSignal, { number, ask }))) break;
+      const pause = Math.max(1, Math.min(again, deadline - Date.now()));
+      await condition(decided, pause, { summary: 'turn held while people decide' });
+    }
     current.asking = false;
     if (current.proceed?.go === true && current.aborting === undefined) return current.proceed.plan;
     this.#current = null;

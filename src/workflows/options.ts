@@ -14,15 +14,15 @@ const nonRetryableErrorTypes: string[] = (Object.keys(failures) as FailureType[]
 
 /** A dead worker is noticed after this long, and an abort arrives within a third of it. */
 const heartbeatTimeout = 3_000;
-/** Longest honest run of a short change; it is also how a worker killed in the middle of one is noticed. */
-const shortChangeMs = 8_000;
+/** Longest honest run of what does not heartbeat; it is also how a worker killed in the middle of one is noticed. */
+const shortMs = 8_000;
 
 /** Looks, changes nothing. */
 export const read = proxyActivities<
   Pick<contracts.PlanActivities, 'planDeployment'> & Pick<contracts.ReleaseActivities, 'readEnvironment'>
 >({
   taskQueue: taskQueues.deploy,
-  startToCloseTimeout: 30_000,
+  startToCloseTimeout: shortMs,
   scheduleToCloseTimeout: 120_000,
   retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000, nonRetryableErrorTypes },
   cancellationType: 'TRY_CANCEL',
@@ -31,7 +31,7 @@ export const read = proxyActivities<
 /** Looks at Temporal and the store. */
 export const readOwn = proxyActivities<Pick<contracts.TurnActivities, 'readOpenTurns'>>({
   taskQueue: taskQueues.orchestration,
-  startToCloseTimeout: 10_000,
+  startToCloseTimeout: shortMs,
   retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000 },
   cancellationType: 'TRY_CANCEL',
 });
@@ -39,7 +39,7 @@ export const readOwn = proxyActivities<Pick<contracts.TurnActivities, 'readOpenT
 /** Short mutations of a target. */
 export const change = proxyActivities<contracts.TrafficActivities>({
   taskQueue: taskQueues.deploy,
-  startToCloseTimeout: shortChangeMs,
+  startToCloseTimeout: shortMs,
   scheduleToCloseTimeout: 60_000,
   retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000, nonRetryableErrorTypes },
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
@@ -110,7 +110,7 @@ export const record = proxyActivities<
     Pick<contracts.TurnActivities, 'requestTurn'>
 >({
   taskQueue: taskQueues.orchestration,
-  startToCloseTimeout: 10_000,
+  startToCloseTimeout: shortMs,
   retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000 },
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
@@ -118,7 +118,7 @@ export const record = proxyActivities<
 /** Facts for people's eyes, spooled: nobody waits for them, and nothing fails for them. */
 export const note = proxyActivities<Pick<contracts.FactActivities, 'recordPhase' | 'recordStep'>>({
   taskQueue: taskQueues.orchestration,
-  startToCloseTimeout: 10_000,
+  startToCloseTimeout: shortMs,
   scheduleToCloseTimeout: 600_000,
   retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 30_000 },
   cancellationType: 'ABANDON',
@@ -163,7 +163,7 @@ export const compensation = proxyActivities<
 /** Traffic on its way back: three tries here, and `saga.ts` begins again after each three, without end. */
 export const trafficBack = proxyActivities<contracts.TrafficActivities>({
   taskQueue: taskQueues.deploy,
-  startToCloseTimeout: shortChangeMs,
+  startToCloseTimeout: shortMs,
   retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 2_000, maximumAttempts: 3 },
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });

@@ -27,8 +27,9 @@ import { strategies } from './strategies/index.ts';
 import type { Done, Rollout } from './strategies/strategy.ts';
 import type { RollOutInput, TurnReport } from './turn.ts';
 
-/** How long the environment may take to say whether the turn is still ours, ms. */
-const grantMs = 60_000;
+/** How long the environment may take to say whether the turn is still ours before it is asked again, ms; and how often it is asked. */
+const grantMs = 2_000;
+const grantRounds = 30;
 
 /**
  * The exclusive part of a deployment: everything that changes the environment, the watch, and the undoing.
@@ -190,18 +191,19 @@ class RollOut {
     return plan;
   }
 
-  /** Asks the environment, whose turn it is; an environment that was ended and begun anew may know nothing of this one. */
+  /** Asks the environment, whose turn it is; one that was ended and begun anew may know nothing of this roll-out, or not yet. */
   async #askToChange(): Promise<string | undefined> {
     const { project, environment, number } = this.#input.deployment;
-    try {
-      await getExternalWorkflowHandle(environmentId(project, environment)).signal(changingSignal, {
-        number,
-        from: workflowInfo().workflowId,
-      });
-    } catch {
-      return 'the workflow of the environment does not run';
+    const handle = getExternalWorkflowHandle(environmentId(project, environment));
+    const from = workflowInfo().workflowId;
+    for (let round = 1; this.#granted === undefined && round <= grantRounds; round += 1) {
+      try {
+        await handle.signal(changingSignal, { number, from });
+      } catch {
+        return 'the workflow of the environment does not run';
+      }
+      await condition(() => this.#granted !== undefined, grantMs, { summary: 'asks whether the turn is still ours' });
     }
-    await condition(() => this.#granted !== undefined, grantMs, { summary: 'asks whether the turn is still ours' });
     if (this.#granted === undefined) return 'the environment did not answer';
     return this.#granted.go ? undefined : this.#granted.reason;
   }
@@ -280,7 +282,7 @@ class RollOut {
     const { version } = this.#input.deployment;
     const run = this.#context(this.#requirePlan());
     const traffic = { ...run.nextChange(), slot: run.slot, backup: null };
-    const tidied = this.#journal.step(
+    await this.#journal.step(
       'settle',
       () =>
         call(change.ensureTraffic, `${version} alone, without a backup`, traffic).then(
@@ -293,7 +295,8 @@ class RollOut {
           ? { verdict: 'passed' }
           : { verdict: 'inconclusive', detail: `still has its backup: ${left}` },
     );
-    await Promise.all([tidied, cleanUp(run)]);
+    // One after the other: the fence refuses the earlier number once the later one has begun.
+    await cleanUp(run);
     const { watch, reason } = ending;
     return this.#report('succeeded', reason, {
       live: this.#newLive(),
