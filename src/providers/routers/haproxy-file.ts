@@ -45,6 +45,7 @@ defaults
   timeout connect 2s
   timeout client 60s
   timeout server 60s
+  timeout check 3s
   timeout queue 10s
   timeout http-request 10s
   timeout http-keep-alive 5s
@@ -95,8 +96,9 @@ export function renderRoute(route: Route): RenderedRoute {
     ...(route.healthPath === undefined
       ? []
       : [`  option httpchk GET ${route.healthPath}`, '  http-check expect status 200-399']),
-    // One failed connection is as good as a failed check: the next request already goes to the backup. A check brings the server back.
-    '  default-server check inter 500ms fastinter 100ms downinter 250ms fall 2 rise 1 observe layer4 error-limit 1 on-error mark-down',
+    // Three refused connections in a row are as good as failed checks, so that a dead release is left within milliseconds. The checks
+    // themselves are patient: a release that is only slow must not hand its traffic to the one before. One good check brings it back.
+    '  default-server check inter 1s fastinter 250ms downinter 250ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down',
     ...route.servers.map(renderServer),
   ].join('\n');
   const header = `# slipway ${JSON.stringify(route)}`;
