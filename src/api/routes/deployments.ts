@@ -1,6 +1,6 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import type { DeploymentRef } from '../../domain/deployment.ts';
+import type { DeploymentPhase, DeploymentRef } from '../../domain/deployment.ts';
 import { type DeploymentRecord, listDeployments, readDeployment, readPlan } from '../../store/deployments.ts';
 import { listLogs } from '../../store/logs.ts';
 import { listSamples } from '../../store/samples.ts';
@@ -194,12 +194,25 @@ export function deploymentRoutes({ deps, commands }: ApiContext): FastifyPluginA
   };
 }
 
-/** What the workflow says is newer than what has come through the spool. */
+/** While one of these is said by the roll-out, the workflow of the deployment only waits for it and knows no better. */
+const phasesOfTurn: readonly DeploymentPhase[] = [
+  'preparing',
+  'backing-up',
+  'migrating',
+  'probing',
+  'switching',
+  'watching',
+  'settling',
+  'rolling-back',
+];
+
+/** What the workflow says is newer than what has come through the spool, until the roll-out speaks for itself. */
 function withView(deployment: DeploymentRecord, view: DeploymentView | undefined): DeploymentRecord {
   if (view === undefined) return deployment;
+  const waits = view.phase === 'queued' || view.phase === 'rolling-out';
   return {
     ...deployment,
-    phase: view.phase,
+    phase: waits && phasesOfTurn.includes(deployment.phase) ? deployment.phase : view.phase,
     ...(view.plan === undefined ? {} : { plan: view.plan, planHash: view.plan.hash }),
   };
 }
