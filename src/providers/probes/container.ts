@@ -1,21 +1,30 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ContainerProbeSpec } from '../../definition/specs.ts';
 import type { SlotState, Target } from '../targets/port.ts';
 import type { Probe } from './port.ts';
+
+/** How often a container whose own check has not spoken yet is looked at, ms. */
+const startingPollMs = 100;
 
 /** What runs in the slot is the release, well by the platform's own check, and has not been started again. */
 export function createContainerProbe(spec: ContainerProbeSpec, target: Pick<Target, 'readSlots'>): Probe {
   return {
     name: spec.name,
     async check({ project, environment, slot, version }, signal) {
-      let slots: readonly SlotState[];
-      try {
-        slots = await target.readSlots({ project, environment });
-      } catch (error) {
-        signal.throwIfAborted();
-        const message = error instanceof Error ? error.message : String(error);
-        return { verdict: 'errored', detail: `the target could not be asked: ${message}` };
+      let state: SlotState | undefined;
+      for (;;) {
+        try {
+          const slots = await target.readSlots({ project, environment });
+          state = slots.find((each) => each.slot === slot);
+        } catch (error) {
+          signal.throwIfAborted();
+          const message = error instanceof Error ? error.message : String(error);
+          return { verdict: 'errored', detail: `the target could not be asked: ${message}` };
+        }
+        // The platform asks for the first time after one interval: an answer to wait for within this try, not a failure of it.
+        if (state?.health !== 'starting' || signal.aborted) break;
+        await delay(startingPollMs, undefined, { signal }).catch(() => undefined);
       }
-      const state = slots.find((each) => each.slot === slot);
       if (state === undefined) return { verdict: 'failed', detail: `nothing is in ${slot}` };
       const problem = wrongWith(state, version);
       return {
