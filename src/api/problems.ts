@@ -87,7 +87,9 @@ export function toProblem(error: unknown): Problem {
   const { type, message, details } = describeFailure(error);
   const { status } = failures[type];
   if (status >= 500) return internal(type);
-  return { ...details, ...problem(type, message) };
+  // A route may know a more exact status than the table: 416 for a range is bad input too.
+  const exact = details['status'];
+  return { ...details, ...problem(type, message), ...(typeof exact === 'number' ? { status: exact } : {}) };
 }
 
 /** Of a failure of ours only its name and an id are told: messages of databases and stack traces are for the log. */

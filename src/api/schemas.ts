@@ -88,7 +88,7 @@ export const StageSchema = z.object({
 });
 
 export const RunSchema = RunSummarySchema.extend({
-  input: shaped<RunInput>('RunInput', { project: z.string(), key: z.string() }),
+  input: shaped<RunInput>('RunRequest', { project: z.string(), key: z.string() }),
   plan: shaped<RunPlan>('RunPlan', { version: z.string(), environments: z.array(z.string()) }).nullable(),
   definition: z.string().nullable(),
   stages: z.array(StageSchema).readonly(),
@@ -148,7 +148,7 @@ export const DecisionSchema = z.object({
 });
 
 export const DeploymentSchema = DeploymentSummarySchema.extend({
-  input: shaped<DeploymentInput>('DeploymentInput', { project: z.string(), version: z.string() }),
+  input: shaped<DeploymentInput>('DeploymentRequest', { project: z.string(), version: z.string() }),
   plan: PlanSchema.nullable(),
   approval: ApprovalSchema.nullable().describe('Null when it was not asked for yet, or is long over.'),
   approvalUntil: Instant.nullable(),

@@ -35,7 +35,8 @@ export function createStarter(deps: ApiDependencies, log: FastifyBaseLogger): St
 
   function start(workflowId: string, work: () => Promise<void>): void {
     if (underWay.has(workflowId) || ended) return;
-    const started = limit(work)
+    // Queued ones are left to the next process: an end must not wait for all of a burst.
+    const started = limit(async () => (isEnded() ? undefined : await work()))
       // The row is there and the sweeper comes by; nothing is lost.
       .catch((error: unknown) => {
         log.warn({ err: error, workflowId }, 'a workflow could not be started yet');

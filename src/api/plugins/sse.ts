@@ -42,6 +42,9 @@ export async function stream(
   reply.sse.onClose(() => {
     gone.abort();
   });
+  // At once: a client that waits for something to happen is connected all the same.
+  reply.sse.sendHeaders();
+  reply.raw.flushHeaders();
   try {
     for await (const message of source(gone.signal)) {
       if (!reply.sse.isConnected) return;

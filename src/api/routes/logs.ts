@@ -89,7 +89,8 @@ export function logRoutes({ deps, feeds }: ApiContext): FastifyPluginAsyncZod {
     const size = found.sizeBytes;
     const range = parseRange(wanted, size);
     if (range === 'unsatisfiable') {
-      throw refuse('InvalidInput', `The log has ${size} bytes; the range lies behind them.`);
+      reply.header('content-range', `bytes */${size}`);
+      throw refuse('InvalidInput', `The log has ${size} bytes; the range lies behind them.`, { status: 416 });
     }
     const { from, to } = range ?? { from: 0, to: size };
     if (range !== undefined) reply.code(206).header('content-range', `bytes ${from}-${to - 1}/${size}`);

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { acceptRun, runsToStart } from '../../../src/store/inbox.ts';
 import { listRuns } from '../../../src/store/runs.ts';
@@ -11,10 +12,17 @@ const narrowRoutes = `routes:
   - { on: pull-request }
 `;
 
+// Temporal keeps workflows between two runs of the tests; with the same names the second would find those of the first.
+const run = randomUUID().slice(0, 8);
+const hello = `hello-${run}`;
+const left = `left-${run}`;
+const burst = `burst-${run}`;
+const other = `other-${run}`;
+
 let api: TestApi;
 beforeAll(async () => {
   api = await startTestApi();
-  await api.addProject('hello', narrowRoutes);
+  await api.addProject(hello, narrowRoutes);
 }, 60_000);
 afterAll(async () => {
   await api.close();
@@ -26,23 +34,23 @@ async function startedWorkflow(project: string, key: string) {
 
 describe('a delivery', () => {
   test('of a push is accepted, starts its run once, and answers with the same run when it comes again', async () => {
-    const first = await deliver(api.app, 'hello', pushBody(1), { id: 'one' });
+    const first = await deliver(api.app, hello, pushBody(1), { id: 'one' });
     expect(first.statusCode).toBe(202);
     const answer = first.json();
-    expect(answer).toMatchObject({ status: 'accepted', created: true, run: { project: 'hello', number: 1 } });
+    expect(answer).toMatchObject({ status: 'accepted', created: true, run: { project: hello, number: 1 } });
     for (const id of ['one', 'two']) {
-      const again = await deliver(api.app, 'hello', pushBody(1), { id });
+      const again = await deliver(api.app, hello, pushBody(1), { id });
       expect(again.statusCode).toBe(202);
       expect(again.json()).toEqual({ ...answer, created: false });
     }
-    const workflow = await until(() => startedWorkflow('hello', answer.run.key));
+    const workflow = await until(() => startedWorkflow(hello, answer.run.key));
     expect(workflow).toMatchObject({ workflowId: answer.run.id, type: 'runPipeline', taskQueue: api.taskQueue });
     await until(async () => (await runsToStart(api.store.db, { olderThanMs: 0, limit: 100 })).length === 0);
   });
 
   test('of a tag on the same commit is a run of its own', async () => {
-    const branch = await deliver(api.app, 'hello', pushBody(2));
-    const tag = await deliver(api.app, 'hello', pushBody(2, { ref: 'refs/tags/v1.2.0' }));
+    const branch = await deliver(api.app, hello, pushBody(2));
+    const tag = await deliver(api.app, hello, pushBody(2, { ref: 'refs/tags/v1.2.0' }));
     expect(tag.json().run.key).not.toBe(branch.json().run.key);
   });
 
@@ -58,11 +66,11 @@ describe('a delivery', () => {
       },
       sender: { login: 'eve' },
     };
-    const response = await deliver(api.app, 'hello', body, { event: 'pull_request' });
+    const response = await deliver(api.app, hello, body, { event: 'pull_request' });
     expect(response.json()).toMatchObject({ status: 'accepted' });
     const { items } = await listRuns(api.store.db, { ref: 'refs/pull/7/head' }, {});
     expect(items).toMatchObject([{ kind: 'pull-request', author: 'eve', commit: 'b'.repeat(40) }]);
-    const closed = await deliver(api.app, 'hello', { ...body, action: 'closed' }, { event: 'pull_request' });
+    const closed = await deliver(api.app, hello, { ...body, action: 'closed' }, { event: 'pull_request' });
     expect(closed.json()).toMatchObject({ status: 'ignored' });
   });
 
@@ -74,25 +82,25 @@ describe('a delivery', () => {
     ['neither branch nor tag', 'push', pushBody(3, { ref: 'refs/notes/commits' })],
   ])('of %s is answered with 202 and ignored, with the reason', async (_name, event, body) => {
     const before = (await listRuns(api.store.db, {}, {})).items.length;
-    const response = await deliver(api.app, 'hello', body, { event });
+    const response = await deliver(api.app, hello, body, { event });
     expect(response.statusCode).toBe(202);
     expect(response.json()).toEqual({ status: 'ignored', reason: expect.stringMatching(/.{10,}/) });
     expect((await listRuns(api.store.db, {}, {})).items.length).toBe(before);
   });
 
   test('is taken with the next secret too, and in the form of a form', async () => {
-    const next = await deliver(api.app, 'hello', pushBody(4), { secret: 'the next secret' });
+    const next = await deliver(api.app, hello, pushBody(4), { secret: 'the next secret' });
     expect(next.statusCode).toBe(202);
     const form = new URLSearchParams({ payload: JSON.stringify(pushBody(5)) }).toString();
-    const response = await deliver(api.app, 'hello', form, { contentType: 'application/x-www-form-urlencoded' });
+    const response = await deliver(api.app, hello, form, { contentType: 'application/x-www-form-urlencoded' });
     expect(response.json()).toMatchObject({ status: 'accepted' });
   });
 
   test('at the shared address finds the one project whose repository sent it', async () => {
-    await api.addProject('other');
-    const body = pushBody(6, { repository: { clone_url: 'git@GIT.example.com:team/other' } });
+    await api.addProject(other);
+    const body = pushBody(6, { repository: { clone_url: `git@GIT.example.com:team/${other}` } });
     const response = await deliver(api.app, '', body, { url: '/github-webhook/' });
-    expect(response.json()).toMatchObject({ run: { project: 'other', number: 1 } });
+    expect(response.json()).toMatchObject({ run: { project: other, number: 1 } });
     const nobody = pushBody(6, { repository: { clone_url: 'https://git.example.com/team/nobody.git' } });
     expect((await deliver(api.app, '', nobody, { url: '/github-webhook/' })).statusCode).toBe(404);
   });
@@ -101,14 +109,14 @@ describe('a delivery', () => {
 describe('a delivery that is refused', () => {
   const large = JSON.stringify({ ...pushBody(8), padding: 'x'.repeat(5 * 1024 * 1024) });
   test.each([
-    ['with a wrong signature', 401, 'hello', pushBody(8), { signature: sign('something else') }],
-    ['without a signature', 401, 'hello', pushBody(8), { signature: '' }],
-    ['with an unsigned mistake in the JSON', 401, 'hello', '{"ref":', { signature: 'sha256=00' }],
-    ['with a mistake in the JSON', 400, 'hello', '{"ref":', {}],
-    ['with a field of the wrong kind', 400, 'hello', pushBody(8, { after: 'main' }), {}],
+    ['with a wrong signature', 401, hello, pushBody(8), { signature: sign('something else') }],
+    ['without a signature', 401, hello, pushBody(8), { signature: '' }],
+    ['with an unsigned mistake in the JSON', 401, hello, '{"ref":', { signature: 'sha256=00' }],
+    ['with a mistake in the JSON', 400, hello, '{"ref":', {}],
+    ['with a field of the wrong kind', 400, hello, pushBody(8, { after: 'main' }), {}],
     ['for nobody', 404, 'nobody', pushBody(8), {}],
-    ['that is too large', 413, 'hello', large, {}],
-    ['in another form', 415, 'hello', 'a: b', { contentType: 'application/yaml' }],
+    ['that is too large', 413, hello, large, {}],
+    ['in another form', 415, hello, 'a: b', { contentType: 'application/yaml' }],
   ] as const)('%s gets %i, as a problem document, and no run', async (_name, status, project, body, options) => {
     const before = (await listRuns(api.store.db, {}, {})).items.length;
     const response = await deliver(api.app, project, body, options);
@@ -136,17 +144,17 @@ describe('a delivery that is refused', () => {
       }
     }
     expect(statuses).toEqual([202, 202, 202, 429]);
-    expect((await deliver(app, 'hello', pushBody(0), { event: 'ping' })).statusCode).toBe(202);
+    expect((await deliver(app, hello, pushBody(0), { event: 'ping' })).statusCode).toBe(202);
     // What nobody signed is not counted.
     expect((await deliver(app, 'fast', pushBody(0), { signature: 'sha256=00' })).statusCode).toBe(401);
   });
 
   test('because the store is away tells nothing about it but an id', async () => {
     const app = await api.another();
-    await deliver(app, 'hello', {}, { event: 'ping' });
+    await deliver(app, hello, {}, { event: 'ping' });
     await api.store.db.schema.alterTable('deliveries').renameTo('deliveries_away').execute();
     try {
-      const response = await deliver(app, 'hello', pushBody(99));
+      const response = await deliver(app, hello, pushBody(99));
       expect(response.statusCode).toBe(500);
       expect(response.json().instance).toMatch(/^urn:uuid:/);
       expect(response.body).not.toMatch(/relation|deliveries|select|pg_/i);
@@ -158,7 +166,7 @@ describe('a delivery that is refused', () => {
 
 describe('what was accepted', () => {
   test('is started by the sweeper of the next process when the first one died before', async () => {
-    await api.addProject('left');
+    await api.addProject(left);
     const event = {
       kind: 'push' as const,
       ref: 'refs/heads/main',
@@ -167,19 +175,19 @@ describe('what was accepted', () => {
       author: 'ada',
     };
     const run = await acceptRun(api.store.db, {
-      project: 'left',
+      project: left,
       key: 'left-behind',
       event,
       acceptedAt: new Date().toISOString(),
     });
     const app = await api.another({ sweepMs: 50 });
     await app.ready();
-    await until(() => startedWorkflow('left', run.key));
-    await until(async () => (await listRuns(api.store.db, { project: 'left' }, {})).items[0]?.startedAt);
+    await until(() => startedWorkflow(left, run.key));
+    await until(async () => (await listRuns(api.store.db, { project: left }, {})).items[0]?.startedAt);
   });
 
   test('in a burst of 300 over 50 connections is complete: each exactly one run, none lost', async () => {
-    await api.addProject('burst');
+    await api.addProject(burst);
     const address = await api.app.listen({ port: 0, host: '127.0.0.1' });
     const bodies = Array.from({ length: 300 }, (_, index) =>
       JSON.stringify(pushBody(index + 1, { ref: `refs/heads/feature/${index}` })),
@@ -190,7 +198,7 @@ describe('what was accepted', () => {
       Array.from({ length: 50 }, async () => {
         for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
           const [index, body] = next;
-          const response = await fetch(`${address}/webhooks/github/burst`, {
+          const response = await fetch(`${address}/webhooks/github/${burst}`, {
             method: 'POST',
             body,
             headers: {
@@ -207,7 +215,8 @@ describe('what was accepted', () => {
     );
     expect(statuses.filter((status) => status === 202)).toHaveLength(300);
     const { rows } = await api.store.pool.query<{ runs: number; numbers: number; highest: number }>(
-      `select count(*) runs, count(distinct number) numbers, max(number) highest from runs where project = 'burst'`,
+      `select count(*) runs, count(distinct number) numbers, max(number) highest from runs where project = $1`,
+      [burst],
     );
     expect(rows).toEqual([{ runs: 300, numbers: 300, highest: 300 }]);
     await until(async () => (await runsToStart(api.store.db, { olderThanMs: 0, limit: 500 })).length === 0, {

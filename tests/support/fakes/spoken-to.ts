@@ -1,0 +1,80 @@
+import { ApplicationFailure, condition, defineQuery, setHandler } from '@temporalio/workflow';
+import {
+  type DecisionMessage,
+  abortRunUpdate,
+  abortUpdate,
+  approveUpdate,
+  deploymentQuery,
+  environmentQuery,
+  freezeUpdate,
+  rejectUpdate,
+  rollbackUpdate,
+  thawUpdate,
+  unlockUpdate,
+} from '../../../src/workflows/messages.ts';
+import type { ApprovalState } from '../../../src/domain/approval.ts';
+import type { EnvironmentHold, EnvironmentView, UnlockMessage } from '../../../src/workflows/messages.ts';
+
+/** Refuses what has `refuse:<type>` in its comment, and gives back what it heard. */
+export async function deployRelease(): Promise<void> {
+  const heard: DecisionMessage[] = [];
+  const state = (): ApprovalState => ({ planHash: 'x', status: 'pending', counted: heard }) as unknown as ApprovalState;
+  const validator = ({ comment }: DecisionMessage): void => {
+    const type = /^refuse:(.*)/.exec(comment ?? '')?.[1];
+    if (type !== undefined) throw ApplicationFailure.create({ type, message: `refused as ${type}` });
+  };
+  for (const update of [approveUpdate, rejectUpdate]) {
+    setHandler(
+      update,
+      (message) => {
+        heard.push(message);
+        return state();
+      },
+      { validator },
+    );
+  }
+  setHandler(abortUpdate, () => ({ accepted: true as const }));
+  setHandler(defineQuery<DecisionMessage[]>('heard'), () => heard);
+  setHandler(deploymentQuery, () => ({
+    deployment: {} as never,
+    phase: 'awaiting-approval' as const,
+    approval: state(),
+    approvalUntil: '2099-01-01T00:00:00.000Z',
+    steps: [],
+  }));
+  await condition(() => false, '1 minute');
+}
+
+export async function environment(of: { readonly project: string; readonly environment: string }): Promise<void> {
+  let hold: EnvironmentHold | null = null;
+  const view = (): EnvironmentView => ({
+    ...of,
+    live: null,
+    previous: null,
+    current: null,
+    queue: [],
+    hold,
+    frozenUntil: null,
+    retireAt: null,
+  });
+  setHandler(rollbackUpdate, () => ({ number: 42 }));
+  setHandler(freezeUpdate, ({ by, reason }) => {
+    hold = { state: 'frozen', since: '2026-01-01T00:00:00.000Z', reason, by };
+    return view();
+  });
+  setHandler(thawUpdate, () => {
+    hold = null;
+    return view();
+  });
+  const notHeld = (_message: UnlockMessage): void => {
+    throw ApplicationFailure.create({ type: 'Conflict', message: 'The environment is not held.' });
+  };
+  setHandler(unlockUpdate, (_message: UnlockMessage) => view(), { validator: notHeld });
+  setHandler(environmentQuery, view);
+  await condition(() => false, '1 minute');
+}
+
+export async function runPipeline(): Promise<void> {
+  setHandler(abortRunUpdate, () => ({ accepted: true as const }));
+  await condition(() => false, '1 minute');
+}
