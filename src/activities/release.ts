@@ -35,7 +35,7 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
     ensureReleaseRunning: async (input) => {
       const place = await typed(() => deps.places.open(input));
       const { spec } = place;
-      return await changing(deps.fence, place, input, async (signal, progress) => {
+      await changing(deps.fence, place, input, async (signal, progress) => {
         const image = place.release.images.find(({ name }) => name === spec.service.image);
         if (image === undefined) {
           throw new ProviderError(
@@ -91,7 +91,7 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
     ensureReleaseStopped: async (input) => {
       const place = await typed(async () => deps.places.open(await anyVersion(deps, input)));
       const ref = { project: input.project, environment: input.environment, slot: input.slot };
-      return await changing(deps.fence, place, input, async (signal, progress) => {
+      await changing(deps.fence, place, input, async (signal, progress) => {
         await drain(place, input.slot, input.drainMs, signal, progress);
         const options = { graceMs: input.graceMs, signal };
         await (input.remove

@@ -99,9 +99,9 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const deploy = { store, places, materials, databases, fence, blobs };
 
   const notices = createNoticeActivities({ store, logger, readSecret, settings: config.api });
-  const runFacts = createRunFactActivities({ store, sendNotice: notices.sendNotice });
+  const runFacts = createRunFactActivities({ store, sendNotice: (notice) => notices.sendNotice(notice) });
   const orchestration = {
-    ...createFactActivities({ store, spool, sendNotice: notices.sendNotice }),
+    ...createFactActivities({ store, spool, sendNotice: (notice) => notices.sendNotice(notice) }),
     ...runFacts,
     ...createTurnActivities({ store, temporal: parts.temporal }),
   };

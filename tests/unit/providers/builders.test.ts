@@ -52,7 +52,12 @@ describe('what a Dockerfile begins from', () => {
     ['nothing', 'FROM scratch\nCOPY . .', {}, []],
     ['an image to copy from', 'FROM a\nCOPY --chown=1 --from=b:2 /x /x', {}, ['a', 'b:2']],
     ['a mount', 'FROM a\nRUN --mount=type=bind,from=c,target=/c true', {}, ['a', 'c']],
-    ['comments and continued lines', '# FROM no\nFROM --platform=linux/amd64 \\\n  # why\n  a:1 \\\n  AS x', {}, ['a:1']],
+    [
+      'comments and continued lines',
+      '# FROM no\nFROM --platform=linux/amd64 \\\n  # why\n  a:1 \\\n  AS x',
+      {},
+      ['a:1'],
+    ],
     ['an argument after the first FROM', 'ARG B=a\nFROM $B\nARG B=c\nFROM $B', {}, ['a']],
   ])('%s', (_, dockerfile, args, expected) => {
     expect(baseImages(dockerfile, args)).toEqual(expected);

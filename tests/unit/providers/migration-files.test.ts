@@ -39,7 +39,7 @@ describe('the files of a migrations folder', () => {
             '009_gone.down.sql: takes back a migration that is not there',
           ],
         },
-      }) as unknown as Error,
+      }),
     );
   });
 });
