@@ -29,8 +29,10 @@ export interface Narrator {
 
 export interface WaitOptions {
   readonly timeoutMs: number;
-  /** What happens now, one short phrase. */
+  /** What happens now, one short phrase; where lines cannot be replaced, a change of it is worth a line. */
   readonly status?: () => string;
+  /** Figures beside it, shown with it and not worth a line of their own. */
+  readonly figures?: () => string;
   /** Between two looks. Default 150. */
   readonly everyMs?: number;
 }
@@ -77,7 +79,7 @@ export function createNarrator({ write, live, colour }: NarratorOptions): Narrat
         `${stamp()}  ${paint.icon(held ? 'good' : 'bad')} ${held ? what : paint.paint('bad', `NOT SO: ${what}`)}${detail}`,
       );
     },
-    async wait(what, look, { timeoutMs, status = () => '', everyMs = 150 }) {
+    async wait(what, look, { timeoutMs, status = () => '', figures = () => '', everyMs = 150 }) {
       const startedMs = Date.now();
       let lastStatus = '';
       let saidMs = 0;
@@ -97,7 +99,7 @@ export function createNarrator({ write, live, colour }: NarratorOptions): Narrat
           const seen = lastError instanceof Error ? lastError.message : now;
           throw new Error(`waited ${duration(waitedMs)} for ${what}; last seen: ${seen === '' ? 'nothing' : seen}`);
         }
-        const text = `${what}${now === '' ? '' : `: ${now}`}`;
+        const text = [`${what}${now === '' ? '' : `: ${now}`}`, figures()].filter((part) => part !== '').join('; ');
         if (live && Date.now() - saidMs >= redrawMs) {
           write(`\r\u001b[2K${stamp()}  ${paint.paint('going', `… ${text}`)} ${paint.dim(`(${duration(waitedMs)})`)}`);
           open = true;

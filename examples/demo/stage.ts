@@ -66,7 +66,7 @@ export async function setStage(options: StageOptions): Promise<Stage> {
   };
   const context = createLocalContext(place);
   await clearStage(place, context);
-  const components = await up({ ...place, want: wanted });
+  const components = await up({ ...place, want: wanted, configured: { dockerHost: context.env['DOCKER_HOST'] } });
   await removeContainers(components.docker.address);
   const folder = context.stateFolder;
   const secret = (name: string, value: string): string => {

@@ -112,9 +112,7 @@ export async function goodRelease(scene: Scene, findings: Findings): Promise<voi
     narrator.check(
       'not one request failed while traffic moved',
       report.failed === 0 && report.requests > 0,
-      `${report.failed} of ${report.requests}, ${Object.entries(report.versions)
-        .map(([version, count]) => `${version}: ${count}`)
-        .join(', ')}`,
+      `${report.failed} of ${report.requests}; ${counts(report.versions)}${report.failed === 0 ? '' : `; ${counts(report.failures)}`}`,
     );
     narrator.check('after the switch only the new version answers', wrong === 0, `${wrong} others`);
     findings.figures.push({
@@ -387,11 +385,17 @@ async function waitForOutcome(
     nameOf(ref),
     async () => {
       const found = await scene.people.operator.readDeployment(ref);
-      const seen = load?.report();
-      status = `${found.phase}${seen === undefined ? '' : `; ${seen.requests} requests, ${seen.failed} failed`}`;
+      status = found.phase;
       return found.outcome === null ? undefined : found;
     },
-    { timeoutMs: deploymentTimeoutMs, status: () => status },
+    {
+      timeoutMs: deploymentTimeoutMs,
+      status: () => status,
+      figures: () => {
+        const seen = load?.report();
+        return seen === undefined ? '' : `${seen.requests} requests, ${seen.failed} failed`;
+      },
+    },
   );
   findings.deployments.push(deployment);
   return deployment;
@@ -410,6 +414,12 @@ function expectOutcome(scene: Scene, deployment: DeploymentRecord, outcome: Outc
     deployment.outcome === outcome,
     deployment.outcome === outcome ? seen : `${deployment.outcome ?? ''}: ${seen}`,
   );
+}
+
+function counts(by: Readonly<Record<string, number>>): string {
+  return Object.entries(by)
+    .map(([name, count]) => `${name}: ${count}`)
+    .join(', ');
 }
 
 interface Answer {

@@ -121,6 +121,8 @@ export async function startSystem(
       await delay(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
       if (isStopped()) return;
       daemon = await startOne(name);
+      // Told to stop while it was being started: `stop` did not know of it yet.
+      if (isStopped()) await endProcess(daemon, { graceMs });
     }
   }
   const isStopped = (): boolean => stopping.signal.aborted;
@@ -134,7 +136,10 @@ export async function startSystem(
   async function stop(): Promise<void> {
     stopping.abort();
     await Promise.all([...running.values()].map((daemon) => endProcess(daemon, { graceMs })));
+    // Their ends are told by an event that keeps no process alive: without a timer this one would be over before it comes.
+    const awake = setInterval(() => undefined, 1_000);
     await Promise.all(keeping);
+    clearInterval(awake);
     await endLeftovers(context);
   }
 

@@ -59,7 +59,7 @@ export async function up(context: CommandContext, options: UpOptions): Promise<v
         ...(withDatabase ? { applicationDatabase: components.applicationPostgres.address } : {}),
         connection: file,
       };
-      terminal.result('up', addresses, () => addressPage(addresses, terminal.paint.bold));
+      terminal.result('up', addresses, () => addressPage(addresses, (text) => terminal.paint.bold(text)));
       await keepUp(
         stop,
         async () => {

@@ -125,6 +125,25 @@ describe('the load of the story', () => {
     expect(load.wrongVersion('1', movedMs + 50)).toBeGreaterThanOrEqual(50);
   });
 
+  test('holds back what would wait too long in line, and makes up for none of it', async () => {
+    let open: () => void = () => undefined;
+    const gate = new Promise<void>((resolve) => (open = resolve));
+    server = createServer((_, response) => void gate.then(() => response.writeHead(200).end()));
+    await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve));
+    const load = startLoad({
+      url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+      ratePerS: 500,
+      maxInFlight: 5,
+    });
+    const beganMs = Date.now();
+    await until(() => Date.now() - beganMs > 200);
+    expect(load.report().requests).toBe(5);
+    open();
+    const report = await load.stop();
+    expect(report.failed).toBe(0);
+    expect((await load.stop()).requests).toBe(report.requests);
+  });
+
   test('is sent to this machine only', () => {
     expect(() => startLoad({ url: 'http://example.com/' })).toThrow(/not this machine/);
   });
