@@ -54,6 +54,9 @@ export interface FenceRequest {
 /** Added to a lease by whoever waits for its end: for the kill to happen, and for clocks that run unequally. Judgement. */
 const marginMs = 500;
 const pollMs = 50;
+/** A busy machine takes its time to make a session; a move back does not wait for it. */
+const longestConnectMs = 3_000;
+const longestConnectBackMs = 1_000;
 /** How often the end of a lease is looked at; the watch of a process looks for itself. */
 const tickMs = 250;
 
@@ -75,7 +78,7 @@ export function createFence(options: FenceOptions): Fence {
     options: sessionSettings.map((setting) => `-c ${setting}`).join(' '),
     keepAlive: true,
     keepAliveInitialDelayMillis: 2_000,
-    connectionTimeoutMillis: 1_000,
+    connectionTimeoutMillis: longestConnectMs,
     // Beyond the server's own limit: for an answer that is lost on the way.
     query_timeout: 2_500,
     // A worker changes few targets at once, and the store of one machine takes 60 connections in all.
@@ -143,7 +146,9 @@ async function hold(fence: Fence, request: FenceRequest): Promise<Holding> {
     identity: ownIdentity(),
   };
   try {
-    const { client, renewedAtMs } = await acquire(fence, wish, uptimeMs() + fence.waitMs, request.signal);
+    const connectMs = request.onStoreDown === 'proceed' ? longestConnectBackMs : longestConnectMs;
+    const connected = await connectWithin(fence, connectMs);
+    const { client, renewedAtMs } = await acquire(fence, connected, wish, uptimeMs() + fence.waitMs, request.signal);
     return keep(fence, wish, request, client, renewedAtMs);
   } catch (error) {
     if (request.signal?.aborted === true) throw request.signal.reason;
@@ -165,8 +170,35 @@ interface Acquired {
   readonly renewedAtMs: number;
 }
 
-async function acquire(fence: Fence, wish: FenceClaim, untilMs: number, signal?: AbortSignal): Promise<Acquired> {
-  const client = await fence.pool.connect();
+async function connectWithin(fence: Fence, ms: number): Promise<PoolClient> {
+  const connecting = fence.pool.connect();
+  const givenUp = new AbortController();
+  try {
+    return await Promise.race([
+      connecting,
+      delay(ms, undefined, { signal: givenUp.signal }).then(() => {
+        throw new Error(`no answer within ${ms} ms`);
+      }),
+    ]);
+  } catch (error) {
+    // What comes after all is given back to whoever comes next.
+    connecting.then(
+      (late) => late.release(),
+      () => undefined,
+    );
+    throw error;
+  } finally {
+    givenUp.abort();
+  }
+}
+
+async function acquire(
+  fence: Fence,
+  client: PoolClient,
+  wish: FenceClaim,
+  untilMs: number,
+  signal?: AbortSignal,
+): Promise<Acquired> {
   try {
     const renewedAtMs = await claimRow(fence, client, wish, untilMs, signal);
     while (!(await takeLock(client, wish.target))) {
@@ -271,7 +303,7 @@ function keep(
     const sentAtMs = uptimeMs();
     try {
       if (client === undefined) {
-        const again = await acquire(fence, wish, sentAtMs, over.signal);
+        const again = await acquire(fence, await fence.pool.connect(), wish, sentAtMs, over.signal);
         attach(again.client);
       } else if (!(await renew(client, wish))) {
         throw refused(wish);

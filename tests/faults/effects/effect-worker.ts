@@ -1,7 +1,7 @@
 import { appendFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
-import { failureType } from '../../../src/domain/failures.ts';
+import { describeFailure } from '../../../src/domain/failures.ts';
 import { createFence, withFence } from '../../../src/effects/fence.ts';
 import type { Lease } from '../../../src/effects/lease.ts';
 import { runProcess } from '../../../src/effects/process.ts';
@@ -88,7 +88,8 @@ async function run(connectionString: string, request: EffectRequest): Promise<st
     });
     return 'done';
   } catch (error) {
-    return failureType(error);
+    const { type, message } = describeFailure(error);
+    return `${type}: ${message}`;
   } finally {
     await fence.close();
   }

@@ -16,7 +16,7 @@ const rounds = Number(process.env['SLIPWAY_FAULT_ROUNDS'] ?? 40);
 /** Every tenth worker is stopped for 20 s instead of killed. */
 const stopEvery = 10;
 const stopMs = 20_000;
-const lanes = 10;
+const lanes = 8;
 /** What Temporal takes to notice: a heartbeat time-out of 3 s, then the first retry after 250 ms. */
 const noticeMs = 3_250;
 const longestResumeMs = 8_000;
@@ -40,7 +40,7 @@ interface Finding {
   readonly orphans: number;
   readonly lateLines: readonly string[];
   readonly firstOutcome: string;
-  readonly secondOutcome: string;
+  readonly laterOutcomes: readonly string[];
 }
 
 let connectionString: string;
@@ -80,19 +80,24 @@ test(
         resumeP50Ms: resumes[Math.floor(resumes.length / 2)],
         resumeMaxMs: resumes.at(-1),
         resumeMaxStoppedMs: Math.max(...findings.filter((f) => f.fault === 'SIGSTOP').map((f) => f.resumeMs)),
+        triedAgain: findings
+          .filter((finding) => finding.laterOutcomes.length > 1)
+          .map((finding) => finding.laterOutcomes),
         orphans: findings.reduce((sum, finding) => sum + finding.orphans, 0),
         lateLines: findings.reduce((sum, finding) => sum + finding.lateLines.length, 0),
-        firstOutcomes: counted(findings.map((f) => `${f.fault} ${f.moment}, ${f.survivor}: ${f.firstOutcome}`)),
+        firstOutcomes: counted(
+          findings.map((f) => `${f.fault} ${f.moment}, ${f.survivor}: ${f.firstOutcome.split(':')[0]}`),
+        ),
       })}\n`,
     );
     expect(findings).toHaveLength(rounds);
     expect(findings.filter((finding) => finding.orphans > 0)).toEqual([]);
     expect(findings.filter((finding) => finding.lateLines.length > 0)).toEqual([]);
-    expect(findings.filter((finding) => finding.secondOutcome !== 'done')).toEqual([]);
+    expect(findings.filter((finding) => finding.laterOutcomes.at(-1) !== 'done')).toEqual([]);
     expect(findings.filter((finding) => finding.resumeMs > longestResumeMs)).toEqual([]);
     // A stopped worker that wakes up must be told; one that was stopped after its effect may have been done.
     const woken = findings.filter((finding) => finding.fault === 'SIGSTOP' && finding.moment === 'during');
-    for (const { firstOutcome } of woken) expect(['FenceRefused', 'FenceUnavailable']).toContain(firstOutcome);
+    for (const { firstOutcome } of woken) expect(firstOutcome).toMatch(/^Fence(Refused|Unavailable): /);
   },
   60_000 + rounds * 2_500,
 );
@@ -142,14 +147,16 @@ async function playRound(round: Round): Promise<Finding> {
 
     await delay(noticeMs);
     const killedOrphans = round.fault === 'SIGKILL' ? processesOf(round.id).length : 0;
-    const resumed = resume(survivor, request);
-    await until(() => linesOf(request.ledger).some((line) => !line.startsWith('1 ')), {
-      timeoutMs: 20_000,
+    let resumeMs = Infinity;
+    const looking = until(() => linesOf(request.ledger).some((line) => !line.startsWith('1 ')), {
+      timeoutMs: 30_000,
       everyMs: 10,
       what: 'the second effect',
-    });
-    const resumeMs = performance.now() - faultAt;
-    const second = await resumed;
+    }).then(() => (resumeMs = performance.now() - faultAt));
+    // Awaited only if there was one.
+    looking.catch(() => undefined);
+    const laterOutcomes = await resume(survivor, request);
+    if (laterOutcomes.at(-1) === 'done') await looking;
 
     let firstOutcome = 'killed';
     if (round.fault === 'SIGSTOP') {
@@ -159,20 +166,23 @@ async function playRound(round: Round): Promise<Finding> {
     }
     const orphans = killedOrphans + processesOf(round.id).length;
     const lateLines = olderAfterNewer(linesOf(request.ledger));
-    return { ...round, resumeMs: Math.round(resumeMs), orphans, lateLines, firstOutcome, secondOutcome: second };
+    return { ...round, resumeMs: Math.round(resumeMs), orphans, lateLines, firstOutcome, laterOutcomes };
   } finally {
     first.child.kill('SIGKILL');
   }
 }
 
 /** As Temporal does: what may be tried again is, for a busy machine can starve any worker for the length of a lease. */
-async function resume(survivor: EffectWorker, request: EffectRequest): Promise<string> {
-  for (let attempt = 2; ; attempt += 1) {
+async function resume(survivor: EffectWorker, request: EffectRequest): Promise<readonly string[]> {
+  const outcomes: string[] = [];
+  for (let attempt = 2; outcomes.length < 4; attempt += 1) {
     const ended = survivor.news(request.round, 'ended');
     await survivor.play({ ...request, attempt, effectMs: 300 }, 'starting');
     const outcome = await ended;
-    if (outcome !== 'FenceUnavailable' || attempt === 5) return outcome;
+    outcomes.push(outcome);
+    if (!outcome.startsWith('FenceUnavailable')) break;
   }
+  return outcomes;
 }
 
 async function reachMoment(moment: Moment, ledger: string): Promise<void> {
@@ -182,11 +192,15 @@ async function reachMoment(moment: Moment, ledger: string): Promise<void> {
       await delay(Math.random() * 60);
       return;
     case 'during':
-      await until(() => linesOf(ledger).length > 0, { everyMs: 5, what: 'the first effect' });
+      await until(() => linesOf(ledger).length > 0, { timeoutMs: 30_000, everyMs: 10, what: 'the first effect' });
       await delay(Math.random() * 1_500);
       return;
     case 'after':
-      await until(() => linesOf(ledger).some((line) => line.startsWith('1 end')), { everyMs: 2, what: 'its end' });
+      await until(() => linesOf(ledger).some((line) => line.startsWith('1 end')), {
+        timeoutMs: 30_000,
+        everyMs: 5,
+        what: 'its end',
+      });
       await delay(Math.random() * 20);
   }
 }
