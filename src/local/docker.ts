@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
+import { homedir, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import Docker from 'dockerode';
@@ -88,7 +88,7 @@ async function inspectEngine(address: string): Promise<{ version: string; bridge
 
 /** Sockets of engines that may be running: the usual ones, and those of engines in the process list. */
 function runningEngines(context: LocalContext): string[] {
-  const home = context.env['HOME'] ?? '/root';
+  const home = context.env['HOME'] ?? homedir();
   const usual = [
     '/var/run/docker.sock',
     join(context.env['XDG_RUNTIME_DIR'] ?? `/run/user/${String(process.getuid?.())}`, 'docker.sock'),

@@ -2,9 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import { Connection } from '@temporalio/client';
+import { endProcess, startDaemon } from '../../../src/effects/daemon.ts';
+import { checkListens, choosePort } from '../../../src/local/ports.ts';
+import { findProgram } from '../../../src/local/programs.ts';
 import { ensureTemporal, searchAttributes } from '../../../src/local/temporal.ts';
 import { timeSkippingEnvironment } from '../../support/components.ts';
 import { type ScratchInstallation, scratchInstallation } from '../../support/installation.ts';
+import { until } from '../../support/until.ts';
 
 let installation: ScratchInstallation;
 
@@ -30,12 +34,36 @@ describe('Temporal', () => {
     expect(page.status).toBe(200);
   }, 60_000);
 
-  test('is used as configured, and what it lacks is added', async () => {
+  test('is used as configured, and not ended', async () => {
     const { address, version } = await ensureTemporal(installation.context);
     const handle = await ensureTemporal(installation.context, { address });
     expect(handle).toMatchObject({ how: 'configured', version, address });
     await handle.stop();
     await expect(ensureTemporal(installation.context)).resolves.toMatchObject({ how: 'found' });
+  }, 60_000);
+
+  test('gets the search attributes that a configured one lacks', async () => {
+    const program = findProgram(installation.context, 'temporal')!;
+    const port = await choosePort(installation.context, 'bare', 'temporal', new Set([7233]));
+    const bare = await startDaemon({
+      command: program,
+      args: ['server', 'start-dev', '--headless', '--ip', '127.0.0.1', '--port', String(port), '--log-level', 'error'],
+      env: installation.context.env,
+      logFile: join(installation.context.stateFolder, 'log', 'bare.log'),
+    });
+    try {
+      await until(() => checkListens(port).then(() => true));
+      const address = `127.0.0.1:${String(port)}`;
+      await until(() => ensureTemporal(installation.context, { address }), { timeoutMs: 30_000 });
+      const connection = await Connection.connect({ address });
+      const { customAttributes } = await connection.operatorService.listSearchAttributes({ namespace: 'default' });
+      await connection.close();
+      // 2 is Keyword.
+      expect(customAttributes).toMatchObject(Object.fromEntries(searchAttributes.map((name) => [name, 2])));
+      await expect(ensureTemporal(installation.context, { address })).resolves.toMatchObject({ how: 'configured' });
+    } finally {
+      await endProcess(bare);
+    }
   }, 60_000);
 
   test('says which address does not answer', async () => {
