@@ -57,7 +57,9 @@ async function npm(args, message) {
   say();
   const ticker = setInterval(say, tickMs);
   // Not the Node below node_modules: `npm ci` takes it away while it works.
-  const path = (process.env.PATH ?? '').split(delimiter).filter((folder) => !folder.startsWith(join(root, 'node_modules')));
+  const path = (process.env.PATH ?? '')
+    .split(delimiter)
+    .filter((folder) => !folder.startsWith(join(root, 'node_modules')));
   const child = spawn('npm', args, {
     cwd: root,
     stdio: ['ignore', 2, 2],
