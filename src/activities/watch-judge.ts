@@ -41,7 +41,7 @@ export interface Judgement {
 const warmUpMs = 1_000;
 
 /**
- * Holds the figures against the two bands (A-19 of the specification's decisions: warn tells people, rollback takes back). Pure.
+ * Holds the figures against the two bands (warn tells people, rollback takes back). Pure.
  *
  * The error ratio is that of a sliding window which is as long as the watch while that is younger than the window: waiting five minutes
  * for a full one would serve errors to users for five minutes.

@@ -39,14 +39,14 @@ export interface WatchPolicy {
   readonly durationMs: number;
   /** How often figures are read. Default 10 s. */
   readonly intervalMs: number;
-  /** Warn band: CPU 80 %, memory 85 %, P95 2 s, errors 1 %. Crossing it notifies, never rolls back. */
+  /** Warn band, the thresholds a release is held to for 30 minutes: CPU 80 %, memory 85 %, P95 2 s, errors 1 %. Crossing it notifies, never rolls back. */
   readonly warn: {
     readonly cpuRatio: number;
     readonly memoryRatio: number;
     readonly p95Ms: number;
     readonly errorRatio: number;
   };
-  /** Rollback band: errors above 5 % over a sliding 5 min; P95 above 5 s sustained for 1 min. */
+  /** Rollback band: errors above 5 % over a sliding 5 min; P95 above 5 s sustained for 1 min. */
   readonly rollback: {
     readonly errorRatio: number;
     readonly errorWindowMs: number;

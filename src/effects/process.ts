@@ -30,7 +30,7 @@ interface Launch {
   readonly timeoutMs: number;
   /** Aborting ends the whole tree; the call then throws the signal's reason, which is what Temporal must be told. */
   readonly signal?: AbortSignal;
-  /** Between SIGTERM and SIGKILL once its time is over. Default 30_000 (A-24 of the specification). */
+  /** Between SIGTERM and SIGKILL once its time is over. Default 30_000, as for a graceful stop everywhere. */
   readonly graceMs?: number;
   /** The same after an abort. Default 1_000: an abort must have arrived within a second. */
   readonly abortGraceMs?: number;

@@ -141,7 +141,7 @@ export const message = proxyActivities<contracts.NoticeActivities>({
   cancellationType: 'ABANDON',
 });
 
-/** Every undo but that of traffic: three times, three minutes each (B-07 of docs/architecture: then a person is asked). */
+/** Every undo but that of traffic: three times, three minutes each; then a person is asked (docs/architecture.md). */
 export const compensation = proxyActivities<
   Pick<contracts.ReleaseActivities, 'ensureReleaseRunning' | 'ensureReleaseStopped'> &
     Pick<contracts.DataActivities, 'ensureDataRolledBack' | 'verifyData' | 'ensureProofDropped'> &

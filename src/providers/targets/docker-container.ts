@@ -17,7 +17,7 @@ export const slotLabels = {
   config: 'slipway.config',
 } as const;
 
-/** Default of {@link SlotSpec.stopGraceMs}. */
+/** Default of {@link SlotSpec.stopGraceMs}. */
 export const defaultStopGraceMs = 30_000;
 
 /** What is the same for all containers of a target. */
