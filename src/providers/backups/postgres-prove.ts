@@ -1,12 +1,15 @@
 import { text } from 'node:stream/consumers';
+import { setTimeout as delay } from 'node:timers/promises';
 import { ProviderError } from '../../domain/failures.ts';
 import type { BlobStore } from '../blobs/port.ts';
+import { sqlState } from '../migrations/postgres-errors.ts';
 import { describeSchemaDifference, readContent, readSchema, readTables, usePlainText } from './postgres-catalog.ts';
 import type { PostgresServer } from './postgres-connection.ts';
 import {
   allowStatement,
-  createDatabaseLike,
+  createScratch,
   dropMarked,
+  isOurs,
   markStatement,
   readDatabases,
   scratchName,
@@ -18,6 +21,12 @@ import type { BackupOptions, BackupProof, BackupRecord } from './port.ts';
 /** Database for statements about databases; every server has it. */
 export const maintenanceDatabase = 'postgres';
 const shownDifferences = 10;
+/**
+ * A creation goes on in the server after whoever asked for it was killed: the name is taken (42P04, or 23505 in the same moment) or the
+ * template in use (55006) until it is done, ms.
+ */
+const inTheMaking = new Set(['42P04', '23505', '55006']);
+const createTimeoutMs = 30_000;
 
 /**
  * Restores a backup into a scratch database of its own; one of the same name and role is dropped first.
@@ -40,16 +49,25 @@ export async function restoreInto(
     sha256: record.sha256,
   };
   await server.connected(maintenanceDatabase, 'BackupNotProved', async (client) => {
-    const there = (await readDatabases(client, [name])).get(name);
-    if (there !== undefined && there.mark === undefined) {
-      throw new ProviderError(
-        'BackupNotProved',
-        `database ${name} at ${server.address} is in the way and not Slipway's; rename or drop it`,
-      );
+    const deadline = performance.now() + createTimeoutMs;
+    for (;;) {
+      const there = (await readDatabases(client, [name])).get(name);
+      if (there !== undefined && !isOurs(there, [role])) {
+        throw new ProviderError(
+          'BackupNotProved',
+          `database ${name} at ${server.address} is in the way and not Slipway's; rename or drop it`,
+        );
+      }
+      await dropMarked(client, name, [role]);
+      try {
+        await createScratch(client, record.database, name, mark);
+        return;
+      } catch (error) {
+        if (!inTheMaking.has(sqlState(error) ?? '') || performance.now() > deadline) throw error;
+        signal?.throwIfAborted();
+        await delay(100);
+      }
     }
-    await dropMarked(client, name, [role]);
-    await createDatabaseLike(client, record.database, name);
-    await client.query(markStatement(name, mark));
   });
   try {
     await server.run('pg_restore', ['--exit-on-error', `--dbname=${name}`], name, {

@@ -17,9 +17,17 @@ export interface Mark {
   readonly durationMs?: number;
 }
 
+/**
+ * Connection limit of a scratch database between its creation and its mark, which cannot be one transaction: whoever is killed between the
+ * two leaves one that is known by this. No person has set it.
+ */
+const unmarkedLimit = 60_007;
+
 /** A database as the server lists it. */
 export interface ListedDatabase {
   readonly name: string;
+  /** Created by us, and its creator was killed before it could mark it. */
+  readonly unfinished: boolean;
   readonly allowsConnections: boolean;
   readonly mark: Mark | undefined;
   readonly comment: string | null;
@@ -39,16 +47,22 @@ export function scratchName(database: string, role: Mark['role'], deployment: nu
 
 /** Lists databases by name; those that are not there are left out. */
 export async function readDatabases(client: Client, names?: readonly string[]): Promise<Map<string, ListedDatabase>> {
-  const { rows } = await client.query<{ name: string; allows: boolean; comment: string | null; size: string }>(
-    `select datname as name, datallowconn as allows, shobj_description(oid, 'pg_database') as comment,
+  const { rows } = await client.query<{
+    name: string;
+    allows: boolean;
+    unfinished: boolean;
+    comment: string | null;
+    size: string;
+  }>(
+    `select datname as name, datallowconn as allows, datconnlimit = ${unmarkedLimit} as unfinished, shobj_description(oid, 'pg_database') as comment,
        pg_database_size(oid)::text as size
      from pg_database where not datistemplate and ($1::text[] is null or datname = any($1))`,
     [names ?? null],
   );
   return new Map(
-    rows.map(({ name, allows, comment, size }) => [
+    rows.map(({ name, allows, unfinished, comment, size }) => [
       name,
-      { name, allowsConnections: allows, comment, mark: readMark(comment), sizeBytes: Number(size) },
+      { name, allowsConnections: allows, unfinished, comment, mark: readMark(comment), sizeBytes: Number(size) },
     ]),
   );
 }
@@ -87,8 +101,8 @@ const listSettings = new Set([
   'unix_socket_directories',
 ]);
 
-/** Creates an empty database like another: owner, encoding, locale, limit, settings and rights, which no dump of one database carries. */
-export async function createDatabaseLike(client: Client, model: string, name: string): Promise<void> {
+/** Creates an empty database like another and marks it: owner, encoding, locale, limit, settings and rights, which no dump of one database carries. */
+export async function createScratch(client: Client, model: string, name: string, mark: Mark): Promise<void> {
   const { rows } = await client.query<{
     owner: string;
     encoding: string;
@@ -113,8 +127,10 @@ export async function createDatabaseLike(client: Client, model: string, name: st
   await client.query(
     `create database ${quoteName(name)} template template0 owner ${quoteName(found.owner)} encoding ${quoteText(found.encoding)}
      lc_collate ${quoteText(found.lc_collate)} lc_ctype ${quoteText(found.lc_ctype)}${icu}${tablespace}
-     connection limit ${found.connection_limit}`,
+     connection limit ${unmarkedLimit}`,
   );
+  await client.query(markStatement(name, mark));
+  await client.query(`alter database ${quoteName(name)} connection limit ${found.connection_limit}`);
   const settings = await client.query<{ role: string | null; setting: string }>(
     `select case when setrole = 0 then null else pg_get_userbyid(setrole) end as role, unnest(setconfig) as setting
      from pg_db_role_setting where setdatabase = (select oid from pg_database where datname = $1)`,
@@ -156,10 +172,15 @@ export async function endSessions(client: Client, database: string, timeoutMs: n
   }
 }
 
+/** Whether a database was made by us for one of these roles. */
+export function isOurs({ mark, unfinished }: ListedDatabase, roles: readonly Mark['role'][]): boolean {
+  return mark === undefined ? unfinished : roles.includes(mark.role);
+}
+
 /** Drops a database of ours; one without our mark is left alone. */
 export async function dropMarked(client: Client, name: string, roles: readonly Mark['role'][]): Promise<boolean> {
   const found = (await readDatabases(client, [name])).get(name);
-  if (found?.mark === undefined || !roles.includes(found.mark.role)) return false;
+  if (found === undefined || !isOurs(found, roles)) return false;
   await client.query(`drop database if exists ${quoteName(name)} with (force)`);
   return true;
 }

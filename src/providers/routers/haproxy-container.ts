@@ -24,7 +24,10 @@ export async function createContainerCheck(container: {
       const chunks: Buffer[] = [];
       for await (const chunk of stream) chunks.push(chunk as Buffer);
       const { ExitCode } = await exec.inspect(abort);
-      return { ok: ExitCode === 0, output: Buffer.concat(chunks).toString('utf8').replaceAll('\r', '') };
+      const output = Buffer.concat(chunks).toString('utf8').replaceAll('\r', '');
+      // A file that is wrong ends the check with 1. Everything else is the engine's, such as 126 for a container that just ended.
+      if (ExitCode !== 0 && ExitCode !== 1) throw new Error(output.trim());
+      return { ok: ExitCode === 0, output };
     } catch (error) {
       signal?.throwIfAborted();
       throw new ProviderError(

@@ -265,7 +265,11 @@ async function createCheck(options: HaproxyRouter): Promise<Check> {
         timeoutMs: 5_000,
         ...(signal === undefined ? {} : { signal }),
       });
-      return { ok: result.exitCode === 0, output: `${result.stdout}\n${result.stderr}` };
+      const output = `${result.stdout}\n${result.stderr}`;
+      if (result.exitCode === 0 || result.exitCode === 1) return { ok: result.exitCode === 0, output };
+      throw new ProviderError('RouterUnavailable', `the file could not be checked by ${binary}: ${output.trim()}`, {
+        details: { binary, exitCode: result.exitCode },
+      });
     };
   }
   if (container === undefined) {

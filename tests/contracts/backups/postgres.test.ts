@@ -226,6 +226,12 @@ describe('postgres in particular', () => {
     expect(await databases()).toEqual(['', '_proof_3']);
   });
 
+  test('a scratch database whose maker was killed before it could mark it is made again', async () => {
+    const record = await backup.ensureTaken(ref);
+    await database.queryIn('postgres', `create database ${database.name}_proof_3 connection limit 60007`);
+    expect(await backup.ensureProved(record)).toMatchObject({ tables: 2, rows: 5003 });
+  });
+
   test('a full disk: told as such, and no blob is left', async () => {
     const mounted = await mkdtemp(join(tmpdir(), 'slipway-small-'));
     execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mounted]);

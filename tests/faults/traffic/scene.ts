@@ -73,7 +73,7 @@ export function startScene(
     const driver = lab.node('change.ts', { ...lab.change, ...change, first, last });
     const seen: { current: Step; killed: boolean } = { current: first, killed: false };
     let said = '';
-    driver.stderr?.on("data", (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4_000)));
+    driver.stderr?.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-4_000)));
     createInterface({ input: driver.stdout! }).on('line', (line) => {
       const { step, done, at } = JSON.parse(line) as { step: Step; done: boolean; at: number };
       seen.current = step;

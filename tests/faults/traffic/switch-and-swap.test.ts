@@ -31,6 +31,17 @@ let deployment = 0;
 
 beforeAll(async () => {
   lab = await startTrafficLab();
+  deployment += 1;
+  const first = lab.node('change.ts', {
+    ...lab.change,
+    deployment,
+    from: before,
+    to: before,
+    first: 'first-release',
+    last: 'first-release',
+  });
+  first.stderr?.pipe(process.stderr);
+  expect(await new Promise((resolve) => first.once('close', resolve))).toBe(0);
 }, 120_000);
 
 afterAll(async () => {
@@ -111,18 +122,6 @@ async function expectRouterAgrees(live: 'blue' | 'green', version: string): Prom
 
 describe('a change and its way back under load', () => {
   test('loses no request, but for the moment of the swap', async () => {
-    deployment += 1;
-    const first = lab.node('change.ts', {
-      ...lab.change,
-      deployment,
-      from: before,
-      to: before,
-      first: 'first-release',
-      last: 'first-release',
-    });
-    first.stderr?.pipe(process.stderr);
-    expect(await new Promise((resolve) => first.once('close', resolve))).toBe(0);
-
     const { scene, to } = begin();
     await scene.drive('take-backup', 'switch');
     await expectRouterAgrees('green', to);
