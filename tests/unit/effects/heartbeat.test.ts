@@ -77,7 +77,7 @@ describe('withHeartbeat', () => {
         (signal) =>
           new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(new Error('gone')))),
         undefined,
-        50,
+        1_000,
       ),
     );
     await expect(running).rejects.toMatchObject({ type: 'StepStalled', nonRetryable: true });
