@@ -62,6 +62,7 @@ async function sendProblem(
 
 /** What is wrong, in words that may leave the machine. */
 export function toProblem(error: unknown): Problem {
+  if (typeof error !== 'object' || error === null) return internal('Internal');
   if (hasZodFastifySchemaValidationErrors(error)) {
     const errors = error.validation.map(({ instancePath, message }) => ({
       pointer: instancePath === '' ? '/' : instancePath,

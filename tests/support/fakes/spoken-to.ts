@@ -66,10 +66,10 @@ export async function environment(of: { readonly project: string; readonly envir
     hold = null;
     return view();
   });
-  const notHeld = (_message: UnlockMessage): void => {
+  const notHeld = (): void => {
     throw ApplicationFailure.create({ type: 'Conflict', message: 'The environment is not held.' });
   };
-  setHandler(unlockUpdate, (_message: UnlockMessage) => view(), { validator: notHeld });
+  setHandler<EnvironmentView, [UnlockMessage], typeof unlockUpdate>(unlockUpdate, () => view(), { validator: notHeld });
   setHandler(environmentQuery, view);
   await condition(() => false, '1 minute');
 }

@@ -1,0 +1,447 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import type { FactActivities, Notice, RunFactActivities } from '../../../src/activities/contracts.ts';
+import { createFactActivities } from '../../../src/activities/facts.ts';
+import { createNoticeActivities } from '../../../src/activities/notices.ts';
+import { createRunFactActivities } from '../../../src/activities/run-facts.ts';
+import type { DeploymentInput, DeploymentResult } from '../../../src/domain/deployment.ts';
+import type { ImageReport, RunInput, RunPlan, StageReport } from '../../../src/domain/run.ts';
+import { type Spool, createSpool } from '../../../src/effects/spool.ts';
+import { listAudit } from '../../../src/store/audit.ts';
+import { listDeployments, openDeployment, readDeployment } from '../../../src/store/deployments.ts';
+import { readEnvironment } from '../../../src/store/environments.ts';
+import { type Fact, applyFacts } from '../../../src/store/facts.ts';
+import { listIncidents } from '../../../src/store/incidents.ts';
+import { putProject } from '../../../src/store/projects.ts';
+import { listReleases } from '../../../src/store/releases.ts';
+import { readRun } from '../../../src/store/runs.ts';
+import { openStore } from '../../../src/store/store.ts';
+import { projectYaml } from '../../support/api.ts';
+import { type TestStore, temporaryStore } from '../../support/store.ts';
+
+let store: TestStore;
+let folder: string;
+let spool: Spool<Fact>;
+/** Activities are plain functions; an interface cannot say so. */
+type Plain<T> = {
+  readonly [K in keyof T]: T[K] extends (...input: infer I) => infer R ? (this: void, ...input: I) => R : never;
+};
+let facts: Plain<FactActivities>;
+let runFacts: Plain<RunFactActivities>;
+const sent: Notice[] = [];
+
+beforeAll(async () => {
+  store = await temporaryStore();
+  folder = await mkdtemp(join(tmpdir(), 'slipway-facts-'));
+  await put('hello', projectYaml('hello'));
+  spool = await createSpool<Fact>({ folder, forward: (batch) => applyFacts(store.db, batch) });
+  const sendNotice = (notice: Notice): Promise<void> => Promise.resolve(void sent.push(notice));
+  facts = createFactActivities({ store, spool, sendNotice });
+  runFacts = createRunFactActivities({ store, sendNotice });
+});
+afterAll(async () => {
+  await spool.close();
+  await store.drop();
+  await rm(folder, { recursive: true, force: true });
+});
+beforeEach(() => {
+  sent.length = 0;
+});
+
+async function put(name: string, document: string): Promise<void> {
+  await putProject(store.db, { name, text: document, hash: String(Math.random()), diff: '', by: 'ada' });
+}
+
+/** As a worker would call it. */
+async function call<I, R>(activity: (input: I) => Promise<R>, input: I): Promise<R> {
+  return await new MockActivityEnvironment().run(activity, input);
+}
+
+let counter = 0;
+async function open(environment: string): Promise<DeploymentInput> {
+  counter += 1;
+  const { input } = await openDeployment(store.db, {
+    project: 'hello',
+    environment,
+    version: '1.0.0',
+    requestedBy: 'ada',
+    author: 'grace',
+    priority: 'routine',
+    requestedAt: new Date().toISOString(),
+    kind: 'rollout',
+    request: `r${counter}`,
+    startedBy: 'run',
+  });
+  return input;
+}
+
+describe('the end of a run', () => {
+  const event = {
+    kind: 'push' as const,
+    ref: 'refs/heads/main',
+    before: '0'.repeat(40),
+    after: 'c'.repeat(40),
+    author: 'ada',
+  };
+  const input = (key: string): RunInput => ({ project: 'hello', key, event, acceptedAt: new Date().toISOString() });
+  const plan = (key: string, number: number): RunPlan => ({
+    run: { project: 'hello', key, number },
+    version: `${number}-ccccccc`,
+    commit: { sha: event.after, author: 'ada', message: 'a change', at: new Date().toISOString() },
+    definition: 'd'.repeat(64),
+    workspace: { queue: 'q', path: '/w' },
+    stages: [],
+    buildImages: 'push',
+    images: ['web'],
+    environments: ['staging', 'production'],
+    buildTimeoutMs: 1,
+  });
+  const image: ImageReport = {
+    name: 'web',
+    repository: 'registry:5000/web',
+    digest: `sha256:${'e'.repeat(64)}`,
+    tags: [],
+    sizeBytes: 1,
+    reused: false,
+    durationMs: 1,
+  };
+  const stage = (verdict: 'passed' | 'failed'): StageReport => ({
+    name: 'tests',
+    verdict,
+    steps: [
+      {
+        name: 'unit',
+        verdict,
+        exitCode: verdict === 'passed' ? 0 : 1,
+        startedAt: new Date().toISOString(),
+        durationMs: 1,
+        detail: '3 tests failed',
+      },
+    ],
+    startedAt: new Date().toISOString(),
+    durationMs: 1,
+  });
+
+  test('records the release and opens its deployments once, however often it is told', async () => {
+    const settle = {
+      run: { project: 'hello', key: 'ok', number: 1 },
+      input: input('ok'),
+      plan: plan('ok', 1),
+      stages: [stage('passed')],
+      images: [image],
+      outcome: 'succeeded' as const,
+      reason: 'All stages passed.',
+    };
+    const answers = await Promise.all([
+      call(runFacts.settleRun, settle),
+      call(runFacts.settleRun, settle).catch(() => null),
+    ]);
+    const again = await call(runFacts.settleRun, settle);
+    expect(
+      again.deployments.map(({ environment, number, version, author }) => [environment, number, version, author]),
+    ).toEqual([
+      ['staging', 1, '1-ccccccc', 'ada'],
+      ['production', 1, '1-ccccccc', 'ada'],
+    ]);
+    for (const answer of answers) if (answer !== null) expect(answer).toEqual(again);
+    expect((await listReleases(store.db, 'hello', {})).items).toMatchObject([
+      { version: '1-ccccccc', build: 1, images: [{ name: 'web', digest: image.digest }] },
+    ]);
+    expect(await readRun(store.db, 'hello', 1)).toMatchObject({
+      outcome: 'succeeded',
+      stages: [{ name: 'tests', verdict: 'passed' }],
+      images: [{ name: 'web' }],
+      deployments: [{ environment: 'staging' }, { environment: 'production' }],
+    });
+    expect(new Set(sent.map((notice) => notice.key))).toEqual(new Set(['hello/run/1/settled']));
+    expect(sent[0]).toMatchObject({ event: 'run-succeeded', level: 'info', title: 'hello #1 succeeded' });
+  });
+
+  test('that failed opens nothing and says where and what to type', async () => {
+    const { deployments } = await call(runFacts.settleRun, {
+      run: { project: 'hello', key: 'bad', number: 0 },
+      input: input('bad'),
+      plan: plan('bad', 2),
+      stages: [stage('failed')],
+      images: [],
+      outcome: 'failed',
+      reason: 'tests failed.',
+    });
+    expect(deployments).toEqual([]);
+    expect(sent).toMatchObject([{ event: 'tests-failed', level: 'error', title: 'hello #2 failed at tests' }]);
+    expect(sent[0]?.lines).toEqual(expect.arrayContaining(['3 tests failed', 'slipway logs hello#2 --step unit']));
+    expect((await listReleases(store.db, 'hello', {})).items).toHaveLength(1);
+  });
+
+  test('whose preparation failed has a number and an outcome all the same', async () => {
+    await call(runFacts.settleRun, {
+      run: { project: 'hello', key: 'early', number: 0 },
+      input: input('early'),
+      stages: [],
+      images: [],
+      outcome: 'failed',
+      reason: 'The definition has 10 problems.',
+    });
+    expect(await readRun(store.db, 'hello', 3)).toMatchObject({ key: 'early', outcome: 'failed' });
+  });
+
+  test('that deploys a recorded release records no other', async () => {
+    const { deployments } = await call(runFacts.settleRun, {
+      run: { project: 'hello', key: 'again', number: 4 },
+      input: { ...input('again'), release: 'v1-ccccccc'.slice(1) },
+      plan: { ...plan('again', 4), environments: ['staging'] },
+      stages: [],
+      images: [],
+      outcome: 'succeeded',
+      reason: 'Nothing had to be built.',
+    });
+    expect(deployments).toMatchObject([{ environment: 'staging', number: 2, version: '1-ccccccc' }]);
+    expect((await listReleases(store.db, 'hello', {})).items).toHaveLength(1);
+  });
+});
+
+describe('a deployment', () => {
+  const result = (input: DeploymentInput, over: Partial<DeploymentResult>): DeploymentResult => ({
+    project: input.project,
+    environment: input.environment,
+    number: input.number,
+    outcome: 'succeeded',
+    reason: 'It serves.',
+    steps: [],
+    ...over,
+  });
+
+  test('is told by facts that arrive once, and its end with a notice', async () => {
+    const input = await open('staging');
+    const environment = new MockActivityEnvironment();
+    await environment.run(facts.recordPhase, {
+      deployment: input,
+      phase: 'watching',
+      detail: 'for 2 minutes',
+    } as const);
+    await environment.run(facts.recordPhase, {
+      deployment: input,
+      phase: 'watching',
+      detail: 'for 2 minutes',
+    } as const);
+    const step = { name: 'switch', verdict: 'passed', startedAt: new Date().toISOString(), durationMs: 5 } as const;
+    await call(facts.recordStep, { deployment: input, key: 'switch', step });
+    expect(await spool.flush(5_000)).toBe(true);
+    expect(await readDeployment(store.db, input)).toMatchObject({
+      phase: 'watching',
+      phaseDetail: 'for 2 minutes',
+      steps: [step],
+    });
+    const live = {
+      version: '1.0.0',
+      commit: 'c',
+      images: [],
+      slot: 'blue',
+      deployment: input.number,
+      since: step.startedAt,
+    } as const;
+    await call(facts.settleDeployment, { result: result(input, { live }), version: '1.0.0' });
+    await call(facts.settleDeployment, { result: result(input, { live }), version: '1.0.0' });
+    expect(await spool.flush(5_000)).toBe(true);
+    expect(await readDeployment(store.db, input)).toMatchObject({ outcome: 'succeeded', phase: 'closed' });
+    expect(await readEnvironment(store.db, 'hello', 'staging')).toMatchObject({ live: { version: '1.0.0' } });
+    expect(new Set(sent.map(({ key }) => key)).size).toBe(1);
+    expect(sent[0]).toMatchObject({ event: 'staging-deployed', level: 'info' });
+  });
+
+  test.each([
+    ['succeeded', 'production', 'production-deployed', 'error'],
+    ['succeeded', 'staging', 'staging-deployed', 'info'],
+    ['rejected', 'production', 'rejected', 'error'],
+    ['expired', 'staging', 'expired', 'error'],
+    ['superseded', 'staging', 'superseded', 'info'],
+    ['aborted', 'production', 'aborted', 'info'],
+    ['rolled-back', 'production', 'rolled-back', 'critical'],
+    ['rolled-back', 'staging', 'rolled-back', 'error'],
+    ['rollback-failed', 'staging', 'rollback-failed', 'critical'],
+    ['rollback-unavailable', 'staging', 'rollback-unavailable', 'critical'],
+    ['held', 'staging', 'held', 'critical'],
+    ['failed', 'staging', 'run-failed', 'error'],
+  ] as const)('that ended %s in %s is told as %s at level %s', async (outcome, environment, event, level) => {
+    const input = await open(environment);
+    await call(facts.settleDeployment, { result: result(input, { outcome }), version: '1.0.0' });
+    expect(sent).toMatchObject([{ event, level, project: 'hello', environment }]);
+  });
+
+  test('that nobody wrote down, because the store was away when it began, has a row in the end', async () => {
+    const number = Date.now();
+    const input = { ...(await open('late')), number };
+    const report = { trigger: 'errors', steps: [], totalMs: 10 };
+    await call(facts.settleDeployment, {
+      result: result(input, { outcome: 'rolled-back', rollback: report }),
+      version: '0.9.0',
+    });
+    expect(await spool.flush(5_000)).toBe(true);
+    expect(await readDeployment(store.db, input)).toMatchObject({ number, outcome: 'rolled-back', version: '0.9.0' });
+    expect((await open('late')).number).toBe(2);
+  });
+
+  test('whose end finds the store away ends all the same, and it is told', async () => {
+    const away = openStore({ url: 'postgres://nobody@127.0.0.1:9/nothing' });
+    const lonely: Plain<FactActivities> = createFactActivities({
+      store: away,
+      spool,
+      sendNotice: (notice) => Promise.resolve(void sent.push(notice)),
+    });
+    const input = await open('production');
+    await call(lonely.settleDeployment, { result: result(input, { outcome: 'rolled-back' }), version: '1.0.0' });
+    await call(lonely.recordPhase, { deployment: input, phase: 'closed' });
+    expect(await call(lonely.openIncident, { deployment: input, trigger: 'errors', summary: 'bad' })).toBe(
+      `incident/hello/production/${input.number}`,
+    );
+    expect(sent).toMatchObject([{ event: 'rolled-back', level: 'critical' }]);
+    // A decision is different: it is not made before it is written.
+    const decision = {
+      deployment: input,
+      by: 'ada',
+      verdict: 'approve',
+      counted: true,
+      plan: 'x',
+      proven: true,
+      at: new Date().toISOString(),
+    } as const;
+    await expect(call(lonely.recordDecision, decision)).rejects.toMatchObject({
+      type: 'StoreUnavailable',
+      nonRetryable: false,
+    });
+    expect(await spool.flush(5_000)).toBe(true);
+    expect(await readDeployment(store.db, input)).toMatchObject({ outcome: 'rolled-back' });
+    expect((await listIncidents(store.db, { project: 'hello' })).map((each) => each.number)).toContain(input.number);
+    await away.close();
+  });
+
+  test('is decided on once, in the audit too', async () => {
+    const input = await open('production');
+    const decision = {
+      deployment: input,
+      by: 'grace',
+      verdict: 'reject',
+      counted: false,
+      why: 'too late',
+      plan: 'x',
+      proven: false,
+      at: new Date().toISOString(),
+    } as const;
+    await call(facts.recordDecision, decision);
+    await call(facts.recordDecision, decision);
+    expect((await readDeployment(store.db, input))?.decisions).toMatchObject([
+      { by: 'grace', why: 'too late', proven: false },
+    ]);
+    const { items } = await listAudit(store.db, { object: `deployment/hello/production/${input.number}` }, {});
+    expect(items).toMatchObject([{ actor: 'grace', action: 'decision.reject' }]);
+  });
+});
+
+describe('a rollback', () => {
+  test('has the next number of its environment, once for each request', async () => {
+    const before = (await listDeployments(store.db, { environment: 'staging' }, {})).items[0]!.number;
+    const asked = {
+      project: 'hello',
+      environment: 'staging',
+      requestId: 'one',
+      to: '1-ccccccc',
+      reason: 'bad',
+      by: 'oscar',
+    };
+    const input = await call(facts.openRollback, asked);
+    expect(input).toMatchObject({
+      number: before + 1,
+      version: '1-ccccccc',
+      priority: 'rollback',
+      requestedBy: 'oscar',
+    });
+    expect(await call(facts.openRollback, asked)).toEqual(input);
+  });
+
+  test('to nothing is refused with what to do', async () => {
+    const asked = { project: 'hello', environment: 'empty', requestId: 'x', reason: 'bad', by: 'oscar' };
+    await expect(call(facts.openRollback, asked)).rejects.toMatchObject({ type: 'ReleaseMissing', nonRetryable: true });
+  });
+});
+
+describe('a notice', () => {
+  const notice: Notice = {
+    event: 'rolled-back',
+    level: 'critical',
+    project: 'loud',
+    environment: 'production',
+    key: 'loud/production/1/settled',
+    title: 'rolled back',
+    lines: ['because'],
+  };
+  const logged: string[] = [];
+  const logger = {
+    info: (_: object, message: string) => void logged.push(message),
+    warn: (_: object, message: string) => void logged.push(message),
+    error: (_: object, message: string) => void logged.push(message),
+  };
+
+  test('goes once to each channel that wants it, and a channel that fails keeps nobody', async () => {
+    const heard: string[] = [];
+    const server = createServer((request, response) => {
+      void text(request).then((body) => {
+        heard.push(`${request.url ?? ''} ${body}`);
+        response.writeHead(request.url === '/broken' ? 500 : 200).end();
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await put(
+      'loud',
+      projectYaml(
+        'loud',
+        `notifications:
+  - { kind: slack, url: { env: ALL } }
+  - { kind: slack, url: { env: BROKEN }, name: broken }
+  - { kind: slack, url: { env: STAGING }, name: staging, environments: [staging] }
+  - { kind: slack, url: { env: HELD }, name: held, events: [held] }
+  - { kind: log, level: critical }
+`,
+      ),
+    );
+    const notices = createNoticeActivities({
+      store,
+      logger,
+      readSecret: (ref) => Promise.resolve(`${address}/${ref.kind === 'env' ? ref.name.toLowerCase() : ''}`),
+      settings: { publicUrl: 'https://slipway.example.com' },
+    });
+    await Promise.all([notices.sendNotice(notice), notices.sendNotice(notice)]);
+    await notices.sendNotice(notice);
+    const paths = heard.map((each) => each.split(' ')[0]);
+    expect(paths.filter((path) => path === '/all')).toHaveLength(1);
+    expect(paths.filter((path) => path === '/broken').length).toBeGreaterThanOrEqual(1);
+    expect(paths).not.toContain('/staging');
+    expect(paths).not.toContain('/held');
+    expect(heard[0]).toContain('https://slipway.example.com/v1/projects/loud/environments/production/deployments/1');
+    expect(logged.filter((message) => message === 'rolled back')).toHaveLength(1);
+    await notices.sendNotice({ ...notice, key: 'loud/staging/2/settled', level: 'info', environment: 'staging' });
+    expect(heard.some((each) => each.startsWith('/staging'))).toBe(true);
+    server.closeAllConnections();
+    server.close();
+  });
+
+  test('is sent although the store is away, and never fails', async () => {
+    const away = openStore({ url: 'postgres://nobody@127.0.0.1:9/nothing' });
+    const notices = createNoticeActivities({
+      store: away,
+      logger,
+      readSecret: () => Promise.reject(new Error('no secret')),
+      settings: {},
+    });
+    logged.length = 0;
+    await notices.sendNotice({ ...notice, title: 'without a store' });
+    expect(logged).toContain('without a store');
+    await away.close();
+  });
+});
