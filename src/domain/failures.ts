@@ -428,6 +428,32 @@ export function describeFailure(error: unknown): FailureSummary {
   return { type: 'Internal', message, details: {}, ...failures.Internal };
 }
 
+/** What happened and what to do next, as a person reads it: the message, closed by a full stop, and the table's sentence. */
+export function tellFailure(error: unknown): string {
+  const { message, sentence } = describeFailure(error);
+  // A message that ends with lines of an output is not run into the sentence after it.
+  if (message.includes('\n')) return `${message}\n${sentence}`;
+  return `${/[.!?]$/.test(message) ? message : `${message}.`} ${sentence}`;
+}
+
+/** Fields of a failure's details that are lines to read, and how they are introduced. */
+const evidence = { tries: 'asked:', checks: 'its own check said:', lastLines: 'its last lines:' } as const;
+/** Enough of an output to see a stack trace whole; the log itself has the rest. */
+const shownEvidence = 4_000;
+
+/** The message with the lines that the failure carries beside it, for the place where the failed step is shown. */
+export function showFailure(error: unknown): string {
+  const { message, details } = describeFailure(error);
+  const parts = Object.entries(evidence).flatMap(([field, title]) => {
+    const lines = details[field];
+    if (!Array.isArray(lines) || lines.length === 0) return [];
+    const text = lines.map(String).join('\n');
+    // A message that holds them already says them once.
+    return message.includes(text) ? [] : [`${title}\n${text.slice(-shownEvidence)}`];
+  });
+  return [message, ...parts].join('\n');
+}
+
 /** By shape, for the errors of another realm (the workflow sandbox, a test's vm, DOMException) are no `instanceof Error` of ours. */
 function isError(error: unknown): error is Error {
   return (

@@ -17,7 +17,7 @@ import {
   startApproval,
 } from '../domain/approval.ts';
 import type { DeploymentInput, DeploymentResult } from '../domain/deployment.ts';
-import { describeFailure, failure } from '../domain/failures.ts';
+import { describeFailure, failure, tellFailure } from '../domain/failures.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import { accept, readAbort, readDecision, unprovenDecision } from './inbound.ts';
@@ -136,8 +136,8 @@ class Deployment {
       return await this.#work.run(() => call(read.planDeployment, `plans ${this.#input.version}`, this.#input));
     } catch (error) {
       if (this.#abort !== undefined) return this.#aborted(this.#abort);
-      const { message: why, sentence, status } = describeFailure(error);
-      const reason = isCancellation(error) ? 'It was cancelled.' : `There is no plan: ${why} ${sentence}`;
+      const { status } = describeFailure(error);
+      const reason = isCancellation(error) ? 'It was cancelled.' : `There is no plan: ${tellFailure(error)}`;
       return this.#end(status === 422 ? 'failed' : 'errored', reason);
     }
   }

@@ -1,7 +1,7 @@
 import { condition, log } from '@temporalio/workflow';
 import type { Notice } from '../activities/contracts.ts';
 import type { DeploymentPhase, DeploymentRef, StepRecord } from '../domain/deployment.ts';
-import { describeFailure } from '../domain/failures.ts';
+import { describeFailure, failureType, showFailure } from '../domain/failures.ts';
 import type { Verdict } from '../domain/verdict.ts';
 import { call, message, note } from './options.ts';
 import { enterPhase, isoNow } from './progress.ts';
@@ -55,8 +55,8 @@ export class Journal {
       });
       return value;
     } catch (error) {
-      const { type, message: detail } = describeFailure(error);
-      const verdict = type === 'Aborted' ? 'inconclusive' : 'errored';
+      const detail = showFailure(error);
+      const verdict = failureType(error) === 'Aborted' ? 'inconclusive' : 'errored';
       this.add({ name, startedAt, durationMs: Date.now() - began, verdict, detail });
       throw error;
     }

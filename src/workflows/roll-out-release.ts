@@ -8,7 +8,7 @@ import {
 } from '@temporalio/workflow';
 import type { BackupReport, Change } from '../activities/contracts.ts';
 import type { DataRollback, DeploymentResult, StepRecord } from '../domain/deployment.ts';
-import { type FailureType, describeFailure, failure } from '../domain/failures.ts';
+import { type FailureType, describeFailure, failure, failureType, tellFailure } from '../domain/failures.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
@@ -145,11 +145,10 @@ class RollOut {
       return ending;
     } catch (error) {
       if (this.#stop !== undefined) return this.#stopped(this.#stop);
-      const { type, message } = describeFailure(error);
       return {
         kind: 'bad',
-        outcome: badRelease.includes(type) ? 'failed' : 'errored',
-        reason: isCancellation(error) ? 'It was cancelled.' : message,
+        outcome: badRelease.includes(failureType(error)) ? 'failed' : 'errored',
+        reason: isCancellation(error) ? 'It was cancelled.' : tellFailure(error),
         decidedAt: isoNow(),
       };
     }

@@ -10,7 +10,7 @@ import {
   upsertSearchAttributes,
 } from '@temporalio/workflow';
 import type { DeploymentInput } from '../domain/deployment.ts';
-import { type FailureType, describeFailure, failure, failureType } from '../domain/failures.ts';
+import { type FailureType, failure, failureType, tellFailure } from '../domain/failures.ts';
 import type { RunOutcome } from '../domain/outcome.ts';
 import type { ImageReport, RunInput, RunPlan, StagePlan, StageReport } from '../domain/run.ts';
 import { deployRelease } from './deploy-release.ts';
@@ -106,8 +106,10 @@ class Run {
       return this.#abort === undefined ? ending : aborted(this.#abort);
     } catch (error) {
       if (this.#abort !== undefined) return aborted(this.#abort);
-      const { type, message, sentence } = describeFailure(error);
-      return { outcome: brokenInput.includes(type) ? 'failed' : 'errored', reason: `${message} ${sentence}` };
+      return {
+        outcome: brokenInput.includes(failureType(error)) ? 'failed' : 'errored',
+        reason: tellFailure(error),
+      };
     }
   }
 
