@@ -331,11 +331,13 @@ async function pushImage(
   const [first = 'untagged', ...others] = tags;
   const { output, moved } = progressOf(work, log);
 
-  const held = await manifests.readManifest(repository, image.digest, signal);
-  let digest = held?.digest;
-  if (digest === undefined) {
-    const here = await deps.builder.inspect(image.digest);
-    if (here === undefined) {
+  // The engine first: asked for the manifest of a local id whose configuration it holds as a blob, as after a push that was cut off
+  // before its end, the registry answers 500 for ever.
+  const here = await deps.builder.inspect(image.digest);
+  let digest: string | undefined;
+  if (here === undefined) {
+    digest = (await manifests.readManifest(repository, image.digest, signal))?.digest;
+    if (digest === undefined) {
       throw new ProviderError(
         'ImageNotFound',
         `${image.name} (${image.digest}) is neither on this worker nor in the registry`,
@@ -344,6 +346,9 @@ async function pushImage(
         },
       );
     }
+    await manifests.ensureTag(repository, digest, first, signal);
+    log.say(`${first}: the registry has ${digest} already`);
+  } else {
     digest = await pusher.push({ id: here.id, repository, tag: first, output, moved, signal });
     const key = here.labels[keyLabel];
     if (key !== undefined) {
@@ -351,9 +356,6 @@ async function pushImage(
       // Forgotten, it is built again some day.
       await deps.builds.record(build).catch(() => undefined);
     }
-  } else {
-    await manifests.ensureTag(repository, digest, first, signal);
-    log.say(`${first}: the registry has ${digest} already`);
   }
   for (const tag of others) {
     await manifests.ensureTag(repository, digest, tag, signal);
