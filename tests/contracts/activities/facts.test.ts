@@ -28,12 +28,8 @@ import { type TestStore, temporaryStore } from '../../support/store.ts';
 let store: TestStore;
 let folder: string;
 let spool: Spool<Fact>;
-/** Activities are plain functions; an interface cannot say so. */
-type Plain<T> = {
-  readonly [K in keyof T]: T[K] extends (...input: infer I) => infer R ? (this: void, ...input: I) => R : never;
-};
-let facts: Plain<FactActivities>;
-let runFacts: Plain<RunFactActivities>;
+let facts: FactActivities;
+let runFacts: RunFactActivities;
 const sent: Notice[] = [];
 
 beforeAll(async () => {
@@ -59,7 +55,7 @@ async function put(name: string, document: string): Promise<void> {
 }
 
 /** As a worker would call it. */
-async function call<I, R>(activity: (input: I) => Promise<R>, input: I): Promise<R> {
+async function call<const I, R>(activity: (input: I) => Promise<R>, input: I): Promise<R> {
   return await new MockActivityEnvironment().run(activity, input);
 }
 
@@ -139,10 +135,10 @@ describe('the end of a run', () => {
       reason: 'All stages passed.',
     };
     const answers = await Promise.all([
-      call(runFacts.settleRun, settle),
-      call(runFacts.settleRun, settle).catch(() => null),
+      call((input) => runFacts.settleRun(input), settle),
+      call((input) => runFacts.settleRun(input), settle).catch(() => null),
     ]);
-    const again = await call(runFacts.settleRun, settle);
+    const again = await call((input) => runFacts.settleRun(input), settle);
     expect(
       again.deployments.map(({ environment, number, version, author }) => [environment, number, version, author]),
     ).toEqual([
@@ -164,7 +160,7 @@ describe('the end of a run', () => {
   });
 
   test('that failed opens nothing and says where and what to type', async () => {
-    const { deployments } = await call(runFacts.settleRun, {
+    const { deployments } = await call((input) => runFacts.settleRun(input), {
       run: { project: 'hello', key: 'bad', number: 0 },
       input: input('bad'),
       plan: plan('bad', 2),
@@ -180,7 +176,7 @@ describe('the end of a run', () => {
   });
 
   test('whose preparation failed has a number and an outcome all the same', async () => {
-    await call(runFacts.settleRun, {
+    await call((input) => runFacts.settleRun(input), {
       run: { project: 'hello', key: 'early', number: 0 },
       input: input('early'),
       stages: [],
@@ -192,7 +188,7 @@ describe('the end of a run', () => {
   });
 
   test('that deploys a recorded release records no other', async () => {
-    const { deployments } = await call(runFacts.settleRun, {
+    const { deployments } = await call((input) => runFacts.settleRun(input), {
       run: { project: 'hello', key: 'again', number: 4 },
       input: { ...input('again'), release: 'v1-ccccccc'.slice(1) },
       plan: { ...plan('again', 4), environments: ['staging'] },
@@ -220,18 +216,19 @@ describe('a deployment', () => {
   test('is told by facts that arrive once, and its end with a notice', async () => {
     const input = await open('staging');
     const environment = new MockActivityEnvironment();
-    await environment.run(facts.recordPhase, {
+    const recordPhase = (phase: Parameters<FactActivities['recordPhase']>[0]) => facts.recordPhase(phase);
+    await environment.run(recordPhase, {
       deployment: input,
       phase: 'watching',
       detail: 'for 2 minutes',
     } as const);
-    await environment.run(facts.recordPhase, {
+    await environment.run(recordPhase, {
       deployment: input,
       phase: 'watching',
       detail: 'for 2 minutes',
     } as const);
     const step = { name: 'switch', verdict: 'passed', startedAt: new Date().toISOString(), durationMs: 5 } as const;
-    await call(facts.recordStep, { deployment: input, key: 'switch', step });
+    await call((input) => facts.recordStep(input), { deployment: input, key: 'switch', step });
     expect(await spool.flush(5_000)).toBe(true);
     expect(await readDeployment(store.db, input)).toMatchObject({
       phase: 'watching',
@@ -246,8 +243,8 @@ describe('a deployment', () => {
       deployment: input.number,
       since: step.startedAt,
     } as const;
-    await call(facts.settleDeployment, { result: result(input, { live }), version: '1.0.0' });
-    await call(facts.settleDeployment, { result: result(input, { live }), version: '1.0.0' });
+    await call((input) => facts.settleDeployment(input), { result: result(input, { live }), version: '1.0.0' });
+    await call((input) => facts.settleDeployment(input), { result: result(input, { live }), version: '1.0.0' });
     expect(await spool.flush(5_000)).toBe(true);
     expect(await readDeployment(store.db, input)).toMatchObject({ outcome: 'succeeded', phase: 'closed' });
     expect(await readEnvironment(store.db, 'hello', 'staging')).toMatchObject({ live: { version: '1.0.0' } });
@@ -270,7 +267,7 @@ describe('a deployment', () => {
     ['failed', 'staging', 'run-failed', 'error'],
   ] as const)('that ended %s in %s is told as %s at level %s', async (outcome, environment, event, level) => {
     const input = await open(environment);
-    await call(facts.settleDeployment, { result: result(input, { outcome }), version: '1.0.0' });
+    await call((input) => facts.settleDeployment(input), { result: result(input, { outcome }), version: '1.0.0' });
     expect(sent).toMatchObject([{ event, level, project: 'hello', environment }]);
   });
 
@@ -278,7 +275,7 @@ describe('a deployment', () => {
     const number = Date.now();
     const input = { ...(await open('late')), number };
     const report = { trigger: 'errors', steps: [], totalMs: 10 };
-    await call(facts.settleDeployment, {
+    await call((input) => facts.settleDeployment(input), {
       result: result(input, { outcome: 'rolled-back', rollback: report }),
       version: '0.9.0',
     });
@@ -289,17 +286,20 @@ describe('a deployment', () => {
 
   test('whose end finds the store away ends all the same, and it is told', async () => {
     const away = openStore({ url: 'postgres://nobody@127.0.0.1:9/nothing' });
-    const lonely: Plain<FactActivities> = createFactActivities({
+    const lonely = createFactActivities({
       store: away,
       spool,
       sendNotice: (notice) => Promise.resolve(void sent.push(notice)),
     });
     const input = await open('production');
-    await call(lonely.settleDeployment, { result: result(input, { outcome: 'rolled-back' }), version: '1.0.0' });
-    await call(lonely.recordPhase, { deployment: input, phase: 'closed' });
-    expect(await call(lonely.openIncident, { deployment: input, trigger: 'errors', summary: 'bad' })).toBe(
-      `incident/hello/production/${input.number}`,
-    );
+    await call((input) => lonely.settleDeployment(input), {
+      result: result(input, { outcome: 'rolled-back' }),
+      version: '1.0.0',
+    });
+    await call((input) => lonely.recordPhase(input), { deployment: input, phase: 'closed' });
+    expect(
+      await call((input) => lonely.openIncident(input), { deployment: input, trigger: 'errors', summary: 'bad' }),
+    ).toBe(`incident/hello/production/${input.number}`);
     expect(sent).toMatchObject([{ event: 'rolled-back', level: 'critical' }]);
     // A decision is different: it is not made before it is written.
     const decision = {
@@ -311,7 +311,7 @@ describe('a deployment', () => {
       proven: true,
       at: new Date().toISOString(),
     } as const;
-    await expect(call(lonely.recordDecision, decision)).rejects.toMatchObject({
+    await expect(call((input) => lonely.recordDecision(input), decision)).rejects.toMatchObject({
       type: 'StoreUnavailable',
       nonRetryable: false,
     });
@@ -333,8 +333,8 @@ describe('a deployment', () => {
       proven: false,
       at: new Date().toISOString(),
     } as const;
-    await call(facts.recordDecision, decision);
-    await call(facts.recordDecision, decision);
+    await call((input) => facts.recordDecision(input), decision);
+    await call((input) => facts.recordDecision(input), decision);
     expect((await readDeployment(store.db, input))?.decisions).toMatchObject([
       { by: 'grace', why: 'too late', proven: false },
     ]);
@@ -354,19 +354,22 @@ describe('a rollback', () => {
       reason: 'bad',
       by: 'oscar',
     };
-    const input = await call(facts.openRollback, asked);
+    const input = await call((input) => facts.openRollback(input), asked);
     expect(input).toMatchObject({
       number: before + 1,
       version: '1-ccccccc',
       priority: 'rollback',
       requestedBy: 'oscar',
     });
-    expect(await call(facts.openRollback, asked)).toEqual(input);
+    expect(await call((input) => facts.openRollback(input), asked)).toEqual(input);
   });
 
   test('to nothing is refused with what to do', async () => {
     const asked = { project: 'hello', environment: 'empty', requestId: 'x', reason: 'bad', by: 'oscar' };
-    await expect(call(facts.openRollback, asked)).rejects.toMatchObject({ type: 'ReleaseMissing', nonRetryable: true });
+    await expect(call((input) => facts.openRollback(input), asked)).rejects.toMatchObject({
+      type: 'ReleaseMissing',
+      nonRetryable: true,
+    });
   });
 });
 
