@@ -1,7 +1,7 @@
 import type { DeploymentInput, Priority } from '../domain/deployment.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
-import type { EnvironmentHold, RollbackMessage, TurnRequest, TurnSettled } from './messages.ts';
+import type { EnvironmentHold, RollbackMessage, TurnRequest } from './messages.ts';
 import type { UnfinishedData } from './turn.ts';
 
 /** Everything an environment remembers when it continues as new. Plain data; grows by optional fields only. */
@@ -26,8 +26,6 @@ export interface EnvironmentState {
   settled: NumberRange[];
   /** Highest `ask` answered with a changed plan, by number; removed when the number is settled. */
   answered: Record<string, number>;
-  /** Last answers, for a requester that asks again because it never got its own. */
-  recent: TurnSettled[];
   /** Rollback requests taken, so that a repeated message is the same request. */
   requests: { readonly id: string; readonly number: number }[];
 }
@@ -65,7 +63,6 @@ export function emptyState(project: string, environment: string): EnvironmentSta
     policy: null,
     settled: [],
     answered: {},
-    recent: [],
     requests: [],
   };
 }

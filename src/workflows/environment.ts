@@ -100,7 +100,6 @@ interface Current {
   forwarded?: RollbackMessage;
 }
 
-const longestRecent = 3;
 const longestRequests = 50;
 /** Added to the approval's time before a turn that is held for a decision is taken back, ms. */
 const graceMs = 120_000;
@@ -414,7 +413,6 @@ class Environment {
 
   #answer(deployment: DeploymentInput, settled: TurnSettled): void {
     this.#remember(deployment.number);
-    this.#state.recent = [...this.#state.recent, settled].slice(-longestRecent);
     this.#tell(deployment, settled);
   }
 
@@ -537,11 +535,8 @@ class Environment {
     const { number } = deployment;
     const ask = request.ask ?? 1;
     const state = this.#state;
-    if (includesNumber(state.settled, number)) {
-      const known = state.recent.find((settled) => settled.number === number);
-      if (known !== undefined) this.#tell(deployment, known);
-      return;
-    }
+    // It has been told, or is gone: a signal that was taken is never lost.
+    if (includesNumber(state.settled, number)) return;
     if (ask <= (state.answered[String(number)] ?? 0)) return;
     if (this.#current?.kind === 'rollout' && this.#current.deployment.number === number && ask <= this.#current.ask)
       return;
@@ -564,12 +559,11 @@ class Environment {
       this.#answer(queued.deployment, { kind: 'withdrawn', number, reason });
     } else if (this.#current?.kind === 'rollout' && this.#current.deployment.number === number) {
       this.#stopCurrent(this.#current, message);
-    } else {
+    } else if (!includesNumber(state.settled, number)) {
       const { project, environment } = state;
-      const known = state.recent.find((settled) => settled.number === number);
-      const told = known ?? { kind: 'withdrawn' as const, number, reason };
       this.#remember(number);
-      this.#background(this.#signal(deploymentId({ project, environment, number }), turnSettledSignal, told));
+      const requester = deploymentId({ project, environment, number });
+      this.#background(this.#signal(requester, turnSettledSignal, { kind: 'withdrawn', number, reason }));
     }
     this.#awake = true;
   }

@@ -63,6 +63,8 @@ export class World {
   configuration = 'configuration';
   migrations: Plan['identity']['migrations'] = [];
   runPlan: Partial<RunPlan> = {};
+  /** Of the environment's workflow; small makes it continue as new between nearly all turns. */
+  maxHistoryEvents: number | undefined;
   #handlers: Handlers = {};
   readonly #lastChanger = new Map<string, string>();
   readonly #doneChanging = new Map<string, Set<string>>();
@@ -238,12 +240,12 @@ export function createNaturalActivities(client: () => Client): Natural {
     planDeployment: (input, world) => planOf(input, world),
     estimateBackup: (input, world) =>
       planOf({ ...world.open(input.environment, { number: input.number }) }, world).estimate,
-    requestTurn: async ({ deployment, plan, approved, ask, requestedAt }) => {
+    requestTurn: async ({ deployment, plan, approved, ask, requestedAt }, { maxHistoryEvents }) => {
       const { project, environment } = deployment;
       await client().workflow.signalWithStart('environment', {
         workflowId: environmentId(project, environment),
         taskQueue: 'orchestration',
-        args: [{ project, environment }],
+        args: [{ project, environment, ...(maxHistoryEvents === undefined ? {} : { maxHistoryEvents }) }],
         signal: 'requestTurn',
         signalArgs: [{ deployment, planHash: plan.hash, approved, ask, policy: plan.policy, requestedAt }],
       });
@@ -458,7 +460,7 @@ async function followed(client: Client, workflowId: string): Promise<unknown> {
   for (;;) {
     if (!(await isOpen(client, workflowId))) break;
     Context.current().heartbeat();
-    await sleep(20);
+    await sleep(100);
   }
   try {
     const { status } = await client.workflow.getHandle(workflowId).describe();
