@@ -23,9 +23,9 @@ export interface LoadReport {
 export interface Load {
   /** What happened from one instant to another; from the start to now without them. Times are of `Date.now()`. */
   report(fromMs?: number, toMs?: number): LoadReport;
-  /** When `version` first answered, of `Date.now()`; undefined if it never did. */
-  firstAnswerOf(version: string, afterMs?: number): number | undefined;
-  /** Answers of another version than `version` among the requests sent from `fromMs` on. */
+  /** When the first answer of `version` came, of `Date.now()`; undefined if none did. */
+  firstAnswerOf(version: string): number | undefined;
+  /** Answers of another version than `version` among the requests sent later than `fromMs`. */
   wrongVersion(version: string, fromMs: number, toMs?: number): number;
   stop(): Promise<LoadReport>;
 }
@@ -57,6 +57,7 @@ export function startLoad({ url, ratePerS = 80, maxInFlight = 200 }: LoadOptions
   const slices = new Map<number, Slice>();
   const failures = new Map<number, Map<string, number>>();
   const kept = new Map<number, number>();
+  const firstAnswers = new Map<string, number>();
   const startedMs = Date.now();
   let due = 0;
   let sent = 0;
@@ -94,6 +95,7 @@ export function startLoad({ url, ratePerS = 80, maxInFlight = 200 }: LoadOptions
       const version = String(response.headers['x-version'] ?? 'none');
       await response.body.dump();
       const { versions } = sliceOf(sentMs);
+      if (!firstAnswers.has(version)) firstAnswers.set(version, Date.now());
       versions.set(version, (versions.get(version) ?? 0) + 1);
       if (response.statusCode >= 500) fail(sentMs, String(response.statusCode));
       else if (response.statusCode === 201) {
@@ -147,12 +149,7 @@ export function startLoad({ url, ratePerS = 80, maxInFlight = 200 }: LoadOptions
 
   return {
     report,
-    firstAnswerOf(version, afterMs = 0) {
-      for (const [key, slice] of [...slices].sort(([a], [b]) => a - b)) {
-        if (key * sliceMs >= afterMs && slice.versions.has(version)) return key * sliceMs;
-      }
-      return undefined;
-    },
+    firstAnswerOf: (version) => firstAnswers.get(version),
     wrongVersion(version, fromMs, toMs = Number.POSITIVE_INFINITY) {
       let wrong = 0;
       for (const [key, slice] of slices) {

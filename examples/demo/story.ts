@@ -106,7 +106,7 @@ export async function goodRelease(scene: Scene, findings: Findings): Promise<voi
     const deployment = await waitForOutcome(scene, findings, ref, load);
     expectOutcome(scene, deployment, 'succeeded');
     const movedMs = load.firstAnswerOf(deployment.version);
-    // Requests sent in the slice of the switch itself may be answered by either version.
+    // A connection that was kept open across the switch gets one more answer of the version it was opened to.
     const wrong = movedMs === undefined ? Number.NaN : load.wrongVersion(deployment.version, movedMs + 1_000);
     const report = await load.stop();
     narrator.check(
@@ -114,7 +114,7 @@ export async function goodRelease(scene: Scene, findings: Findings): Promise<voi
       report.failed === 0 && report.requests > 0,
       `${report.failed} of ${report.requests}; ${counts(report.versions)}${report.failed === 0 ? '' : `; ${counts(report.failures)}`}`,
     );
-    narrator.check('after the switch only the new version answers', wrong === 0, `${wrong} others`);
+    narrator.check('a second after the switch only the new version answers', wrong === 0, `${wrong} others`);
     findings.figures.push({
       name: 'requests during the switch and the watch',
       value: `${report.requests}, ${report.failed} failed`,
