@@ -71,12 +71,15 @@ export function createPostgresBackup(options: PostgresBackup, blobs: BlobStore):
       const folders = [options.diskFolder, sizes.dataFolder].filter((folder) => folder !== undefined);
       const free = await Promise.all(folders.map(freeBytes));
       const freeDiskBytes = Math.min(...free.filter((bytes) => bytes !== undefined), Number.MAX_SAFE_INTEGER);
+      const fullest = folders[free.indexOf(freeDiskBytes)];
       const connectionsNeeded = sizes.applicationConnections + ownConnections;
       const diskNeeded = sizes.databaseBytes * copies;
       const problems = [
         ...(freeDiskBytes >= diskNeeded
           ? []
-          : [`disk: a backup and its proof may take ${diskNeeded} bytes, ${freeDiskBytes} are free; make room`]),
+          : [
+              `disk: a backup and its proof may take ${diskNeeded} bytes, ${freeDiskBytes} are free on the disk of ${fullest ?? 'the server'}; make room there`,
+            ]),
         ...(sizes.connectionsFree >= connectionsNeeded
           ? []
           : [

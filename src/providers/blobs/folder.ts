@@ -37,7 +37,7 @@ export function createFolderBlobs({ folder }: FolderBlobsOptions): BlobStore {
     } catch (error) {
       await rm(unfinished, { force: true }).catch(() => undefined);
       if (signal?.aborted === true) throw signal.reason;
-      throw translate(error, key);
+      throw translate(error, key, folder);
     }
   }
 
@@ -51,7 +51,7 @@ export function createFolderBlobs({ folder }: FolderBlobsOptions): BlobStore {
         const file = await open(path);
         return file.createReadStream({ start, ...(end === undefined ? {} : { end: end - 1 }) });
       } catch (error) {
-        throw translate(error, key);
+        throw translate(error, key, folder);
       }
     },
     async size(key) {
@@ -59,18 +59,18 @@ export function createFolderBlobs({ folder }: FolderBlobsOptions): BlobStore {
         return (await stat(pathOf(key))).size;
       } catch (error) {
         if (codeOf(error) === 'ENOENT') return undefined;
-        throw translate(error, key);
+        throw translate(error, key, folder);
       }
     },
     concatenate: (key, parts) => put(key, Readable.from(chunksOf(parts.map(pathOf))), undefined),
     async remove(key) {
       await rm(pathOf(key), { force: true }).catch((error: unknown) => {
-        throw translate(error, key);
+        throw translate(error, key, folder);
       });
     },
     async removeAll(prefix) {
       await rm(pathOf(prefix), { recursive: true, force: true }).catch((error: unknown) => {
-        throw translate(error, prefix);
+        throw translate(error, prefix, folder);
       });
     },
   };
@@ -118,13 +118,15 @@ function codeOf(error: unknown): string | undefined {
   return (error as NodeJS.ErrnoException).code;
 }
 
-function translate(error: unknown, key: string): Error {
+function translate(error: unknown, key: string, folder: string): Error {
   if (error instanceof ProviderError) return error;
   const code = codeOf(error);
   if (code === 'ENOENT' || code === 'ENOTDIR')
     return new ProviderError('NotFound', `There is no blob ${key}.`, { cause: error });
   if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new ProviderError('DiskFull', `There is no room for the blob ${key}.`, { cause: error });
+    return new ProviderError('DiskFull', `There is no room for the blob ${key} on the disk of ${folder}.`, {
+      cause: error,
+    });
   }
   if (code === undefined) return error instanceof Error ? error : new Error(String(error));
   return new ProviderError('BlobsUnavailable', `The blob ${key} cannot be reached (${code}).`, { cause: error });
