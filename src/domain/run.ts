@@ -40,6 +40,8 @@ export interface CommitInfo {
 export interface Workspace {
   readonly queue: string;
   readonly path: string;
+  /** How long its worker may take to pick up the next piece of work before the machine counts as gone, ms. Default 300_000. */
+  readonly patienceMs?: number;
 }
 
 /** One execution of a pipeline, as later activities know it. */

@@ -758,6 +758,10 @@ class Environment {
   #begin(kind: Current['kind'], deployment: DeploymentInput, workflowId: string, ask: number): Current {
     const current = { kind, deployment, workflowId, ask, since: isoNow(), changing: false, asking: false };
     this.#current = current;
+    // Asked for again before it was known that it has its turn already.
+    this.#state.queue = this.#state.queue.filter(
+      (entry) => entry.deployment.number !== deployment.number || (entry.ask ?? 1) > ask,
+    );
     this.#show();
     return current;
   }

@@ -231,11 +231,12 @@ function onMachine(
   readonly startToCloseTimeout: number;
   readonly scheduleToCloseTimeout: number;
 } {
+  const { queue, patienceMs = workspaceMs } = plan.workspace;
   return {
-    taskQueue: plan.workspace.queue,
-    scheduleToStartTimeout: workspaceMs,
+    taskQueue: queue,
+    scheduleToStartTimeout: patienceMs,
     startToCloseTimeout: timeoutMs + cleanUpMs,
-    scheduleToCloseTimeout: workspaceMs + 3 * (timeoutMs + cleanUpMs),
+    scheduleToCloseTimeout: patienceMs + 3 * (timeoutMs + cleanUpMs),
   };
 }
 

@@ -2,21 +2,27 @@ import { resolve } from 'node:path';
 import { Client } from '@temporalio/client';
 import { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import type { Activities } from '../../src/activities/contracts.ts';
 import { createLocalContext } from '../../src/local/context.ts';
 import { findProgram } from '../../src/local/programs.ts';
 import { ensureWorkflowBundle } from '../../src/workers/bundle.ts';
 import { searchAttributes } from '../../src/workflows/progress.ts';
 import { taskQueues } from '../../src/workflows/queues.ts';
 import { components, testStateFolder, timeSkippingEnvironment } from './components.ts';
-import { World, createFakeActivities } from './fake-activities.ts';
+import { until } from './until.ts';
+import { World, createFakeActivities, createNaturalActivities } from './fake-activities.ts';
 
 /** Workers of all queues over fake activities, on a server of their own. */
 export interface WorkflowEnv {
   readonly server: TestWorkflowEnvironment;
   /** Waiting with it does not move the clock; {@link skip} does. */
   readonly client: Client;
+  /** What an activity does where no test says otherwise. */
+  natural(name: keyof Activities): (input: never, world: World) => unknown;
   /** A new world under a name that no other test has. */
   world(): World;
+  /** Waits for a condition in real time. */
+  until(look: () => Promise<boolean> | boolean, what: string): Promise<void>;
   /** Ends the workers as a deploy of Slipway does, and starts others that know nothing of what was cached. */
   restartWorkers(): Promise<void>;
   /** Lets the server's clock run for so long; returns at once in real time unless something happens on the way. */
@@ -90,16 +96,21 @@ export async function createWorkflowEnv(options: WorkflowEnvOptions = {}): Promi
       },
     };
   };
+  const natural = createNaturalActivities(() => client);
   let workers = await start();
   let counter = 0;
   return {
     server,
     client,
+    natural: (name) => natural[name],
     world: () => {
       counter += 1;
       const world = new World(`p${String(counter)}`);
       worlds.set(world.project, world);
       return world;
+    },
+    until: async (look, what) => {
+      await until(look, { what });
     },
     restartWorkers: async () => {
       await workers.stop();

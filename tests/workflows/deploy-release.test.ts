@@ -1,0 +1,311 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { environmentId } from '../../src/workflows/messages.ts';
+import { broken, isOpen, planOf, quietPolicy, twoPeople } from '../support/fake-activities.ts';
+import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
+import { type Scenario, createScenario, production } from '../support/workflow-env-scenario.ts';
+
+let env: WorkflowEnv;
+
+beforeAll(async () => {
+  env = await createWorkflowEnv();
+}, 60_000);
+
+afterAll(() => env.close(), 60_000);
+
+function approved(more: Partial<typeof twoPeople> = {}): Scenario {
+  const scenario = createScenario(env);
+  scenario.world.policy = { ...quietPolicy, approval: { ...twoPeople, ...more } };
+  return scenario;
+}
+
+describe('a deployment that needs no approval', () => {
+  test('plans, takes its turn and ends as the roll-out ended, settled once', async () => {
+    const { world, given, when } = createScenario(env);
+    given.live();
+    const deployment = await when.deploy();
+    expect(await deployment.result()).toMatchObject({
+      outcome: 'succeeded',
+      live: { version: '1.0.1', slot: 'green' },
+    });
+    expect(world.outcomesOf(deployment.input)).toEqual(['succeeded']);
+    expect(world.serving(production)).toBe('1.0.1');
+  });
+
+  test.each([
+    ['MigrationIncompatible', 'errored'],
+    ['SecretMissing', 'failed'],
+    ['DatabaseRefused', 'errored'],
+  ])('that cannot be planned for %s ends %s, never having asked for the turn', async (type, outcome) => {
+    const { world, when } = createScenario(env);
+    world.on('planDeployment', () => {
+      throw broken(type, 'no plan');
+    });
+    const deployment = await when.deploy();
+    expect(await deployment.result()).toMatchObject({ outcome });
+    expect(world.called('requestTurn')).toHaveLength(0);
+    expect(world.outcomesOf(deployment.input)).toEqual([outcome]);
+  });
+
+  test('for which there is no room ends before anybody is asked', async () => {
+    const { world, when } = approved();
+    world.on('planDeployment', (input) => {
+      const plan = planOf(input, world);
+      return { ...plan, estimate: { ...plan.estimate, problems: ['The disk has 1 GB, the backup needs 4.'] } };
+    });
+    const result = await (await when.deploy()).result();
+    expect(result).toMatchObject({ outcome: 'errored', reason: expect.stringContaining('needs 4') });
+    expect(world.notices).toEqual([]);
+  });
+});
+
+describe('approval', () => {
+  test('needs every place of the policy filled by another person, then goes on', async () => {
+    const { world, when } = approved();
+    const deployment = await when.deploy();
+    await deployment.until('awaiting-approval');
+    expect(await deployment.decide('approve', { by: 'lin', groups: ['tech-lead'] })).toBe('1 counted');
+    expect(await deployment.decide('approve', { by: 'kim', groups: ['tech-lead'] })).toBe('2 counted');
+    expect(world.called('requestTurn')).toHaveLength(0);
+    expect(await deployment.decide('approve', { by: 'max', groups: ['devops'] })).toBe('3 counted');
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.decisions.map(({ by, counted }) => [by, counted])).toEqual([
+      ['lin', true],
+      ['kim', true],
+      ['max', true],
+    ]);
+  });
+
+  test('is asked for with one notice, and says until when', async () => {
+    const { world, when } = approved();
+    const deployment = await when.deploy();
+    const view = await deployment.until('awaiting-approval');
+    expect(world.notices).toMatchObject([{ event: 'approval-requested' }]);
+    expect(Date.parse(view.approvalUntil ?? '')).toBeGreaterThan(Date.parse(view.plan?.plannedAt ?? ''));
+    await deployment.abort();
+    await deployment.result();
+  });
+
+  test('goes on without the notice when it cannot be sent', async () => {
+    const { world, when } = approved();
+    world.on('sendNotice', () => {
+      throw broken('NotifierFailed', 'nobody home', false);
+    });
+    const deployment = await when.deploy();
+    await deployment.until('awaiting-approval');
+    await deployment.decide('reject', { by: 'lin' });
+    expect(await deployment.result()).toMatchObject({ outcome: 'rejected' });
+  });
+
+  test.each([
+    ['of the author', { by: 'ada' }, 'NotAllowed'],
+    ['of somebody in no group that decides', { by: 'eve', groups: ['guests'] }, 'NotAllowed'],
+    ['for another plan', { by: 'lin', plan: 'ffffffff' }, 'Conflict'],
+    ['that names too little of the plan', { by: 'lin', plan: 'ff' }, 'Conflict'],
+    ['without a name', { by: ' ' }, 'InvalidInput'],
+  ])('refuses a decision %s and tells why, leaving no trace', async (_, message, refusal) => {
+    const { world, when } = approved();
+    const deployment = await when.deploy();
+    await deployment.until('awaiting-approval');
+    expect(await deployment.decide('approve', message)).toBe(refusal);
+    expect(world.decisions).toEqual([]);
+    await deployment.abort();
+    expect(await deployment.result()).toMatchObject({ outcome: 'aborted' });
+  });
+
+  test('refuses the same person twice', async () => {
+    const { when } = approved();
+    const deployment = await when.deploy();
+    await deployment.until('awaiting-approval');
+    await deployment.decide('approve', { by: 'lin', groups: ['tech-lead'] });
+    expect(await deployment.decide('approve', { by: 'lin', groups: ['devops'] })).toBe('Conflict');
+    await deployment.decide('reject', { by: 'max' });
+    await deployment.result();
+  });
+
+  test('ends with one rejection, and with its comment', async () => {
+    const { world, when } = approved();
+    const deployment = await when.deploy();
+    await deployment.until('awaiting-approval');
+    await deployment.decide('reject', { by: 'lin', comment: 'not on a Friday' });
+    const result = await deployment.result();
+    expect(result).toMatchObject({ outcome: 'rejected', reason: 'lin rejected it: not on a Friday.' });
+    expect(world.called('requestTurn')).toHaveLength(0);
+    expect(world.outcomesOf(deployment.input)).toEqual(['rejected']);
+  });
+
+  test('expires when its time is over', async () => {
+    const { world, when } = approved({ timeoutMs: 1_800_000 });
+    const began = await env.server.currentTimeMs();
+    const deployment = await when.deploy();
+    expect(await deployment.resultInTime()).toMatchObject({ outcome: 'expired' });
+    expect((await env.server.currentTimeMs()) - began).toBeGreaterThanOrEqual(1_800_000);
+    expect(world.outcomesOf(deployment.input)).toEqual(['expired']);
+  });
+
+  test('is not waited for by a decision that comes later', async () => {
+    const { given, when } = approved({ rules: [{ group: 'devops', count: 1 }] });
+    const backup = given.gate('ensureBackup');
+    const deployment = await when.deploy();
+    await deployment.until('awaiting-approval');
+    await deployment.decide('approve', { by: 'max' });
+    await deployment.until('rolling-out');
+    expect(await deployment.decide('reject', { by: 'lin' })).toBe('TooLate');
+    backup();
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+  });
+
+  test('takes a raw signal at its word, marked as unproven', async () => {
+    const { world, when } = approved({ rules: [{ group: 'devops', count: 1 }] });
+    const deployment = await when.deploy();
+    const { plan } = await deployment.until('awaiting-approval');
+    await deployment.handle.signal('approve', { by: 'max', plan: plan?.hash.slice(0, 8), proven: true });
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.decisions).toMatchObject([{ by: 'max', counted: true, proven: false }]);
+  });
+
+  test.each([
+    ['no message at all', undefined, /does not say who/],
+    ['a text', 'approve', /does not say who/],
+    ['no plan', { by: 'max' }, /does not name the plan/],
+    ['the author', { by: 'ada', plan: 'HASH' }, /author/],
+  ])('records a raw signal with %s as ignored, with the reason, and goes on waiting', async (_, message, why) => {
+    const { world, when } = approved();
+    const deployment = await when.deploy();
+    const { plan } = await deployment.until('awaiting-approval');
+    const filled: unknown = JSON.parse(JSON.stringify(message ?? null).replace('HASH', plan?.hash ?? ''));
+    if (message === undefined) await deployment.handle.signal('approve');
+    else await deployment.handle.signal('approve', filled);
+    await deployment.decide('reject', { by: 'lin' });
+    expect(await deployment.result()).toMatchObject({ outcome: 'rejected' });
+    expect(world.decisions[0]).toMatchObject({ counted: false, why: expect.stringMatching(why) });
+  });
+
+  test('asked for again when the plan changed while it waited, and the old word does not count', async () => {
+    const { world, given, when } = approved({ rules: [{ group: 'devops', count: 1 }] });
+    given.live();
+    const deployment = await when.deploy();
+    const first = await deployment.until('awaiting-approval');
+    world.configuration = 'another';
+    await deployment.decide('approve', { by: 'max' });
+    await env.until(async () => (await deployment.view()).plan?.hash !== first.plan?.hash, 'a new plan');
+    const second = await deployment.until('awaiting-approval');
+    expect(second.approval?.counted).toEqual([]);
+    expect(await deployment.decide('approve', { by: 'max', plan: first.plan?.hash ?? '' })).toBe('Conflict');
+    expect(await deployment.decide('approve', { by: 'max' })).toBe('1 counted');
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.outcomesOf(deployment.input)).toEqual(['succeeded']);
+    expect(world.notices.filter((notice) => notice.event === 'approval-requested')).toHaveLength(2);
+  });
+
+  test('is not asked for for ever when the plan never comes to rest', async () => {
+    const { world, when } = createScenario(env);
+    world.on('planDeployment', (input) => {
+      world.configuration += '+';
+      return planOf(input, world);
+    });
+    expect(await (await when.deploy()).result()).toMatchObject({
+      outcome: 'errored',
+      reason: expect.stringContaining('not stable'),
+    });
+  });
+});
+
+describe('with the turn held while people decide', () => {
+  const rules = [{ group: 'devops', count: 1 }];
+
+  test('nobody else gets it, and it goes on with the plan made when it was granted', async () => {
+    const { world, when, then } = approved({ turn: 'hold', rules });
+    const first = await when.deploy();
+    await first.until('awaiting-approval');
+    world.policy = quietPolicy;
+    const second = await when.deploy();
+    await second.until('queued');
+    expect((await then.view()).queue).toMatchObject([{ number: 2 }]);
+    await first.decide('approve', { by: 'max' });
+    expect(await first.result()).toMatchObject({ outcome: 'succeeded' });
+    // What was planned before the first went live is another plan by now, and is made anew without anybody's doing.
+    expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
+  });
+
+  test('a rejection gives it to the next', async () => {
+    const { world, when } = approved({ turn: 'hold', rules });
+    const first = await when.deploy();
+    await first.until('awaiting-approval');
+    world.policy = quietPolicy;
+    const second = await when.deploy();
+    await first.decide('reject', { by: 'max' });
+    expect(await first.result()).toMatchObject({ outcome: 'rejected' });
+    expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.outcomesOf(first.input)).toEqual(['rejected']);
+  });
+
+  test('an expiry gives it to the next', async () => {
+    const { world, when } = approved({ turn: 'hold', rules });
+    const first = await when.deploy();
+    await first.until('awaiting-approval');
+    world.policy = quietPolicy;
+    const second = await when.deploy();
+    expect(await first.resultInTime()).toMatchObject({ outcome: 'expired' });
+    expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
+  });
+});
+
+describe('an abort', () => {
+  test('while planning ends it at once', async () => {
+    const { world, given, when, then } = createScenario(env);
+    given.gate('planDeployment');
+    const deployment = await when.deploy();
+    await then.called('planDeployment');
+    await deployment.abort();
+    expect(await deployment.result()).toMatchObject({
+      outcome: 'aborted',
+      reason: expect.stringContaining('changed our mind'),
+    });
+    expect(world.called('requestTurn')).toHaveLength(0);
+  });
+
+  test('while waiting for its turn takes it out of the queue', async () => {
+    const { world, given, when, then } = createScenario(env);
+    const watch = given.gate('watchRelease');
+    const first = await when.deploy();
+    await then.called('watchRelease');
+    const second = await when.deploy();
+    await then.environmentIs((view) => view.queue.length === 1, 'the second to wait');
+    await second.abort();
+    expect(await second.result()).toMatchObject({ outcome: 'aborted' });
+    watch();
+    expect(await first.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.outcomesOf(second.input)).toEqual(['aborted']);
+  });
+
+  test('refused by update once it has ended is told so', async () => {
+    const { given, when } = createScenario(env);
+    given.live();
+    const deployment = await when.deploy();
+    await deployment.result();
+    await expect(deployment.handle.executeUpdate('abort', { args: [{ by: 'ops' }] })).rejects.toThrow();
+  });
+});
+
+describe('whoever waits for a turn', () => {
+  test('asks again, so that an environment without a memory comes to know of it', async () => {
+    const { world, given, when, then } = createScenario(env);
+    world.policy = { ...quietPolicy, queue: { ...quietPolicy.queue, askAgainMs: 500 } };
+    const watch = given.gate('watchRelease', (input: { number: number }) => input.number === 1);
+    const first = await when.deploy();
+    await then.called('watchRelease');
+    const second = await when.deploy();
+    await then.environmentIs((view) => view.queue.length === 1, 'the second to wait');
+    await env.client.workflow.getHandle(environmentId(world.project, production)).terminate('by mistake');
+    await env.until(
+      () => isOpen(env.client, environmentId(world.project, production)),
+      'the environment to be begun anew',
+    );
+    await then.environmentIs((view) => view.current?.number === 1 && view.queue.length === 1, 'it to follow the first');
+    watch();
+    expect(await first.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.violations).toEqual([]);
+    expect(world.outcomesOf(first.input)).toEqual(['succeeded']);
+  });
+});
