@@ -96,9 +96,15 @@ export function renderRoute(route: Route): RenderedRoute {
     ...(route.healthPath === undefined
       ? []
       : [`  option httpchk GET ${route.healthPath}`, '  http-check expect status 200-399']),
-    // Three refused connections in a row are as good as failed checks, so that a dead release is left within milliseconds. The checks
-    // themselves are patient: a release that is only slow must not hand its traffic to the one before. One good check brings it back.
-    '  default-server check inter 1s fastinter 250ms downinter 250ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down',
+    // Checked only where there is somebody to hand over to: a lone release that is slow is better than a refusal, and one that is being
+    // started again is tried again. Three refused connections in a row are as good as failed checks, so that a dead release is left
+    // within milliseconds. The checks themselves are patient: a release that is only slow must not hand its traffic to the one before. One
+    // good check brings it back.
+    ...(route.servers.filter(({ role }) => role !== 'off').length > 1
+      ? [
+          '  default-server check inter 1s fastinter 250ms downinter 250ms fall 3 rise 1 observe layer4 error-limit 3 on-error mark-down',
+        ]
+      : []),
     ...route.servers.map(renderServer),
   ].join('\n');
   const header = `# slipway ${JSON.stringify(route)}`;
