@@ -169,6 +169,8 @@ export async function createSpool<F>(options: SpoolOptions<F>): Promise<Spool<F>
       await dropForwarded();
       const segment = segments.find(({ bytes, forwardedBytes }) => forwardedBytes < bytes);
       if (segment === undefined) {
+        // Asked again: it may have been closed while the files were removed, and then nobody wakes us any more.
+        if (isClosing()) return;
         await new Promise<void>((resolve) => (wake = resolve));
         continue;
       }

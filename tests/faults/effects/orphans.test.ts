@@ -70,7 +70,7 @@ describe('a worker that is killed leaves nothing behind', () => {
   ] as const)('held by %s', async (kind, script, working, broken) => {
     const mark = `${process.pid}-${kind}`;
     const { child, lines } = startWorker(mark, script, pathOf(kind, working, broken));
-    await until(() => lines.includes('up'));
+    await until(() => lines.includes('up'), { timeoutMs: 25_000 });
     expect(lines[0]).toBe(kind);
     expect(marked(mark)).toBeGreaterThan(2);
     child.kill('SIGKILL');
@@ -81,10 +81,10 @@ describe('a worker that is killed leaves nothing behind', () => {
     const mark = `${process.pid}-starting`;
     for (let round = 0; round < 20; round += 1) {
       const { child, lines } = startWorker(mark, 'sleep 64', process.env['PATH'] ?? '');
-      await until(() => lines.length > 0, { everyMs: 1 });
+      await until(() => lines.length > 0, { timeoutMs: 30_000, everyMs: 1 });
       await delay(Math.random() * 12);
       child.kill('SIGKILL');
     }
     await until(() => marked(mark) === 0, { timeoutMs: 2_000, what: 'every process to be gone' });
-  });
+  }, 120_000);
 });

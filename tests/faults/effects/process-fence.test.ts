@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { availableParallelism, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -20,6 +20,11 @@ const lanes = 8;
 /** What Temporal takes to notice: a heartbeat time-out of 3 s, then the first retry after 250 ms. */
 const noticeMs = 3_250;
 const longestResumeMs = 8_000;
+/**
+ * By how much a machine is late that has more than two runnable processes a core: the rule is about leases, not about a processor that is given
+ * to others. 1 on a quiet one.
+ */
+const lateness = (): number => Math.max(1, loadavg()[0]! / (2 * availableParallelism()));
 
 type Moment = 'before' | 'during' | 'after';
 
@@ -37,6 +42,7 @@ interface Finding {
   readonly fault: string;
   readonly survivor: string;
   readonly resumeMs: number;
+  readonly allowedMs: number;
   readonly orphans: number;
   readonly lateLines: readonly string[];
   readonly firstOutcome: string;
@@ -80,6 +86,7 @@ test(
         resumeP50Ms: resumes[Math.floor(resumes.length / 2)],
         resumeMaxMs: resumes.at(-1),
         resumeMaxStoppedMs: Math.max(...findings.filter((f) => f.fault === 'SIGSTOP').map((f) => f.resumeMs)),
+        lateness: lateness(),
         triedAgain: findings
           .filter((finding) => finding.laterOutcomes.length > 1)
           .map((finding) => finding.laterOutcomes),
@@ -94,7 +101,7 @@ test(
     expect(findings.filter((finding) => finding.orphans > 0)).toEqual([]);
     expect(findings.filter((finding) => finding.lateLines.length > 0)).toEqual([]);
     expect(findings.filter((finding) => finding.laterOutcomes.at(-1) !== 'done')).toEqual([]);
-    expect(findings.filter((finding) => finding.resumeMs > longestResumeMs)).toEqual([]);
+    expect(findings.filter((finding) => finding.resumeMs > finding.allowedMs)).toEqual([]);
     // A stopped worker that wakes up must be told; one that was stopped after its effect may have been done.
     const woken = findings.filter((finding) => finding.fault === 'SIGSTOP' && finding.moment === 'during');
     for (const { firstOutcome } of woken) expect(firstOutcome).toMatch(/^Fence(Refused|Unavailable): /);
@@ -166,7 +173,15 @@ async function playRound(round: Round): Promise<Finding> {
     }
     const orphans = killedOrphans + processesOf(round.id).length;
     const lateLines = olderAfterNewer(linesOf(request.ledger));
-    return { ...round, resumeMs: Math.round(resumeMs), orphans, lateLines, firstOutcome, laterOutcomes };
+    return {
+      ...round,
+      resumeMs: Math.round(resumeMs),
+      allowedMs: Math.round(longestResumeMs * lateness()),
+      orphans,
+      lateLines,
+      firstOutcome,
+      laterOutcomes,
+    };
   } finally {
     first.child.kill('SIGKILL');
   }

@@ -47,7 +47,7 @@ describe('how it ends', () => {
 
   test('its time over, it may clean up', async () => {
     const script = 'trap "echo bye; exit 4" TERM; echo hello; while :; do sleep 0.01; done';
-    const result = await runProcess({ command: bash(script), timeoutMs: 200 });
+    const result = await runProcess({ command: bash(script), timeoutMs: 1_500 });
     expect(result).toMatchObject({ exitCode: 4, timedOut: true, stalled: false });
     expect(result.tail).toContain('bye');
   });

@@ -234,3 +234,13 @@ test('takes over what another process leaves when it dies', async () => {
   await spool.append('own', { n: 2 });
   expect(await spool.flush(5_000)).toBe(true);
 });
+
+test('closes at whatever moment of the forwarding', async () => {
+  for (let round = 0; round < 60; round += 1) {
+    const spool = await openSpool({ maxSegmentBytes: 1 });
+    await spool.append(`a${round}`, { n: round });
+    void spool.append(`b${round}`, { n: round });
+    for (let turn = 0; turn < round; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    await spool.close();
+  }
+});
