@@ -1,6 +1,6 @@
-import { CancellationScope, condition, log } from '@temporalio/workflow';
+import { CancellationScope, condition, log, sleep } from '@temporalio/workflow';
 import type { RollbackStepName } from '../domain/deployment.ts';
-import { describeFailure, failureType } from '../domain/failures.ts';
+import { type FailureType, describeFailure, failureType, tellFailure } from '../domain/failures.ts';
 import { isoNow } from './progress.ts';
 
 /** How to take one step back. Declarative (`ensure the previous release live`), for the step may have happened, half, or not at all. */
@@ -51,14 +51,26 @@ async function runUndo(undo: Undo): Promise<UndoRecord> {
     durationMs: Date.now() - began,
     detail,
   });
-  try {
-    return record(true, (await undo.run()) ?? '');
-  } catch (error) {
-    const { message, sentence } = describeFailure(error);
-    log.error('an undo failed', { heading: undo.heading, message });
-    return record(false, `${message} ${sentence}`);
+  for (let round = 1; ; round += 1) {
+    try {
+      return record(true, (await undo.run()) ?? '');
+    } catch (error) {
+      // Traffic is back by now or goes back without the store; the rest is not failed because nothing may be changed without it.
+      if (storeAway.includes(failureType(error)) && Date.now() - began < storeAwayMs) {
+        await sleep(Math.min(longestStorePauseMs, 500 * 2 ** round), { summary: 'waits for the store' });
+        continue;
+      }
+      log.error('an undo failed', { heading: undo.heading, message: describeFailure(error).message });
+      return record(false, tellFailure(error));
+    }
   }
 }
+
+/** Nothing may be changed for the moment; the thing itself was not tried. */
+const storeAway: readonly FailureType[] = ['StoreUnavailable', 'FenceUnavailable'];
+/** A store that stays away longer is a case for a person: the environment is held, and the report says what was not undone. Judgement. */
+const storeAwayMs = 900_000;
+const longestStorePauseMs = 10_000;
 
 const longestPauseMs = 600_000;
 
