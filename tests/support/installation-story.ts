@@ -265,7 +265,7 @@ export async function startInstallationStory(options: StoryOptions): Promise<Ins
           },
           { timeoutMs: 60_000, everyMs: 100, what: `deployment ${String(ref.number)} to wait for approval` },
         );
-        if (plan.hash === undefined) throw new Error(`it ended ${String(plan.ended)} before anybody was asked`);
+        if (plan.hash === undefined) throw new Error(`it ended ${plan.ended} before anybody was asked`);
         await story.ada.approve(ref, { plan: plan.hash });
       },
       async answer(environment) {
@@ -293,6 +293,13 @@ function patientImage(): Readonly<Record<string, string>> {
   const patient = dockerfile.replace(/^HEALTHCHECK .* CMD/m, 'HEALTHCHECK --interval=3s --timeout=25s --retries=5 CMD');
   if (patient === dockerfile) throw new Error('the Dockerfile of the example has no HEALTHCHECK on one line');
   return { Dockerfile: patient };
+}
+
+/** The example's slipway.yaml with one step that takes no time, for tests that are about something else. */
+export function quickDefinition(): string {
+  const text = readFileSync(new URL('../../examples/hello/slipway.yaml', import.meta.url), 'utf8');
+  const quick = 'stages:\n  - name: quick\n    steps:\n      - name: nothing\n        run: ["true"]\n\nimages:\n';
+  return text.replace(/^stages:\n[^]*?^images:\n/m, quick);
 }
 
 function databaseName(project: string, environment: string): string {
