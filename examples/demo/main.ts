@@ -112,4 +112,9 @@ async function keep(stage: Stage): Promise<void> {
   ${stage.scene.addresses.production}     production
   npm run slipway -- ${options} status
   npm run slipway -- down --state ${stage.stateFolder} --everything     ends it`);
+  if (stage.components.docker.how !== 'started') {
+    console.log(
+      `  docker rm -f $(docker ps -aq --filter label=slipway.project=${story.project})     removes the two releases too`,
+    );
+  }
 }

@@ -12,6 +12,12 @@ const stop = new AbortController();
 // The first Ctrl-C lets a command say what goes on without it; the second one ends it as it stands.
 process.once('SIGINT', () => stop.abort());
 
+// Whoever reads has had enough, as `| head` does: that is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') process.exit(exitCodes.ok);
+  throw error;
+});
+
 const program = createProgram({ version, signal: stop.signal });
 // Errors of use must end with 2, so they are thrown here instead of ending the process by themselves; for every command, as it is not inherited.
 for (const command of [program, ...program.commands.flatMap((each) => [each, ...each.commands])])

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -48,7 +48,11 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
-async function slipway(args: readonly string[], env: Record<string, string> = {}) {
+async function slipway(
+  args: readonly string[],
+  env: Record<string, string> = {},
+  then: (child: ChildProcess) => void = () => undefined,
+) {
   const child = spawn(process.execPath, [program, ...args], {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -61,6 +65,7 @@ async function slipway(args: readonly string[], env: Record<string, string> = {}
       ...env,
     },
   });
+  then(child);
   let stdout = '';
   let stderr = '';
   child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
@@ -229,6 +234,22 @@ describe('looking', () => {
     expect(code).toBe(0);
     expect(stdout).toBe('ok 1\nok 2\n');
     expect(stderr).toContain('test / unit');
+  });
+
+  test('a reader that has had enough is no failure', async () => {
+    const log = {
+      ...{ log: 'run/hello/4/test/unit/1', project: 'hello', run: 4, environment: null, number: null, stage: 'test' },
+      ...{ step: 'unit', attempt: 1, openedAt: at(0), closedAt: at(1), blob: 'b', sizeBytes: 3 },
+    };
+    answers['GET /v1/projects/hello/runs/4/logs'] = {
+      body: Array.from({ length: 50 }, (_, index) => ({ ...log, log: `l${index}` })),
+    };
+    for (let index = 0; index < 50; index += 1) answers[`GET /v1/logs/l${index}`] = { body: 'x\n'.repeat(50_000) };
+    const { code, stderr } = await slipway(['logs', '4'], {}, (child) =>
+      child.stdout?.once('data', () => child.stdout?.destroy()),
+    );
+    expect(stderr).not.toContain('EPIPE');
+    expect(code).toBe(0);
   });
 
   test('validate speaks to nobody, and ends with 1 where there are problems', async () => {
