@@ -1,0 +1,311 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Activities } from '../../src/activities/contracts.ts';
+import type { PlanPolicy } from '../../src/domain/plan.ts';
+import { broken, quietPolicy, stayUntil, watched } from '../support/fake-activities.ts';
+import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
+import { type Scenario, createScenario, production } from '../support/workflow-env-scenario.ts';
+
+let env: WorkflowEnv;
+
+beforeAll(async () => {
+  env = await createWorkflowEnv();
+}, 60_000);
+
+afterAll(() => env.close(), 60_000);
+
+const migration = { name: '002_damage.sql', checksum: 'x', kind: 'expand' } as const;
+
+/** A release serves, the new one has a migration. */
+function second(policy: Partial<PlanPolicy> = {}): Scenario {
+  const scenario = createScenario(env);
+  scenario.given.live();
+  scenario.world.migrations = [migration];
+  scenario.world.policy = { ...quietPolicy, ...policy };
+  return scenario;
+}
+
+/** Every activity of the roll-out in its order, and what is owed when it fails there. */
+const phases: readonly {
+  readonly at: keyof Activities;
+  readonly call: number;
+  readonly changed: boolean;
+  readonly moved: boolean;
+}[] = [
+  { at: 'ensureBackup', call: 1, changed: false, moved: false },
+  { at: 'ensureReleaseRunning', call: 1, changed: true, moved: false },
+  { at: 'runMigrations', call: 1, changed: true, moved: false },
+  { at: 'runProbes', call: 1, changed: true, moved: false },
+  { at: 'ensureTraffic', call: 1, changed: true, moved: true },
+  { at: 'runProbes', call: 2, changed: true, moved: true },
+  { at: 'watchRelease', call: 1, changed: true, moved: true },
+];
+
+/** Makes the nth call of an activity do something else. */
+function onCall(scenario: Scenario, name: keyof Activities, call: number, other: () => unknown): void {
+  let count = 0;
+  scenario.world.on(name, (async (input: never) => {
+    count += 1;
+    return await (count === call ? other() : env.natural(name)(input, scenario.world));
+  }) as never);
+}
+
+describe('a roll-out in which everything goes well', () => {
+  test('backs up, starts beside, migrates, probes, switches with a backup, watches and leaves the new one alone', async () => {
+    const { world, when } = second();
+    const result = await (await when.deploy()).result();
+    expect(result.steps.map((step) => step.name)).toEqual([
+      'back up',
+      'start 1.0.1 in green',
+      'migrate',
+      'probe green',
+      'traffic to green',
+      'probe through the router',
+      'watch',
+      'settle',
+    ]);
+    expect(world.called('ensureTraffic').map((call) => call.input)).toMatchObject([
+      { slot: 'green', backup: 'blue' },
+      { slot: 'green', backup: null },
+    ]);
+    expect(world.called('ensureProofDropped')).toHaveLength(1);
+    expect(world.place(production).slots.get('blue')).toMatchObject({ version: '0.9.0' });
+  });
+
+  test('keeps no backup in the router when its migration breaks the release before', async () => {
+    const { world, when } = second();
+    world.migrations = [{ ...migration, kind: 'contract' }];
+    await (await when.deploy()).result();
+    expect(world.called('ensureTraffic')[0]?.input).toMatchObject({ slot: 'green', backup: null });
+  });
+
+  test('numbers its changes upwards under one token', async () => {
+    const { world, when } = second();
+    await (await when.deploy()).result();
+    const changes = world.calls
+      .map((call) => call.input as { turn?: number; step?: number })
+      .filter((input) => input.turn !== undefined);
+    expect(new Set(changes.map((change) => change.turn)).size).toBe(1);
+    const steps = changes.map((change) => change.step ?? 0);
+    expect(new Set(steps).size).toBe(steps.length);
+  });
+
+  test('migrates after the switch where the policy says so', async () => {
+    const { world, when } = second({ migrationPhase: 'after-switch' });
+    await (await when.deploy()).result();
+    const names = world.calls.map((call) => call.name);
+    expect(names.indexOf('runMigrations')).toBeGreaterThan(names.indexOf('ensureTraffic'));
+  });
+
+  test('needs neither backup nor watch where the policy has none', async () => {
+    const { world, when } = second({
+      backup: { database: false, configuration: false, prove: false },
+      watch: { ...quietPolicy.watch, durationMs: 0 },
+    });
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.called('ensureBackup')).toHaveLength(0);
+    expect(world.called('watchRelease')).toHaveLength(0);
+  });
+});
+
+describe.each(phases)('a roll-out in $at (call $call)', ({ at, call, changed, moved }) => {
+  test('that fails leaves the release before serving, and says what happened', async () => {
+    const scenario = second();
+    onCall(scenario, at, call, () => {
+      throw broken('EngineRefused', 'the engine said no');
+    });
+    const { world, when, then } = scenario;
+    const result = await (await when.deploy()).result();
+    // A watch that breaks off says nothing of the release: a person decides.
+    const outcome = at === 'watchRelease' ? 'held' : moved ? 'rolled-back' : 'errored';
+    expect(result).toMatchObject({ outcome, reason: expect.stringContaining('the engine said no') });
+    expect(world.serving(production)).toBe(at === 'watchRelease' ? '1.0.1' : '0.9.0');
+    expect(world.called('ensureReleaseStopped')).toHaveLength(changed && at !== 'watchRelease' ? 1 : 0);
+    expect((await then.view()).hold?.state).toBe(at === 'watchRelease' ? 'held' : undefined);
+    expect(world.outcomesOf(result)).toEqual([outcome]);
+  });
+
+  test('that is aborted there undoes what there is to undo', async () => {
+    const scenario = second();
+    const { world, when, then } = scenario;
+    onCall(scenario, at, call, () => stayUntil(() => false));
+    const deployment = await when.deploy();
+    await then.called(at, call);
+    await deployment.abort();
+    const result = await deployment.result();
+    expect(result).toMatchObject({ outcome: 'aborted', reason: 'ops aborted it: changed our mind.' });
+    expect(result.rollback === undefined).toBe(!changed);
+    expect(world.serving(production)).toBe('0.9.0');
+    expect(world.outcomesOf(result)).toEqual(['aborted']);
+  });
+
+  test('that is left as it is on a person’s word holds the environment', async () => {
+    const scenario = second();
+    const { world, when, then } = scenario;
+    onCall(scenario, at, call, () => stayUntil(() => false));
+    const deployment = await when.deploy();
+    await then.called(at, call);
+    await deployment.abort({ by: 'ops', reason: 'let me look', noRollback: true });
+    const result = await deployment.result();
+    expect(result.outcome).toBe(changed ? 'held' : 'aborted');
+    expect(world.called('ensureReleaseStopped')).toHaveLength(0);
+    expect((await then.view()).hold?.state).toBe(changed ? 'held' : undefined);
+  });
+
+  test('whose worker dies does it again and goes on', async () => {
+    const scenario = second();
+    onCall(scenario, at, call, () => {
+      throw broken('WorkerLost', 'the worker went away', false);
+    });
+    const { world, when } = scenario;
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.serving(production)).toBe('1.0.1');
+  });
+});
+
+describe('a roll-out that turns out to be bad', () => {
+  test('rolls back by itself: traffic first, then the release, then the data, and reports under the seven headings', async () => {
+    const { world, when } = second();
+    world.on('watchRelease', () => watched('failed', 'errors 12 % over 5 min'));
+    const result = await (await when.deploy()).result();
+    expect(result).toMatchObject({ outcome: 'rolled-back', watch: 'failed', live: { version: '0.9.0', slot: 'blue' } });
+    const undoing = world.calls.slice(world.calls.findIndex((call) => call.name === 'watchRelease') + 1);
+    const changes = undoing.map((call) => call.name).filter((name) => name.startsWith('ensure'));
+    expect(changes).toEqual([
+      'ensureTraffic',
+      'ensureReleaseRunning',
+      'ensureReleaseStopped',
+      'ensureDataRolledBack',
+      'ensureProofDropped',
+    ]);
+    expect(result.rollback?.steps.map((step) => [step.name, step.verdict])).toEqual([
+      ['detect', 'passed'],
+      ['initiate', 'passed'],
+      ['stop-current', 'passed'],
+      ['restore-data', 'passed'],
+      ['deploy-previous', 'passed'],
+      ['verify', 'passed'],
+      ['clean-up', 'passed'],
+    ]);
+    expect(result.rollback).toMatchObject({ to: '0.9.0', data: { action: 'swapped' }, incident: 'INC-1' });
+    expect(result.rollback?.servingAfterMs).toBeGreaterThanOrEqual(0);
+    expect(world.notices.map((notice) => notice.event)).toEqual(['rollback-triggered']);
+  });
+
+  test('schedules nothing between the verdict and the move of traffic', async () => {
+    const { world, when } = second();
+    world.on('watchRelease', () => watched('failed', 'bad'));
+    const deployment = await when.deploy();
+    await deployment.result();
+    const { events } = await deployment.rollOut.fetchHistory();
+    const scheduled = (events ?? []).flatMap(
+      (event) => event.activityTaskScheduledEventAttributes?.activityType?.name ?? [],
+    );
+    expect(scheduled[scheduled.indexOf('watchRelease') + 1]).toBe('ensureTraffic');
+  });
+
+  test.each([
+    ['ContainerUnhealthy', 'ensureReleaseRunning'],
+    ['MigrationFailed', 'runMigrations'],
+  ] as const)('fails, not errs, for %s before it had traffic', async (type, at) => {
+    const scenario = second();
+    onCall(scenario, at, 1, () => {
+      throw broken(type, 'its last words');
+    });
+    const result = await (await scenario.when.deploy()).result();
+    expect(result).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('its last words') });
+    expect(scenario.world.called('ensureTraffic')).toHaveLength(0);
+  });
+
+  test('and is the first release ever is stopped, and nothing serves', async () => {
+    const { world, when, then } = createScenario(env);
+    world.on('watchRelease', () => watched('failed', 'bad'));
+    const result = await (await when.deploy()).result();
+    expect(result).toMatchObject({ outcome: 'rollback-unavailable' });
+    expect(result.live).toBeUndefined();
+    expect(world.serving(production)).toBeUndefined();
+    expect(world.place(production).slots.size).toBe(0);
+    expect((await then.view()).hold).toMatchObject({ state: 'incident' });
+  });
+
+  test('stays where automatic rollback is off, held for a person', async () => {
+    const { world, when } = second({ rollback: { automatic: false, restore: 'automatic' } });
+    world.on('watchRelease', () => watched('failed', 'bad'));
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'held', live: { version: '1.0.1' } });
+    expect(world.serving(production)).toBe('1.0.1');
+  });
+
+  test('past the point of no return stays, held', async () => {
+    const { world, when } = second({ rollback: { automatic: true, restore: 'ask' } });
+    world.migrations = [{ ...migration, kind: 'contract' }];
+    world.on('watchRelease', () => watched('failed', 'bad'));
+    const result = await (await when.deploy()).result();
+    expect(result).toMatchObject({ outcome: 'held', reason: expect.stringContaining('002_damage.sql') });
+    expect(world.serving(production)).toBe('1.0.1');
+  });
+
+  test('whose data waits for a person is off the traffic all the same', async () => {
+    const { world, when, then } = second();
+    world.on('watchRelease', () => watched('failed', 'bad'));
+    world.on('ensureDataRolledBack', () => ({ action: 'held' as const, detail: 'type: slipway …' }));
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'held', live: { version: '0.9.0' } });
+    expect(world.serving(production)).toBe('0.9.0');
+    expect(world.called('ensureProofDropped')).toHaveLength(0);
+    expect((await then.view()).hold).toMatchObject({ state: 'held' });
+  });
+});
+
+describe('a watch without a verdict', () => {
+  test.each([
+    ['inconclusive', 'succeed', 'succeeded'],
+    ['inconclusive', 'hold', 'held'],
+    ['errored', 'succeed', 'held'],
+  ] as const)('that ended %s with the policy %s makes it %s', async (verdict, onInconclusive, outcome) => {
+    const { world, when } = second({ watch: { ...quietPolicy.watch, onInconclusive } });
+    world.on('watchRelease', () => watched(verdict, 'no request came'));
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome, watch: verdict, live: { version: '1.0.1' } });
+  });
+});
+
+describe('an undo that fails', () => {
+  test('is tried three times, the others go on, and the environment is held for a person', async () => {
+    const { world, when, then } = second();
+    world.on('watchRelease', () => watched('failed', 'bad'));
+    world.on('ensureReleaseStopped', () => {
+      throw broken('EngineUnavailable', 'no engine', false);
+    });
+    const result = await (await when.deploy()).resultInTime();
+    expect(result).toMatchObject({ outcome: 'rollback-failed' });
+    expect(world.called('ensureReleaseStopped')).toHaveLength(3);
+    expect(world.called('ensureDataRolledBack')).toHaveLength(1);
+    expect(world.serving(production)).toBe('0.9.0');
+    expect(result.rollback?.steps.find((step) => step.name === 'stop-current')).toMatchObject({ verdict: 'failed' });
+    expect((await then.view()).hold).toMatchObject({ state: 'incident' });
+  });
+
+  test('of traffic is repeated without end, with one page at the third failure', async () => {
+    const { world, when } = second();
+    world.on('watchRelease', () => watched('failed', 'bad'));
+    let back = 0;
+    world.on('ensureTraffic', (input) => {
+      if (input.slot === 'blue' && (back += 1) <= 7) throw broken('RouterUnavailable', 'no router', false);
+      return env.natural('ensureTraffic')(input as never, world) as never;
+    });
+    const result = await (await when.deploy()).resultInTime();
+    expect(result).toMatchObject({ outcome: 'rolled-back' });
+    expect(back).toBe(8);
+    expect(world.notices.filter((notice) => notice.event === 'undo-keeps-failing')).toHaveLength(1);
+  });
+
+  test('of traffic ends when a person says to leave it', async () => {
+    const { world, when, then } = second();
+    world.on('watchRelease', () => watched('failed', 'bad'));
+    world.on('ensureTraffic', (input) => {
+      if (input.slot === 'blue') throw broken('RouterUnavailable', 'no router', false);
+      return env.natural('ensureTraffic')(input as never, world) as never;
+    });
+    const deployment = await when.deploy();
+    await then.called('sendNotice', 1);
+    await deployment.abort({ by: 'ops', reason: 'I do it by hand', noRollback: true });
+    expect(await deployment.resultInTime()).toMatchObject({ outcome: 'rollback-failed' });
+  });
+});
