@@ -40,6 +40,8 @@ export interface TrafficLab {
 
 const here = import.meta.dirname;
 const listenPort = 8080;
+/** The machine as its containers see it. */
+const gateway = '172.29.0.1';
 const slots = { blue: 18_081, green: 18_082 };
 
 export async function startTrafficLab(): Promise<TrafficLab> {
@@ -59,7 +61,14 @@ export async function startTrafficLab(): Promise<TrafficLab> {
       ...options,
     });
   const daemons: ChildProcess[] = [];
-  execFileSync('nsenter', [`--net=/run/netns/${network}`, 'ip', 'link', 'set', 'lo', 'up']);
+  for (const command of [
+    'link set lo up',
+    'link add bridge0 type bridge',
+    `addr add ${gateway}/16 dev bridge0`,
+    'link set bridge0 up',
+  ]) {
+    execFileSync('nsenter', [`--net=/run/netns/${network}`, 'ip', ...command.split(' ')]);
+  }
 
   // --- the engine
   const socket = join(folder, 'docker.sock');
@@ -69,12 +78,18 @@ export async function startTrafficLab(): Promise<TrafficLab> {
     engine = inside('dockerd', [
       ...['--host', `unix://${socket}`, '--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
       ...['--pidfile', join(folder, 'docker.pid'), '--log-level', 'warn', '--live-restore'],
+      // Named, so that nobody who looks for the machine's engine takes this one.
+      ...['--bridge', 'bridge0'],
       // Without it the published ports are gone for as long as the engine is.
       ...['--userland-proxy=false', '--insecure-registry', '127.0.0.0/8'],
     ]);
-    engine.stdout?.resume();
-    engine.stderr?.resume();
-    await until(() => docker.ping(), { timeoutMs: 30_000, what: 'the engine' });
+    let said = '';
+    for (const stream of [engine.stdout, engine.stderr]) {
+      stream?.on('data', (chunk: Buffer) => (said = (said + chunk.toString()).slice(-2_000)));
+    }
+    await until(() => docker.ping(), { timeoutMs: 60_000, what: 'the engine' }).catch((error: unknown) => {
+      throw new Error(`the engine does not start: ${said}`, { cause: error });
+    });
   }
   async function endEngine(signal: NodeJS.Signals): Promise<void> {
     const ending = engine;
@@ -82,7 +97,8 @@ export async function startTrafficLab(): Promise<TrafficLab> {
     const ended = new Promise((done) => ending.once('exit', done));
     ending.kill(signal);
     await ended;
-    await rm(join(folder, 'docker.pid'), { force: true });
+    // Where nobody collects orphans (an init that is none), the engine takes the dead one and its dead containerd for alive.
+    for (const file of ['docker.pid', 'exec/containerd/containerd.pid']) await rm(join(folder, file), { force: true });
   }
   await startEngine();
 
@@ -202,7 +218,7 @@ export async function startTrafficLab(): Promise<TrafficLab> {
       slots,
       image,
       databaseUrl: 'postgres://hello:hello@127.0.0.1:5432/hello',
-      serviceDatabaseUrl: 'postgres://hello:hello@172.17.0.1:5432/hello',
+      serviceDatabaseUrl: `postgres://hello:hello@${gateway}:5432/hello`,
       clientBin: bin,
       blobsFolder,
     },
@@ -244,6 +260,7 @@ export async function startTrafficLab(): Promise<TrafficLab> {
         daemon.kill('SIGINT');
         await ended;
       }
+      await killWhatNames(folder);
       const mounts = (await readFile('/proc/mounts', 'utf8')).split('\n').map((line) => line.split(' ')[1] ?? '');
       for (const mount of mounts.filter((path) => path.startsWith(`${folder}/`)).reverse())
         spawnSync('umount', ['-l', mount]);
@@ -265,4 +282,20 @@ export async function readExportedIds(blobsFolder: string): Promise<Set<string>>
     }
   }
   return ids;
+}
+
+/** SIGKILLs what an engine that did not come back left behind: the processes that name its folder, and their children. */
+async function killWhatNames(folder: string): Promise<void> {
+  for (const pid of (await readdir('/proc')).filter((entry) => /^\d+$/.test(entry) && Number(entry) !== process.pid)) {
+    const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '');
+    if (!command.includes(`${folder}/`)) continue;
+    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+    for (const each of [pid, ...children.trim().split(' ')].map(Number).filter((found) => found > 1)) {
+      try {
+        process.kill(each, 'SIGKILL');
+      } catch {
+        // It ended by itself.
+      }
+    }
+  }
 }

@@ -54,7 +54,13 @@ export function startScene(
   const windows: Window[] = [];
   const times = new Map<Step, StepTime>();
   const startedAt = Date.now();
-  const load = lab.startLoad({ ratePerS, kinds: mixedKinds, idPrefix: `d${change.deployment}`, timeoutMs: 10_000 });
+  const load = lab.startLoad({
+    ratePerS,
+    kinds: mixedKinds,
+    idPrefix: `d${change.deployment}`,
+    maxOpen: 64,
+    timeoutMs: 30_000,
+  });
   load.stderr?.pipe(process.stderr);
   const loadEnded = new Promise<void>((resolve) => {
     const lines = createInterface({ input: load.stdout! });

@@ -31,26 +31,20 @@ let deployment = 0;
 
 beforeAll(async () => {
   lab = await startTrafficLab();
-  deployment += 1;
-  const first = lab.node('change.ts', {
-    ...lab.change,
-    deployment,
-    from: before,
-    to: before,
-    first: 'first-release',
-    last: 'first-release',
-  });
-  first.stderr?.pipe(process.stderr);
-  expect(await new Promise((resolve) => first.once('close', resolve))).toBe(0);
 }, 120_000);
 
 afterAll(async () => {
   await lab.stop();
 }, 60_000);
 
-function begin(): { scene: Scene; to: string } {
+/** A new change under load, from the release before it being live, whatever an earlier test left. */
+async function begin(): Promise<{ scene: Scene; to: string }> {
   deployment += 1;
   const to = `1.${deployment}.0`;
+  const request = { ...lab.change, deployment, from: before, to, first: 'first-release', last: 'first-release' };
+  const first = lab.node('change.ts', request);
+  first.stderr?.pipe(process.stderr);
+  expect(await new Promise((resolve) => first.once('close', resolve))).toBe(0);
   return { scene: startScene(lab, { deployment, from: before, to }, ratePerS), to };
 }
 
@@ -117,12 +111,13 @@ async function expectRouterAgrees(live: 'blue' | 'green', version: string): Prom
     return now.inSync ? now : undefined;
   });
   expect(state.rendered?.servers.find(({ role }) => role === 'live')).toMatchObject({ slot: live, release: version });
-  expect(await until(answeringVersion)).toBe(version);
+  // A live release that could not be reached for a moment has the backup answer until the next check.
+  await until(async () => (await answeringVersion()) === version, { what: `an answer of ${version}` });
 }
 
 describe('a change and its way back under load', () => {
   test('loses no request, but for the moment of the swap', async () => {
-    const { scene, to } = begin();
+    const { scene, to } = await begin();
     await scene.drive('take-backup', 'switch');
     await expectRouterAgrees('green', to);
     await corrupt();
@@ -136,7 +131,7 @@ describe('a change and its way back under load', () => {
     'the driver is killed in every step, and another one goes on',
     async () => {
       for (let round = 0; round < rounds; round += 1) {
-        const { scene } = begin();
+        const { scene } = await begin();
         for (const place of places) {
           const afterMs = Math.random() * (typicalMs[place] ?? 300);
           if (place === 'switch-back') await corrupt();
@@ -153,15 +148,16 @@ describe('a change and its way back under load', () => {
     'the router is killed at every boundary',
     async () => {
       for (let round = 0; round < rounds; round += 1) {
-        const { scene, to } = begin();
+        const { scene, to } = await begin();
         for (const place of places) {
           if (place === 'switch-back') await corrupt();
           await scene.drive(place, place);
           if (rounds === 1 && !(['start-green', 'switch', 'switch-back'] as Step[]).includes(place)) continue;
-          await scene.disturb('router killed', lab.killRouter);
-          const switched =
-            steps.indexOf(place) >= steps.indexOf('switch') && steps.indexOf(place) < steps.indexOf('switch-back');
-          await expectRouterAgrees(switched ? 'green' : 'blue', switched ? to : before);
+          const switched = place === 'switch';
+          await scene.disturb('router killed', async () => {
+            await lab.killRouter();
+            await expectRouterAgrees(switched ? 'green' : 'blue', switched ? to : before);
+          });
         }
         await expectAllIsWell(await close(scene));
       }
@@ -173,7 +169,7 @@ describe('a change and its way back under load', () => {
     'the router is killed while traffic is being moved, there and back',
     async () => {
       for (let round = 0; round < rounds; round += 1) {
-        const { scene, to } = begin();
+        const { scene, to } = await begin();
         await scene.drive('take-backup', 'start-green');
         for (const [step, slot, version] of [
           ['switch', 'green', to],
@@ -182,9 +178,11 @@ describe('a change and its way back under load', () => {
           if (step === 'switch-back') await corrupt();
           const moving = scene.drive(step, step);
           await until(() => scene.times.has(step));
-          await scene.disturb('router killed', lab.killRouter);
-          await moving;
-          await expectRouterAgrees(slot, version);
+          await scene.disturb('router killed', async () => {
+            await lab.killRouter();
+            await moving;
+            await expectRouterAgrees(slot, version);
+          });
         }
         await scene.drive('swap', 'export-writes');
         await expectAllIsWell(await close(scene));
@@ -197,14 +195,16 @@ describe('a change and its way back under load', () => {
     'the engine is restarted or killed at boundaries',
     async () => {
       for (let round = 0; round < rounds; round += 1) {
-        const { scene, to } = begin();
+        const { scene, to } = await begin();
         for (const place of places) {
           if (place === 'switch-back') await corrupt();
           await scene.drive(place, place);
           if (rounds === 1 && !(['switch', 'switch-back'] as Step[]).includes(place)) continue;
-          await scene.disturb('engine restarted', () => lab.restartEngine(place === 'switch' ? 'SIGKILL' : 'SIGTERM'));
           const switched = place === 'switch';
-          await expectRouterAgrees(switched ? 'green' : 'blue', switched ? to : before);
+          await scene.disturb('engine restarted', async () => {
+            await lab.restartEngine(switched ? 'SIGKILL' : 'SIGTERM');
+            await expectRouterAgrees(switched ? 'green' : 'blue', switched ? to : before);
+          });
         }
         await expectAllIsWell(await close(scene));
       }
@@ -216,7 +216,7 @@ describe('a change and its way back under load', () => {
     'green dies while nobody watches: blue takes over, and gives back',
     async () => {
       for (let round = 0; round < rounds; round += 1) {
-        const { scene, to } = begin();
+        const { scene, to } = await begin();
         await scene.drive('take-backup', 'switch');
         const container = lab.docker.getContainer(`hello-production-green-${to}`);
         const { State } = await container.inspect();
