@@ -70,12 +70,20 @@ async function readSome(response: Response): Promise<string> {
 }
 
 function isTimeout(reason: unknown): boolean {
-  return reason instanceof Error && reason.name === 'TimeoutError';
+  return nameOf(reason) === 'TimeoutError';
 }
 
 function why(error: unknown): string {
   if (isTimeout(error)) return 'no answer in time';
-  const cause = error instanceof Error ? error.cause : undefined;
-  if (cause instanceof Error) return 'code' in cause ? String(cause.code) : cause.message;
-  return error instanceof Error ? error.message : String(error);
+  // fetch says only that it failed; the code of the socket is with its cause.
+  const { cause, message } = error as {
+    readonly cause?: { readonly code?: string; readonly message?: string };
+    readonly message?: string;
+  };
+  return cause?.code ?? cause?.message ?? message ?? String(error);
+}
+
+/** By its name: what fetch throws need not be an Error of the realm that catches it. */
+function nameOf(error: unknown): unknown {
+  return typeof error === 'object' && error !== null && 'name' in error ? error.name : undefined;
 }

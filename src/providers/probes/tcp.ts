@@ -27,7 +27,7 @@ export function createTcpProbe(spec: TcpProbeSpec): Probe {
           'abort',
           () => {
             const { reason } = signal as { reason: unknown };
-            if (reason instanceof Error && reason.name === 'TimeoutError') end('failed', 'no answer in time');
+            if ((reason as { name?: unknown } | undefined)?.name === 'TimeoutError') end('failed', 'no answer in time');
             else {
               socket.destroy();
               reject(reason instanceof Error ? reason : new Error(String(reason)));
