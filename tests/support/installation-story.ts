@@ -79,8 +79,11 @@ export interface StoryOptions {
 const runTimeoutMs = 180_000;
 const deploymentTimeoutMs = 240_000;
 
-/** A row of ports for each process, since two test runs may share the machine. */
-const row = (process.pid % 20) * 60;
+/**
+ * A row of ports for each process, since two test runs may share the machine; below those that the kernel gives to outgoing connections,
+ * for one of these would be in the way of a slot.
+ */
+const row = 10_000 + (process.pid % 60) * 80;
 
 export async function startInstallationStory(options: StoryOptions): Promise<InstallationStory> {
   const project = `story-${options.name}`;
@@ -92,7 +95,7 @@ export async function startInstallationStory(options: StoryOptions): Promise<Ins
   const said: string[] = [];
   const context = createLocalContext({
     stateFolder,
-    preferredPorts: { temporal: 32_000 + row, 'temporal-ui': 34_000 + row, store: 36_000 + row, api: 38_000 + row },
+    preferredPorts: { temporal: row, 'temporal-ui': row + 10, store: row + 20, api: row + 30 },
     onProgress: ({ component, message }) => said.push(`${component}: ${message}`),
   });
   const place = { stateFolder, preferredPorts: context.preferredPorts, onProgress: context.report };
@@ -106,9 +109,9 @@ export async function startInstallationStory(options: StoryOptions): Promise<Ins
     const left = await engine.listContainers({ all: true, filters });
     await Promise.all(left.map(({ Id }) => engine.getContainer(Id).remove({ force: true, v: true })));
     await down({ ...place, target: 'end' });
-    await dropDatabases(shared.applicationPostgres.url, databaseName(project, ''));
     rmSync(stateFolder, { recursive: true, force: true });
     rmSync(join('/var/lib/slipway', installationId(context)), { recursive: true, force: true });
+    await dropDatabases(shared.applicationPostgres.url, databaseName(project, ''));
   }
 
   try {
@@ -128,12 +131,7 @@ export async function startInstallationStory(options: StoryOptions): Promise<Ins
     };
     const taken = new Set<number>();
     const port = async (): Promise<number> => {
-      const found = await choosePort(
-        { ...context, preferredPorts: { story: 40_000 + row * 4 } },
-        'story',
-        'story',
-        taken,
-      );
+      const found = await choosePort({ ...context, preferredPorts: { story: row + 40 } }, 'story', 'story', taken);
       taken.add(found);
       return found;
     };
