@@ -296,6 +296,8 @@ function dockerdArgs(context: LocalContext): string[] {
     ...['--pidfile', join(execRoot(context), 'docker.pid'), '--log-level', 'warn'],
     // What was deployed goes on when the engine is stopped or dies.
     '--live-restore',
+    // And keeps its published ports: those of the proxy are closed while the engine is away, packet filter rules stay.
+    '--userland-proxy=false',
     // Registries on loopback speak plain HTTP.
     ...['--insecure-registry', '127.0.0.0/8', '--label', `${installationLabel}=${installationId(context)}`],
   ];
