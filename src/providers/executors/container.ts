@@ -1,15 +1,14 @@
 import { createHash } from 'node:crypto';
 import { userInfo } from 'node:os';
-import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import type { ContainerStep } from '../../definition/specs.ts';
 import { ProviderError } from '../../domain/failures.ts';
-import { createTail } from '../../effects/tail.ts';
 import { connectEngine, engineError, isEngineGone, messageOf, readEvents, statusOf } from '../builders/engine.ts';
 import type { RegistryCredentials } from '../registries/port.ts';
-import { argumentsOf, folderOf } from './command.ts';
+import { folderOf } from './command.ts';
 import { readFrames } from './frames.ts';
-import type { StageScope, StageSession, StepEnd, StepExecutor, StepRun } from './port.ts';
+import type { StageScope, StageSession, StepExecutor, StepRun } from './port.ts';
+import { createMark, runStep, runnerCommand, type Runner } from './runner.ts';
 
 export interface ContainerExecutorOptions {
   /** Of the engine, as in DOCKER_HOST. It must see the worker's files under the same paths. */
@@ -22,14 +21,10 @@ export interface ContainerExecutorOptions {
 
 /** More would be a bomb of forks (judgement). */
 const maxProcesses = 4_096;
-/** PATH of steps; an image's own would be that of whoever made it. */
-const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
-/** Longer than any stage; the container is ended when the stage is. */
-const holdCommand = ['sleep', '2147483647'];
-const maxTailBytes = 16_384;
-
+/** As a shell says that SIGKILL ended a program. */
+const killedCode = 137;
 /**
- * Steps in containers: one for all steps of a stage that share image, network and limits, each step by `exec`.
+ * Steps in containers: one for all steps of a stage that share image, network and limits.
  *
  * A container has the checkout and HOME and nothing else of the worker: no socket of the engine, no capabilities, no way to gain rights, its
  * own root read-only, temporary folders in memory, the worker's user, so that the files of a checkout stay the worker's.
@@ -51,15 +46,13 @@ function createSession(
   scope: StageScope,
   signal: AbortSignal,
 ): StageSession<ContainerStep> {
-  const containers = new Map<string, Promise<Docker.Container>>();
+  const runners = new Map<string, Promise<Runner>>();
 
-  async function start(run: StepRun<ContainerStep>, key: string): Promise<Docker.Container> {
+  async function start(run: StepRun<ContainerStep>, key: string): Promise<Runner> {
     await ensureImage(docker, options, run, signal);
     signal.throwIfAborted();
     try {
-      const container = await docker.createContainer(specOf(options, scope, run.step, key));
-      await container.start();
-      return container;
+      return await startRunner(docker, specOf(options, scope, run.step, key));
     } catch (error) {
       throw startError(error, run.step);
     }
@@ -69,34 +62,89 @@ function createSession(
     async run(run) {
       const key = keyOf(run.step);
       const folder = await folderOf(scope.source, run.step);
-      let starting = containers.get(key);
+      let starting = runners.get(key);
       if (starting === undefined) {
         starting = start(run, key);
-        containers.set(key, starting);
-        starting.catch(() => containers.delete(key));
+        runners.set(key, starting);
+        starting.catch(() => runners.delete(key));
       }
-      const container = await starting;
+      const runner = await starting;
       try {
-        const end = await execute(docker, container, { run, folder, home: scope.home });
-        // What was ended took its container along; the next step gets a new one.
-        if (end.timedOut || end.stalled) await drop(container);
+        const { end, alive } = await runStep(runner, run, folder);
+        if (!alive) await drop();
         return end;
       } catch (error) {
-        await drop(container);
+        // A missing program is no fault of the container.
+        if (!(error instanceof ProviderError)) await drop();
         if (run.signal.aborted) throw run.signal.reason;
         throw engineError(error, `run ${run.step.name}`);
       }
 
-      async function drop(dropped: Docker.Container): Promise<void> {
-        containers.delete(key);
-        await remove(dropped);
+      async function drop(): Promise<void> {
+        runners.delete(key);
+        await runner.kill();
       }
     },
     async close() {
-      const open = [...containers.values()];
-      containers.clear();
-      await Promise.all(open.map((starting) => starting.then(remove).catch(() => undefined)));
+      const open = [...runners.values()];
+      runners.clear();
+      await Promise.all(open.map((starting) => starting.then((runner) => runner.kill()).catch(() => undefined)));
     },
+  };
+}
+
+/** The runner is the container's first program, and what it reads and says goes through the connection that is attached to it. */
+async function startRunner(docker: Docker, spec: Docker.ContainerCreateOptions): Promise<Runner> {
+  const mark = createMark();
+  const [entrypoint, ...cmd] = runnerCommand;
+  const container = await docker.createContainer({
+    ...spec,
+    // One that is just being removed still has its name.
+    name: `${spec.name ?? 'slipway-step'}-${mark.slice(0, 6)}`,
+    Entrypoint: [entrypoint],
+    Cmd: cmd,
+  });
+  try {
+    const socket = await container.attach({ stream: true, hijack: true, stdin: true, stdout: true, stderr: true });
+    await container.start();
+    socket.write(`${mark}\n`);
+    return attachRunner(container, socket, mark);
+  } catch (error) {
+    await remove(container);
+    throw error;
+  }
+}
+
+function attachRunner(container: Docker.Container, socket: NodeJS.ReadWriteStream, mark: string): Runner {
+  let take: (chunk: Buffer) => void | Promise<void> = () => undefined;
+  let killing: Promise<void> | undefined;
+  const isKilled = (): boolean => killing !== undefined;
+
+  async function read(): Promise<number> {
+    try {
+      for await (const chunk of readFrames(socket)) await take(chunk);
+    } catch (error) {
+      if (!isKilled()) throw error;
+    }
+    if (isKilled()) return killedCode;
+    // Nobody removes it but us, so how it ended can still be asked.
+    const { StatusCode } = (await container.wait()) as { readonly StatusCode: number };
+    return StatusCode;
+  }
+  async function kill(): Promise<void> {
+    await remove(container);
+    socket.end();
+    await ended.catch(() => undefined);
+  }
+  const ended = read();
+  // Whoever waits for a step is told; between two of them nobody waits.
+  ended.catch(() => undefined);
+  return {
+    mark,
+    ended,
+    send: (line) => void socket.write(`${line}\n`),
+    listen: (listener) => void (take = listener),
+    kill: () => (killing ??= kill()),
   };
 }
 
@@ -144,8 +192,14 @@ function specOf(
   return {
     name: `slipway-step-${scope.project}-${scope.number}-${scope.stage}-${scope.attempt}-${key}`,
     Image: step.image,
-    Entrypoint: holdCommand.slice(0, 1),
-    Cmd: holdCommand.slice(1),
+    Env: [`HOME=${scope.home}`],
+    OpenStdin: true,
+    // With the worker the connection ends, with it the runner's input, and with that the container.
+    StdinOnce: true,
+    AttachStdin: true,
+    AttachStdout: true,
+    AttachStderr: true,
+    Tty: false,
     User: `${uid}:${gid}`,
     WorkingDir: scope.source,
     Labels: {
@@ -169,7 +223,7 @@ function specOf(
         '/var/tmp': 'rw,exec,nosuid,nodev,mode=1777',
         '/run': 'rw,nosuid,nodev,mode=1777',
       },
-      // Reaps what steps leave behind, which the holding command does not.
+      // Reaps what steps leave behind, which the runner does not.
       Init: true,
       LogConfig: { Type: 'none', Config: {} },
       RestartPolicy: { Name: 'no' },
@@ -224,114 +278,9 @@ async function ensureImage(
 
 function startError(error: unknown, step: ContainerStep): Error {
   if (/executable file not found|no such file or directory: unknown/i.test(messageOf(error))) {
-    return new ProviderError(
-      'ToolMissing',
-      `the image ${step.image} has no \`sleep\`, which keeps the container of a stage alive`,
-      {
-        cause: error,
-      },
-    );
-  }
-  return engineError(error, `start a container of ${step.image} for ${step.name}`);
-}
-
-interface Execution {
-  readonly run: StepRun<ContainerStep>;
-  readonly folder: string;
-  readonly home: string;
-}
-
-async function execute(
-  docker: Docker,
-  container: Docker.Container,
-  { run, folder, home }: Execution,
-): Promise<StepEnd> {
-  const { step, signal } = run;
-  const began = performance.now();
-  const exec = await container.exec({
-    Cmd: [...argumentsOf(step.command)],
-    Env: Object.entries({ PATH: defaultPath, HOME: home, ...run.env }).map(([name, value]) => `${name}=${value}`),
-    WorkingDir: folder,
-    AttachStdout: true,
-    AttachStderr: true,
-    Tty: false,
-  });
-  const socket = await exec.start({ hijack: true, stdin: false });
-  let endedBy: 'timeout' | 'stall' | 'abort' | undefined;
-  let handing = false;
-
-  function end(reason: NonNullable<typeof endedBy>): void {
-    if (endedBy !== undefined) return;
-    endedBy = reason;
-    // An exec cannot be signalled through the engine; its container can.
-    container
-      .kill({ signal: 'SIGKILL' })
-      .catch(() => undefined)
-      .finally(() => socket.destroy());
-  }
-  const onAbort = (): void => end('abort');
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) end('abort');
-  const timeout = setTimeout(() => end('timeout'), Math.min(run.timeoutMs, 2_147_483_647));
-  const stall = setTimeout(
-    () => {
-      // Silence while we keep it waiting is ours.
-      if (handing) stall.refresh();
-      else end('stall');
-    },
-    Math.min(step.stallAfterMs, 2_147_483_647),
-  );
-  const tail = createTail(maxTailBytes);
-  const redacting = run.redactor.stream();
-  async function give(parts: readonly Buffer[]): Promise<void> {
-    for (const part of parts) {
-      tail.push(part);
-      await run.sink(part);
-    }
-  }
-  try {
-    for await (const chunk of readFrames(socket)) {
-      handing = true;
-      const parts: Buffer[] = [];
-      redacting.push(chunk, (part) => void parts.push(part));
-      await give(parts);
-      handing = false;
-      stall.refresh();
-    }
-  } catch (error) {
-    if (endedBy === undefined) throw error;
-  } finally {
-    clearTimeout(timeout);
-    clearTimeout(stall);
-    signal.removeEventListener('abort', onAbort);
-    socket.destroy();
-  }
-  const rest: Buffer[] = [];
-  redacting.end((part) => void rest.push(part));
-  await give(rest);
-  if (endedBy === 'abort') throw signal.reason;
-  const exitCode = endedBy === undefined ? await exitCodeOf(docker, exec.id, step) : 137;
-  if (exitCode >= 126 && tail.text().includes('OCI runtime exec failed')) {
-    const [program] = argumentsOf(step.command);
-    throw new ProviderError('ToolMissing', `${program} is not in the image ${step.image}, or is no program`, {
-      details: { program, image: step.image },
+    return new ProviderError('ToolMissing', `the image ${step.image} has no \`sh\`, by which steps are started`, {
+      cause: error,
     });
   }
-  return {
-    exitCode,
-    durationMs: performance.now() - began,
-    tail: tail.text(),
-    timedOut: endedBy === 'timeout',
-    stalled: endedBy === 'stall',
-  };
-}
-
-/** The stream may end a moment before the engine has noted the status. */
-async function exitCodeOf(docker: Docker, id: string, step: ContainerStep): Promise<number> {
-  for (let tries = 0; tries < 100; tries += 1) {
-    const { Running, ExitCode } = await docker.getExec(id).inspect();
-    if (!Running && ExitCode !== null) return ExitCode;
-    await delay(20);
-  }
-  throw new ProviderError('EngineUnavailable', `the engine does not say how ${step.name} ended`);
+  return engineError(error, `start a container of ${step.image} for ${step.name}`);
 }

@@ -1,30 +1,81 @@
+import { PassThrough } from 'node:stream';
 import type { HostStep } from '../../definition/specs.ts';
+import { ProviderError } from '../../domain/failures.ts';
 import { runProcess } from '../../effects/process.ts';
-import { argumentsOf, folderOf } from './command.ts';
-import type { StepExecutor } from './port.ts';
+import { folderOf } from './command.ts';
+import type { StageScope, StepExecutor } from './port.ts';
+import { createMark, runStep, runnerCommand, type Runner } from './runner.ts';
+
+/** Steps have limits of their own; this one only has to be longer than all of them. */
+const longestStageMs = 2_147_483_647;
+/** For a runner that is told to stop, ms: nothing it runs may go on longer after an abort. */
+const graceMs = 1_000;
 
 /**
  * Steps as processes of the worker's machine, with the worker's rights: only for repositories that are trusted with them. Nothing has to be
- * reaped here, for no process outlives its worker (effects/process).
+ * reaped here, for no process outlives its worker (effects/process); what a step leaves running ends with its stage.
  */
 export function createHostExecutor(): StepExecutor<HostStep> {
   return {
     kind: 'host',
-    open: (scope) =>
-      Promise.resolve({
-        run: async ({ step, env, timeoutMs, redactor, sink, signal }) =>
-          runProcess({
-            command: argumentsOf(step.command),
-            cwd: await folderOf(scope.source, step),
-            env,
-            home: scope.home,
-            timeoutMs,
-            stallAfterMs: step.stallAfterMs,
-            redactor,
-            sink,
-            signal,
-          }),
-        close: () => Promise.resolve(),
-      }),
+    open: (scope) => {
+      let runner: Runner | undefined;
+      return Promise.resolve({
+        async run(run) {
+          const folder = await folderOf(scope.source, run.step);
+          const own = (runner ??= startRunner(scope));
+          try {
+            const { end, alive } = await runStep(own, run, folder);
+            if (!alive) runner = undefined;
+            return end;
+          } catch (error) {
+            // A missing program is no fault of the runner.
+            if (!(error instanceof ProviderError)) runner = undefined;
+            throw error;
+          }
+        },
+        async close() {
+          await runner?.kill();
+        },
+      });
+    },
+  };
+}
+
+function startRunner(scope: StageScope): Runner {
+  const mark = createMark();
+  const input = new PassThrough();
+  input.write(`${mark}\n`);
+  const stop = new AbortController();
+  let take: (chunk: Buffer) => void | Promise<void> = () => undefined;
+  const ended = runProcess({
+    command: runnerCommand,
+    cwd: scope.source,
+    home: scope.home,
+    input,
+    timeoutMs: longestStageMs,
+    stallAfterMs: Infinity,
+    abortGraceMs: graceMs,
+    signal: stop.signal,
+    sink: (chunk) => take(chunk),
+  }).then(
+    ({ exitCode }) => exitCode,
+    (error: unknown) => {
+      if (stop.signal.aborted) return 137;
+      throw error;
+    },
+  );
+  // Whoever waits for a step is told; between two of them nobody waits.
+  ended.catch(() => undefined);
+  return {
+    mark,
+    ended,
+    send: (line) => void input.write(`${line}\n`),
+    listen: (listener) => void (take = listener),
+    async kill() {
+      stop.abort(new Error('the runner of the stage is ended'));
+      input.end();
+      await ended.catch(() => undefined);
+    },
   };
 }

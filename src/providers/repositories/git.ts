@@ -33,6 +33,28 @@ const maxFileBytes = 1024 * 1024;
 const maxTreeBytes = 64 * 1024 * 1024;
 const knownCommits = 1_000;
 
+const fetchArguments = [
+  '--quiet',
+  '--no-tags',
+  '--no-write-fetch-head',
+  '--no-auto-maintenance',
+  '--no-recurse-submodules',
+];
+const commitFormat = ['-1', '--no-show-signature', '--encoding=UTF-8', '--format=%H%x00%an%x00%aI%x00%B'];
+
+/** Status by which the script says that the commit could not be fetched. */
+const notFetchedCode = 91;
+
+/** Arguments: mirror, folder, commit, address, and what to fetch (empty: nothing). The index is named by the environment. */
+const checkOutScript = `
+if [ -n "$5" ]; then
+  git --git-dir="$1" fetch ${fetchArguments.join(' ')} --end-of-options "$4" "$5" || exit ${notFetchedCode}
+fi
+git -c core.bare=false --git-dir="$1" --work-tree="$2" read-tree --reset -u "$3" &
+git --git-dir="$1" log ${commitFormat.map((word) => `'${word}'`).join(' ')} --end-of-options "$3" --
+described=$?
+wait $! && exit $described`;
+
 /** The repositories of all projects, by the `git` of this machine. */
 export function createGitRepository(options: GitOptions): SourceRepository {
   const { folder } = options;
@@ -42,8 +64,16 @@ export function createGitRepository(options: GitOptions): SourceRepository {
   const known = new Map<string, CommitInfo>();
 
   async function git(call: GitCall): Promise<ToolResult> {
+    return runGit(['git', ...call.args], call.args[1] ?? '', call);
+  }
+
+  async function runGit(
+    command: readonly [string, ...string[]],
+    doing: string,
+    call: Omit<GitCall, 'args'>,
+  ): Promise<ToolResult> {
     const result = await runTool({
-      command: ['git', ...call.args],
+      command,
       cwd: folder,
       home: folder,
       env: gitEnvironment(call),
@@ -51,7 +81,7 @@ export function createGitRepository(options: GitOptions): SourceRepository {
       maxOutputBytes: call.maxOutputBytes ?? maxFileBytes,
       ...(call.signal === undefined ? {} : { signal: call.signal }),
     });
-    if (result.timedOut) throw new ProviderError('TimedOut', `git ${call.args[1] ?? ''} took too long`);
+    if (result.timedOut) throw new ProviderError('TimedOut', `git ${doing} took too long`);
     return result;
   }
 
@@ -89,11 +119,14 @@ export function createGitRepository(options: GitOptions): SourceRepository {
     commit: string,
     signal: AbortSignal | undefined,
   ): Promise<CommitInfo | undefined> {
-    const format = '--format=%H%x00%an%x00%aI%x00%B';
-    const args = [`--git-dir=${await mirror(project)}`, 'log', '-1', '--no-show-signature', '--encoding=UTF-8', format];
-    const result = await git({ args: [...args, '--end-of-options', commit, '--'], signal });
-    if (result.exitCode !== 0) return undefined;
-    const [sha = '', author = '', at = '', message = ''] = result.stdout.split('\0');
+    const args = [`--git-dir=${await mirror(project)}`, 'log', ...commitFormat, '--end-of-options', commit, '--'];
+    const result = await git({ args, signal });
+    return result.exitCode === 0 ? remember(project, commit, result.stdout) : undefined;
+  }
+
+  /** @param told - by `git log` in {@link commitFormat}. */
+  function remember(project: string, commit: string, told: string): CommitInfo {
+    const [sha = '', author = '', at = '', message = ''] = told.split('\0');
     const info = { sha, author, message: message.trim().slice(0, maxMessageChars), at: new Date(at).toISOString() };
     if (known.size >= knownCommits) known.delete(known.keys().next().value ?? '');
     known.set(`${project}/${commit}`, info);
@@ -103,16 +136,9 @@ export function createGitRepository(options: GitOptions): SourceRepository {
   /** @param source - a commit, or a ref of the other side. */
   async function fetchInto(path: string, request: CommitRequest, source: string, ref: string): Promise<ToolResult> {
     const { repository, signal } = request;
-    const args = [
-      `--git-dir=${path}`,
-      'fetch',
-      '--quiet',
-      '--no-tags',
-      '--no-write-fetch-head',
-      '--no-auto-maintenance',
-    ];
+    const args = [`--git-dir=${path}`, 'fetch', ...fetchArguments, '--end-of-options'];
     return git({
-      args: [...args, '--no-recurse-submodules', '--end-of-options', repository.url, `+${source}:${ref}`],
+      args: [...args, repository.url, `+${source}:${ref}`],
       signal,
       credentials: repository.credentials,
       timeoutMs: options.fetchTimeoutMs ?? 600_000,
@@ -147,9 +173,13 @@ export function createGitRepository(options: GitOptions): SourceRepository {
     checkCommit(commit);
     checkUrl(repository.url);
     if (known.has(`${repository.project}/${commit}`)) return;
-    const limit = limits.get(repository.project) ?? pLimit(options.fetches ?? 4);
-    limits.set(repository.project, limit);
-    await limit(() => fetchCommit(request));
+    await limitOf(repository.project)(() => fetchCommit(request));
+  }
+
+  function limitOf(project: string): LimitFunction {
+    const limit = limits.get(project) ?? pLimit(options.fetches ?? 4);
+    limits.set(project, limit);
+    return limit;
   }
 
   async function describe({ repository, commit, signal }: CommitRequest): Promise<CommitInfo> {
@@ -161,39 +191,41 @@ export function createGitRepository(options: GitOptions): SourceRepository {
   /**
    * Not by `git worktree`: that would let steps write to the mirror's configuration, and need the mirror wherever steps run. Written by hand
    * and not cloned, for that is two processes less.
+   *
+   * Fetching, writing and describing are one process of the worker and not three: starting one from a large process is slow.
+   *
+   * @param fetched - whether the commit is in the mirror.
+   * @returns undefined where it could not be fetched; the caller finds out why.
    */
-  async function writeCheckout({ repository, commit, signal }: CommitRequest, path: string): Promise<void> {
+  async function writeCheckout(
+    request: CommitRequest,
+    path: string,
+    fetched: boolean,
+  ): Promise<CommitInfo | undefined> {
+    const { repository, commit, signal } = request;
+    const { project } = repository;
     const own = join(path, '.git');
-    const gitDir = mirrorPath(repository.project);
+    const gitDir = await mirror(project);
     await rm(path, { recursive: true, force: true });
     await mkdir(join(own, 'objects', 'info'), { recursive: true });
+    const refspec = fetched ? '' : `+${commit}:${keptRef(request.ref ?? commit)}`;
     const [result] = await Promise.all([
-      git({
-        args: [
-          '-c',
-          'core.bare=false',
-          `--git-dir=${gitDir}`,
-          `--work-tree=${path}`,
-          'read-tree',
-          '--reset',
-          '-u',
-          commit,
-        ],
+      runGit(['sh', '-c', checkOutScript, 'sh', gitDir, path, commit, repository.url, refspec], 'checkout', {
         indexFile: join(own, 'index'),
-        timeoutMs: 600_000,
+        timeoutMs: options.fetchTimeoutMs ?? 600_000,
         signal,
+        credentials: repository.credentials,
       }),
       mkdir(join(own, 'refs', 'heads'), { recursive: true }),
       writeFile(join(own, 'HEAD'), `${commit}\n`),
       writeFile(join(own, 'config'), '[core]\n\trepositoryformatversion = 0\n\tbare = false\n'),
       writeFile(join(own, 'objects', 'info', 'alternates'), `${join(gitDir, 'objects')}\n`),
     ]);
-    if (result.exitCode !== 0) {
-      throw new ProviderError(
-        'WorkspaceLost',
-        `commit ${commit} could not be checked out: ${lastLines(result.stderr)}`,
-      );
-    }
+    if (result.exitCode === 0) return known.get(`${project}/${commit}`) ?? remember(project, commit, result.stdout);
+    if (result.exitCode === notFetchedCode) return undefined;
+    // Whatever the memory of this process says of the mirror, the mirror says something else.
+    known.delete(`${project}/${commit}`);
+    throw new ProviderError('WorkspaceLost', `commit ${commit} could not be checked out: ${lastLines(result.stderr)}`);
   }
 
   return {
@@ -203,9 +235,16 @@ export function createGitRepository(options: GitOptions): SourceRepository {
     },
 
     async checkOut(request) {
+      const { repository, commit } = request;
+      checkCommit(commit);
+      checkUrl(repository.url);
+      const fetched = known.has(`${repository.project}/${commit}`);
+      const info = await limitOf(repository.project)(() => writeCheckout(request, request.path, fetched));
+      if (info !== undefined) return info;
       await bring(request);
-      const [info] = await Promise.all([describe(request), writeCheckout(request, request.path)]);
-      return info;
+      const described = await describe(request);
+      await writeCheckout(request, request.path, true);
+      return described;
     },
 
     objectsFolder: (project) => join(mirrorPath(project), 'objects'),
