@@ -51,6 +51,13 @@ export interface LogWriter {
 
 /** How many full segments may wait for the disk before the writer has to. */
 const patience = 2;
+const defaultSegmentBytes = 1_048_576;
+/**
+ * Buffers that are free, for all writers together: most logs are a few lines long, and a megabyte made new for each is what the garbage
+ * collector is called for most often.
+ */
+const spare: Buffer[] = [];
+const mostSpare = 8;
 const newline = 0x0a;
 
 /**
@@ -60,9 +67,8 @@ const newline = 0x0a;
  * Losing a log never fails a step: after an error of the disk the rest is counted and dropped, and a line at its end says so.
  */
 export function createLogWriter(options: LogWriterOptions): LogWriter {
-  const maxBytes = options.maxSegmentBytes ?? 1_048_576;
+  const maxBytes = options.maxSegmentBytes ?? defaultSegmentBytes;
   const stream: RedactingStream | undefined = options.redactor?.active === true ? options.redactor.stream() : undefined;
-  const spare: Buffer[] = [];
   let current: Buffer | undefined;
   let used = 0;
   let firstAt = '';
@@ -89,7 +95,7 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
     if (part.length > 0) endsLine = part[part.length - 1] === newline;
   }
   function begin(): void {
-    current = spare.pop() ?? Buffer.allocUnsafeSlow(maxBytes);
+    current = (maxBytes === defaultSegmentBytes ? spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(maxBytes);
     used = 0;
     firstAt = new Date().toISOString();
     ageTimer = setTimeout(cut, options.maxSegmentAgeMs ?? 1_000);
@@ -103,7 +109,7 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
     writing = writing.then(async () => {
       await put(bytes, at);
       queued -= 1;
-      if (spare.length < patience) spare.push(whole);
+      if (maxBytes === defaultSegmentBytes && spare.length < mostSpare) spare.push(whole);
     });
   }
   async function put(bytes: Buffer, at: string): Promise<void> {
