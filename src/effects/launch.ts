@@ -63,6 +63,8 @@ exit $?`;
  * As above, with a watch beside the command that kills the process group (and with it the namespace) when the deadline, in
  * hundredths of a second of /proc/uptime, passes without a later one having come through descriptor 3, or when that closes. It
  * needs nothing of the worker, so it also works while the worker is stopped. `-` is no deadline.
+ *
+ * A signal ends `wait` early with a status that is not the command's, so it is asked again; bash keeps the true one.
  */
 const watchedLauncher = `
 expired() {
@@ -74,7 +76,7 @@ printf r >&3
 IFS= read -r deadline <&3 || exit ${notStartedCode}
 expired && exit ${notStartedCode}
 printf s >&3
-trap : TERM INT HUP
+trap 'interrupted=1' TERM INT HUP
 "$@" 3<&- <&0 &
 child=$!
 (
@@ -94,11 +96,11 @@ child=$!
 ) &
 watch=$!
 exec 3<&-
-wait "$child"
-code=$?
-while ((code > 128)) && kill -0 "$child" 2>/dev/null; do
+while :; do
+  interrupted=
   wait "$child"
   code=$?
+  [[ $interrupted ]] || break
 done
 kill -KILL "$watch" 2>/dev/null
 exit "$code"`;

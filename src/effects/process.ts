@@ -216,6 +216,9 @@ async function start(request: Launch, stdout: Output, stderr: Output): Promise<C
   const path = request.env?.['PATH'] ?? workerPath();
   requireCommand(request, path);
   const containment = await processContainment();
+  // Again: finding out took a moment, and a signal that was aborted before it is listened to tells nobody.
+  request.signal?.throwIfAborted();
+  lease?.check();
   const home = request.home ?? mkdtempSync(join(scratchFolder(), 'home-'));
   const [file, ...args] = launchCommand(
     containment,
@@ -303,7 +306,10 @@ function supervise(subprocess: ChildProcess, { request, lease, containment, star
   });
   lifeline?.on('data', (said: Buffer) => {
     for (const word of said.toString('latin1')) {
-      if (word === 's') began = true;
+      if (word === 's') {
+        began = true;
+        stallTimer?.refresh();
+      }
       if (word !== 'r' || stoppedBy !== undefined) continue;
       try {
         // The last moment at which a worker that was stopped meanwhile can still be kept from acting.
@@ -375,8 +381,8 @@ function supervise(subprocess: ChildProcess, { request, lease, containment, star
     async end(stallAfterMs) {
       if (Number.isFinite(stallAfterMs)) {
         const onSilence = (): void => {
-          // Silence while we keep it waiting is ours.
-          if (handing > 0) stallTimer?.refresh();
+          // Silence while we keep it waiting, or while it is being started, is ours.
+          if (handing > 0 || !began) stallTimer?.refresh();
           else stop('stall', request.graceMs ?? 30_000);
         };
         stallTimer = after(stallAfterMs, onSilence);

@@ -100,6 +100,16 @@ describe('abort', () => {
     expect(existsSync(file)).toBe(false);
   });
 
+  test('while the pipes and the launcher are found out, nothing is started', async () => {
+    const file = join(folder, 'never-either');
+    const abort = new AbortController();
+    const reason = new Error('at once');
+    const running = runProcess({ command: ['touch', file], timeoutMs: 5_000, signal: abort.signal });
+    abort.abort(reason);
+    await expect(running).rejects.toBe(reason);
+    expect(existsSync(file)).toBe(false);
+  });
+
   test('at any moment of the start, it is either not begun or ended', async () => {
     const mark = 'aborted-early';
     for (let ms = 0; ms < 12; ms += 1) {
@@ -213,12 +223,12 @@ describe('output', () => {
     let most = 0;
     const result = await runProcess({
       command: ['head', '-c', '600000', '/dev/zero'],
-      stallAfterMs: 100,
+      stallAfterMs: 200,
       timeoutMs: 20_000,
       sink: async (chunk) => {
         handing += 1;
         most = Math.max(most, handing);
-        await delay(bytes === 0 ? 250 : 5);
+        await delay(bytes === 0 ? 500 : 5);
         bytes += chunk.length;
         handing -= 1;
       },
@@ -284,19 +294,19 @@ describe('under a lease', () => {
   }
 
   test('runs as ever while the lease is renewed', async () => {
-    let end = uptimeMs() + 300;
+    let end = uptimeMs() + 1_000;
     const lease = leaseUntil(() => end);
     const renewing = setInterval(() => {
-      end = uptimeMs() + 300;
+      end = uptimeMs() + 1_000;
       lease.renew();
     }, 100);
-    const result = await runProcess({ command: bash('echo a; sleep 0.8; echo b; exit 7'), lease, timeoutMs: 5_000 });
+    const result = await runProcess({ command: bash('echo a; sleep 1.6; echo b; exit 7'), lease, timeoutMs: 5_000 });
     clearInterval(renewing);
     expect(result).toMatchObject({ exitCode: 7, tail: 'a\nb\n' });
   });
 
   test('is ended by its own watch when nobody renews, though the worker does nothing', async () => {
-    const end = uptimeMs() + 400;
+    const end = uptimeMs() + 1_500;
     const lease = leaseUntil(() => end);
     const file = join(folder, 'ticks');
     const script = `(setsid bash -c 'while :; do echo x >> ${file}; sleep 0.02; done' &); while :; do echo x >> ${file}; sleep 0.02; done`;
@@ -310,7 +320,7 @@ describe('under a lease', () => {
   });
 
   test('is killed at once when the lease is lost', async () => {
-    const lease = leaseUntil(() => uptimeMs() + 10_000);
+    const lease = leaseUntil(() => uptimeMs() + 60_000);
     setTimeout(() => lease.lose(), 150);
     const startedAt = performance.now();
     const running = underLease(lease, () =>
@@ -330,14 +340,14 @@ describe('under a lease', () => {
   });
 
   test('may clean up when its time is over, too', async () => {
-    const lease = leaseUntil(() => uptimeMs() + 10_000);
+    const lease = leaseUntil(() => uptimeMs() + 60_000);
     const script = 'trap "echo bye; exit 4" TERM; echo hello; while :; do sleep 0.01; done';
     const result = await runProcess({ command: bash(script), lease, timeoutMs: 3_000 });
     expect(result).toMatchObject({ exitCode: 4, timedOut: true });
   });
 
   test('what runs under a lease can be found and ended by its token', async () => {
-    const lease = leaseUntil(() => uptimeMs() + 10_000);
+    const lease = leaseUntil(() => uptimeMs() + 60_000);
     const lines: string[] = [];
     const running = runProcess({
       command: bash('echo up; sleep 60'),
