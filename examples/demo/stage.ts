@@ -52,8 +52,8 @@ const demoPorts = {
   'production-green': 18300,
 };
 
-/** What survives from one story to the next: the engine's images, and which ports were taken. */
-const kept = ['docker', 'run'];
+/** What survives from one story to the next: the engine's images, the bundle of the workflows, and which ports were taken. */
+const kept = ['docker', 'bundles', 'run'];
 
 /** Finds or starts everything, empty of earlier stories, and gives the people of the story their tokens. */
 export async function setStage(options: StageOptions): Promise<Stage> {

@@ -20,7 +20,8 @@ export function deploymentPage(deployment: DeploymentRecord, screen: Screen): st
   const rows = deploymentRows(deployment);
   if (rows.length > 0) lines.push('', ...drawTimeline(rows, screen).map((line) => `  ${line}`));
   const rollback = deployment.result?.rollback;
-  if (rollback !== undefined) lines.push('', ...rollbackLines(rollback, screen));
+  if (rollback !== undefined)
+    lines.push('', ...rollbackLines(rollback, deployment.outcome === 'rollback-failed', screen));
   return lines.join('\n');
 }
 
@@ -98,19 +99,23 @@ function approvalLines(deployment: DeploymentRecord, { paint }: Screen): string[
   });
 }
 
-function rollbackLines(report: RollbackReport, screen: Screen): string[] {
+function rollbackLines(report: RollbackReport, gaveUp: boolean, screen: Screen): string[] {
   const { paint } = screen;
   const serving =
     report.servingAfterMs === undefined
       ? ''
       : `, the previous version serving after ${duration(report.servingAfterMs)}`;
   const { data } = report;
+  const to = report.to === undefined ? '' : ` to ${report.to}`;
   return [
-    `  ${paint.icon('back')} ${paint.bold(`rolled back${report.to === undefined ? '' : ` to ${report.to}`}`)} in ${duration(report.totalMs)}${serving}`,
+    gaveUp
+      ? `  ${paint.icon('bad')} ${paint.bold(`going back${to} was given up`)} after ${duration(report.totalMs)}${serving}`
+      : `  ${paint.icon('back')} ${paint.bold(`rolled back${to}`)} in ${duration(report.totalMs)}${serving}`,
     `    because: ${report.trigger}`,
     ...report.steps.map((step) => {
       const late = step.targetMs > 0 && step.durationMs > step.targetMs ? paint.paint('bad', ' over its target') : '';
       const target = step.targetMs > 0 ? paint.dim(` of ${duration(step.targetMs)}`) : '';
+      if (step.detail === 'not needed') return paint.dim(`    · ${step.name}: not needed`);
       return `    ${paint.state(step.verdict)} ${step.name.padEnd(16)} ${duration(step.durationMs)}${target}${late}`;
     }),
     ...(data === undefined ? [] : [`    data ${data.action}: ${data.detail}`]),

@@ -104,6 +104,24 @@ describe('the page of a deployment', () => {
     expect(page).toContain('incident/hello/production/3');
   });
 
+  test('a rollback that was given up is not called one', () => {
+    const rollback = { trigger: 'checkout is slow', to: '2-beef', totalMs: 4_800, steps: [] };
+    const ended = {
+      project: 'hello',
+      environment: 'production',
+      number: 3,
+      outcome: 'rollback-failed',
+      reason: 'x',
+      steps: [],
+    } as const;
+    const page = deploymentPage(
+      aDeployment({ kind: 'rollback', outcome: 'rollback-failed', reason: 'x', result: { ...ended, rollback } }),
+      screen,
+    );
+    expect(page).toContain('✖ going back to 2-beef was given up after 4.8 s');
+    expect(page).not.toContain('rolled back');
+  });
+
   test('a decision that did not count says why', () => {
     const page = deploymentPage(
       aDeployment({
