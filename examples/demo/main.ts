@@ -36,6 +36,7 @@ async function main(args: readonly string[]): Promise<number> {
     write: (text) => stdout.write(text),
     live: stdout.isTTY && env['TERM'] !== 'dumb' && env['CI'] === undefined,
     colour: stdout.isTTY && (env['NO_COLOR'] ?? '') === '',
+    columns: stdout.columns || 100,
   });
   const beganMs = Date.now();
   narrator.act('Setting the stage: what is not there yet is found or started');

@@ -41,12 +41,14 @@ export interface NarratorOptions {
   readonly write: (text: string) => void;
   readonly live: boolean;
   readonly colour: boolean;
+  /** Width of the terminal; a line that is replaced must not be longer. Default 100. */
+  readonly columns?: number;
 }
 
 const quietMs = 4_000;
 const redrawMs = 200;
 
-export function createNarrator({ write, live, colour }: NarratorOptions): Narrator {
+export function createNarrator({ write, live, colour, columns = 100 }: NarratorOptions): Narrator {
   const paint = createPainter({ colour, ascii: false });
   const checks: Check[] = [];
   const beganMs = Date.now();
@@ -101,7 +103,9 @@ export function createNarrator({ write, live, colour }: NarratorOptions): Narrat
         }
         const text = [`${what}${now === '' ? '' : `: ${now}`}`, figures()].filter((part) => part !== '').join('; ');
         if (live && Date.now() - saidMs >= redrawMs) {
-          write(`\r\u001b[2K${stamp()}  ${paint.paint('going', `… ${text}`)} ${paint.dim(`(${duration(waitedMs)})`)}`);
+          const time = `(${duration(waitedMs)})`;
+          const shown = text.slice(0, Math.max(10, columns - time.length - 14));
+          write(`\r\u001b[2K${stamp()}  ${paint.paint('going', `… ${shown}`)} ${paint.dim(time)}`);
           open = true;
           saidMs = Date.now();
         } else if (!live && (now !== lastStatus || Date.now() - saidMs >= quietMs)) {
