@@ -234,6 +234,20 @@ export function createGitRepository(options: GitOptions): SourceRepository {
       return describe(request);
     },
 
+    async resolveRef(repository, ref, signal) {
+      checkUrl(repository.url);
+      if (!isRef(ref)) return undefined;
+      await mkdir(folder, { recursive: true });
+      const result = await git({
+        args: ['ls-remote', '--quiet', '--end-of-options', repository.url, ref, `${ref}^{}`],
+        signal,
+        credentials: repository.credentials,
+      });
+      if (result.exitCode !== 0) throw fetchError({ repository, commit: ref }, result.stderr);
+      const found = new Map(result.stdout.split('\n').map((line) => line.split('\t').reverse() as [string, string]));
+      return found.get(`${ref}^{}`) ?? found.get(ref);
+    },
+
     async checkOut(request) {
       const { repository, commit } = request;
       checkCommit(commit);

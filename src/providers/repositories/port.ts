@@ -41,6 +41,12 @@ export interface SourceRepository {
    */
   ensureCommit(request: CommitRequest): Promise<CommitInfo>;
   /**
+   * The commit that a ref of the other side names now; undefined where there is no such ref. An annotated tag is the commit it was put on.
+   *
+   * @throws `RepositoryRefused` (not retried); `RepositoryUnreachable` (retried)
+   */
+  resolveRef(repository: RepositoryAddress, ref: string, signal?: AbortSignal): Promise<string | undefined>;
+  /**
    * Makes `path` hold exactly the commit's files and a `.git` of its own over the mirror's objects; whatever was there before is removed.
    * Brings the commit into the mirror first, as {@link SourceRepository.ensureCommit} does.
    *

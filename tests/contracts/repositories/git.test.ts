@@ -120,6 +120,27 @@ describe('a repository', () => {
   });
 });
 
+describe('a ref', () => {
+  test('is resolved to the commit it names, an annotated tag to the one it was put on', async () => {
+    origin.git('branch', '-f', 'release/x', second);
+    origin.git('-c', 'user.name=a', '-c', 'user.email=a@b', 'tag', '-f', '-a', 'v2.0.0', '-m', 'two', first);
+    await expect(source.resolveRef(repository, 'refs/heads/release/x')).resolves.toBe(second);
+    await expect(source.resolveRef(repository, 'refs/tags/v2.0.0')).resolves.toBe(first);
+  });
+
+  test.each([['refs/heads/none'], ['main'], ['--upload-pack=touch'], ['refs/heads/*']])(
+    'that there is not, or that is none, is nothing: %s',
+    async (ref) => {
+      await expect(source.resolveRef(repository, ref)).resolves.toBeUndefined();
+    },
+  );
+
+  test('of a repository that is not there is unreachable', async () => {
+    const asked = source.resolveRef({ project: 'other', url: '/nowhere/at-all' }, 'refs/heads/main');
+    await expect(asked).rejects.toMatchObject({ type: 'RepositoryUnreachable' });
+  });
+});
+
 describe('a checkout', () => {
   test('has exactly the files of the commit, whatever was there before', async () => {
     const path = join(folder, 'exact');
