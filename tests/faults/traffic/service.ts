@@ -3,7 +3,7 @@ export const serviceSource = `
 import { createServer } from 'node:http';
 import pg from 'pg';
 const version = process.env.SLIPWAY_VERSION;
-const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 6, connectionTimeoutMillis: 1500 });
+const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, max: 6, connectionTimeoutMillis: 20000 });
 pool.on('error', () => undefined);
 let open = 0;
 const server = createServer(async (request, response) => {
