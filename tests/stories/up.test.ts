@@ -1,0 +1,123 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { type StoryRepository, makeStoryRepository } from '../../examples/demo/repository.ts';
+import type { RunRecord } from '../../src/store/runs.ts';
+import { components } from '../support/components.ts';
+import { until } from '../support/until.ts';
+
+const program = resolve(import.meta.dirname, '../../src/cli/main.ts');
+const timeoutMs = 180_000;
+
+let folder: string;
+let env: Record<string, string>;
+let repository: StoryRepository;
+const keepers: ChildProcess[] = [];
+
+beforeAll(async () => {
+  const { docker } = await components('docker');
+  folder = await mkdtemp(join(tmpdir(), 'slipway-up-'));
+  env = {
+    PATH: process.env['PATH'] ?? '',
+    HOME: process.env['HOME'] ?? folder,
+    DOCKER_HOST: docker.address,
+    HOOK: 's3cret',
+  };
+  // It goes on as soon as there is a file, so that the test decides in whose time it ends.
+  const slipway = `version: 1\nstages:\n  - name: test\n    steps:\n      - name: wait\n        shell: while [ ! -f ${folder}/go ]; do echo waiting; sleep 0.2; done\n`;
+  repository = await makeStoryRepository(join(folder, 'forge'), { 'slipway.yaml': slipway });
+  await repository.commit({ branch: 'feature/slow', subject: 'feat: take your time' });
+  const project = `version: 1\nproject: slow\nrepository:\n  url: ${repository.url}\n  forge: { kind: github, secrets: [{ env: HOOK }] }\nregistry: { address: '127.0.0.1:5000', insecure: true }\nroutes:\n  - { on: push, ref: 'feature/**', buildImages: none }\nsteps: { executor: host }\n`;
+  await writeFile(join(folder, 'project.yaml'), project);
+}, timeoutMs);
+
+afterAll(async () => {
+  for (const keeper of keepers) keeper.kill('SIGKILL');
+  await slipway('down', '--everything');
+  await rm(folder, { recursive: true, force: true });
+}, timeoutMs);
+
+function start(...args: readonly string[]) {
+  const child = spawn(process.execPath, [program, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const said = { stdout: '', stderr: '' };
+  child.stdout.on('data', (chunk: Buffer) => (said.stdout += chunk.toString()));
+  child.stderr.on('data', (chunk: Buffer) => (said.stderr += chunk.toString()));
+  return { child, said, ended: once(child, 'close').then(([code]) => code as number | null) };
+}
+
+async function slipway(...args: readonly string[]) {
+  const { said, ended } = start(...args);
+  return { code: await ended, ...said };
+}
+
+async function up() {
+  const keeper = start('up', '--json');
+  keepers.push(keeper.child);
+  await until(
+    async () => {
+      if (keeper.child.exitCode !== null) throw new Error(`up ended: ${keeper.said.stderr}`);
+      return await Promise.resolve(keeper.said.stdout.includes('"schema":"slipway/up/1"'));
+    },
+    { timeoutMs: 120_000, what: 'slipway up' },
+  );
+  return keeper;
+}
+
+async function readRun(): Promise<RunRecord> {
+  return (JSON.parse((await slipway('status', '1', '--json')).stdout) as { run: RunRecord }).run;
+}
+
+test(
+  'what runs when an installation is stopped goes on when it is started again, under the same addresses and tokens',
+  async () => {
+    const first = await up();
+    expect((await slipway('project', 'apply', 'project.yaml')).code).toBe(0);
+    const token = (await slipway('token', 'create', 'ada', '--role', 'developer')).stdout.trim();
+    expect(await slipway('run', 'feature/slow', '--timeout', '0')).toMatchObject({ code: 0, stdout: 'slow#1\n' });
+    await until(async () => (await readRun()).stages.some(({ name, verdict }) => name === 'test' && verdict === null), {
+      timeoutMs: 60_000,
+      what: 'the step to begin',
+    });
+    expect((await slipway('up')).code).toBe(6);
+
+    expect((await slipway('down')).code).toBe(0);
+    expect(await first.ended).toBe(0);
+    expect((await slipway('status')).code).toBe(3);
+
+    const second = await up();
+    expect(JSON.parse(second.said.stdout)).toMatchObject({
+      api: (JSON.parse(first.said.stdout) as { api: string }).api,
+    });
+    expect((await readRun()).outcome).toBeNull();
+    await writeFile(join(folder, 'go'), '');
+    const followed = await slipway('status', '1', '--watch', '--timeout', '90s', '--json');
+    expect(followed.code).toBe(0);
+    const { run } = JSON.parse(followed.stdout) as { run: RunRecord };
+    expect(run).toMatchObject({ number: 1, outcome: 'succeeded' });
+    expect((await slipway('list', '--token-file', await tokenFile(token))).code).toBe(0);
+    const log = await slipway('logs', '1', '-f', '--step', 'wait');
+    expect(log.stdout).toContain('waiting');
+  },
+  timeoutMs,
+);
+
+test(
+  'killed with SIGKILL it takes API and worker along, and the next start goes on',
+  async () => {
+    const [last] = keepers.slice(-1);
+    last?.kill('SIGKILL');
+    await until(async () => (await slipway('status')).code === 3, { timeoutMs: 30_000, what: 'the API to end' });
+    await up();
+    expect((await readRun()).outcome).toBe('succeeded');
+  },
+  timeoutMs,
+);
+
+async function tokenFile(token: string): Promise<string> {
+  const file = join(folder, 'token');
+  await writeFile(file, token);
+  return file;
+}
