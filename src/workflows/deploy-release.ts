@@ -20,7 +20,7 @@ import type { DeploymentInput, DeploymentResult } from '../domain/deployment.ts'
 import { describeFailure, failure, tellFailure } from '../domain/failures.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
-import { accept, readAbort, readDecision, unprovenDecision } from './inbound.ts';
+import { accept, isSettled, namesNumber, readAbort, readDecision, unprovenDecision } from './inbound.ts';
 import { Journal } from './journal.ts';
 import {
   type AbortMessage,
@@ -42,7 +42,7 @@ import {
   turnSettledSignal,
   withdrawTurnSignal,
 } from './messages.ts';
-import { call, message, read, record } from './options.ts';
+import { call, callAnyway, message, read, record } from './options.ts';
 import { approvalLine, attributesOf, isoNow, showPage, took } from './progress.ts';
 
 /** A plan that keeps changing is asked about this often; then something in it is not stable, and nobody can approve it. */
@@ -331,10 +331,11 @@ class Deployment {
   #listen(): void {
     setHandler(deploymentQuery, () => this.#view(), { description: 'Plan, approval and outcome' });
     setHandler(turnSettledSignal, (settled) => {
+      if (!isSettled(settled)) return;
       this.#settled ??= settled;
     });
-    setHandler(turnGrantedSignal, ({ ask = 1 }) => {
-      if (ask !== this.#ask) return;
+    setHandler(turnGrantedSignal, (granted) => {
+      if (!namesNumber(granted) || (granted.ask ?? 1) !== this.#ask) return;
       this.#granted = true;
       if (this.#journal.phase === 'queued') this.#journal.enter('rolling-out');
     });
@@ -423,7 +424,7 @@ class Deployment {
       at: isoNow(),
     };
     this.#recording += 1;
-    void call(record.recordDecision, `${by}: ${verdict}${why === undefined ? '' : ', ignored'}`, input)
+    void callAnyway(record.recordDecision, `${by}: ${verdict}${why === undefined ? '' : ', ignored'}`, input)
       .catch(() => undefined)
       .finally(() => (this.#recording -= 1));
   }

@@ -109,6 +109,31 @@ export function readWord(raw: unknown): Inbound<{ readonly by: string; readonly 
   return { ok: true, value: { by, reason: text(fields['reason'], longestText) ?? 'no reason given' } };
 }
 
+/** Whether what came as a message between workflows is one; whoever may write to the namespace may send anything. */
+export function namesNumber(raw: unknown): boolean {
+  return Number.isInteger(asRecord(raw)['number']);
+}
+
+/** As {@link namesNumber}, for a request of the turn. */
+export function isRequest(raw: unknown): boolean {
+  const { deployment, policy, planHash, requestedAt } = asRecord(raw);
+  return (
+    namesNumber(deployment) &&
+    typeof asRecord(asRecord(policy)['queue'])['timeoutMs'] === 'number' &&
+    typeof planHash === 'string' &&
+    typeof requestedAt === 'string'
+  );
+}
+
+/** As {@link namesNumber}, for an answer of the environment. */
+export function isSettled(raw: unknown): boolean {
+  const { kind, result, plan, reason } = asRecord(raw);
+  if (!namesNumber(raw)) return false;
+  if (kind === 'result') return typeof asRecord(result)['outcome'] === 'string';
+  if (kind === 'plan-changed') return typeof asRecord(plan)['hash'] === 'string';
+  return typeof reason === 'string' && ['superseded', 'expired', 'withdrawn', 'refused'].includes(String(kind));
+}
+
 /** For the validators and handlers of updates, which answer the sender. */
 export function accept<T>(message: Inbound<T>): T {
   if (message.ok) return message.value;

@@ -3,7 +3,7 @@ import type { Notice } from '../activities/contracts.ts';
 import type { DeploymentPhase, DeploymentRef, StepRecord } from '../domain/deployment.ts';
 import { describeFailure, failureType, showFailure } from '../domain/failures.ts';
 import type { Verdict } from '../domain/verdict.ts';
-import { call, message, note } from './options.ts';
+import { callAnyway, message, note } from './options.ts';
 import { enterPhase, isoNow } from './progress.ts';
 
 /** How long a workflow waits at its end for facts and notices on their way, ms. */
@@ -35,7 +35,7 @@ export class Journal {
     if (phase !== this.#phase) enterPhase(phase);
     this.#phase = phase;
     const input = { deployment: this.#deployment, phase, ...(detail === undefined ? {} : { detail }) };
-    this.background(call(note.recordPhase, phase, input));
+    this.background(callAnyway(note.recordPhase, phase, input));
     this.#onChange();
   }
 
@@ -65,12 +65,12 @@ export class Journal {
   add(step: StepRecord): void {
     this.steps.push(step);
     const key = `${this.#prefix}/${this.steps.length}`;
-    this.background(call(note.recordStep, step.name, { deployment: this.#deployment, key, step }));
+    this.background(callAnyway(note.recordStep, step.name, { deployment: this.#deployment, key, step }));
     this.#onChange();
   }
 
   notify(notice: Notice): void {
-    this.background(call(message.sendNotice, `${notice.level}: ${notice.title}`, notice));
+    this.background(callAnyway(message.sendNotice, `${notice.level}: ${notice.title}`, notice));
   }
 
   /** Lets something go on by itself; its failure is logged and costs nothing. */

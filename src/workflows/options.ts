@@ -1,4 +1,4 @@
-import { type ActivityOptions, proxyActivities } from '@temporalio/workflow';
+import { type ActivityOptions, CancellationScope, proxyActivities } from '@temporalio/workflow';
 import type * as contracts from '../activities/contracts.ts';
 import { type FailureType, failures } from '../domain/failures.ts';
 import { taskQueues } from './queues.ts';
@@ -185,6 +185,19 @@ export function call<I, R>(
   options: ActivityOptions = {},
 ): Promise<R> {
   return activity.executeWithOptions({ ...options, summary: brief(summary) }, [input]);
+}
+
+/**
+ * As {@link call}, whatever becomes of the workflow's own scope: handlers of messages run in that one, and once somebody has cancelled the
+ * workflow nothing could be recorded or said from them any more.
+ */
+export function callAnyway<I, R>(
+  activity: Callable<I, R>,
+  summary: string,
+  input: I,
+  options: ActivityOptions = {},
+): Promise<R> {
+  return CancellationScope.nonCancellable(() => call(activity, summary, input, options));
 }
 
 /** Cuts a line to what the server takes as a summary (200 bytes), on a character's border. */

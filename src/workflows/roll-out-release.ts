@@ -13,7 +13,7 @@ import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
 import type { Verdict } from '../domain/verdict.ts';
-import { readAbort, readRollback } from './inbound.ts';
+import { namesNumber, readAbort, readRollback } from './inbound.ts';
 import { Journal } from './journal.ts';
 import { abortSignal, changeGrantedSignal, changingSignal, environmentId, takeBackSignal } from './messages.ts';
 import { call, change, read } from './options.ts';
@@ -93,6 +93,7 @@ class RollOut {
     this.#input = input;
     this.#journal = new Journal(input.deployment, `rollout.${input.ask}`, () => this.#show());
     setHandler(changeGrantedSignal, (word) => {
+      if (!namesNumber(word)) return;
       this.#granted ??= { go: word.go, reason: word.reason ?? 'the turn went to another deployment' };
     });
     setHandler(

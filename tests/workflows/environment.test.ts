@@ -1,0 +1,430 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { environmentId, rolloutId } from '../../src/workflows/messages.ts';
+import { broken, isOpen, quietPolicy, stayUntil, watched } from '../support/fake-activities.ts';
+import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
+import { type Scenario, createScenario, production } from '../support/workflow-env-scenario.ts';
+
+let env: WorkflowEnv;
+
+beforeAll(async () => {
+  // The real server: these are about workflows that are terminated, and about messages that meet.
+  env = await createWorkflowEnv({ server: 'real' });
+}, 60_000);
+
+afterAll(() => env.close(), 60_000);
+
+const ops = { by: 'ops', reason: 'it looks wrong' };
+
+/** A release serves. */
+function serving(): Scenario {
+  const scenario = createScenario(env);
+  scenario.given.live();
+  return scenario;
+}
+
+/** The numbers of the turns in the order they began. */
+function turns({ world }: Scenario): string[] {
+  return [...new Set(world.called('readEnvironment').map((call) => call.workflowId))]
+    .filter((id) => id.startsWith('rollout/'))
+    .map((id) => id.split('/').at(-1) ?? '');
+}
+
+/** The environment is busy with number 1 until the returned function is called. */
+async function busy({ given, when, then }: Scenario): Promise<() => void> {
+  const release = given.gate('watchRelease', (input: { readonly number: number }) => input.number === 1);
+  await when.deploy();
+  await then.called('watchRelease');
+  return release;
+}
+
+describe('the queue', () => {
+  test('gives the turn in the order of asking, a hotfix before the rest', async () => {
+    const scenario = serving();
+    const { world, when, then } = scenario;
+    const release = await busy(scenario);
+    for (const [number, priority] of [
+      [2, 'routine'],
+      [3, 'routine'],
+      [4, 'hotfix'],
+    ] as const) {
+      await when.deploy({ priority });
+      await then.environmentIs(
+        (view) => view.queue.some((entry) => entry.number === number),
+        `${String(number)} to wait`,
+      );
+    }
+    release();
+    await env.until(
+      () => world.outcomesOf({ project: '', environment: production, number: 3 }).length > 0,
+      'all to end',
+    );
+    // Each one's plan is another once the one before it is live, so each closes without a change first and comes back.
+    expect(turns(scenario).filter((turn) => turn !== '1')[0]).toBe('4');
+    expect(world.violations).toEqual([]);
+  });
+
+  test('with supersede lets only the newest wait; the others end superseded', async () => {
+    const scenario = serving();
+    const { world, when, then } = scenario;
+    world.policy = { ...quietPolicy, queue: { ...quietPolicy.queue, mode: 'supersede' } };
+    const release = await busy(scenario);
+    const second = await when.deploy();
+    await then.environmentIs((view) => view.queue[0]?.number === 2, 'the second to wait');
+    const third = await when.deploy();
+    expect(await second.result()).toMatchObject({ outcome: 'superseded' });
+    release();
+    expect(await third.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.serving(production)).toBe('1.0.3');
+  });
+
+  test('lets nobody wait longer than he may, also beside a turn that takes longer', async () => {
+    const scenario = serving();
+    const { world, when } = scenario;
+    const release = await busy(scenario);
+    world.policy = { ...quietPolicy, queue: { ...quietPolicy.queue, timeoutMs: 300 } };
+    const second = await when.deploy();
+    expect(await second.result()).toMatchObject({ outcome: 'expired' });
+    release();
+  });
+
+  test('stands still while the environment is frozen, and goes on when it thaws', async () => {
+    const { given, when, then } = serving();
+    given.live();
+    const first = await when.deploy();
+    await first.result();
+    await when.ask('freeze', { by: 'ops', reason: 'holidays' });
+    const second = await when.deploy();
+    await then.environmentIs((view) => view.queue.length === 1, 'the second to wait');
+    expect((await then.view()).hold).toMatchObject({ state: 'frozen', reason: 'holidays' });
+    await when.ask('thaw', { by: 'ops' });
+    expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
+  });
+
+  test('thaws by itself at the time that was given', async () => {
+    const { when, then } = serving();
+    await (await when.deploy()).result();
+    await when.ask('freeze', { by: 'ops', reason: 'lunch', until: new Date(Date.now() + 500).toISOString() });
+    const second = await when.deploy();
+    await second.until('queued');
+    expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
+    expect((await then.view()).hold).toBeNull();
+  });
+});
+
+describe('a rollback that a person asks for', () => {
+  test('goes to the release before at once, stops the other, opens an incident and is settled under its own number', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    const { number } = await when.ask<{ number: number }>('rollback', ops);
+    expect(number).toBe(2);
+    await then.environmentIs(
+      (view) => view.live?.version === '0.9.0' && view.current === null,
+      'the one before to be live',
+    );
+    const ref = { project: '', environment: production, number };
+    await env.until(() => world.resultOf(ref) !== undefined, 'it to be settled');
+    const result = world.resultOf(ref);
+    expect(result).toMatchObject({
+      outcome: 'rolled-back',
+      rollback: { to: '0.9.0', incident: 'INC-2', trigger: 'ops: it looks wrong' },
+    });
+    expect(result?.rollback?.steps.map((step) => step.name)).toHaveLength(7);
+    expect(world.serving(production)).toBe('0.9.0');
+    expect(world.place(production).slots.has('green')).toBe(false);
+    expect(world.called('ensureDataRolledBack')).toHaveLength(0);
+    expect((await then.view()).retireAt).toBeNull();
+  });
+
+  test('moves traffic before it looks at anything', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    const before = world.calls.length;
+    await when.ask('rollback', ops);
+    await then.environmentIs((view) => view.live?.version === '0.9.0' && view.current === null, 'it to be done');
+    const names = world.calls
+      .slice(before)
+      .map((call) => call.name)
+      .filter((name) => !name.startsWith('record'));
+    expect(names.slice(0, 2)).toEqual(['openRollback', 'ensureTraffic']);
+  });
+
+  test('during the watch is done by the roll-out itself', async () => {
+    const scenario = serving();
+    const { world, when, then } = scenario;
+    world.on('watchRelease', async () => {
+      await stayUntil(() => false);
+      return watched('passed', '');
+    });
+    const deployment = await when.deploy();
+    await then.called('watchRelease');
+    await when.tell('rollback', ops);
+    expect(await deployment.result()).toMatchObject({
+      outcome: 'rolled-back',
+      reason: expect.stringContaining('ops rolled it back: it looks wrong'),
+      rollback: { to: '0.9.0' },
+    });
+    expect(world.serving(production)).toBe('0.9.0');
+    expect(world.called('openRollback')).toHaveLength(0);
+  });
+
+  test('before the first change stops the roll-out and goes back itself', async () => {
+    const scenario = serving();
+    const { world, when, then } = scenario;
+    const first = await when.deploy();
+    await first.result();
+    let stay = true;
+    world.on('ensureBackup', async (input) => {
+      await stayUntil(() => !stay);
+      return env.natural('ensureBackup')(input as never, world) as never;
+    });
+    const second = await when.deploy();
+    await then.called('ensureBackup', 2);
+    await when.ask('rollback', ops);
+    expect(await second.result()).toMatchObject({ outcome: 'aborted' });
+    stay = false;
+    await then.environmentIs((view) => view.live?.version === '0.9.0' && view.current === null, 'the rollback to end');
+    expect(world.violations).toEqual([]);
+  });
+
+  test('to a version that runs no more starts it beside the live one first', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    await when.ask('rollback', { ...ops, to: '0.7.0' });
+    await then.environmentIs((view) => view.live?.version === '0.7.0' && view.current === null, 'it to be live');
+    expect(world.serving(production)).toBe('0.7.0');
+    const changes = world.calls.filter((call) => call.workflowId.startsWith('rollback/')).map((call) => call.name);
+    expect(changes.indexOf('ensureReleaseRunning')).toBeLessThan(changes.indexOf('ensureTraffic'));
+  });
+
+  test('to a release that cannot be started changes no traffic, and holds', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    world.on('ensureReleaseRunning', () => {
+      throw broken('ImageNotFound', 'no such image');
+    });
+    await when.ask('rollback', { ...ops, to: '0.7.0' });
+    const view = await then.environmentIs((seen) => seen.hold !== null, 'it to be held');
+    expect(view).toMatchObject({ hold: { state: 'incident' }, live: { version: '1.0.1' } });
+    expect(world.serving(production)).toBe('1.0.1');
+    expect(world.outcomesOf({ project: '', environment: production, number: 2 })).toEqual(['rollback-failed']);
+  });
+
+  test('asked for twice at once goes back once', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    const numbers = await Promise.all([
+      when.ask<{ number: number }>('rollback', ops),
+      when.ask<{ number: number }>('rollback', { by: 'lin', reason: 'errors' }),
+    ]);
+    expect(new Set(numbers.map((one) => one.number)).size).toBe(1);
+    await then.environmentIs((view) => view.live?.version === '0.9.0' && view.current === null, 'it to be done');
+    expect(world.called('openRollback').length).toBeLessThanOrEqual(2);
+    expect(await when.ask<{ number: number }>('rollback', { ...ops, to: '0.9.0' }).catch(typeOf)).toBe('Conflict');
+  });
+
+  test.each([
+    ['nothing', undefined],
+    ['no reason', { by: 'ops' }],
+    ['no name', { reason: 'because' }],
+  ])('with %s is refused by update and ignored by signal', async (_, message) => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    expect(await when.ask('rollback', message as never).catch(typeOf)).toBe('InvalidInput');
+    await when.tell('rollback', message as never);
+    await (await when.deploy()).result();
+    expect((await then.view()).live?.version).toBe('1.0.2');
+    expect(world.called('openRollback')).toHaveLength(0);
+  });
+
+  test('goes on when the store gives no number in time', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    world.on('openRollback', () => {
+      throw broken('StoreUnavailable', 'no store', false);
+    });
+    await when.tell('rollback', ops);
+    await then.environmentIs((view) => view.live?.version === '0.9.0' && view.current === null, 'it to be done');
+    expect(world.serving(production)).toBe('0.9.0');
+  });
+});
+
+describe('a turn that ends without a report', () => {
+  test('before its first change costs its deployment and nothing else', async () => {
+    const { given, when, then } = serving();
+    given.gate('ensureBackup', (input: { readonly number: number }) => input.number === 1);
+    const first = await when.deploy();
+    await then.called('ensureBackup');
+    await first.rollOut.terminate('by mistake');
+    expect(await first.result()).toMatchObject({ outcome: 'errored' });
+    expect((await then.view()).hold).toBeNull();
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'succeeded' });
+  });
+
+  test('after it leaves the environment unknown until somebody reconciles', async () => {
+    const { given, when, then } = serving();
+    given.gate('watchRelease', (input: { readonly number: number }) => input.number === 1);
+    const first = await when.deploy();
+    await then.called('watchRelease');
+    await first.rollOut.terminate('by mistake');
+    expect(await first.result()).toMatchObject({ outcome: 'errored', reason: expect.stringContaining('reconcile') });
+    expect((await then.view()).hold).toMatchObject({ state: 'unknown' });
+    const second = await when.deploy();
+    await then.environmentIs((view) => view.queue.length === 1, 'the second to wait');
+    const view = await when.ask('reconcile', ops);
+    expect(view).toMatchObject({ hold: null, live: { version: '1.0.1', slot: 'green' } });
+    expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
+  });
+});
+
+describe('an environment that is held', () => {
+  async function held(): Promise<Scenario> {
+    const scenario = serving();
+    scenario.world.on('watchRelease', () => watched('failed', 'bad'));
+    scenario.world.on('ensureReleaseStopped', () => {
+      throw broken('EngineRefused', 'no');
+    });
+    expect(await (await scenario.when.deploy()).result()).toMatchObject({ outcome: 'rollback-failed' });
+    scenario.world.on('watchRelease', () => watched('passed', 'fine'));
+    scenario.world.on(
+      'ensureReleaseStopped',
+      (input) => env.natural('ensureReleaseStopped')(input as never, scenario.world) as never,
+    );
+    return scenario;
+  }
+
+  test('is let go by who says what is live', async () => {
+    const { when } = await held();
+    expect(await when.ask('unlock', { ...ops, stateIs: '7.7.7' }).catch(typeOf)).toBe('Conflict');
+    expect(await when.ask('unlock', { ...ops, stateIs: '0.9.0' })).toMatchObject({
+      hold: null,
+      live: { version: '0.9.0' },
+    });
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'succeeded' });
+    expect(await when.ask('unlock', { ...ops, stateIs: '0.9.0' }).catch(typeOf)).toBe('Conflict');
+  });
+
+  test('is let go by the signal too, as people send it from the Temporal UI', async () => {
+    const { when, then } = await held();
+    await when.tell('unlock', { ...ops, stateIs: '0.9.0' });
+    await then.environmentIs((view) => view.hold === null, 'it to be let go');
+  });
+
+  test('tries its rollback again on a person’s word', async () => {
+    const { world, when, then } = await held();
+    await when.ask('retry', ops);
+    await then.environmentIs((view) => view.hold === null && view.current === null, 'the rollback to have worked');
+    expect(world.serving(production)).toBe('0.9.0');
+  });
+});
+
+describe('the release before', () => {
+  test('is removed when its time has come', async () => {
+    const { world, when, then } = serving();
+    world.policy = { ...quietPolicy, limits: { ...quietPolicy.limits, keepPreviousMs: 300 } };
+    await (await when.deploy()).result();
+    await then.environmentIs((view) => view.previous === null && view.retireAt === null, 'blue to be retired');
+    expect(world.place(production).slots.has('blue')).toBe(false);
+    expect(world.serving(production)).toBe('1.0.1');
+  });
+
+  test('makes room for the next one without waiting for its time', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    expect((await then.view()).retireAt).not.toBeNull();
+    await (await when.deploy()).result();
+    expect(world.place(production).slots.get('blue')?.version).toBe('1.0.2');
+    expect((await then.view()).previous?.version).toBe('1.0.1');
+  });
+});
+
+describe('an environment that lost its memory', () => {
+  test('follows the turn that went on without it, and gives no other before that has ended', async () => {
+    const scenario = serving();
+    const { world, when, then } = scenario;
+    const release = await busy(scenario);
+    const id = environmentId(world.project, production);
+    await env.client.workflow.getHandle(id).terminate('by mistake');
+    const second = await when.deploy();
+    await then.environmentIs((view) => view.current?.number === 1 && view.queue.length === 1, 'it to follow the first');
+    release();
+    expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.violations).toEqual([]);
+    expect(world.outcomesOf({ project: '', environment: production, number: 1 })).toEqual(['succeeded']);
+  });
+
+  test('takes back the turn it follows when it is told to roll back', async () => {
+    const scenario = serving();
+    const { world, when, then } = scenario;
+    await busy(scenario);
+    await env.client.workflow.getHandle(environmentId(world.project, production)).terminate('by mistake');
+    await when.deploy();
+    await then.environmentIs((view) => view.current?.number === 1 && view.queue.length === 1, 'it to follow the first');
+    await when.tell('rollback', ops);
+    await env.until(
+      () => world.outcomesOf({ project: '', environment: production, number: 1 })[0] === 'rolled-back',
+      'it to be taken back',
+    );
+  });
+
+  test('whose requester is gone as well settles for it', async () => {
+    const scenario = serving();
+    const { world, given, when, then } = scenario;
+    const release = given.gate('watchRelease');
+    const first = await when.deploy();
+    await then.called('watchRelease');
+    await first.handle.terminate('by mistake');
+    release();
+    await env.until(() => world.outcomesOf(first.input).length > 0, 'its outcome');
+    expect(world.outcomesOf(first.input)).toEqual(['succeeded']);
+  });
+
+  test('is not ended by a cancellation, nor stopped by messages that make no sense', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    const id = environmentId(world.project, production);
+    await env.client.workflow.getHandle(id).cancel();
+    for (const signal of ['requestTurn', 'withdrawTurn', 'proceed', 'changing', 'unlock', 'rollback']) {
+      await env.client.workflow.getHandle(id).signal(signal);
+      await when.tell(signal, { number: 'one' });
+    }
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'succeeded' });
+    expect(await isOpen(env.client, id)).toBe(true);
+    expect((await then.view()).live?.version).toBe('1.0.2');
+  });
+
+  test('continues as new between turns with everything it knew', async () => {
+    const { world, when, then } = serving();
+    world.maxHistoryEvents = 20;
+    for (let number = 1; number <= 3; number += 1) {
+      expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'succeeded' });
+    }
+    const handle = env.client.workflow.getHandle(environmentId(world.project, production));
+    const { runId } = await handle.describe();
+    await (await when.deploy()).result();
+    await env.until(async () => (await handle.describe()).runId !== runId, 'a new run');
+    const view = await then.environmentIs((seen) => seen.live?.version === '1.0.4', 'it to know what is live');
+    expect(view.previous?.version).toBe('1.0.3');
+    expect(view.retireAt).not.toBeNull();
+    const again = await handle.describe();
+    expect(again.status.name).toBe('RUNNING');
+    // A request that was answered in an earlier run is known to be.
+    const first = world.rows.get(`${production}/1`)?.input;
+    await when.tell('requestTurn', {
+      deployment: first,
+      planHash: 'x',
+      approved: true,
+      policy: quietPolicy,
+      requestedAt: new Date().toISOString(),
+    });
+    await (await when.deploy()).result();
+    expect(await isOpen(env.client, rolloutId({ project: world.project, environment: production, number: 1 }))).toBe(
+      false,
+    );
+    expect(world.outcomesOf({ project: '', environment: production, number: 1 })).toEqual(['succeeded']);
+  });
+});
+
+function typeOf(error: unknown): string {
+  const cause = (error as { readonly cause?: { readonly type?: string } }).cause;
+  return cause?.type ?? String(error);
+}
