@@ -215,17 +215,21 @@ async function runJest(group: Group, files: readonly string[], args: readonly st
         ...(existsSync(componentsFile) ? { SLIPWAY_TEST_COMPONENTS: componentsFile } : {}),
       },
     });
+    let leave: NodeJS.Timeout | undefined;
     const watch = setInterval(() => {
       if (!existsSync(results)) return;
       clearInterval(watch);
-      setTimeout(() => {
+      leave = setTimeout(() => {
         say(`  ${group.name}: every test is done, but something a test left open holds the process; ending it`);
         endJest('SIGKILL');
-      }, leaveAfterMs).unref();
+      }, leaveAfterMs);
+      leave.unref();
     }, 500);
     jest.once('error', () => settle(127));
     jest.once('close', (exit) => {
       clearInterval(watch);
+      // Left running it would end the next group's tests.
+      clearTimeout(leave);
       jest = undefined;
       settle(exit ?? 137);
     });
