@@ -64,7 +64,8 @@ exit $?`;
  * hundredths of a second of /proc/uptime, passes without a later one having come through descriptor 3, or when that closes. It
  * needs nothing of the worker, so it also works while the worker is stopped. `-` is no deadline.
  *
- * A signal ends `wait` early with a status that is not the command's, so it is asked again; bash keeps the true one.
+ * The launcher ignores what the command is told to end by, and does not trap it: a trap ends `wait` early, and a second `wait` of bash
+ * (5.2) can then wait for a child that it has already reaped.
  */
 const watchedLauncher = `
 expired() {
@@ -76,12 +77,14 @@ printf r >&3
 IFS= read -r deadline <&3 || exit ${notStartedCode}
 expired && exit ${notStartedCode}
 printf s >&3
-trap 'interrupted=1' TERM INT HUP
-"$@" 3<&- <&0 &
+trap '' TERM INT HUP
+(
+  trap - TERM INT HUP
+  exec "$@" 3<&-
+) <&0 &
 child=$!
 (
   exec </dev/null >/dev/null 2>&1
-  trap '' TERM INT HUP
   until expired; do
     if [[ $deadline = - ]]; then
       IFS= read -r deadline <&3 || break
@@ -96,12 +99,8 @@ child=$!
 ) &
 watch=$!
 exec 3<&-
-while :; do
-  interrupted=
-  wait "$child"
-  code=$?
-  [[ $interrupted ]] || break
-done
+wait "$child"
+code=$?
 kill -KILL "$watch" 2>/dev/null
 exit "$code"`;
 

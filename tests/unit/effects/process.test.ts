@@ -346,6 +346,13 @@ describe('under a lease', () => {
     expect(result).toMatchObject({ exitCode: 4, timedOut: true });
   });
 
+  test('ends by the signal it is sent, as any other', async () => {
+    const lease = leaseUntil(() => uptimeMs() + 60_000);
+    const result = await runProcess({ command: ['sleep', '30'], lease, timeoutMs: 1_500 });
+    expect(result).toMatchObject({ exitCode: 143, signal: 'SIGTERM', timedOut: true });
+    expect(result.durationMs).toBeLessThan(15_000);
+  });
+
   test('what runs under a lease can be found and ended by its token', async () => {
     const lease = leaseUntil(() => uptimeMs() + 60_000);
     const lines: string[] = [];
