@@ -1,0 +1,53 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import {
+  accept,
+  isRequest,
+  isSettled,
+  namesNumber,
+  readAbort,
+  readDecision,
+  readFreeze,
+  readRollback,
+  readUnlock,
+  readWord,
+  unprovenDecision,
+} from '../../../src/workflows/inbound.ts';
+import { twoPeople } from '../../support/fake-activities.ts';
+
+describe('a message of which anything may be expected', () => {
+  test('never throws, whatever it is', () => {
+    fc.assert(
+      fc.property(fc.anything({ withNullPrototype: true, withBigInt: true }), (raw) => {
+        for (const read of [readDecision, readRollback, readUnlock, readFreeze, readWord]) {
+          const message = read(raw);
+          if (!message.ok) expect(message.problem).not.toBe('');
+        }
+        expect(readAbort(raw).by).not.toBe('');
+        for (const check of [namesNumber, isRequest, isSettled]) expect(typeof check(raw)).toBe('boolean');
+      }),
+    );
+  });
+
+  test('is cut to what a history should carry', () => {
+    const message = readRollback({ by: 'x'.repeat(9_999), reason: 'y'.repeat(9_999) });
+    expect(message.ok && [message.value.by.length, message.value.reason.length]).toEqual([200, 2_000]);
+  });
+
+  test.each([
+    [{ by: 'ops', reason: 'r', until: 'tomorrow' }, /no ISO 8601/],
+    [{ by: 'ops' }, /no reason/],
+  ])('is refused with the field that is wrong: %j', (raw, problem) => {
+    expect(() => accept(readFreeze(raw))).toThrow(problem);
+  });
+});
+
+describe('a raw signal', () => {
+  test.each([
+    ['states no groups and speaks for any one', undefined, ['tech-lead', 'devops']],
+    ['is believed the groups it states', ['devops'], ['devops']],
+  ])('%s, and is never proven', (_, groups, believed) => {
+    const message = { by: 'max', plan: 'abcdefgh', proven: true, ...(groups === undefined ? {} : { groups }) };
+    expect(unprovenDecision(message, 'approve', twoPeople)).toMatchObject({ groups: believed, proven: false });
+  });
+});

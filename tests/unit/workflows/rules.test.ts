@@ -1,0 +1,153 @@
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import ts from 'typescript';
+import { ensureWorkflowBundle } from '../../../src/workers/bundle.ts';
+
+/** What a linter does not see. */
+
+const folder = join(import.meta.dirname, '../../../src/workflows');
+const files = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) => file.endsWith('.ts'));
+
+function parse(file: string): ts.SourceFile {
+  return ts.createSourceFile(file, readFileSync(join(folder, file), 'utf8'), ts.ScriptTarget.Latest, true);
+}
+
+function callsOf(source: ts.SourceFile, name: string): ts.CallExpression[] {
+  const found: ts.CallExpression[] = [];
+  const visit = (node: ts.Node): void => {
+    if (ts.isCallExpression(node) && ts.isIdentifier(node.expression) && node.expression.text === name)
+      found.push(node);
+    ts.forEachChild(node, visit);
+  };
+  visit(source);
+  return found;
+}
+
+function propertiesOf(call: ts.CallExpression): string[] {
+  const [options] = call.arguments;
+  if (options === undefined || !ts.isObjectLiteralExpression(options)) return [];
+  return options.properties.map((property) => property.name?.getText() ?? '');
+}
+
+describe('every proxy of activities', () => {
+  const proxies = files.flatMap((file) => callsOf(parse(file), 'proxyActivities').map((call) => ({ file, call })));
+
+  test('is in options.ts', () => {
+    expect(proxies.length).toBeGreaterThan(5);
+    expect(new Set(proxies.map((proxy) => proxy.file))).toEqual(new Set(['options.ts']));
+  });
+
+  test('names its cancellation type, its retries and the longest run of an attempt', () => {
+    for (const { call } of proxies) {
+      const line = parse('options.ts').getLineAndCharacterOfPosition(call.getStart()).line + 1;
+      expect({ line, properties: propertiesOf(call) }).toEqual({
+        line,
+        properties: expect.arrayContaining(['cancellationType', 'retry', 'startToCloseTimeout']),
+      });
+    }
+  });
+});
+
+test('no activity is called without the line that people read for it', () => {
+  const proxies = [
+    'read',
+    'readOwn',
+    'change',
+    'long',
+    'awaitState',
+    'watching',
+    'following',
+    'record',
+    'note',
+    'tidy',
+    'message',
+    'compensation',
+    'trafficBack',
+  ];
+  for (const file of files) {
+    const source = parse(file);
+    const visit = (node: ts.Node): void => {
+      if (
+        ts.isCallExpression(node) &&
+        ts.isPropertyAccessExpression(node.expression) &&
+        ts.isIdentifier(node.expression.expression)
+      ) {
+        const direct =
+          proxies.includes(node.expression.expression.text) &&
+          imports(source).includes(node.expression.expression.text);
+        expect({ file, call: direct ? node.getText() : '' }).toEqual({ file, call: '' });
+      }
+      ts.forEachChild(node, visit);
+    };
+    visit(source);
+  }
+});
+
+function imports(source: ts.SourceFile): string[] {
+  return source.statements
+    .filter(ts.isImportDeclaration)
+    .filter((one) => one.moduleSpecifier.getText().includes('options.ts'))
+    .map((one) => one.getText().split(/\W+/))
+    .flat();
+}
+
+test('every timer says what it is for', () => {
+  for (const file of files) {
+    for (const call of callsOf(parse(file), 'condition')) {
+      if (call.arguments.length > 1) expect(`${file}: ${call.getText()}`).toContain('summary:');
+    }
+    for (const call of callsOf(parse(file), 'sleep')) expect(`${file}: ${call.getText()}`).toContain('summary:');
+  }
+});
+
+test('every workflow is in the bundle, and nothing else is', () => {
+  const exported = files
+    .filter((file) => !file.includes('/') && file !== 'index.ts')
+    .flatMap((file) => workflowsOf(parse(file)));
+  const listed = parse('index.ts')
+    .statements.filter(ts.isExportDeclaration)
+    .flatMap((one) =>
+      one.exportClause !== undefined && ts.isNamedExports(one.exportClause)
+        ? one.exportClause.elements.map((element) => element.name.text)
+        : ['*'],
+    );
+  expect([...listed].sort()).toEqual(exported.sort());
+});
+
+/** A workflow is what the file is named after. */
+function workflowsOf(source: ts.SourceFile): string[] {
+  const name = source.fileName.replace(/\.ts$/, '').replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+  return source.statements
+    .filter(ts.isFunctionDeclaration)
+    .filter(
+      (one) =>
+        one.name?.text === name &&
+        (one.modifiers ?? []).some((modifier) => modifier.kind === ts.SyntaxKind.AsyncKeyword),
+    )
+    .map(() => name);
+}
+
+describe('the bundle', () => {
+  let code = '';
+  beforeAll(async () => {
+    code = readFileSync(
+      await ensureWorkflowBundle(join(import.meta.dirname, '../../../.slipway/test/bundles')),
+      'utf8',
+    );
+  }, 60_000);
+
+  test('carries no schema library and nothing of the other floors', () => {
+    for (const name of [
+      'node_modules/zod',
+      'src/definition',
+      'src/providers',
+      'src/effects',
+      'src/store',
+      'src/activities',
+    ]) {
+      expect(code.includes(name) ? name : '').toBe('');
+    }
+    expect(code).toContain('src/domain');
+  });
+});

@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Activities } from '../../src/activities/contracts.ts';
+import { quietPolicy, twoPeople, watched } from '../support/fake-activities.ts';
+import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
+import { createScenario, production } from '../support/workflow-env-scenario.ts';
+
+let env: WorkflowEnv;
+
+beforeAll(async () => {
+  // The real server, and workers that keep no workflow in memory: every task replays the whole history.
+  env = await createWorkflowEnv({ server: 'real', maxCachedWorkflows: 0 });
+}, 60_000);
+
+afterAll(() => env.close(), 60_000);
+
+const migration = { name: '002_more.sql', checksum: 'x', kind: 'expand' } as const;
+
+describe('all workers are ended and others begin', () => {
+  test.each<keyof Activities>([
+    'planDeployment',
+    'requestTurn',
+    'ensureBackup',
+    'ensureReleaseRunning',
+    'runMigrations',
+    'runProbes',
+    'ensureTraffic',
+    'watchRelease',
+    'settleDeployment',
+  ])('in %s, and nobody notices', async (name) => {
+    const { world, given, when, then } = createScenario(env);
+    given.live();
+    world.migrations = [migration];
+    const go = given.gate(name);
+    const deployment = await when.deploy();
+    await then.called(name);
+    await env.restartWorkers();
+    go();
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.serving(production)).toBe('1.0.1');
+    expect(world.outcomesOf(deployment.input)).toEqual(['succeeded']);
+    expect(world.violations).toEqual([]);
+  });
+
+  test('in the middle of going back, and everything is taken back all the same', async () => {
+    const { world, given, when, then } = createScenario(env);
+    given.live();
+    world.migrations = [migration];
+    world.on('watchRelease', () => watched('failed', 'bad'));
+    const go = given.gate('ensureDataRolledBack');
+    const deployment = await when.deploy();
+    await then.called('ensureDataRolledBack');
+    await env.restartWorkers();
+    go();
+    expect(await deployment.result()).toMatchObject({
+      outcome: 'rolled-back',
+      rollback: { data: { action: 'swapped' } },
+    });
+    expect(world.serving(production)).toBe('0.9.0');
+  });
+
+  test('while people decide, and their word still counts', async () => {
+    const { world, when } = createScenario(env);
+    world.policy = { ...quietPolicy, approval: twoPeople };
+    const deployment = await when.deploy();
+    await deployment.until('awaiting-approval');
+    expect(await deployment.decide('approve', { by: 'lin', groups: ['tech-lead'] })).toBe('1 counted');
+    await env.restartWorkers();
+    expect(await deployment.decide('approve', { by: 'max', groups: ['devops'] })).toBe('2 counted');
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+  });
+
+  test('in a run, and its stage is done again', async () => {
+    const { world, given, when, then } = createScenario(env);
+    const go = given.gate('runStage');
+    const run = await when.push();
+    await then.called('runStage');
+    await env.restartWorkers();
+    go();
+    expect(await run.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.settledRuns).toHaveLength(1);
+  });
+});
