@@ -137,7 +137,7 @@ export async function startInstallationStory(options: StoryOptions): Promise<Ins
     };
     const site = async (name: Environment): Promise<EnvironmentSite> => {
       const { url, containerUrl } = await ensureApplicationDatabase(
-        shared.applicationPostgres as LocalComponents['applicationPostgres'],
+        shared.applicationPostgres,
         databaseName(project, name),
       );
       return {

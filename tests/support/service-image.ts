@@ -42,7 +42,9 @@ export async function buildServiceImage(request: ServiceImageRequest): Promise<R
   const repository = `${request.registry}/${request.repository}`;
   const reference = `${repository}:${request.tag}`;
   await drain(await docker.buildImage(context as unknown as NodeJS.ReadableStream, { t: reference }));
-  await drain(await docker.getImage(reference).push({ authconfig: { username: '', password: '', serveraddress: '' } } as object));
+  await drain(
+    await docker.getImage(reference).push({ authconfig: { username: '', password: '', serveraddress: '' } } as object),
+  );
   const { RepoDigests } = await docker.getImage(reference).inspect();
   const digest = RepoDigests.find((found) => found.startsWith(`${repository}@`))?.split('@')[1];
   if (digest === undefined) throw new Error(`${reference} has no digest after its push`);

@@ -27,12 +27,20 @@ beforeAll(async () => {
 }, 120_000);
 
 afterAll(async () => {
-  for (const id of made) await docker.getImage(id).remove({ force: true }).catch(() => undefined);
+  for (const id of made)
+    await docker
+      .getImage(id)
+      .remove({ force: true })
+      .catch(() => undefined);
   rmSync(folder, { recursive: true, force: true });
 });
 
 /** A context with these files, and the request to build it. */
-function contextOf(name: string, files: Readonly<Record<string, string>>, more: Partial<BuildRequest> = {}): BuildRequest {
+function contextOf(
+  name: string,
+  files: Readonly<Record<string, string>>,
+  more: Partial<BuildRequest> = {},
+): BuildRequest {
   const context = join(folder, name);
   for (const [path, text] of Object.entries(files)) {
     mkdirSync(dirname(join(context, path)), { recursive: true });
@@ -54,7 +62,10 @@ function contextOf(name: string, files: Readonly<Record<string, string>>, more: 
 
 async function build(
   request: BuildRequest,
-  { by = builder, signal = new AbortController().signal }: { readonly by?: ImageBuilder; readonly signal?: AbortSignal } = {},
+  {
+    by = builder,
+    signal = new AbortController().signal,
+  }: { readonly by?: ImageBuilder; readonly signal?: AbortSignal } = {},
 ): Promise<{ readonly id: string; readonly output: string; readonly moved: number }> {
   let output = '';
   let moved = 0;
@@ -67,7 +78,12 @@ const from = 'ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n';
 
 /** What a command says in a container of an image. */
 async function run(image: string, command: readonly string[]): Promise<string> {
-  const container = await docker.createContainer({ Image: image, Cmd: [...command], HostConfig: { NetworkMode: 'none' }, Tty: true });
+  const container = await docker.createContainer({
+    Image: image,
+    Cmd: [...command],
+    HostConfig: { NetworkMode: 'none' },
+    Tty: true,
+  });
   try {
     await container.start();
     await container.wait();
@@ -79,7 +95,10 @@ async function run(image: string, command: readonly string[]): Promise<string> {
 
 describe('a build', () => {
   test('makes an image of the context, and says what it does', async () => {
-    const request = contextOf('plain', { Dockerfile: `${from}COPY a.txt /a.txt\nRUN echo building here`, 'a.txt': 'content\n' });
+    const request = contextOf('plain', {
+      Dockerfile: `${from}COPY a.txt /a.txt\nRUN echo building here`,
+      'a.txt': 'content\n',
+    });
     const { id, output, moved } = await build(request);
     expect(id).toMatch(/^sha256:[0-9a-f]{64}$/);
     expect(output).toMatch(/Step 1\/\d+ : ARG BASE_IMAGE/);
@@ -127,7 +146,11 @@ describe('a build', () => {
     ['a mistake', `${from}NONSENSE x`, /unknown instruction/i, undefined],
     ['a target that is not there', `${from}RUN true`, /nothing/, undefined],
   ])('that fails for %s is BuildFailed with its own last lines', async (what, dockerfile, message, line) => {
-    const request = contextOf('failing', { Dockerfile: dockerfile }, what.includes('target') ? { target: 'nothing' } : {});
+    const request = contextOf(
+      'failing',
+      { Dockerfile: dockerfile },
+      what.includes('target') ? { target: 'nothing' } : {},
+    );
     const error: unknown = await build(request).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ type: 'BuildFailed', retryable: false, message: expect.stringMatching(message) });
     const { details } = error as { details: { lastLines: string[] } };
@@ -168,7 +191,11 @@ describe('a build', () => {
       const request = contextOf('interrupted', { Dockerfile: `${from}RUN echo begun; sleep 2` });
       let output = '';
       const building = through
-        .build(request, { output: (text) => (output += text), moved: () => undefined, signal: new AbortController().signal })
+        .build(request, {
+          output: (text) => (output += text),
+          moved: () => undefined,
+          signal: new AbortController().signal,
+        })
         .catch((reason: unknown) => reason);
       await until(() => output.includes('begun'));
       proxy.cut();
