@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client as Temporal, Connection } from '@temporalio/client';
 import { type Client, createClient } from '../src/cli/client.ts';
-import { type LocalContext, createLocalContext } from '../src/local/context.ts';
+import { type LocalContext, type LocalOptions, createLocalContext, installationId } from '../src/local/context.ts';
+import { connectDocker } from '../src/local/docker.ts';
 import { type System, startSystem } from '../src/local/system.ts';
 import { type ComponentName, type LocalComponents, down, up } from '../src/local/up.ts';
 import type { BenchOptions } from './bench.ts';
@@ -35,7 +36,10 @@ export interface Installation<N extends ComponentName = Always> {
 const always = ['temporal', 'store', 'docker', 'registry', 'router'] as const;
 type Always = (typeof always)[number];
 
-/** Finds or starts an installation of the benches' own, kept from one bench to the next; what was in it is no part of a figure. */
+/** What outlives a bench: the images of the engine, and which ports were taken. Everything else would be part of the next one's figures. */
+const kept = ['docker', 'run'];
+
+/** Starts an empty installation of the benches' own; what runs on this machine already is used as `slipway up` would use it. */
 export async function startInstallation<N extends ComponentName = never>(
   { stateFolder, say, onEnd }: BenchOptions,
   more: readonly N[] = [],
@@ -46,10 +50,12 @@ export async function startInstallation<N extends ComponentName = never>(
     onProgress: ({ component, message }: { readonly component: string; readonly message: string }): void =>
       say(`${component}: ${message}`),
   };
+  await clear(place, createLocalContext(place));
   const context = createLocalContext(place);
   const want: readonly (N | Always)[] = [...always, ...more];
   const components = await up({ ...place, want });
   onEnd(async () => {
+    await removeContainers(components.docker.address);
     await down({ ...place, target: 'end' });
   });
   const system = await startSystem(context, components, {
@@ -81,4 +87,21 @@ export async function startInstallation<N extends ComponentName = never>(
       return createForge({ url: system.url, project: name, secret }, connections);
     },
   };
+}
+
+async function clear(place: LocalOptions, context: LocalContext): Promise<void> {
+  await down({ ...place, target: 'end' });
+  for (const name of readdirSync(context.stateFolder)) {
+    if (!kept.includes(name)) rmSync(join(context.stateFolder, name), { recursive: true, force: true });
+  }
+  // Where another user than root could not enter the state folder, databases lie here.
+  rmSync(join('/var/lib/slipway', installationId(context)), { recursive: true, force: true });
+}
+
+/** What benches have deployed, on an engine that may be somebody else's. */
+async function removeContainers(engine: string): Promise<void> {
+  const docker = connectDocker(engine);
+  const all = await docker.listContainers({ all: true, filters: JSON.stringify({ label: ['slipway.project'] }) });
+  const ours = all.filter(({ Labels }) => Labels['slipway.project']?.startsWith('bench-') === true);
+  await Promise.all(ours.map(({ Id }) => docker.getContainer(Id).remove({ force: true, v: true })));
 }
