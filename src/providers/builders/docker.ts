@@ -20,6 +20,9 @@ import type { BuildProgress, BuildRequest, ImageBuilder, LocalImage } from './po
 const detailLines = 20;
 /** What a container of a build ends with when somebody killed it: its engine on the way down, or the kernel for want of memory. */
 const killedCodes = [137, 143];
+/** What the engine says of mistakes in a Dockerfile or its context. */
+const ownMistake =
+  /COPY failed|ADD failed|unknown instruction|dockerfile parse|syntax error|build target|build stage|invalid (reference|from|flag)|not found|forbidden path|requires|failed to process/i;
 /** How long a stopping engine may take to be seen to be gone, ms. */
 const stoppingMs = 2_000;
 
@@ -177,13 +180,22 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
       );
     }
     const message = messageOf(error);
-    const killed = error instanceof EngineEventError && error.code !== undefined && killedCodes.includes(error.code);
-    if (/context canceled|shutting down/i.test(message) || (killed && (await isGoingDown()))) {
+    const code = error instanceof EngineEventError ? error.code : undefined;
+    const killed = code !== undefined && killedCodes.includes(code);
+    // What is neither the status of a command nor a known mistake is most often an engine that is being stopped: it takes the ground away
+    // from under its builds before it goes.
+    const unclear = killed || (code === undefined && !ownMistake.test(message));
+    if (/context canceled|shutting down/i.test(message) || (unclear && (await isGoingDown()))) {
       return new ProviderError('BuildInterrupted', `the engine stopped in the middle of the build of ${request.name}`, {
         cause: error,
       });
     }
-    if (!(error instanceof EngineEventError) && (statusOf(error) ?? 0) >= 500 && !/dockerfile|parse/i.test(message)) {
+    if (/no space left on device/i.test(message)) {
+      return new ProviderError('DiskFull', `no room is left for the build of ${request.name} on the engine's disk`, {
+        cause: error,
+      });
+    }
+    if (!(error instanceof EngineEventError) && unclear && (statusOf(error) ?? 0) >= 500) {
       return engineError(error, `build ${request.name}`);
     }
     const lines = [...said.lines(), message];
