@@ -352,10 +352,13 @@ async function reach(message: Promise<unknown>): Promise<void> {
   }
 }
 
-/** Nothing has happened for this long: what has not ended by then never will. Longer than any pause of {@link policyOf}. */
-const quietMs = 30_000;
+/**
+ * Nothing has happened for this long: what has not ended by then never will. Far longer than any pause of {@link policyOf}, for the machine may
+ * be busy with other things.
+ */
+const quietMs = 90_000;
 /** Who asks again for ever makes noise for ever. */
-const longestMs = 180_000;
+const longestMs = 300_000;
 /** Ending all workers takes seconds from every order under way. */
 const restartEveryMs = 10_000;
 
