@@ -3,6 +3,7 @@ import type { SecretRefs } from '../definition/specs.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { LiveRelease, Slot } from '../domain/release.ts';
 import type { Fence } from '../effects/fence.ts';
+import { type Redactor, createRedactor } from '../effects/redact.ts';
 import type { HealthCommand, SlotState } from '../providers/targets/port.ts';
 import { changing, typed } from './changes.ts';
 import type { EnvironmentFacts, ReleaseActivities } from './contracts.ts';
@@ -47,43 +48,48 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
           deps.materials.of(place, signal),
           deps.readSecrets(spec.secrets),
         ]);
+        const redactor = createRedactor(Object.values(secretEnv));
         const { slot } = input;
         const { service } = spec;
-        await place.target.ensureSlot(
-          {
-            project: spec.project,
-            environment: spec.name,
-            slot,
-            release: releaseRef(place),
-            image,
-            deployment: input.number,
-            ...(service.command === undefined ? {} : { command: service.command }),
-            env: {
-              ...configuration.env,
-              PORT: String(service.port),
-              SLIPWAY_VERSION: place.release.version,
-              SLIPWAY_COMMIT: place.release.commit,
-              SLIPWAY_ENVIRONMENT: spec.name,
-              SLIPWAY_SLOT: slot,
+        await withoutSecrets(redactor, () =>
+          place.target.ensureSlot(
+            {
+              project: spec.project,
+              environment: spec.name,
+              slot,
+              release: releaseRef(place),
+              image,
+              deployment: input.number,
+              ...(service.command === undefined ? {} : { command: service.command }),
+              env: {
+                ...configuration.env,
+                PORT: String(service.port),
+                SLIPWAY_VERSION: place.release.version,
+                SLIPWAY_COMMIT: place.release.commit,
+                SLIPWAY_ENVIRONMENT: spec.name,
+                SLIPWAY_SLOT: slot,
+              },
+              secretEnv,
+              hostPort: spec.router.slots[slot],
+              containerPort: service.port,
+              resources: service.resources,
+              ...healthOf(place),
+              stopGraceMs: service.stopGraceMs,
             },
-            secretEnv,
-            hostPort: spec.router.slots[slot],
-            containerPort: service.port,
-            resources: service.resources,
-            ...healthOf(place),
-            stopGraceMs: service.stopGraceMs,
-          },
-          signal,
-        );
-        await place.target.awaitHealthy(
-          { project: spec.project, environment: spec.name, slot },
-          {
-            timeoutMs: input.readyMs,
-            path: service.health.path,
-            requestTimeoutMs: service.health.timeoutMs,
             signal,
-            onTry: progress,
-          },
+          ),
+        );
+        await withoutSecrets(redactor, () =>
+          place.target.awaitHealthy(
+            { project: spec.project, environment: spec.name, slot },
+            {
+              timeoutMs: input.readyMs,
+              path: service.health.path,
+              requestTimeoutMs: service.health.timeoutMs,
+              signal,
+              onTry: (seen) => progress(redactor.text(seen)),
+            },
+          ),
         );
       });
     },
@@ -100,6 +106,22 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
       });
     },
   };
+}
+
+/**
+ * What a container printed before it failed is in the error, and with it in the history: its secrets are taken out. Without the cause, which
+ * would carry them along.
+ */
+async function withoutSecrets<T>(redactor: Redactor, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!(error instanceof ProviderError)) throw error;
+    throw new ProviderError(error.type, redactor.text(error.message), {
+      details: redactor.value(error.details),
+      nonRetryable: !error.retryable,
+    });
+  }
 }
 
 /** What the router says is live, and what the target says of the slots. */
