@@ -120,15 +120,20 @@ class Deployment {
     this.#plan = plan;
     if (plan.estimate.problems.length > 0)
       return this.#end('errored', `It does not fit: ${plan.estimate.problems.join(' ')}`);
-    const hold = plan.policy.approval.turn === 'hold' && plan.policy.approval.required;
     this.#settled = undefined;
     this.#granted = false;
     this.#askedAt = isoNow();
-    if (hold) return await this.#approveWithTurn();
+    if (this.#holds()) return await this.#approveWithTurn();
     const refused = await this.#askPeople(plan);
     if (refused !== undefined) return refused;
     this.#askedAt = isoNow();
     return await this.#takeTurn();
+  }
+
+  /** Whether people are asked with the turn in hand. */
+  #holds(): boolean {
+    const approval = this.#plan?.policy.approval;
+    return approval?.turn === 'hold' && approval.required;
   }
 
   async #makePlan(): Promise<Plan | DeploymentResult> {
@@ -216,6 +221,7 @@ class Deployment {
 
   /** `turn: hold`: first the turn, then a plan of what is live by then, then people. */
   async #approveWithTurn(): Promise<DeploymentResult | Plan> {
+    this.#journal.enter('queued', 'for the turn, to be decided on with it in hand');
     await this.#requestTurn(false);
     const early = await this.#awaitEnvironment(() => this.#granted, false);
     if (early !== undefined) return early;
@@ -229,6 +235,7 @@ class Deployment {
       handle.signal(proceedSignal, { number, go, plan }),
     );
     if (refused !== undefined) return refused;
+    this.#journal.enter('rolling-out');
     if (!told) await this.#requestTurn(true);
     return await this.#awaitOutcome();
   }
@@ -337,7 +344,7 @@ class Deployment {
     setHandler(turnGrantedSignal, (granted) => {
       if (!namesNumber(granted) || (granted.ask ?? 1) !== this.#ask) return;
       this.#granted = true;
-      if (this.#journal.phase === 'queued') this.#journal.enter('rolling-out');
+      if (this.#journal.phase === 'queued' && !this.#holds()) this.#journal.enter('rolling-out');
     });
     const words = '{"by": "…", "plan": "first 8 characters of the hash", "comment": "…"}';
     setHandler(approveSignal, (raw) => this.#hear(raw, 'approve'), { description: `Agrees: ${words}` });
