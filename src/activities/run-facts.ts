@@ -7,7 +7,7 @@ import type { ImageReport, RunInput, RunPlan } from '../domain/run.ts';
 import { openDeployment } from '../store/deployments.ts';
 import { readDefinition } from '../store/projects.ts';
 import { readRelease, recordRelease } from '../store/releases.ts';
-import { openRun, recordImages, recordRunPlan, recordStage, settleRunRow } from '../store/runs.ts';
+import { holdRuns, openRun, recordImages, recordRunPlan, recordStage, settleRunRow } from '../store/runs.ts';
 import type { Db } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import type { NoticeActivities, RunFactActivities } from './contracts.ts';
@@ -47,6 +47,7 @@ async function settleRun(
   const run = await openRun(db, input);
   const priority = plan === undefined ? 'routine' : await priorityOf(db, input, plan);
   const deployments = await inTransaction(db, async (tx) => {
+    await holdRuns(tx, [run]);
     if (plan !== undefined) await recordRunPlan(tx, { ...plan, run });
     for (const [position, stage] of stages.entries()) {
       await recordStage(tx, run, position, {

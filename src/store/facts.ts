@@ -6,7 +6,15 @@ import { deploymentEvent, recordDeploymentStep, recordPhase, settleDeploymentRow
 import { publish } from './events.ts';
 import { openIncidentRow } from './incidents.ts';
 import { type LogOwner, type LogSegment, addSegment, closeLog, openLog } from './logs.ts';
-import { type StageView, type StepView, recordRunPhase, recordRunPlan, recordStage, recordStep } from './runs.ts';
+import {
+  type StageView,
+  type StepView,
+  recordRunPhase,
+  recordRunPlan,
+  recordStage,
+  recordStep,
+  holdRuns,
+} from './runs.ts';
 import { type Sample, recordSample } from './samples.ts';
 import type { Db, RunPhase } from './schema.ts';
 import { inTransaction } from './transaction.ts';
@@ -101,10 +109,19 @@ async function applyTogether(db: Db, facts: readonly KeyedFact[]): Promise<void>
       insert into facts (key) select distinct unnest(${facts.map((each) => each.key)}::text[])
       on conflict do nothing returning key`.execute(tx);
     const unseen = new Set(rows.map((row) => row.key));
+    await holdRuns(
+      tx,
+      facts.flatMap(({ fact }) => runsOf(fact)),
+    );
     for (const { key, fact } of facts) {
       if (unseen.delete(key)) await applyFact(tx, fact);
     }
   });
+}
+
+function runsOf(fact: Fact): readonly RunRef[] {
+  if (fact.kind === 'run-plan') return [fact.plan.run];
+  return fact.kind === 'run-phase' || fact.kind === 'stage' || fact.kind === 'step' ? [fact.run] : [];
 }
 
 async function applyFact(tx: Db, fact: Fact): Promise<void> {

@@ -131,14 +131,29 @@ export async function recordStage(db: Db, run: RunRef, position: number, stage: 
       })),
     )
     .execute();
-  for (const [index, step] of stage.steps.entries()) await recordStep(db, run, stage.name, index, step);
+  await recordSteps(
+    db,
+    run,
+    stage.name,
+    stage.steps.map((step, position) => ({ ...step, position })),
+  );
 }
 
 /** One step of a stage, running or done. */
 export async function recordStep(db: Db, run: RunRef, stage: string, position: number, step: StepView): Promise<void> {
+  await recordSteps(db, run, stage, [{ ...step, position }]);
+}
+
+async function recordSteps(
+  db: Db,
+  run: RunRef,
+  stage: string,
+  steps: readonly (StepView & { readonly position: number })[],
+): Promise<void> {
+  if (steps.length === 0) return;
   await db
     .insertInto('steps')
-    .values({ project: run.project, run: run.number, stage, position, ...step })
+    .values(steps.map((step) => ({ ...step, project: run.project, run: run.number, stage })))
     .onConflict((conflict) =>
       conflict.columns(['project', 'run', 'stage', 'name']).doUpdateSet((set) => ({
         position: set.ref('excluded.position'),
@@ -150,6 +165,18 @@ export async function recordStep(db: Db, run: RunRef, stage: string, position: n
       })),
     )
     .execute();
+}
+
+/**
+ * Holds runs until the end of the transaction. Whoever writes several rows of one does so first: two that take its stages and steps in
+ * different orders would wait for each other, for the second that PostgreSQL takes to notice.
+ */
+export async function holdRuns(tx: Db, runs: readonly Pick<RunRef, 'project' | 'number'>[]): Promise<void> {
+  if (runs.length === 0) return;
+  const pairs = sql.join(runs.map(({ project, number }) => sql`(${project}, ${number}::integer)`));
+  await sql`select 1 from runs where (project, number) in (${pairs}) order by project, number for no key update`.execute(
+    tx,
+  );
 }
 
 /** How CI ended. The first word holds: a repeated call changes nothing. */
