@@ -23,9 +23,9 @@ export const webhook: Bench = {
     const origin = createGitOrigin();
     options.onEnd(() => origin.remove());
     origin.commit({ 'slipway.yaml': definition, README: 'x\n' });
+    const installation = await startInstallation(options);
     const out = join(options.stateFolder, 'scratch', 'started');
     mkdirSync(out, { recursive: true });
-    const installation = await startInstallation(options);
     const forge = await installation.addProject(project, (webhookSecretFile) =>
       projectYaml({
         name: project,

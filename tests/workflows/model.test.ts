@@ -4,9 +4,9 @@ import { Stage, order } from '../support/model.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
 
 /** Orders in all; the long form is `SLIPWAY_MODEL_RUNS=10000`. */
-const orders = Number(process.env['SLIPWAY_MODEL_RUNS'] ?? '160');
+const orders = Number(process.env['SLIPWAY_MODEL_RUNS'] ?? '150');
 /** So many go on at once; most of an order's time is waiting. */
-const lanes = Math.min(32, orders);
+const lanes = Math.min(20, orders);
 const seed = Number(process.env['SLIPWAY_MODEL_SEED'] ?? String(Date.now() % 1_000_000));
 
 let env: WorkflowEnv;

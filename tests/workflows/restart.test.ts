@@ -15,6 +15,27 @@ afterAll(() => env.close(), 60_000);
 
 const migration = { name: '002_more.sql', checksum: 'x', kind: 'expand' } as const;
 
+describe('an activity that falls silent', () => {
+  test.each<keyof Activities>(['ensureBackup', 'ensureReleaseRunning', 'runMigrations', 'runProbes', 'watchRelease'])(
+    '%s, is taken for dead after 3 s and done again',
+    async (name) => {
+      const { world, given, when } = createScenario(env);
+      given.live();
+      world.migrations = [migration];
+      let first = true;
+      world.on(name, (async (input: never) => {
+        if (first) {
+          first = false;
+          await new Promise(() => undefined);
+        }
+        return await env.natural(name)(input, world);
+      }) as never);
+      expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'succeeded' });
+      expect(world.calls.filter((call) => call.name === name && call.attempt === 2)).toHaveLength(1);
+    },
+  );
+});
+
 describe('all workers are ended and others begin', () => {
   test.each<keyof Activities>([
     'planDeployment',

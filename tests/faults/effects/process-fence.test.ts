@@ -148,7 +148,7 @@ async function playRound(round: Round): Promise<Finding> {
   try {
     await first.play(request, 'starting');
     const ended = first.news(request.round, 'ended');
-    await reachMoment(round.moment, request.ledger);
+    await Promise.race([reachMoment(round.moment, request.ledger), endedEarly(ended)]);
     first.child.kill(round.fault);
     const faultAt = performance.now();
 
@@ -198,6 +198,13 @@ async function resume(survivor: EffectWorker, request: EffectRequest): Promise<r
     if (!outcome.startsWith('FenceUnavailable')) break;
   }
   return outcomes;
+}
+
+/** A first attempt that ends by itself before its moment has come says why, instead of being waited for. */
+async function endedEarly(ended: Promise<string>): Promise<never> {
+  const outcome = await ended;
+  if (outcome === 'done' || outcome.startsWith('gone')) return new Promise(() => undefined);
+  throw new Error(`the first attempt ended by itself: ${outcome}`);
 }
 
 async function reachMoment(moment: Moment, ledger: string): Promise<void> {
