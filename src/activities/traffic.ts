@@ -1,11 +1,11 @@
 import { ProviderError } from '../domain/failures.ts';
 import type { Slot } from '../domain/release.ts';
 import type { Fence } from '../effects/fence.ts';
-import type { RouteServer } from '../providers/routers/port.ts';
+import type { Route, RouteServer } from '../providers/routers/port.ts';
 import type { Store } from '../store/store.ts';
 import { changing, typed } from './changes.ts';
 import type { TrafficActivities } from './contracts.ts';
-import type { Places } from './places.ts';
+import type { Place, Places } from './places.ts';
 import { versionInForce } from './versions.ts';
 
 export interface TrafficDependencies {
@@ -47,18 +47,32 @@ export function createTrafficActivities({ store, places, fence }: TrafficDepende
         };
         const standby = backup !== null && backup !== slot && states.some((each) => each.slot === backup);
         const { listen } = spec.router;
-        const { movedAt } = await place.router.ensureTraffic(
-          {
-            project,
-            environment,
-            listen: [`${listen.address}:${listen.port}`],
-            healthPath: spec.service.health.path,
-            servers: slot === null ? [] : [server(slot, 'live'), ...(standby ? [server(backup, 'backup')] : [])],
-          },
-          signal,
-        );
+        const route = (servers: readonly RouteServer[]): Route => ({
+          project,
+          environment,
+          listen: [`${listen.address}:${listen.port}`],
+          healthPath: spec.service.health.path,
+          servers,
+        });
+        if (standby) await requireWayBack(place, route([server(backup, 'live')]), signal);
+        const servers = slot === null ? [] : [server(slot, 'live'), ...(standby ? [server(backup, 'backup')] : [])];
+        const { movedAt } = await place.router.ensureTraffic(route(servers), signal);
         return { movedAt };
       });
     },
   };
+}
+
+/**
+ * Traffic does not leave a release that it could not come back to; and the way back, checked now, is the shorter when it is needed.
+ *
+ * @throws `RouterConfigInvalid` (not retried) - the router would refuse the way back.
+ */
+async function requireWayBack(place: Place, wayBack: Route, signal: AbortSignal): Promise<void> {
+  try {
+    await place.router.checkRoute(wayBack, signal);
+  } catch (error) {
+    // A router that cannot be asked says so again at once, when it is to take the way forward.
+    if (!(error instanceof ProviderError) || error.type !== 'RouterUnavailable') throw error;
+  }
 }

@@ -1,5 +1,5 @@
-import { randomUUID } from 'node:crypto';
-import { copyFile, mkdir, open, readFile, readdir, rename, rm, unlink } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdir, open, readFile, readdir, rename, rm, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pLimit from 'p-limit';
@@ -44,12 +44,17 @@ const complaintLines = 10;
 /** How long the master is given to act on one reload before it is asked again: it refuses connections while it starts itself anew. */
 const reloadPatienceMs = 400;
 
+/** Folders that need no second check; a switch knows two, forward and back. Judgement. */
+const rememberedChecks = 100;
+
 type Check = (folder: string, signal: AbortSignal | undefined) => Promise<{ ok: boolean; output: string }>;
 
 /** Creates the router that is moved by rendering files for a running HAProxy. */
 export async function createHaproxyRouter(options: HaproxyRouter): Promise<Router> {
   const { configFolder, masterSocket, statsSocket } = options;
   const check = await createCheck(options);
+  /** Hashes of folders that this router has found sound; one that is not known is checked. */
+  const sound = new Set<string>();
   // Reloads of one router follow one another; each call waits for its own file to serve.
   const inTurn = pLimit(1);
 
@@ -78,19 +83,31 @@ export async function createHaproxyRouter(options: HaproxyRouter): Promise<Route
 
   /** Checks the whole folder with one file added, replaced or (null) left out, in a folder beside it that the router does not load. */
   async function checkWith(name: string, text: string | null, signal: AbortSignal | undefined): Promise<void> {
+    const files = await readFolderWith(name, text);
+    const hash = createHash('sha256').update(JSON.stringify(files)).digest('hex');
+    if (sound.has(hash)) return;
     const folder = join(configFolder, '.check', randomUUID());
     await mkdir(folder, { recursive: true });
     try {
-      for (const entry of await readdir(configFolder)) {
-        if (entry.endsWith('.cfg') && entry !== name) await copyIfThere(join(configFolder, entry), join(folder, entry));
-      }
-      if (text !== null) await writeDurably(join(folder, name), text);
+      await Promise.all(files.map(([file, content]) => writeFile(join(folder, file), content)));
       const { ok, output } = await check(folder, signal);
-      if (ok) return;
-      throw refused(name, output.replaceAll(`${folder}/`, ''));
+      if (!ok) throw refused(name, output.replaceAll(`${folder}/`, ''));
+      if (sound.size >= rememberedChecks) sound.clear();
+      sound.add(hash);
     } finally {
       await rm(folder, { recursive: true, force: true });
     }
+  }
+
+  /** What the folder would hold, in the order in which it is loaded. */
+  async function readFolderWith(name: string, text: string | null): Promise<(readonly [string, string])[]> {
+    const others = (await readdir(configFolder)).filter((entry) => entry.endsWith('.cfg') && entry !== name);
+    const read = await Promise.all(
+      others.map(async (entry) => [entry, await readIfThere(join(configFolder, entry))] as const),
+    );
+    // Another route may have been removed while this one is checked.
+    const there = read.filter((file): file is readonly [string, string] => file[1] !== undefined);
+    return [...there, ...(text === null ? [] : [[name, text] as const])].sort(([a], [b]) => (a < b ? -1 : 1));
   }
 
   /** Reloads until `applied` holds; asks again where a reload was lost between two starts of the master. */
@@ -211,6 +228,11 @@ export async function createHaproxyRouter(options: HaproxyRouter): Promise<Route
         if (changed) await apply(route, route, signal);
         return { changed, movedAt: new Date().toISOString(), tookMs: performance.now() - startedAt };
       });
+    },
+
+    async checkRoute(route, signal) {
+      requireValid(route);
+      await checkWith(routeFileName(route), renderRoute(route).text, signal);
     },
 
     readTraffic,
@@ -368,13 +390,6 @@ async function readIfThere(file: string): Promise<string | undefined> {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
   }
-}
-
-async function copyIfThere(from: string, to: string): Promise<void> {
-  await copyFile(from, to).catch((error: unknown) => {
-    // Another route was removed while this one is checked.
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  });
 }
 
 async function writeDurably(file: string, text: string): Promise<void> {

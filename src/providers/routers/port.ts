@@ -103,6 +103,15 @@ export interface Router {
    */
   ensureTraffic(route: Route, signal?: AbortSignal): Promise<TrafficMove>;
 
+  /**
+   * Has the router check `route` as it would be applied now; changes nothing. An {@link ensureTraffic} of an equal route that finds
+   * everything else as it was then does not check again, which is what a way back in a hurry is for.
+   *
+   * @throws `RouterConfigInvalid` (not retried): the router would refuse it.
+   * @throws `RouterUnavailable` (retried): it could not be asked.
+   */
+  checkRoute(route: Route, signal?: AbortSignal): Promise<void>;
+
   /** Reads what the file says and what runs. Never throws for an unreachable router: `running` says it. */
   readTraffic(ref: RouteRef): Promise<TrafficState>;
 

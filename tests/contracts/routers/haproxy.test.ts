@@ -110,6 +110,25 @@ describe('haproxy in particular', () => {
     expect(await ask()).toBe('green');
   });
 
+  test('a way back that was checked is not checked again, unless something beside it has changed', async () => {
+    const calls = join(haproxy.configFolder, '..', 'checks');
+    const binary = join(haproxy.configFolder, '..', 'counting-haproxy');
+    await writeFile(binary, `#!/bin/sh\necho check >> ${calls}\nexec ${haproxy.binary} "$@"\n`, { mode: 0o755 });
+    const counted = await createRouter({ ...haproxy, binary });
+    const checks = async (): Promise<number> => (await readFile(calls, 'utf8')).trim().split('\n').length;
+    await counted.checkRoute(route('blue', 'off'));
+    expect(await checks()).toBe(1);
+    await counted.ensureTraffic(route('blue', 'off'));
+    expect(await checks()).toBe(1);
+    expect(await ask()).toBe('blue');
+    await counted.ensureTraffic({ ...route('blue'), environment: 'beside', listen: [`127.0.0.1:${await freePort()}`] });
+    await counted.ensureTraffic(route('green'));
+    await counted.ensureTraffic(route('blue', 'off'));
+    expect(await checks()).toBe(4);
+    await counted.removeRoute({ ...ref, environment: 'beside' });
+    await counted.ensureTraffic(route('green'));
+  });
+
   test('a listening port of somebody else: refused at the reload, the former file is put back and goes on serving', async () => {
     const taken = await startUpstream('somebody else');
     try {

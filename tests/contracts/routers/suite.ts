@@ -101,6 +101,17 @@ export function describeRouter(name: string, start: () => Promise<RouterLab>): v
       expect(await lab.router.readTraffic(ref)).toEqual(before);
     });
 
+    test('checks a route without touching anything', async () => {
+      const before = await lab.router.readTraffic(ref);
+      await lab.router.checkRoute(route('blue'));
+      const wrong = {
+        ...route('blue'),
+        servers: [{ ...route('blue').servers[0]!, address: '127.0.0.1:1\n  bind :22' }],
+      };
+      await expect(lab.router.checkRoute(wrong)).rejects.toMatchObject({ type: 'RouterConfigInvalid' });
+      expect(await lab.router.readTraffic(ref)).toEqual(before);
+    });
+
     test('counts no sessions where there are none', async () => {
       await until(async () => (await lab.router.readSessions(ref, 'blue')).current === 0);
     });

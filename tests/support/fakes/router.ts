@@ -26,6 +26,11 @@ export function createFakeRouter(): FakeRouter {
     if (away) throw new ProviderError('RouterUnavailable', 'the router was taken away by the test');
   }
 
+  function requireSound(route: Route): void {
+    if (route.servers.every((server) => /^[\w.:[\]-]+:\d{1,5}$/.test(server.address))) return;
+    throw new ProviderError('RouterConfigInvalid', 'the router refused an address', { details: { output: [] } });
+  }
+
   return {
     applied,
     goAway() {
@@ -40,9 +45,7 @@ export function createFakeRouter(): FakeRouter {
     },
     async ensureTraffic(route) {
       await Promise.resolve();
-      if (route.servers.some((server) => !/^[\w.:[\]-]+:\d{1,5}$/.test(server.address))) {
-        throw new ProviderError('RouterConfigInvalid', 'the router refused an address', { details: { output: [] } });
-      }
+      requireSound(route);
       const name = routeFileName(route);
       const present = loaded.get(name);
       const changed =
@@ -52,6 +55,11 @@ export function createFakeRouter(): FakeRouter {
       loaded.set(name, route);
       if (changed) applied.push(route);
       return { changed, movedAt: new Date().toISOString(), tookMs: 0 };
+    },
+    async checkRoute(route) {
+      await Promise.resolve();
+      requireThere();
+      requireSound(route);
     },
     async readTraffic(ref) {
       const rendered = files.get(routeFileName(ref)) ?? null;
