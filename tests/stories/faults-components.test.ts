@@ -131,16 +131,15 @@ describe('Temporal is killed and started again', () => {
       });
       const ref = await story.deploymentOf(run);
       await untilPhase(ref, 'awaiting-approval');
+      const { plan } = await story.operator.readDeployment(ref);
       await endAtOnce('temporal');
       await ensureTemporal(story.context);
-      await until(
-        () =>
-          story.approve(ref).then(
-            () => true,
-            () => false,
-          ),
-        { timeoutMs: minutes, everyMs: 500, what: 'the approval to be taken' },
-      );
+      // The same decision until it is answered: one that was taken while its answer was lost is taken once.
+      await until(async () => (await story.ada.approve(ref, { plan: plan?.hash ?? '' })).status === 'approved', {
+        timeoutMs: minutes,
+        everyMs: 500,
+        what: 'the approval to be taken',
+      });
       await untilPhase(ref, 'watching');
       await endAtOnce('temporal');
       await ensureTemporal(story.context);

@@ -148,6 +148,8 @@ export function deploymentRoutes({ deps, commands }: ApiContext): FastifyPluginA
         async (request) => {
           const identity = whoAsks(request);
           const { plan, comment } = request.body;
+          // Who says the same of the same plan again, for the first answer was lost, is given that answer and has decided once.
+          const idempotencyKey = request.headers['idempotency-key'] ?? `${verdict}/${identity.id}/${plan}`;
           return await commands.tell(
             deploymentId(request.params),
             update,
@@ -158,7 +160,7 @@ export function deploymentRoutes({ deps, commands }: ApiContext): FastifyPluginA
               proven: true,
               ...(comment === undefined ? {} : { comment }),
             },
-            { identity, action: `deployment.${verdict}`, idempotencyKey: request.headers['idempotency-key'] },
+            { identity, action: `deployment.${verdict}`, idempotencyKey },
             () => commands.closedDeployment(request.params),
           );
         },

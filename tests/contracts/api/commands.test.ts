@@ -167,6 +167,19 @@ describe('a decision', () => {
     expect(shown).toMatchObject({ phase: 'awaiting-approval', approvalUntil: '2099-01-01T00:00:00.000Z' });
   });
 
+  test('said again, as by somebody whose answer was lost, is one decision with the same answer', async () => {
+    const ref = await openOne();
+    await startDouble('deployRelease', deploymentId(ref));
+    const once = await ask(approver, 'POST', `${base}/deployments/${ref.number}/approve`, { plan: hash });
+    const again = await ask(approver, 'POST', `${base}/deployments/${ref.number}/approve`, { plan: hash });
+    expect(again.statusCode).toBe(200);
+    expect(again.json()).toEqual(once.json());
+    expect(again.json().counted).toHaveLength(1);
+    const other = await api.token('approver', ['devops'], 'ada');
+    const third = await ask(other, 'POST', `${base}/deployments/${ref.number}/approve`, { plan: hash });
+    expect(third.json().counted).toHaveLength(2);
+  });
+
   test.each([
     ['NotAllowed', 403],
     ['Conflict', 409],
