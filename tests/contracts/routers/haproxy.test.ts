@@ -121,10 +121,17 @@ describe('haproxy in particular', () => {
     await counted.ensureTraffic(route('blue', 'off'));
     expect(await checks()).toBe(1);
     expect(await ask()).toBe('blue');
-    await counted.ensureTraffic({ ...route('blue'), environment: 'beside', listen: [`127.0.0.1:${await freePort()}`] });
+    const beside = { ...route('blue'), environment: 'beside', listen: [`127.0.0.1:${await freePort()}`] };
+    await counted.ensureTraffic(beside);
     await counted.ensureTraffic(route('green'));
+    expect(await checks()).toBe(3);
+    // Both together have been seen already; with another one beside it they have not.
     await counted.ensureTraffic(route('blue', 'off'));
-    expect(await checks()).toBe(4);
+    expect(await checks()).toBe(3);
+    await counted.ensureTraffic(route('green'));
+    await counted.ensureTraffic({ ...beside, listen: [`127.0.0.1:${await freePort()}`] });
+    await counted.ensureTraffic(route('blue', 'off'));
+    expect(await checks()).toBe(5);
     await counted.removeRoute({ ...ref, environment: 'beside' });
     await counted.ensureTraffic(route('green'));
   });
