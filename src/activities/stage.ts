@@ -1,6 +1,7 @@
 import { activityInfo } from '@temporalio/activity';
 import { ProviderError, failures, toFailure } from '../domain/failures.ts';
 import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import { sentences } from '../domain/sentences.ts';
 import type { SecretRef, StageSpec, StepSpec } from '../definition/specs.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import { createRedactor, type Redactor } from '../effects/redact.ts';
@@ -264,7 +265,7 @@ async function judgeStep(
   } catch (error) {
     if (!(error instanceof ProviderError) || error.retryable || attempt.signal.aborted) throw error;
     if (error.type === 'WorkspaceLost') throw error;
-    const detail = `${sentence(error.message)} ${failures[error.type].sentence}`;
+    const detail = sentences(error.message, failures[error.type].sentence);
     log.say(detail);
     return { ...base, verdict: 'errored', durationMs: Date.now() - startedAt.getTime(), detail };
   }
@@ -331,10 +332,6 @@ function withLastLines(why: string, tail: string): string {
 
 function lastLines(tail: string): string {
   return tail.trimEnd().split('\n').slice(-detailLines).join('\n').slice(-detailChars);
-}
-
-function sentence(message: string): string {
-  return /[.!?]$/.test(message) ? message : `${message}.`;
 }
 
 /** The verdict of a stage: of its steps that count. Steps that only warn are named. */

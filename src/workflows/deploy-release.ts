@@ -20,6 +20,7 @@ import type { DeploymentInput, DeploymentResult } from '../domain/deployment.ts'
 import { describeFailure, failure, tellFailure } from '../domain/failures.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
+import { sentences } from '../domain/sentences.ts';
 import { accept, isSettled, namesNumber, readAbort, readDecision, unprovenDecision } from './inbound.ts';
 import { Journal } from './journal.ts';
 import {
@@ -119,7 +120,7 @@ class Deployment {
   async #tryPlan(plan: Plan): Promise<DeploymentResult | Plan> {
     this.#plan = plan;
     if (plan.estimate.problems.length > 0)
-      return this.#end('errored', `It does not fit: ${plan.estimate.problems.join(' ')}`);
+      return this.#end('errored', `It does not fit: ${sentences(...plan.estimate.problems)}`);
     this.#settled = undefined;
     this.#granted = false;
     this.#askedAt = isoNow();
@@ -183,7 +184,7 @@ class Deployment {
         const last = this.#approval.counted.at(-1);
         return this.#end(
           'rejected',
-          `${last?.by ?? 'Somebody'} rejected it${last?.comment === undefined ? '' : `: ${last.comment}`}.`,
+          sentences(`${last?.by ?? 'Somebody'} rejected it${last?.comment === undefined ? '' : `: ${last.comment}`}`),
         );
       }
       case 'expired':
@@ -444,7 +445,8 @@ class Deployment {
   }
 
   #aborted(abort: AbortMessage): DeploymentResult {
-    return this.#end('aborted', `${abort.by} aborted it: ${abort.reason ?? 'no reason given'}. Nothing was changed.`);
+    const why = `${abort.by} aborted it: ${abort.reason ?? 'no reason given'}`;
+    return this.#end('aborted', sentences(why, 'Nothing was changed.'));
   }
 
   #view(): DeploymentView {
