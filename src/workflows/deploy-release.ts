@@ -205,7 +205,8 @@ class Deployment {
     const limits = { scheduleToCloseTimeout: noticeMs, retry: { maximumAttempts: 1 } };
     const notice = {
       event: 'approval-requested',
-      level: 'warning',
+      // High, by the specification's matrix: a person has half an hour.
+      level: 'error',
       project,
       environment,
       key: `${project}/${environment}/${number}/approval/${hash}`,

@@ -78,8 +78,10 @@ describe('approval', () => {
   test('is asked for with one notice, and says until when', async () => {
     const { world, when } = approved();
     const deployment = await when.deploy();
-    const view = await deployment.until('awaiting-approval');
-    expect(world.notices).toMatchObject([{ event: 'approval-requested' }]);
+    // The clock starts when people have been told, a moment after the phase is seen.
+    await env.until(async () => (await deployment.view()).approvalUntil !== undefined, 'its time to be counted');
+    const view = await deployment.view();
+    expect(world.notices).toMatchObject([{ event: 'approval-requested', level: 'error' }]);
     expect(Date.parse(view.approvalUntil ?? '')).toBeGreaterThan(Date.parse(view.plan?.plannedAt ?? ''));
     await deployment.abort();
     await deployment.result();
