@@ -16,11 +16,13 @@ import { ensureFolders, foldersOf, writeRequest } from './workspaces.ts';
 
 /** Facts of stages for people's eyes; they go to the spool, so that they neither wait nor fail. */
 export interface StageFacts {
+  /** @param fact.phase - what the run is doing from here on, for lists and pages. */
   stageStarted(fact: {
     readonly run: RunRef;
     readonly stage: string;
     readonly position: number;
     readonly at: string;
+    readonly phase: 'checking' | 'building' | 'pushing';
   }): void;
   stepStarted(fact: StepFact & { readonly at: string }): void;
   stepSettled(fact: StepFact & { readonly report: StepReport }): void;
@@ -106,7 +108,7 @@ async function runStage(deps: StageDependencies, request: Request): Promise<Stag
   try {
     if (journal.history.settled !== undefined) return journal.history.settled;
     const startedAt = new Date();
-    deps.facts.stageStarted({ run, stage, position, at: startedAt.toISOString() });
+    deps.facts.stageStarted({ run, stage, position, at: startedAt.toISOString(), phase: 'checking' });
     const secrets = await readSecrets(known.pipeline.stages.slice(0, position + 1), deps.readSecret);
     const scope: StageScope = {
       project: run.project,
