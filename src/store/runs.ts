@@ -74,7 +74,23 @@ export async function openRun(db: Db, input: RunInput): Promise<RunRef> {
   return { project, key, number };
 }
 
-/** What `prepareRun` found out; idempotent. */
+/** Who brought a run about: its event's author, and who asked for it by hand. Empty for a run that is not there. */
+export async function readInvolved(db: Db, project: string, runKey: string): Promise<readonly string[]> {
+  const row = await db
+    .selectFrom('runs')
+    .select('input')
+    .where('project', '=', project)
+    .where('key', '=', runKey)
+    .executeTakeFirst();
+  return row === undefined ? [] : involvedIn(row.input);
+}
+
+/** Each once, whoever asked first. */
+export function involvedIn({ event, requestedBy }: RunInput): readonly string[] {
+  return [...new Set([requestedBy ?? event.author, event.author])];
+}
+
+/** What `prepareRun` found out; idempotent. Comes late at times, and at the end once more: a run that has gone on stays where it is. */
 export async function recordRunPlan(db: Db, plan: RunPlan): Promise<void> {
   await inTransaction(db, async (tx) => {
     const changed = await tx

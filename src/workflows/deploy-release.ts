@@ -153,7 +153,8 @@ class Deployment {
   /** @returns the result when it ends here; undefined when it may go on. */
   async #askPeople(plan: Plan): Promise<DeploymentResult | undefined> {
     const { approval: policy } = plan.policy;
-    this.#approval = startApproval(policy, plan.hash, this.#input.author);
+    // An input of before 2026-11-25 names nobody else, so that its replay counts as it did then.
+    this.#approval = startApproval(policy, plan.hash, this.#input.author, this.#input.involved);
     if (policy.required) {
       this.#journal.enter('awaiting-approval', `plan ${plan.hash.slice(0, 8)}`);
       await this.#announce(plan);

@@ -101,12 +101,13 @@ describe('approval', () => {
   test.each([
     ['of the author', { by: 'ada' }, 'NotAllowed'],
     ['of somebody in no group that decides', { by: 'eve', groups: ['guests'] }, 'NotAllowed'],
+    ['of who asked for it', { by: 'olga' }, 'NotAllowed'],
     ['for another plan', { by: 'lin', plan: 'ffffffff' }, 'Conflict'],
     ['that names too little of the plan', { by: 'lin', plan: 'ff' }, 'Conflict'],
     ['without a name', { by: ' ' }, 'InvalidInput'],
   ])('refuses a decision %s and tells why, leaving no trace', async (_, message, refusal) => {
     const { world, when } = approved();
-    const deployment = await when.deploy();
+    const deployment = await when.deploy({ involved: ['olga'] });
     await deployment.until('awaiting-approval');
     expect(await deployment.decide('approve', message)).toBe(refusal);
     expect(world.decisions).toEqual([]);

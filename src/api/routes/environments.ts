@@ -6,6 +6,7 @@ import { appendAudit } from '../../store/audit.ts';
 import { openDeployment } from '../../store/deployments.ts';
 import { type EnvironmentRecord, listEnvironments, readEnvironment } from '../../store/environments.ts';
 import { readRelease } from '../../store/releases.ts';
+import { readInvolved } from '../../store/runs.ts';
 import {
   type EnvironmentView,
   environmentId,
@@ -105,6 +106,7 @@ export function environmentRoutes({ deps, projects, starter, commands }: ApiCont
           detail: { token: identity.id, version: release.version },
         });
         const { input } = await openDeployment(db, {
+        const builders = release.runKey === null ? [] : await readInvolved(db, project, release.runKey);
           project,
           environment,
           version: release.version,
@@ -112,6 +114,7 @@ export function environmentRoutes({ deps, projects, starter, commands }: ApiCont
           requestedBy: identity.name,
           author: release.author,
           priority: 'routine',
+          involved: [...new Set([identity.name, ...builders])],
           requestedAt: new Date().toISOString(),
           kind: 'rollout',
           request: `api:${given}`,

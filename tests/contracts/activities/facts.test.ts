@@ -200,6 +200,36 @@ describe('the end of a run', () => {
     expect(deployments).toMatchObject([{ environment: 'staging', number: 2, version: '1-ccccccc' }]);
     expect((await listReleases(store.db, 'hello', {})).items).toHaveLength(1);
   });
+
+  test('knows the author of its commit from who pushed it, and from who started it by hand', async () => {
+    const by = (author: string) => ({ ...plan('hand', 9).commit, author });
+    const settle = {
+      run: { project: 'hello', key: 'hand', number: 0 },
+      input: {
+        ...input('hand'),
+        event: { ...event, kind: 'manual' as const, author: 'oscar', after: '9'.repeat(40) },
+        requestedBy: 'oscar',
+      },
+      plan: { ...plan('hand', 9), version: '9-9999999', commit: { ...by('Grace Hopper'), sha: '9'.repeat(40) } },
+      stages: [],
+      images: [image],
+      outcome: 'succeeded' as const,
+      reason: 'All stages passed.',
+    };
+    const { deployments } = await call((given) => runFacts.settleRun(given), settle);
+    expect(deployments[0]).toMatchObject({ requestedBy: 'oscar', author: 'Grace Hopper', involved: ['oscar'] });
+    // Another deploys the same release later: its author and whoever built it have had a hand in it still.
+    const again = await call((given) => runFacts.settleRun(given), {
+      ...settle,
+      run: { project: 'hello', key: 'later', number: 0 },
+      input: { ...settle.input, key: 'later', release: '9-9999999', requestedBy: 'max', event },
+    });
+    expect(again.deployments[0]).toMatchObject({
+      requestedBy: 'max',
+      author: 'Grace Hopper',
+      involved: ['max', 'ada', 'oscar'],
+    });
+  });
 });
 
 describe('a deployment', () => {

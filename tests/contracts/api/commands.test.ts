@@ -6,7 +6,7 @@ import type { DeploymentRef } from '../../../src/domain/deployment.ts';
 import { listAudit } from '../../../src/store/audit.ts';
 import { openDeployment, readDeployment } from '../../../src/store/deployments.ts';
 import { applyFacts } from '../../../src/store/facts.ts';
-import { openRun } from '../../../src/store/runs.ts';
+import { openRun, readRun } from '../../../src/store/runs.ts';
 import { recordRelease } from '../../../src/store/releases.ts';
 import { deploymentId, environmentId, runId } from '../../../src/workflows/messages.ts';
 import { type TestApi, projectYaml, startTestApi } from '../../support/api.ts';
@@ -289,7 +289,12 @@ describe('an environment', () => {
     expect((await ask(developer, 'POST', url, { version: '3.0.0' }, headers)).json().number).toBe(1);
     expect((await ask(developer, 'POST', url, { version: '9.9.9' })).statusCode).toBe(404);
     const record = await readDeployment(api.store.db, first.json());
-    expect(record).toMatchObject({ version: '3.0.0', requestedBy: 'dora', author: 'ada' });
+    expect(record).toMatchObject({
+      version: '3.0.0',
+      requestedBy: 'dora',
+      author: 'ada',
+      input: { involved: ['dora'] },
+    });
     await until(() => api.temporal.workflow.getHandle(deploymentId(first.json())).describe());
   });
 });
@@ -310,7 +315,8 @@ describe('a run', () => {
     await until(() => api.temporal.workflow.getHandle(runId(project, run.key)).describe());
     const shown = (await ask(developer, 'GET', `${url}/${run.number}`)).json();
     expect(shown).toMatchObject({ kind: 'manual', author: 'dora', commit: 'a'.repeat(40), stages: [] });
-    const rerun = await ask(developer, 'POST', `${url}/${run.number}/rerun`, {});
+    const rita = await api.token('developer', [], 'rita');
+    const rerun = await ask(rita, 'POST', `${url}/${run.number}/rerun`, {});
     expect(rerun.json()).toMatchObject({ created: true });
     expect((await ask(developer, 'POST', `${url}/${run.number}/rerun`, { from: 'approval' })).statusCode).toBe(409);
     const aborted = await ask(developer, 'POST', `${url}/${run.number}/abort`, { reason: 'not needed' });
@@ -332,6 +338,8 @@ describe('a run', () => {
   });
 });
 
+    const { input } = (await readRun(api.store.db, project, rerun.json().run.number))!;
+    expect(input).toMatchObject({ requestedBy: 'rita', event: { author: 'dora' } });
 describe('a project', () => {
   test('is put with a diff that is kept, and a wrong one with all that is wrong', async () => {
     const admin = await api.token('admin', [], 'root');

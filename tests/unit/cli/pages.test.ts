@@ -177,7 +177,7 @@ describe('the page of a plan', () => {
     expect(page).toContain('Plan 1f3a2b4c for hello/production/3');
     expect(page).toContain('2-beef → 4-abcdef12');
     expect(page).toContain('003_pinned.sql (expand)');
-    expect(page).toContain('1 of tech-lead, within 30 min, not by the author');
+    expect(page).toContain('1 of tech-lead, within 30 min, not by its author or whoever brought it here');
     expect(page).toContain('medium (40/100)');
   });
 });
