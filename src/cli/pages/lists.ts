@@ -96,9 +96,7 @@ export function environmentPage(view: EnvironmentView, { paint, nowMs }: Screen)
   const name = `${view.project}/${view.environment}`;
   const lines = [paint.bold(name)];
   lines.push(`  live      ${releaseLine(view.live, paint, nowMs)}`);
-  lines.push(
-    `  previous  ${releaseLine(view.previous, paint, nowMs)}${view.retireAt === null ? '' : paint.dim(`, kept until ${relative(view.retireAt, nowMs)}`)}`,
-  );
+  lines.push(`  previous  ${previousLine(view, paint, nowMs)}`);
   if (view.hold !== null) {
     lines.push(
       `  ${paint.paint('bad', `${paint.ascii ? 'x' : '✖'} ${view.hold.state}`)} since ${relative(view.hold.since, nowMs)} by ${view.hold.by}: ${view.hold.reason}`,
@@ -154,3 +152,11 @@ function releaseLine(live: LiveRelease | null, paint: Painter, nowMs: number): s
   if (live === null) return paint.dim('nothing');
   return `${paint.bold(live.version)} in ${live.slot}, ${live.commit.slice(0, 8)}, since ${relative(live.since, nowMs)}`;
 }
+function previousLine({ previous, previousStopped, retireAt }: EnvironmentView, paint: Painter, nowMs: number): string {
+  if (previous !== null && previousStopped === true) {
+    return `${paint.bold(previous.version)}, ${previous.commit.slice(0, 8)}${paint.dim(', stopped: a rollback starts it again')}`;
+  }
+  const line = releaseLine(previous, paint, nowMs);
+  return retireAt === null ? line : `${line}${paint.dim(`, to be stopped ${relative(retireAt, nowMs)}`)}`;
+}
+

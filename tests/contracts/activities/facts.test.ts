@@ -419,6 +419,31 @@ describe('a notice', () => {
     warn: (_: object, message: string) => void logged.push(message),
     error: (_: object, message: string) => void logged.push(message),
   };
+  test('goes to what was live before the live one, and after a rollback not to what was left', async () => {
+    const settle = async (input: DeploymentInput, over: Partial<DeploymentResult>) => {
+      const { project, environment, number, version } = input;
+      const live = { version, commit: 'c', images: [], slot: 'blue' as const, deployment: number, since: '' };
+      const ended = {
+        project,
+        environment,
+        number,
+        outcome: 'succeeded' as const,
+        reason: 'It serves.',
+        steps: [],
+        live,
+      };
+      await call((given) => facts.settleDeployment(given), { result: { ...ended, ...over }, version });
+      expect(await spool.flush(5_000)).toBe(true);
+    };
+    for (const version of ['1.0.0', '2.0.0', '3.0.0']) await settle({ ...(await open('back')), version }, {});
+    const asked = { project: 'hello', environment: 'back', reason: 'bad', by: 'oscar' };
+    const first = await call((given) => facts.openRollback(given), { ...asked, requestId: 'first' });
+    expect(first.version).toBe('2.0.0');
+    await settle(first, { outcome: 'rolled-back' });
+    const second = await call((given) => facts.openRollback(given), { ...asked, requestId: 'second' });
+    expect(second.version).toBe('1.0.0');
+  });
+
 
   test('goes once to each channel that wants it, and a channel that fails keeps nobody', async () => {
     const heard: string[] = [];
