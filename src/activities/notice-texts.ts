@@ -2,10 +2,12 @@ import type { DeploymentInput, DeploymentResult } from '../domain/deployment.ts'
 import type { NoticeEvent } from '../domain/notice.ts';
 import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
+import type { WatchPolicy } from '../domain/policy.ts';
 import { worst } from '../domain/verdict.ts';
 import { readDeployment } from '../store/deployments.ts';
 import type { Db } from '../store/schema.ts';
-import type { Notice, RunFactActivities } from './contracts.ts';
+import type { Notice, RunFactActivities, WatchActivities } from './contracts.ts';
+import { percent } from './watch-judge.ts';
 
 type SettledRun = Parameters<RunFactActivities['settleRun']>[0] & {
   readonly number: number;
@@ -114,6 +116,40 @@ const deploymentEvents: Readonly<Partial<Record<Outcome, NoticeEvent>>> = {
   superseded: 'superseded',
   aborted: 'aborted',
   'rolled-back': 'rolled-back',
+/** What people are told when a figure of a watch comes into its warn band: at once, and once for each kind. */
+export function watchNotice(
+  watch: Parameters<WatchActivities['watchRelease']>[0],
+  warning: string,
+  kind: string,
+): Notice {
+  const { project, environment, number, version, until } = watch;
+  const name = `${project}/${environment}/${number}`;
+  return {
+    event: 'watch-warning',
+    level: 'warning',
+    project,
+    environment,
+    key: `${name}/watch/${kind}`,
+    title: `${project} ${version} in ${environment}: ${warning}`,
+    lines: [
+      `It is watched until ${until}; nothing is rolled back for this.`,
+      ...limitOfRollback(watch.policy, kind),
+      `slipway status ${name}`,
+    ],
+  };
+}
+
+/** When the same figure would roll back; CPU and memory never do. */
+function limitOfRollback({ rollback }: WatchPolicy, kind: string): readonly string[] {
+  if (kind === 'errors') {
+    return [`Above ${percent(rollback.errorRatio)} it is rolled back.`];
+  }
+  if (kind === 'p95') {
+    return [`Above ${duration(rollback.p95Ms)} for ${duration(rollback.p95SustainedMs)} it is rolled back.`];
+  }
+  return [];
+}
+
   'rollback-failed': 'rollback-failed',
   'rollback-unavailable': 'rollback-unavailable',
   held: 'held',
