@@ -75,26 +75,33 @@ function runEvent({ outcome, stages, plan, images }: SettledRun): NoticeEvent {
 
 /** What people are told at the end of a deployment or rollback. */
 export async function deploymentNotice(db: Db, result: DeploymentResult, version: string): Promise<Notice> {
-  const { project, environment, number, outcome, reason, rollback, live } = result;
+  const { project, environment, number, outcome, reason, rollback } = result;
   // Of a store that is away the notice must not wait: it may be the one that calls somebody.
   const record = await readDeployment(db, result).catch(() => undefined);
   const production = record?.plan?.policy.production ?? environment === 'production';
   const name = `${project}/${environment}/${number}`;
+  // The version of a rollback is the one that it went to; of a store that is away the report says it.
+  const isRollback = record?.kind === 'rollback' || version === '' || rollback?.to === version;
   const lines = [
     ...(record?.plan === undefined || record.plan === null ? [] : planLines(record.plan)),
-    ...(record === undefined ? [] : [`asked for by ${record.requestedBy}, author ${record.author}`]),
+    ...(record === undefined
+      ? []
+      : [`asked for by ${record.requestedBy}${isRollback ? '' : `, author ${record.author}`}`]),
     reason.slice(0, longestDetail),
     ...(rollback === undefined
       ? []
       : [
-          `rolled back because ${rollback.trigger}${rollback.servingAfterMs === undefined ? '' : `; serving again after ${duration(rollback.servingAfterMs)}`}`,
+          ...(reason.includes(rollback.trigger) || isRollback ? [] : [`why: ${rollback.trigger}`]),
+          ...(rollback.servingAfterMs === undefined
+            ? []
+            : [`${rollback.to ?? 'it'} serving after ${duration(rollback.servingAfterMs)}`]),
           ...(rollback.data === undefined || rollback.data.action === 'none'
             ? []
             : [`data ${rollback.data.action}: ${rollback.data.detail}`]),
           ...(rollback.incident === undefined ? [] : [rollback.incident]),
         ]),
-    `live now: ${live === undefined ? 'see the environment' : `${live.version} in ${live.slot}`}`,
-    commandAfter(outcome, name, `${project}/${environment}`),
+    ...liveLines(result),
+    ...commandsAfter(result),
   ];
   return {
     event: deploymentEvents[outcome] ?? (production ? 'production-deployed' : 'staging-deployed'),
@@ -102,20 +109,13 @@ export async function deploymentNotice(db: Db, result: DeploymentResult, version
     project,
     environment,
     key: `${name}/settled`,
-    title: `${project} ${version} ${deploymentWords[outcome]} ${environment}`,
+    title: isRollback
+      ? `${project} ${environment} ${rollbackWords(outcome, version)}`
+      : `${project} ${version} ${deploymentWords[outcome]} ${environment}`,
     lines,
   };
 }
 
-/** Where succeeded is `production-deployed` or `staging-deployed`. */
-const deploymentEvents: Readonly<Partial<Record<Outcome, NoticeEvent>>> = {
-  failed: 'run-failed',
-  errored: 'run-failed',
-  rejected: 'rejected',
-  expired: 'expired',
-  superseded: 'superseded',
-  aborted: 'aborted',
-  'rolled-back': 'rolled-back',
 /** What people are told when a figure of a watch comes into its warn band: at once, and once for each kind. */
 export function watchNotice(
   watch: Parameters<WatchActivities['watchRelease']>[0],
@@ -150,6 +150,15 @@ function limitOfRollback({ rollback }: WatchPolicy, kind: string): readonly stri
   return [];
 }
 
+/** Where succeeded is `production-deployed` or `staging-deployed`. */
+const deploymentEvents: Readonly<Partial<Record<Outcome, NoticeEvent>>> = {
+  failed: 'run-failed',
+  errored: 'run-failed',
+  rejected: 'rejected',
+  expired: 'expired',
+  superseded: 'superseded',
+  aborted: 'aborted',
+  'rolled-back': 'rolled-back',
   'rollback-failed': 'rollback-failed',
   'rollback-unavailable': 'rollback-unavailable',
   held: 'held',
@@ -168,6 +177,18 @@ const deploymentWords: Readonly<Record<Outcome, string>> = {
   'rollback-unavailable': 'had nothing to be rolled back to in',
   held: 'is held in',
 };
+
+function rollbackWords(outcome: Outcome, version: string): string {
+  if (outcome === 'rolled-back') return `is back on ${version}`;
+  if (outcome === 'rollback-unavailable') return 'has no release to go back to';
+  return version === '' ? 'could not go back' : `could not go back to ${version}`;
+}
+
+/** What is known to serve. Where a deployment ended before it touched anything, nothing is said. */
+function liveLines({ outcome, live }: DeploymentResult): readonly string[] {
+  if (live !== undefined) return [`live now: ${live.version} in ${live.slot}`];
+  return outcome === 'rollback-unavailable' ? ['live now: nothing'] : [];
+}
 
 /** High is `error`: a deployment to production is told to everybody, also when all is well. */
 function deploymentLevel(outcome: Outcome, production: boolean): NoticeLevel {
@@ -191,12 +212,24 @@ function deploymentLevel(outcome: Outcome, production: boolean): NoticeLevel {
   }
 }
 
-function commandAfter(outcome: Outcome, name: string, environment: string): string {
-  if (outcome === 'rollback-failed') return `slipway retry ${environment} --reason …`;
-  if (outcome === 'held' || outcome === 'rollback-unavailable') {
-    return `slipway unlock ${environment} --state-is <version> --reason …`;
+/** What a person can type about it, the likeliest first. */
+function commandsAfter({ project, environment, number, outcome, rollback }: DeploymentResult): readonly string[] {
+  const place = `${project}/${environment}`;
+  const unlock = `slipway unlock ${place} --state-is <version> --reason …`;
+  switch (outcome) {
+    case 'rollback-failed':
+      return [`slipway retry ${place} --reason …`, unlock];
+    case 'held':
+      // With a report it went back and only the data waits; without one it serves and nobody knows whether it should.
+      return [
+        rollback === undefined ? `slipway rollback ${place} --reason …` : `slipway retry ${place} --reason …`,
+        unlock,
+      ];
+    case 'rollback-unavailable':
+      return [`slipway unlock ${place} --state-is none --reason …`];
+    default:
+      return [`slipway status ${place}/${number}`];
   }
-  return `slipway status ${name}`;
 }
 
 /** What a plan says in a message. */

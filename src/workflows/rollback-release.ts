@@ -8,7 +8,7 @@ import { type LiveRelease, otherSlot } from '../domain/release.ts';
 import { sentences } from '../domain/sentences.ts';
 import { readAbort } from './inbound.ts';
 import { Journal } from './journal.ts';
-import { abortSignal } from './messages.ts';
+import { abortSignal, rollbackId } from './messages.ts';
 import { awaitState, call, compensation, read, trafficBack } from './options.ts';
 import { between, isoNow, showPage } from './progress.ts';
 import { Saga, type UndoRecord, withoutEnd } from './saga.ts';
@@ -313,8 +313,12 @@ class Rollback {
       project,
       environment,
       key: `${project}/${environment}/${number}/traffic`,
-      title: `${environment}: traffic cannot be moved to ${target.version}`,
-      lines: [why, 'It is tried again without end. Look at the router; `slipway abort --no-rollback` ends the trying.'],
+      title: `${project} ${environment}: traffic cannot be moved to ${target.version}`,
+      lines: [
+        why,
+        'It is tried again without end. Look at the router; this ends the trying:',
+        `temporal workflow signal --workflow-id ${rollbackId(this.#input.deployment)} --name abort --input '{"by":"<you>","noRollback":true}'`,
+      ],
     });
   }
 

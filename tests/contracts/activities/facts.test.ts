@@ -301,6 +301,31 @@ describe('a deployment', () => {
     expect(sent).toMatchObject([{ event, level, project: 'hello', environment }]);
   });
 
+  test('is told as what it is: a rollback by its own words, a hold with the way out of it', async () => {
+    const live = { version: '0.9.0', commit: 'c', images: [], slot: 'blue', deployment: 1, since: '' } as const;
+    const rollback = { trigger: 'oscar: bad', to: '0.9.0', steps: [], totalMs: 10, servingAfterMs: 90 };
+    const told = async (over: Partial<DeploymentResult>, version = '1.0.0') => {
+      sent.length = 0;
+      const input = await open('production');
+      await call((given) => facts.settleDeployment(given), { result: result(input, over), version });
+      return { title: sent[0]?.title, lines: sent[0]?.lines ?? [] };
+    };
+    const back = await told({ outcome: 'rolled-back', live, rollback }, '0.9.0');
+    expect(back.title).toBe('hello production is back on 0.9.0');
+    expect(back.lines).toEqual(expect.arrayContaining(['0.9.0 serving after 90 ms', 'live now: 0.9.0 in blue']));
+    const failed = await told({ outcome: 'rollback-failed', rollback }, '0.9.0');
+    expect(failed.title).toBe('hello production could not go back to 0.9.0');
+    const undone = await told({ outcome: 'rolled-back', live, rollback });
+    expect(undone.title).toBe('hello 1.0.0 was rolled back in production');
+    const held = await told({ outcome: 'held', live });
+    expect(held.lines).toContain('slipway rollback hello/production --reason …');
+    const data = await told({ outcome: 'held', live, rollback });
+    expect(data.lines).toContain('slipway retry hello/production --reason …');
+    const gone = await told({ outcome: 'rollback-unavailable' });
+    expect(gone.lines).toEqual(expect.arrayContaining(['live now: nothing']));
+    expect((await told({ outcome: 'expired' })).lines.join()).not.toContain('live now');
+  });
+
   test('that nobody wrote down, because the store was away when it began, has a row in the end', async () => {
     const number = Date.now();
     const input = { ...(await open('late')), number };
@@ -394,31 +419,6 @@ describe('a rollback', () => {
     expect(await call((input) => facts.openRollback(input), asked)).toEqual(input);
   });
 
-  test('to nothing is refused with what to do', async () => {
-    const asked = { project: 'hello', environment: 'empty', requestId: 'x', reason: 'bad', by: 'oscar' };
-    await expect(call((input) => facts.openRollback(input), asked)).rejects.toMatchObject({
-      type: 'ReleaseMissing',
-      nonRetryable: true,
-    });
-  });
-});
-
-describe('a notice', () => {
-  const notice: Notice = {
-    event: 'rolled-back',
-    level: 'critical',
-    project: 'loud',
-    environment: 'production',
-    key: 'loud/production/1/settled',
-    title: 'rolled back',
-    lines: ['because'],
-  };
-  const logged: string[] = [];
-  const logger = {
-    info: (_: object, message: string) => void logged.push(message),
-    warn: (_: object, message: string) => void logged.push(message),
-    error: (_: object, message: string) => void logged.push(message),
-  };
   test('goes to what was live before the live one, and after a rollback not to what was left', async () => {
     const settle = async (input: DeploymentInput, over: Partial<DeploymentResult>) => {
       const { project, environment, number, version } = input;
@@ -444,6 +444,31 @@ describe('a notice', () => {
     expect(second.version).toBe('1.0.0');
   });
 
+  test('to nothing is refused with what to do', async () => {
+    const asked = { project: 'hello', environment: 'empty', requestId: 'x', reason: 'bad', by: 'oscar' };
+    await expect(call((input) => facts.openRollback(input), asked)).rejects.toMatchObject({
+      type: 'ReleaseMissing',
+      nonRetryable: true,
+    });
+  });
+});
+
+describe('a notice', () => {
+  const notice: Notice = {
+    event: 'rolled-back',
+    level: 'critical',
+    project: 'loud',
+    environment: 'production',
+    key: 'loud/production/1/settled',
+    title: 'rolled back',
+    lines: ['because'],
+  };
+  const logged: string[] = [];
+  const logger = {
+    info: (_: object, message: string) => void logged.push(message),
+    warn: (_: object, message: string) => void logged.push(message),
+    error: (_: object, message: string) => void logged.push(message),
+  };
 
   test('goes once to each channel that wants it, and a channel that fails keeps nobody', async () => {
     const heard: string[] = [];
