@@ -3,7 +3,7 @@ import type { DeploymentInput, DeploymentRef } from '../domain/deployment.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import type { Spool } from '../effects/spool.ts';
 import { appendAudit } from '../store/audit.ts';
-import { lastSucceeded, openDeployment, recordDecisionRow } from '../store/deployments.ts';
+import { openDeployment, recordDecisionRow } from '../store/deployments.ts';
 import { readEnvironment } from '../store/environments.ts';
 import { type Fact, applyFacts } from '../store/facts.ts';
 import { incidentId } from '../store/incidents.ts';
@@ -124,13 +124,10 @@ export function createFactActivities({ store, spool, sendNotice }: FactDependenc
       }),
   };
 
-  /** What a rollback goes to when nobody names a version: what was live before, else the last but one that succeeded. */
+  /** What a rollback goes to when nobody names a version: what was live before what is live. */
   async function previousVersion(project: string, environment: string): Promise<string> {
     const known = await readEnvironment(store.db, project, environment);
     if (known?.previous !== undefined && known.previous !== null) return known.previous.version;
-    const live = known?.live ?? null;
-    const before = live === null ? undefined : await lastSucceeded(store.db, { project, environment }, live.deployment);
-    if (before !== undefined) return before.version;
     throw new ProviderError(
       'ReleaseMissing',
       `${project}/${environment} has no earlier release to go back to; deploy a version by hand.`,

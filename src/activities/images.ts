@@ -141,7 +141,8 @@ async function forEach<I extends { readonly name: string }>(
   const others = new AbortController();
   const signal = AbortSignal.any([work.signal, others.signal]);
   const steps: StepReport[] = [];
-  deps.facts.stageStarted({ run, stage, position, at: startedAt.toISOString() });
+  const phase = stage === 'build' ? 'building' : 'pushing';
+  deps.facts.stageStarted({ run, stage, position, at: startedAt.toISOString(), phase });
 
   async function one(image: I, index: number): Promise<ImageReport> {
     signal.throwIfAborted();

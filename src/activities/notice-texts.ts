@@ -2,10 +2,12 @@ import type { DeploymentInput, DeploymentResult } from '../domain/deployment.ts'
 import type { NoticeEvent } from '../domain/notice.ts';
 import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
+import type { WatchPolicy } from '../domain/policy.ts';
 import { worst } from '../domain/verdict.ts';
 import { readDeployment } from '../store/deployments.ts';
 import type { Db } from '../store/schema.ts';
-import type { Notice, RunFactActivities } from './contracts.ts';
+import type { Notice, RunFactActivities, WatchActivities } from './contracts.ts';
+import { percent } from './watch-judge.ts';
 
 type SettledRun = Parameters<RunFactActivities['settleRun']>[0] & {
   readonly number: number;
@@ -73,26 +75,33 @@ function runEvent({ outcome, stages, plan, images }: SettledRun): NoticeEvent {
 
 /** What people are told at the end of a deployment or rollback. */
 export async function deploymentNotice(db: Db, result: DeploymentResult, version: string): Promise<Notice> {
-  const { project, environment, number, outcome, reason, rollback, live } = result;
+  const { project, environment, number, outcome, reason, rollback } = result;
   // Of a store that is away the notice must not wait: it may be the one that calls somebody.
   const record = await readDeployment(db, result).catch(() => undefined);
   const production = record?.plan?.policy.production ?? environment === 'production';
   const name = `${project}/${environment}/${number}`;
+  // The version of a rollback is the one that it went to; of a store that is away the report says it.
+  const isRollback = record?.kind === 'rollback' || version === '' || rollback?.to === version;
   const lines = [
     ...(record?.plan === undefined || record.plan === null ? [] : planLines(record.plan)),
-    ...(record === undefined ? [] : [`asked for by ${record.requestedBy}, author ${record.author}`]),
+    ...(record === undefined
+      ? []
+      : [`asked for by ${record.requestedBy}${isRollback ? '' : `, author ${record.author}`}`]),
     reason.slice(0, longestDetail),
     ...(rollback === undefined
       ? []
       : [
-          `rolled back because ${rollback.trigger}${rollback.servingAfterMs === undefined ? '' : `; serving again after ${duration(rollback.servingAfterMs)}`}`,
+          ...(reason.includes(rollback.trigger) || isRollback ? [] : [`why: ${rollback.trigger}`]),
+          ...(rollback.servingAfterMs === undefined
+            ? []
+            : [`${rollback.to ?? 'it'} serving after ${duration(rollback.servingAfterMs)}`]),
           ...(rollback.data === undefined || rollback.data.action === 'none'
             ? []
             : [`data ${rollback.data.action}: ${rollback.data.detail}`]),
           ...(rollback.incident === undefined ? [] : [rollback.incident]),
         ]),
-    `live now: ${live === undefined ? 'see the environment' : `${live.version} in ${live.slot}`}`,
-    commandAfter(outcome, name, `${project}/${environment}`),
+    ...liveLines(result),
+    ...commandsAfter(result),
   ];
   return {
     event: deploymentEvents[outcome] ?? (production ? 'production-deployed' : 'staging-deployed'),
@@ -100,9 +109,45 @@ export async function deploymentNotice(db: Db, result: DeploymentResult, version
     project,
     environment,
     key: `${name}/settled`,
-    title: `${project} ${version} ${deploymentWords[outcome]} ${environment}`,
+    title: isRollback
+      ? `${project} ${environment} ${rollbackWords(outcome, version)}`
+      : `${project} ${version} ${deploymentWords[outcome]} ${environment}`,
     lines,
   };
+}
+
+/** What people are told when a figure of a watch comes into its warn band: at once, and once for each kind. */
+export function watchNotice(
+  watch: Parameters<WatchActivities['watchRelease']>[0],
+  warning: string,
+  kind: string,
+): Notice {
+  const { project, environment, number, version, until } = watch;
+  const name = `${project}/${environment}/${number}`;
+  return {
+    event: 'watch-warning',
+    level: 'warning',
+    project,
+    environment,
+    key: `${name}/watch/${kind}`,
+    title: `${project} ${version} in ${environment}: ${warning}`,
+    lines: [
+      `It is watched until ${until}; nothing is rolled back for this.`,
+      ...limitOfRollback(watch.policy, kind),
+      `slipway status ${name}`,
+    ],
+  };
+}
+
+/** When the same figure would roll back; CPU and memory never do. */
+function limitOfRollback({ rollback }: WatchPolicy, kind: string): readonly string[] {
+  if (kind === 'errors') {
+    return [`Above ${percent(rollback.errorRatio)} it is rolled back.`];
+  }
+  if (kind === 'p95') {
+    return [`Above ${duration(rollback.p95Ms)} for ${duration(rollback.p95SustainedMs)} it is rolled back.`];
+  }
+  return [];
 }
 
 /** Where succeeded is `production-deployed` or `staging-deployed`. */
@@ -133,6 +178,18 @@ const deploymentWords: Readonly<Record<Outcome, string>> = {
   held: 'is held in',
 };
 
+function rollbackWords(outcome: Outcome, version: string): string {
+  if (outcome === 'rolled-back') return `is back on ${version}`;
+  if (outcome === 'rollback-unavailable') return 'has no release to go back to';
+  return version === '' ? 'could not go back' : `could not go back to ${version}`;
+}
+
+/** What is known to serve. Where a deployment ended before it touched anything, nothing is said. */
+function liveLines({ outcome, live }: DeploymentResult): readonly string[] {
+  if (live !== undefined) return [`live now: ${live.version} in ${live.slot}`];
+  return outcome === 'rollback-unavailable' ? ['live now: nothing'] : [];
+}
+
 /** High is `error`: a deployment to production is told to everybody, also when all is well. */
 function deploymentLevel(outcome: Outcome, production: boolean): NoticeLevel {
   switch (outcome) {
@@ -155,12 +212,24 @@ function deploymentLevel(outcome: Outcome, production: boolean): NoticeLevel {
   }
 }
 
-function commandAfter(outcome: Outcome, name: string, environment: string): string {
-  if (outcome === 'rollback-failed') return `slipway retry ${environment} --reason …`;
-  if (outcome === 'held' || outcome === 'rollback-unavailable') {
-    return `slipway unlock ${environment} --state-is <version> --reason …`;
+/** What a person can type about it, the likeliest first. */
+function commandsAfter({ project, environment, number, outcome, rollback }: DeploymentResult): readonly string[] {
+  const place = `${project}/${environment}`;
+  const unlock = `slipway unlock ${place} --state-is <version> --reason …`;
+  switch (outcome) {
+    case 'rollback-failed':
+      return [`slipway retry ${place} --reason …`, unlock];
+    case 'held':
+      // With a report it went back and only the data waits; without one it serves and nobody knows whether it should.
+      return [
+        rollback === undefined ? `slipway rollback ${place} --reason …` : `slipway retry ${place} --reason …`,
+        unlock,
+      ];
+    case 'rollback-unavailable':
+      return [`slipway unlock ${place} --state-is none --reason …`];
+    default:
+      return [`slipway status ${place}/${number}`];
   }
-  return `slipway status ${name}`;
 }
 
 /** What a plan says in a message. */

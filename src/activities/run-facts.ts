@@ -7,7 +7,16 @@ import type { ImageReport, RunInput, RunPlan } from '../domain/run.ts';
 import { openDeployment } from '../store/deployments.ts';
 import { readDefinition } from '../store/projects.ts';
 import { readRelease, recordRelease } from '../store/releases.ts';
-import { holdRuns, openRun, recordImages, recordRunPlan, recordStage, settleRunRow } from '../store/runs.ts';
+import {
+  holdRuns,
+  involvedIn,
+  openRun,
+  readInvolved,
+  recordImages,
+  recordRunPlan,
+  recordStage,
+  settleRunRow,
+} from '../store/runs.ts';
 import type { Db } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import type { NoticeActivities, RunFactActivities } from './contracts.ts';
@@ -63,15 +72,16 @@ async function settleRun(
     await recordImages(tx, run, images);
     const opened: DeploymentInput[] = [];
     if (plan !== undefined && outcome === 'succeeded') {
-      const version = await ensureRelease(tx, settle, plan, run.number);
-      for (const environment of version === undefined ? [] : plan.environments) {
+      const release = await ensureRelease(tx, settle, plan, run.number);
+      for (const environment of release === undefined ? [] : plan.environments) {
         const { input: deployment } = await openDeployment(tx, {
           project: run.project,
           environment,
-          version: version ?? plan.version,
+          version: release?.version ?? plan.version,
           runKey: run.key,
-          requestedBy: input.event.author,
-          author: input.event.author,
+          requestedBy: input.requestedBy ?? input.event.author,
+          author: release?.author ?? input.event.author,
+          involved: release?.involved ?? [],
           priority,
           requestedAt: new Date().toISOString(),
           kind: 'rollout',
@@ -87,22 +97,27 @@ async function settleRun(
   return { number: run.number, deployments };
 }
 
-/** The release that a run has made or was asked to deploy; undefined when it has none. */
+/** The release that a run has made or was asked to deploy, with everybody who has had a hand in it; undefined when it has none. */
 async function ensureRelease(
   db: Db,
   { input, images }: Settle,
   plan: RunPlan,
   build: number,
-): Promise<string | undefined> {
+): Promise<{ readonly version: string; readonly author: string; readonly involved: readonly string[] } | undefined> {
+  const own = involvedIn(input);
   if (input.release !== undefined) {
     const recorded = await readRelease(db, input.project, input.release);
     if (recorded === undefined) {
       throw new ProviderError('ImageNotFound', `There is no release ${input.release} of ${input.project}.`);
     }
-    return recorded.version;
+    const { version, author, runKey } = recorded;
+    const builders = runKey === null ? [] : await readInvolved(db, input.project, runKey);
+    return { version, author, involved: [...new Set([...own, ...builders])] };
   }
   const complete = plan.images.every((name) => images.some((image) => image.name === name));
   if (plan.images.length > 0 && (plan.buildImages !== 'push' || !complete)) return undefined;
+  // A commit without a name in it is whose who brought it.
+  const author = plan.commit.author === '' ? input.event.author : plan.commit.author;
   await recordRelease(db, {
     project: input.project,
     version: plan.version,
@@ -112,9 +127,9 @@ async function ensureRelease(
     definition: plan.definition,
     migrations: [],
     runKey: input.key,
-    author: input.event.author,
+    author,
   });
-  return plan.version;
+  return { version: plan.version, author, involved: own };
 }
 
 function toReleaseImage({ name, repository, digest }: ImageReport): {

@@ -1,6 +1,7 @@
 import { activityInfo } from '@temporalio/activity';
 import { ProviderError, failures, toFailure } from '../domain/failures.ts';
 import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import { sentences } from '../domain/sentences.ts';
 import type { SecretRef, StageSpec, StepSpec } from '../definition/specs.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import { createRedactor, type Redactor } from '../effects/redact.ts';
@@ -15,11 +16,13 @@ import { ensureFolders, foldersOf, writeRequest } from './workspaces.ts';
 
 /** Facts of stages for people's eyes; they go to the spool, so that they neither wait nor fail. */
 export interface StageFacts {
+  /** @param fact.phase - what the run is doing from here on, for lists and pages. */
   stageStarted(fact: {
     readonly run: RunRef;
     readonly stage: string;
     readonly position: number;
     readonly at: string;
+    readonly phase: 'checking' | 'building' | 'pushing';
   }): void;
   stepStarted(fact: StepFact & { readonly at: string }): void;
   stepSettled(fact: StepFact & { readonly report: StepReport }): void;
@@ -105,7 +108,7 @@ async function runStage(deps: StageDependencies, request: Request): Promise<Stag
   try {
     if (journal.history.settled !== undefined) return journal.history.settled;
     const startedAt = new Date();
-    deps.facts.stageStarted({ run, stage, position, at: startedAt.toISOString() });
+    deps.facts.stageStarted({ run, stage, position, at: startedAt.toISOString(), phase: 'checking' });
     const secrets = await readSecrets(known.pipeline.stages.slice(0, position + 1), deps.readSecret);
     const scope: StageScope = {
       project: run.project,
@@ -264,7 +267,7 @@ async function judgeStep(
   } catch (error) {
     if (!(error instanceof ProviderError) || error.retryable || attempt.signal.aborted) throw error;
     if (error.type === 'WorkspaceLost') throw error;
-    const detail = `${sentence(error.message)} ${failures[error.type].sentence}`;
+    const detail = sentences(error.message, failures[error.type].sentence);
     log.say(detail);
     return { ...base, verdict: 'errored', durationMs: Date.now() - startedAt.getTime(), detail };
   }
@@ -331,10 +334,6 @@ function withLastLines(why: string, tail: string): string {
 
 function lastLines(tail: string): string {
   return tail.trimEnd().split('\n').slice(-detailLines).join('\n').slice(-detailChars);
-}
-
-function sentence(message: string): string {
-  return /[.!?]$/.test(message) ? message : `${message}.`;
 }
 
 /** The verdict of a stage: of its steps that count. Steps that only warn are named. */

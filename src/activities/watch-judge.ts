@@ -13,7 +13,14 @@ export interface WatchState {
   readonly memoryRatio: number | null;
   /** Since when P95 is above its rollback band; null while it is not. */
   readonly slowSinceMs: number | null;
+  /** Each kind once, from when it began: `<kind> <figure>, above <limit>`. */
   readonly warnings: readonly string[];
+  /** Those of the warnings that people have been told, by a notice that has ended. Absent in the heartbeats of an older worker. */
+  readonly told?: readonly string[];
+  /** Probes in a row that the database did not answer; undefined where none was made. */
+  readonly databaseFailures?: number;
+  /** What the last of them said. */
+  readonly databaseProblem?: string;
 }
 
 export function startWatch(startedAt: string): WatchState {
@@ -51,9 +58,10 @@ export function judge(before: WatchState, policy: WatchPolicy, window: RequestWi
   const ageMs = nowMs - before.startedAtMs;
   const errors = window.figures(Math.min(rollback.errorWindowMs, Math.max(ageMs, 1_000)), nowMs);
   const recent = window.figures(10_000, nowMs);
-  const slow = ageMs > warmUpMs && recent.requests >= minSamples && recent.p95Ms > rollback.p95Ms;
-  const slowSinceMs = slow ? (before.slowSinceMs ?? nowMs) : null;
-  const warnings = warningsOf(before, policy, errors.requests >= minSamples ? errors.errorRatio : 0, recent.p95Ms);
+  const enough = ageMs > warmUpMs && recent.requests >= minSamples;
+  const errorRatio = errors.requests >= minSamples ? errors.errorRatio : null;
+  const warnings = warningsOf(before, policy, errorRatio, enough ? recent.p95Ms : null);
+  const slowSinceMs = enough && recent.p95Ms > rollback.p95Ms ? (before.slowSinceMs ?? nowMs) : null;
   const state: WatchState = { ...before, slowSinceMs, warnings };
   const figures = {
     requests: errors.requests,
@@ -76,11 +84,25 @@ export function judge(before: WatchState, policy: WatchPolicy, window: RequestWi
   if (state.logMatches >= rollback.logMatches && rollback.logMatches > 0) {
     return failed(`the log has a critical line: ${state.lastMatch ?? ''}`);
   }
+  const { databaseFailures = 0, databaseProblem = '' } = state;
+  if (databaseFailures >= rollback.databaseFailures) {
+    return failed(`the database did not answer ${databaseFailures} times in a row: ${databaseProblem}`);
+  }
   if (state.probes === 'failed') return failed(`a probe failed with all its retries: ${state.badProbe ?? ''}`);
   return { verdict: 'passed', reason: 'within every band', state, figures };
 }
 
-function warningsOf(state: WatchState, { warn }: WatchPolicy, errorRatio: number, p95Ms: number): readonly string[] {
+/** The word a warning begins with, in small letters: `cpu`, `memory`, `errors` or `p95`. */
+export function kindOfWarning(warning: string): string {
+  return warning.split(' ', 1)[0]?.toLowerCase() ?? '';
+}
+
+function warningsOf(
+  state: WatchState,
+  { warn }: WatchPolicy,
+  errorRatio: number | null,
+  p95Ms: number | null,
+): readonly string[] {
   const crossed: readonly (readonly [string, number | null, number, (value: number) => string])[] = [
     ['CPU', state.cpuRatio, warn.cpuRatio, percent],
     ['memory', state.memoryRatio, warn.memoryRatio, percent],
@@ -95,6 +117,7 @@ function warningsOf(state: WatchState, { warn }: WatchPolicy, errorRatio: number
   return found.length === 0 ? state.warnings : [...state.warnings, ...found];
 }
 
-function percent(ratio: number): string {
+/** `5.0 %`, `85 %`. */
+export function percent(ratio: number): string {
   return `${(ratio * 100).toFixed(ratio < 0.1 ? 1 : 0)} %`;
 }

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import type { DeploymentRef } from '../domain/deployment.ts';
-import type { WatchPolicy } from '../domain/policy.ts';
+import { type FailureType, describeFailure } from '../domain/failures.ts';
 import type { Slot } from '../domain/release.ts';
 import { type Verdict, worst } from '../domain/verdict.ts';
 import type { RequestLog } from '../providers/metrics/port.ts';
@@ -10,13 +10,18 @@ import { createProbe } from '../providers/probes/index.ts';
 import { type ProbeResult, runProbe } from '../providers/probes/run.ts';
 import { releaseSlug } from '../providers/routers/haproxy-file.ts';
 import { beating } from './changes.ts';
-import type { WatchActivities, WatchReport } from './contracts.ts';
+import type { NoticeActivities, WatchActivities, WatchReport } from './contracts.ts';
+import type { Databases } from './databases.ts';
+import { watchNotice } from './notice-texts.ts';
 import type { Place, Places } from './places.ts';
-import { type WatchState, judge, startWatch } from './watch-judge.ts';
+import { type WatchState, judge, kindOfWarning, startWatch } from './watch-judge.ts';
 
 export interface WatchDependencies {
   readonly places: Places;
+  readonly databases: Pick<Databases, 'of'>;
   readonly openRequestLog: (place: Place) => Promise<RequestLog>;
+  /** Tells people at once, from here: the workflow hears of the watch only at its end. Nobody waits for it. */
+  readonly sendNotice: NoticeActivities['sendNotice'];
   /** Takes one sample for the record; never waits, never fails. */
   readonly recordSample: (
     deployment: DeploymentRef,
@@ -27,8 +32,11 @@ export interface WatchDependencies {
 
 /** How often the figures are judged. Less than the interval of samples: a bad release is taken back the sooner. Judgement. */
 const judgeEveryMs = 250;
-/** How often the probes are asked while watching, at most. */
+/** How often the probes are asked while watching, at most; the database as often as the figures are read where that is oftener. */
 const probeEveryMs = 5_000;
+/** A watch whose database has begun to fail does not end before it is known how that ends: three questions with their time-outs. */
+const databaseGraceMs = 45_000;
+const databaseIsDown: readonly FailureType[] = ['DatabaseUnreachable', 'DatabaseRefused'];
 
 /** Watches what is live. */
 export function createWatchActivities(deps: WatchDependencies): WatchActivities {
@@ -81,13 +89,7 @@ async function probeAll(
   );
 }
 
-interface WatchInput extends DeploymentRef {
-  readonly slot: Slot;
-  readonly version: string;
-  readonly policy: WatchPolicy;
-  readonly startedAt: string;
-  readonly until: string;
-}
+type WatchInput = Parameters<WatchActivities['watchRelease']>[0];
 
 async function watch(
   deps: WatchDependencies,
@@ -104,6 +106,7 @@ async function watch(
   const ended = AbortSignal.any([signal, stop.signal]);
   let state: WatchState = earlier ?? startWatch(input.startedAt);
   let sampledAtMs = 0;
+  const telling = new Set<string>();
   const untilMs = Date.parse(input.until);
 
   const log = await deps.openRequestLog(place);
@@ -137,6 +140,16 @@ async function watch(
           ? { ...state, probes: 'passed' }
           : { ...state, probes: 'failed', badProbe: `${bad.name}: ${bad.detail}` };
     }),
+    every(Math.min(probeEveryMs, policy.intervalMs), ended, async () => {
+      if (place.spec.database === undefined) return;
+      const { verdict, detail } = await askDatabase(deps.databases, place);
+      // Asked while the watch ended: its answer is nobody's any more.
+      ended.throwIfAborted();
+      const { databaseFailures = 0 } = state;
+      if (verdict === 'passed') state = { ...state, databaseFailures: 0 };
+      else if (verdict === 'errored') state = { ...state, databaseProblem: detail };
+      else state = { ...state, databaseFailures: databaseFailures + 1, databaseProblem: detail };
+    }),
     every(policy.intervalMs, ended, async () => {
       const stats = await place.target.readStats({ project, environment, slot }, ended).catch(() => undefined);
       ended.throwIfAborted();
@@ -156,17 +169,37 @@ async function watch(
         deps.recordSample({ project, environment, number }, new Date(nowMs).toISOString(), judged.figures);
       }
       if (judged.verdict === 'failed') return report('failed', judged.reason);
-      if (nowMs >= untilMs) return atTheEnd();
-      await delay(Math.min(judgeEveryMs, untilMs - nowMs), undefined, { signal });
+      // After the verdict: what is taken back in this moment is told as that.
+      tellWarnings();
+      const openMs = (state.databaseFailures ?? 0) > 0 ? databaseGraceMs : 0;
+      if (nowMs >= untilMs + openMs) return atTheEnd();
+      await delay(Math.max(1, Math.min(judgeEveryMs, untilMs + openMs - nowMs)), undefined, { signal });
     }
   } finally {
     stop.abort();
     await Promise.all(followers);
   }
 
+  /** One notice for each kind; a new attempt tells what the last one began to tell and did not end, and its key keeps that to one. */
+  function tellWarnings(): void {
+    for (const warning of state.warnings) {
+      if (telling.has(warning) || (state.told ?? []).includes(warning)) continue;
+      telling.add(warning);
+      const notice = watchNotice(input, warning, kindOfWarning(warning));
+      void deps.sendNotice(notice).then(
+        () => (state = { ...state, told: [...(state.told ?? []), warning] }),
+        () => undefined,
+      );
+    }
+  }
+
   function atTheEnd(): WatchReport {
     const { requests } = window.total;
     if (state.probes === 'failed') return report('failed', state.badProbe ?? 'a probe failed');
+    const { databaseFailures, databaseProblem } = state;
+    if (databaseProblem !== undefined && databaseFailures !== 0) {
+      return report('inconclusive', `whether the database answers could not be found out: ${databaseProblem}`);
+    }
     if (requests >= policy.minSamples) return report('passed', `${requests} requests, within every band`);
     const synthetic = state.probes === 'passed' ? 'its probes passed' : 'no probe could say';
     return report('inconclusive', `only ${requests} requests of users were seen, ${synthetic}`);
@@ -184,6 +217,20 @@ async function watch(
       p95Ms,
       warnings: state.warnings,
     };
+  }
+}
+
+/** `failed`: it does not answer, or refuses. `errored`: it could not even be asked, as without the secret that says where it is. */
+async function askDatabase(
+  databases: Pick<Databases, 'of'>,
+  place: Place,
+): Promise<{ readonly verdict: Verdict; readonly detail: string }> {
+  try {
+    await (await databases.of(place))?.ping();
+    return { verdict: 'passed', detail: '' };
+  } catch (error) {
+    const { type, message } = describeFailure(error);
+    return { verdict: databaseIsDown.includes(type) ? 'failed' : 'errored', detail: message };
   }
 }
 

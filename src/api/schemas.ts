@@ -171,6 +171,7 @@ export const EnvironmentSchema = shaped<EnvironmentView>('Environment', {
   environment: z.string(),
   live: LiveSchema.nullable(),
   previous: LiveSchema.nullable(),
+  previousStopped: z.boolean().optional(),
 });
 
 export const ReleaseSchema = shaped<StoredRelease>('Release', {

@@ -66,7 +66,12 @@ const Approval = z.strictObject({
       { group: 'tech-lead', count: 1 },
       { group: 'devops', count: 1 },
     ]),
-  allowAuthor: z.boolean().describe('Whether the author of the change may approve it.').default(false),
+  allowAuthor: z
+    .boolean()
+    .describe(
+      'Whether the author of the change may approve it, and whoever pushed it, started its run or asked for it.',
+    )
+    .default(false),
   timeout: Duration.describe('From the moment the plan is recorded until it expires.').prefault('30m'),
   turn: z
     .enum(['release', 'hold'])

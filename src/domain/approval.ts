@@ -27,6 +27,8 @@ export interface ApprovalState {
   readonly policy: ApprovalPolicy;
   readonly planHash: string;
   readonly author: string;
+  /** Whoever else has had a hand in it (`DeploymentInput.involved`). */
+  readonly involved: readonly string[];
   readonly counted: readonly CountedDecision[];
   readonly ignored: readonly IgnoredDecision[];
   readonly status: 'pending' | 'approved' | 'rejected' | 'expired';
@@ -35,8 +37,14 @@ export interface ApprovalState {
 /** What the reducer says of one decision before anything is changed; `undefined` = it counts. */
 export type Refusal = { readonly type: 'TooLate' | 'NotAllowed' | 'Conflict'; readonly why: string };
 
-export function startApproval(policy: ApprovalPolicy, planHash: string, author: string): ApprovalState {
-  return { policy, planHash, author, counted: [], ignored: [], status: policy.required ? 'pending' : 'approved' };
+export function startApproval(
+  policy: ApprovalPolicy,
+  planHash: string,
+  author: string,
+  involved: readonly string[] = [],
+): ApprovalState {
+  const status = policy.required ? 'pending' : 'approved';
+  return { policy, planHash, author, involved, counted: [], ignored: [], status };
 }
 
 /** Why `decision` would not count, for the validator of the update (409/403 with the reason) and the log of the signal. */
@@ -61,8 +69,13 @@ export function refuses(state: ApprovalState, decision: ApprovalDecision): Refus
       why: `${decision.by} is in none of the groups that decide here: ${groups.join(', ')}.`,
     };
   }
-  if (decision.verdict === 'approve' && samePerson(decision.by, state.author) && !state.policy.allowAuthor) {
-    return { type: 'NotAllowed', why: `${decision.by} is the author of the change and cannot approve it.` };
+  if (decision.verdict === 'approve' && !state.policy.allowAuthor) {
+    if (samePerson(decision.by, state.author)) {
+      return { type: 'NotAllowed', why: `${decision.by} is the author of the change and cannot approve it.` };
+    }
+    if (state.involved.some((person) => samePerson(decision.by, person))) {
+      return { type: 'NotAllowed', why: `${decision.by} has brought the change here and cannot approve it.` };
+    }
   }
   return undefined;
 }

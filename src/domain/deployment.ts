@@ -17,9 +17,15 @@ export interface DeploymentInput extends DeploymentRef {
   readonly version: string;
   /** Key of the run that built the release; absent for a deployment asked for by hand. */
   readonly runKey?: string;
+  /** Who asked for it: by a push, a run started by hand, or by naming the release. */
   readonly requestedBy: string;
-  /** Author of the change, for the self-approval rule. */
+  /** Author of the change, as its commit says. */
   readonly author: string;
+  /**
+   * Whoever else has had a hand in it, as the forge or the API knows them: who pushed the commit, who started its run, who asked for the
+   * deployment. Where the author may not approve, neither may they: the author of a commit is whatever was written into it.
+   */
+  readonly involved?: readonly string[];
   readonly priority: Priority;
   readonly requestedAt: string;
 }

@@ -5,6 +5,7 @@ import {
   TerminatedFailure,
   TimeoutFailure,
 } from '@temporalio/common';
+import { sentences } from './sentences.ts';
 
 /** What is known of one type of failure, whoever raises it. */
 export interface FailureKind {
@@ -431,9 +432,7 @@ export function describeFailure(error: unknown): FailureSummary {
 /** What happened and what to do next, as a person reads it: the message, closed by a full stop, and the table's sentence. */
 export function tellFailure(error: unknown): string {
   const { message, sentence } = describeFailure(error);
-  // A message that ends with lines of an output is not run into the sentence after it.
-  if (message.includes('\n')) return `${message}\n${sentence}`;
-  return `${/[.!?]$/.test(message) ? message : `${message}.`} ${sentence}`;
+  return sentences(message, sentence);
 }
 
 /** Fields of a failure's details that are lines to read, and how they are introduced. */

@@ -1,4 +1,7 @@
-/** Everything that a notice can be about: the fourteen events of the specification, and the outcomes that need a word of their own. */
+/**
+ * Everything that a notice can be about: the fourteen events of the specification, the outcomes that need a word of their own, and what a
+ * person should know while something is under way (an undo that keeps failing, a figure of a watch in its warn band).
+ */
 export const noticeEvents = [
   'started',
   'tests-passed',
@@ -23,6 +26,7 @@ export const noticeEvents = [
   'rollback-unavailable',
   'held',
   'undo-keeps-failing',
+  'watch-warning',
 ] as const;
 
 export type NoticeEvent = (typeof noticeEvents)[number];

@@ -12,7 +12,7 @@ export interface SourceEvent {
   /** Where to fetch `after` from when it is not in the project's own repository (fork of a pull request). */
   readonly fork?: boolean;
   readonly pullRequest?: number;
-  /** Login or name of whoever caused the event; used for self-approval rules and notices. */
+  /** Login or name of whoever caused the event, as the forge or the API knows them; for notices, and they do not approve what they caused. */
   readonly author: string;
   readonly message?: string;
 }
@@ -25,6 +25,8 @@ export interface RunInput {
   readonly event: SourceEvent;
   /** When the event was accepted, ISO 8601 UTC. */
   readonly acceptedAt: string;
+  /** Who asked for it by hand (a run, or one done again); absent where the event itself brought it. */
+  readonly requestedBy?: string;
   /** Deploys the recorded digests of this release instead of building (rerun from approval, dispatch of an old tag). */
   readonly release?: string;
 }

@@ -9,6 +9,7 @@ import type {
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import { publish } from './events.ts';
+import { releaseBefore } from './previous.ts';
 import { type Page, type PageRequest, before, rowsToRead, toPage } from './page.ts';
 import type { Db, Row } from './schema.ts';
 import { isViolation, json } from './store.ts';
@@ -317,10 +318,17 @@ async function settleEnvironment(db: Db, result: DeploymentResult, at: string): 
     .where('name', '=', result.environment);
   const { live } = result;
   if (live !== undefined) {
+    const row = await whereRef(db.selectFrom('deployments').select('kind'), result).executeTakeFirst();
+    const before = row?.kind === 'rollback' ? await releaseBefore(db, result) : undefined;
     await environment
       .set({
-        // The same release again (a rollback that put it back) is no new previous one.
-        previous: sql`case when live->>'version' is distinct from ${live.version} then live else previous end`,
+        // The same release again (a roll-out that took itself back) leaves the previous one as it is.
+        previous:
+          before === undefined
+            ? sql`case when live->>'version' is distinct from ${live.version} then live else previous end`
+            : before === null
+              ? null
+              : json(before),
         live: json(live),
         updatedAt: at,
       })
@@ -426,22 +434,6 @@ export async function readDeployment(db: Db, ref: DeploymentRef): Promise<Deploy
       ...(detail === null ? {} : { detail }),
     })),
   };
-}
-
-/** The last deployment of an environment that left a release live, before `number` where it is given. */
-export async function lastSucceeded(
-  db: Db,
-  environment: { readonly project: string; readonly environment: string },
-  before?: number,
-): Promise<DeploymentSummary | undefined> {
-  let query = db
-    .selectFrom('deployments')
-    .select(summaryColumns)
-    .where('project', '=', environment.project)
-    .where('environment', '=', environment.environment)
-    .where('outcome', '=', 'succeeded');
-  if (before !== undefined) query = query.where('number', '<', before);
-  return await query.orderBy('id', 'desc').executeTakeFirst();
 }
 
 /** The last deployment of an environment that went wrong, for the risk of the next one. */

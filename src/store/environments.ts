@@ -9,6 +9,7 @@ export interface EnvironmentRecord {
   readonly project: string;
   readonly name: string;
   readonly live: LiveRelease | null;
+  /** What a rollback without a version goes to (`releaseBefore`); whether it still runs somewhere, the workflow knows. */
   readonly previous: LiveRelease | null;
   readonly hold: StoredHold | null;
   readonly updatedAt: string;

@@ -11,6 +11,7 @@ export interface RunRequest {
   readonly key: string;
   readonly event: SourceEvent;
   readonly acceptedAt: string;
+  readonly requestedBy?: string;
   readonly release?: string;
 }
 

@@ -74,36 +74,55 @@ export async function openRun(db: Db, input: RunInput): Promise<RunRef> {
   return { project, key, number };
 }
 
-/** What `prepareRun` found out; idempotent. */
+/** Who brought a run about: its event's author, and who asked for it by hand. Empty for a run that is not there. */
+export async function readInvolved(db: Db, project: string, runKey: string): Promise<readonly string[]> {
+  const row = await db
+    .selectFrom('runs')
+    .select('input')
+    .where('project', '=', project)
+    .where('key', '=', runKey)
+    .executeTakeFirst();
+  return row === undefined ? [] : involvedIn(row.input);
+}
+
+/** Each once, whoever asked first. */
+export function involvedIn({ event, requestedBy }: RunInput): readonly string[] {
+  return [...new Set([requestedBy ?? event.author, event.author])];
+}
+
+/** What `prepareRun` found out; idempotent. Comes late at times, and at the end once more: a run that has gone on stays where it is. */
 export async function recordRunPlan(db: Db, plan: RunPlan): Promise<void> {
   await inTransaction(db, async (tx) => {
-    await tx
+    const changed = await tx
       .updateTable('runs')
       .set({
         plan: json(plan),
         version: plan.version,
         definition: plan.definition,
         message: plan.commit.message,
-        phase: sql<RunPhase>`case when outcome is null then 'checking' else phase end`,
+        phase: sql<RunPhase>`case when phase in ('accepted', 'preparing') then 'checking' else phase end`,
       })
       .where('project', '=', plan.run.project)
       .where('number', '=', plan.run.number)
-      .execute();
-    await publish(tx, [runEvent(plan.run, { phase: 'checking', version: plan.version })]);
+      .returning('phase')
+      .executeTakeFirst();
+    if (changed === undefined) return;
+    await publish(tx, [runEvent(plan.run, { phase: changed.phase, version: plan.version })]);
   });
 }
 
-/** Where a run is now. Never moves one that has ended. */
+/** Where a run is now. Never moves one that has ended, and tells of no move that was none. */
 export async function recordRunPhase(db: Db, run: RunRef, phase: RunPhase): Promise<void> {
   await inTransaction(db, async (tx) => {
-    await tx
+    const changed = await tx
       .updateTable('runs')
       .set({ phase })
       .where('project', '=', run.project)
       .where('number', '=', run.number)
       .where('outcome', 'is', null)
-      .execute();
-    await publish(tx, [runEvent(run, { phase })]);
+      .where('phase', '<>', phase)
+      .executeTakeFirst();
+    if (changed.numUpdatedRows > 0n) await publish(tx, [runEvent(run, { phase })]);
   });
 }
 

@@ -25,6 +25,7 @@ import { environmentFiles, readConfiguration } from '../definition/configuration
 import type { EnvironmentSpec, SecretRef, SecretRefs } from '../definition/specs.ts';
 import type { Fence } from '../effects/fence.ts';
 import type { LogFiles } from '../effects/log-files.ts';
+import { pingPostgres } from '../providers/backups/postgres-ping.ts';
 import { createPostgresBackup } from '../providers/backups/postgres.ts';
 import { createBlobs } from '../providers/blobs/index.ts';
 import { createDockerBuilder } from '../providers/builders/docker.ts';
@@ -155,6 +156,8 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       ...createDataActivities(deploy),
       ...createWatchActivities({
         places,
+        databases,
+        sendNotice: (notice) => notices.sendNotice(notice),
         openRequestLog: async () =>
           createHaproxyRequestLog({
             docker: await connectDocker(config.engine),
@@ -231,8 +234,6 @@ async function openDatabase(
   if (database === undefined) throw new TypeError('asked for the database of an environment that has none');
   const url = await readSecret(database.url);
   const name = `${spec.project}/${spec.name}`;
-  const { default: pg } = await import('pg');
-  const { databaseError } = await import('../providers/migrations/postgres-errors.ts');
   return {
     backup: createPostgresBackup(
       {
@@ -249,17 +250,6 @@ async function openDatabase(
       lockTimeoutMs: database.lockTimeoutMs,
       statementTimeoutMs: database.statementTimeoutMs,
     }),
-    async ping() {
-      const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 3_000 });
-      client.on('error', () => undefined);
-      try {
-        await client.connect();
-        await client.query('select 1');
-      } catch (error) {
-        throw databaseError(error, `database of ${name}`, 'DatabaseUnreachable');
-      } finally {
-        await client.end().catch(() => undefined);
-      }
-    },
+    ping: () => pingPostgres(url, `database of ${name}`),
   };
 }

@@ -52,13 +52,16 @@ export function createRunStore({ db }: Store, onError: (error: unknown) => void)
 /** Facts of stages and steps. */
 export function createStageFacts(spool: FactSpool): StageFacts {
   return {
-    stageStarted: ({ run, stage, position, at }) =>
+    stageStarted: ({ run, stage, position, at, phase }) => {
+      // The workflow knows its phase too, but telling it would cost every run an activity.
+      spool.record(`run-phase/${runName(run)}/${phase}/${at}`, { kind: 'run-phase', run, phase });
       spool.record(`stage/${runName(run)}/${stage}/${at}`, {
         kind: 'stage',
         run,
         position,
         stage: { name: stage, verdict: null, detail: null, startedAt: at, durationMs: null, steps: [] },
-      }),
+      });
+    },
     stepStarted: ({ run, stage, step, position, at }) =>
       spool.record(`step/${runName(run)}/${stage}/${step}/${at}`, {
         kind: 'step',

@@ -20,6 +20,7 @@ import type { DeploymentInput, DeploymentResult } from '../domain/deployment.ts'
 import { describeFailure, failure, tellFailure } from '../domain/failures.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
+import { sentences } from '../domain/sentences.ts';
 import { accept, isSettled, namesNumber, readAbort, readDecision, unprovenDecision } from './inbound.ts';
 import { Journal } from './journal.ts';
 import {
@@ -119,7 +120,7 @@ class Deployment {
   async #tryPlan(plan: Plan): Promise<DeploymentResult | Plan> {
     this.#plan = plan;
     if (plan.estimate.problems.length > 0)
-      return this.#end('errored', `It does not fit: ${plan.estimate.problems.join(' ')}`);
+      return this.#end('errored', `It does not fit: ${sentences(...plan.estimate.problems)}`);
     this.#settled = undefined;
     this.#granted = false;
     this.#askedAt = isoNow();
@@ -152,7 +153,8 @@ class Deployment {
   /** @returns the result when it ends here; undefined when it may go on. */
   async #askPeople(plan: Plan): Promise<DeploymentResult | undefined> {
     const { approval: policy } = plan.policy;
-    this.#approval = startApproval(policy, plan.hash, this.#input.author);
+    // An input of before 2026-11-25 names nobody else, so that its replay counts as it did then.
+    this.#approval = startApproval(policy, plan.hash, this.#input.author, this.#input.involved);
     if (policy.required) {
       this.#journal.enter('awaiting-approval', `plan ${plan.hash.slice(0, 8)}`);
       await this.#announce(plan);
@@ -183,7 +185,7 @@ class Deployment {
         const last = this.#approval.counted.at(-1);
         return this.#end(
           'rejected',
-          `${last?.by ?? 'Somebody'} rejected it${last?.comment === undefined ? '' : `: ${last.comment}`}.`,
+          sentences(`${last?.by ?? 'Somebody'} rejected it${last?.comment === undefined ? '' : `: ${last.comment}`}`),
         );
       }
       case 'expired':
@@ -204,7 +206,8 @@ class Deployment {
     const limits = { scheduleToCloseTimeout: noticeMs, retry: { maximumAttempts: 1 } };
     const notice = {
       event: 'approval-requested',
-      level: 'warning',
+      // High, by the specification's matrix: a person has half an hour.
+      level: 'error',
       project,
       environment,
       key: `${project}/${environment}/${number}/approval/${hash}`,
@@ -444,7 +447,8 @@ class Deployment {
   }
 
   #aborted(abort: AbortMessage): DeploymentResult {
-    return this.#end('aborted', `${abort.by} aborted it: ${abort.reason ?? 'no reason given'}. Nothing was changed.`);
+    const why = `${abort.by} aborted it: ${abort.reason ?? 'no reason given'}`;
+    return this.#end('aborted', sentences(why, 'Nothing was changed.'));
   }
 
   #view(): DeploymentView {

@@ -14,6 +14,7 @@ import type { DeploymentInput } from '../domain/deployment.ts';
 import { describeFailure } from '../domain/failures.ts';
 import { holdingOutcomes } from '../domain/outcome.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
+import { sentences } from '../domain/sentences.ts';
 import type { LiveRelease } from '../domain/release.ts';
 import { Answers, refusal } from './environment-answers.ts';
 import {
@@ -393,7 +394,7 @@ class Environment implements EnvironmentCore {
   #withdraw(number: number, message: AbortMessage): void {
     const { state, current, answers } = this;
     const queued = state.queue.find((entry) => entry.deployment.number === number);
-    const reason = `${message.by} aborted it: ${message.reason ?? 'no reason given'}.`;
+    const reason = sentences(`${message.by} aborted it: ${message.reason ?? 'no reason given'}`);
     if (queued !== undefined) {
       state.queue = state.queue.filter((entry) => entry !== queued);
       answers.answer(queued.deployment, { kind: 'withdrawn', number, reason });

@@ -146,7 +146,13 @@ export interface EnvironmentView {
   readonly project: string;
   readonly environment: string;
   readonly live: LiveRelease | null;
+  /**
+   * What was live before the live one, and what a rollback without a version goes to. The workflow knows the one that still runs in the
+   * other slot; where it knows none, the API gives the one on record and says so in `previousStopped`.
+   */
   readonly previous: LiveRelease | null;
+  /** The previous one runs in no slot any more: a rollback starts it again first. */
+  readonly previousStopped?: boolean;
   readonly current: {
     readonly number: number;
     readonly kind: 'rollout' | 'rollback';

@@ -12,6 +12,7 @@ import { type FailureType, describeFailure, failure, failureType, tellFailure } 
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
+import { sentences } from '../domain/sentences.ts';
 import type { Verdict } from '../domain/verdict.ts';
 import { namesNumber, readAbort, readRollback } from './inbound.ts';
 import { Journal } from './journal.ts';
@@ -164,12 +165,12 @@ class RollOut {
     const plan = await this.#prepare();
     if (plan.hash !== planHash) return { kind: 'plan-changed', plan };
     if (plan.estimate.problems.length > 0) {
-      return this.#bad('errored', `It does not fit: ${plan.estimate.problems.join(' ')}`);
+      return this.#bad('errored', `It does not fit: ${sentences(...plan.estimate.problems)}`);
     }
     const run = this.#context(plan);
     this.#backup = await backUp(run);
     const refused = await this.#askToChange();
-    if (refused !== undefined) return this.#bad('errored', `Nothing was changed: ${refused}.`);
+    if (refused !== undefined) return this.#bad('errored', sentences(`Nothing was changed: ${refused}`));
     registerDataUndo(run, (data) => (this.#data = data));
     await strategies[plan.identity.strategy.kind].rollOut(run);
     const began = isoNow();
@@ -212,19 +213,19 @@ class RollOut {
     const { watch, rollback } = this.#requirePlan().policy;
     switch (verdict) {
       case 'passed':
-        return { kind: 'passed', reason, watch: verdict };
+        return { kind: 'passed', reason: sentences(reason), watch: verdict };
       case 'inconclusive':
         return watch.onInconclusive === 'succeed'
-          ? { kind: 'passed', reason: `${reason} The watch had nothing to judge by.`, watch: verdict }
+          ? { kind: 'passed', reason: sentences(reason, 'The watch had nothing to judge by.'), watch: verdict }
           : {
               kind: 'hold',
-              reason: `${reason} The watch had nothing to judge by: roll back, or unlock with what is live.`,
+              reason: sentences(reason, 'The watch had nothing to judge by: roll back, or unlock with what is live.'),
               watch: verdict,
             };
       case 'errored':
         return {
           kind: 'hold',
-          reason: `${reason} Whether it is well is not known: roll back, or unlock with what is live.`,
+          reason: sentences(reason, 'Whether it is well is not known: roll back, or unlock with what is live.'),
           watch: verdict,
         };
       case 'failed':
@@ -232,7 +233,7 @@ class RollOut {
           ? { kind: 'bad', outcome: 'failed', reason, decidedAt, watch: verdict }
           : {
               kind: 'hold',
-              reason: `${reason} Automatic rollback is off here: roll back, or unlock with what is live.`,
+              reason: sentences(reason, 'Automatic rollback is off here: roll back, or unlock with what is live.'),
               watch: verdict,
             };
     }
@@ -262,8 +263,8 @@ class RollOut {
         const { stop, at } = ending;
         const reason =
           stop.kind === 'abort'
-            ? `${stop.by} aborted it: ${stop.reason}.`
-            : `${stop.by} rolled it back: ${stop.reason}.`;
+            ? sentences(`${stop.by} aborted it: ${stop.reason}`)
+            : sentences(`${stop.by} rolled it back: ${stop.reason}`);
         if (!this.#done.started) return await this.#unchanged('aborted', reason);
         if (stop.kind === 'abort' && stop.noRollback === true) return this.#leftAsItIs(reason);
         return await this.#takeBack(ending, { why: reason, decidedAt: at, manual: true });
@@ -312,7 +313,7 @@ class RollOut {
   }
 
   #leftAsItIs(reason: string): TurnReport {
-    const hold = `${reason} What was half done stays as it is: say what is live with \`unlock\`, or roll back.`;
+    const hold = sentences(reason, 'What was half done stays as it is: say what is live with `unlock`, or roll back.');
     const live = this.#done.moved ? this.#newLive() : this.#live;
     return this.#report('held', hold, { live, previous: this.#done.moved ? this.#live : null, hold });
   }
@@ -323,7 +324,11 @@ class RollOut {
     const watch = ending.kind === 'bad' && ending.watch !== undefined ? { watch: ending.watch } : {};
     const closed = strategies[plan.identity.strategy.kind].pointOfNoReturn(run);
     if (closed !== undefined) {
-      const hold = `${trigger.why} It stays as it is, for ${closed}. Decide with \`rollback\`, or \`unlock\` with what is live.`;
+      const hold = sentences(
+        trigger.why,
+        `It stays as it is, for ${closed}`,
+        'Decide with `rollback`, or `unlock` with what is live.',
+      );
       const live = this.#done.moved ? this.#newLive() : this.#live;
       return this.#report('held', hold, { live, previous: this.#live, hold, ...watch });
     }
@@ -350,22 +355,29 @@ class RollOut {
     if (!complete) {
       return {
         outcome: 'rollback-failed',
-        reason: `${why} Not everything could be taken back: the report says what. Then \`retry\`, \`reconcile\` or \`unlock\`.`,
+        reason: sentences(
+          why,
+          'Not everything could be taken back: the report says what. Then `retry`, `reconcile` or `unlock`.',
+        ),
       };
     }
     if (this.#data?.action === 'held') {
-      return { outcome: 'held', reason: `${why} The data waits for a person's word: ${this.#data.detail}` };
+      return { outcome: 'held', reason: sentences(why, `The data waits for a person's word: ${this.#data.detail}`) };
     }
-    if (ending.kind === 'stopped' && ending.stop.kind === 'abort') return { outcome: 'aborted', reason: why };
+    if (ending.kind === 'stopped' && ending.stop.kind === 'abort')
+      return { outcome: 'aborted', reason: sentences(why) };
     if (this.#done.moved) {
       return this.#live === null
         ? {
             outcome: 'rollback-unavailable',
-            reason: `${why} It was the first release, so there is none to go back to: it is stopped, and nothing serves.`,
+            reason: sentences(
+              why,
+              'It was the first release, so there is none to go back to: it is stopped, and nothing serves.',
+            ),
           }
-        : { outcome: 'rolled-back', reason: `${why} ${this.#live.version} serves again.` };
+        : { outcome: 'rolled-back', reason: sentences(why, `${this.#live.version} serves again.`) };
     }
-    return { outcome: ending.kind === 'bad' ? ending.outcome : 'aborted', reason: why };
+    return { outcome: ending.kind === 'bad' ? ending.outcome : 'aborted', reason: sentences(why) };
   }
 
   #unfinishedData(complete: boolean): { data?: { to: string; backup: BackupReport; migrated: boolean } } {

@@ -5,9 +5,10 @@ import { describeFailure, failure } from '../domain/failures.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
 import { type LiveRelease, otherSlot } from '../domain/release.ts';
+import { sentences } from '../domain/sentences.ts';
 import { readAbort } from './inbound.ts';
 import { Journal } from './journal.ts';
-import { abortSignal } from './messages.ts';
+import { abortSignal, rollbackId } from './messages.ts';
 import { awaitState, call, compensation, read, trafficBack } from './options.ts';
 import { between, isoNow, showPage } from './progress.ts';
 import { Saga, type UndoRecord, withoutEnd } from './saga.ts';
@@ -60,7 +61,7 @@ class Rollback {
       this.#journal.enter('rolling-back');
       return this.#report(
         'rollback-unavailable',
-        `There is no release to go back to (${request.by}: ${request.reason}).`,
+        sentences(`There is no release to go back to (${request.by}: ${request.reason})`),
         this.#live,
         true,
       );
@@ -72,7 +73,10 @@ class Rollback {
       const { message } = describeFailure(error);
       const undone = await this.#saga.unwind();
       const left = undone.every((one) => one.done) ? 'What serves is as before' : 'What serves now must be looked at';
-      const reason = `The rollback to ${deployment.version} did not work: ${message} ${left}: \`retry\`, \`reconcile\` or \`unlock\`.`;
+      const reason = sentences(
+        `The rollback to ${deployment.version} did not work: ${message}`,
+        `${left}: \`retry\`, \`reconcile\` or \`unlock\`.`,
+      );
       return this.#report('rollback-failed', reason, this.#live, false);
     }
   }
@@ -129,7 +133,7 @@ class Rollback {
     const report = await call(compensation.runProbes, `probes ${version} in ${slot}`, input);
     if (report.verdict === 'passed' || report.probes.length === 0) return;
     const why = report.probes.map((probe) => `${probe.name} ${probe.verdict}: ${probe.detail}`).join(', ');
-    throw failure('ReleaseDegraded', `${version} in ${slot} does not pass its probes: ${why}.`);
+    throw failure('ReleaseDegraded', sentences(`${version} in ${slot} does not pass its probes: ${why}`));
   }
 
   /** Until the target has proved itself, the router falls back to what was live by itself. */
@@ -182,12 +186,12 @@ class Rollback {
     await this.#restoreData(left);
     const live: LiveRelease = { ...target, deployment: deployment.number, since: isoNow() };
     const opened = await incident;
-    const why = left.length === 0 ? '' : ` Not everything is done: ${left.join('; ')}.`;
+    const undone = left.length === 0 ? undefined : `Not everything is done: ${left.join('; ')}`;
     const data = this.#input.data;
     if (data !== undefined && (this.#data === undefined || this.#data.action === 'held')) {
       return this.#report(
         'rollback-failed',
-        `${target.version} serves, but its data is not back.${why}`,
+        sentences(`${target.version} serves, but its data is not back.`, undone),
         live,
         false,
         opened,
@@ -195,7 +199,7 @@ class Rollback {
     }
     return this.#report(
       'rolled-back',
-      `${request.by} rolled back to ${target.version}: ${request.reason}.${why}`,
+      sentences(`${request.by} rolled back to ${target.version}: ${request.reason}`, undone),
       live,
       false,
       opened,
@@ -309,8 +313,12 @@ class Rollback {
       project,
       environment,
       key: `${project}/${environment}/${number}/traffic`,
-      title: `${environment}: traffic cannot be moved to ${target.version}`,
-      lines: [why, 'It is tried again without end. Look at the router; `slipway abort --no-rollback` ends the trying.'],
+      title: `${project} ${environment}: traffic cannot be moved to ${target.version}`,
+      lines: [
+        why,
+        'It is tried again without end. Look at the router; this ends the trying:',
+        `temporal workflow signal --workflow-id ${rollbackId(this.#input.deployment)} --name abort --input '{"by":"<you>","noRollback":true}'`,
+      ],
     });
   }
 

@@ -13,6 +13,7 @@ import type { DeploymentInput } from '../domain/deployment.ts';
 import { type FailureType, failure, failureType, tellFailure } from '../domain/failures.ts';
 import type { RunOutcome } from '../domain/outcome.ts';
 import type { ImageReport, RunInput, RunPlan, StagePlan, StageReport } from '../domain/run.ts';
+import { sentences } from '../domain/sentences.ts';
 import { deployRelease } from './deploy-release.ts';
 import { readAbort } from './inbound.ts';
 import { type AbortMessage, type RunView, abortRunSignal, abortRunUpdate, deploymentId, runQuery } from './messages.ts';
@@ -279,13 +280,13 @@ async function startDeployment(deployment: DeploymentInput): Promise<void> {
 }
 
 function aborted(abort: AbortMessage): Ending {
-  return { outcome: 'aborted', reason: `${abort.by} aborted it: ${abort.reason ?? 'no reason given'}.` };
+  return { outcome: 'aborted', reason: sentences(`${abort.by} aborted it: ${abort.reason ?? 'no reason given'}`) };
 }
 
 function stageReason(report: StageReport): string {
   const bad = report.steps.find((step) => step.verdict === report.verdict);
   const what = bad === undefined ? report.name : `${report.name}, step ${bad.name}`;
-  return `${what} ${report.verdict}: ${bad?.detail ?? report.detail ?? 'see its log'}`;
+  return sentences(`${what} ${report.verdict}: ${bad?.detail ?? report.detail ?? 'see its log'}`);
 }
 
 function succeededReason(plan: RunPlan, images: readonly ImageReport[]): string {

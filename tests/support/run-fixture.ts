@@ -62,7 +62,7 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
     },
   };
   const stageFacts: StageFacts = {
-    stageStarted: ({ stage }) => void facts.push(`stage ${stage} started`),
+    stageStarted: ({ stage, phase }) => void facts.push(`phase ${phase}`, `stage ${stage} started`),
     stepStarted: ({ step }) => void facts.push(`step ${step} started`),
     stepSettled: ({ step, report }) => void facts.push(`step ${step} ${report.verdict}`),
     stageSettled: ({ report }) => void facts.push(`stage ${report.name} ${report.verdict}`),

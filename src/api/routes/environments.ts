@@ -6,6 +6,7 @@ import { appendAudit } from '../../store/audit.ts';
 import { openDeployment } from '../../store/deployments.ts';
 import { type EnvironmentRecord, listEnvironments, readEnvironment } from '../../store/environments.ts';
 import { readRelease } from '../../store/releases.ts';
+import { readInvolved } from '../../store/runs.ts';
 import {
   type EnvironmentView,
   environmentId,
@@ -47,7 +48,8 @@ export function environmentRoutes({ deps, projects, starter, commands }: ApiCont
   }
 
   async function look(record: EnvironmentRecord): Promise<EnvironmentView> {
-    return (await commands.viewEnvironment(record.project, record.name)) ?? fromStore(record);
+    const view = await commands.viewEnvironment(record.project, record.name);
+    return view === undefined ? fromStore(record) : withPrevious(view, record);
   }
 
   return async (app) => {
@@ -104,6 +106,7 @@ export function environmentRoutes({ deps, projects, starter, commands }: ApiCont
           object: environmentId(project, environment),
           detail: { token: identity.id, version: release.version },
         });
+        const builders = release.runKey === null ? [] : await readInvolved(db, project, release.runKey);
         const { input } = await openDeployment(db, {
           project,
           environment,
@@ -111,6 +114,7 @@ export function environmentRoutes({ deps, projects, starter, commands }: ApiCont
           ...(release.runKey === null ? {} : { runKey: release.runKey }),
           requestedBy: identity.name,
           author: release.author,
+          involved: [...new Set([identity.name, ...builders])],
           priority: 'routine',
           requestedAt: new Date().toISOString(),
           kind: 'rollout',
@@ -208,6 +212,12 @@ export function environmentRoutes({ deps, projects, starter, commands }: ApiCont
     command('thaw', 'Lets deployments in again', thawUpdate, z.strictObject({}).nullish(), (_, by) => ({ by }));
     await Promise.resolve();
   };
+}
+
+/** The workflow forgets a release as soon as its slot is stopped or taken by another; a rollback to it is only slower from then on. */
+function withPrevious(view: EnvironmentView, { previous }: EnvironmentRecord): EnvironmentView {
+  if (view.previous !== null || previous === null || view.live === null) return view;
+  return previous.version === view.live.version ? view : { ...view, previous, previousStopped: true };
 }
 
 function fromStore({ project, name, live, previous, hold }: EnvironmentRecord): EnvironmentView {

@@ -70,6 +70,7 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
       key,
       event,
       acceptedAt: new Date().toISOString(),
+      requestedBy: identity.name,
       ...(release === undefined ? {} : { release }),
     });
     const known = accepted.input;

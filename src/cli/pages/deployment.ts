@@ -14,7 +14,7 @@ export function deploymentPage(deployment: DeploymentRecord, screen: Screen): st
     `${paint.bold(nameOf(deployment))}  ${paint.state(deployment.outcome ?? deployment.phase)}  ${paint.dim(deployment.version)}`,
     `  ${deployment.kind === 'rollback' ? 'rollback' : 'release'} asked for by ${deployment.requestedBy}, ${relative(deployment.requestedAt, nowMs)}`,
     ...(deployment.outcome === null && deployment.phaseDetail !== null ? [`  ${deployment.phaseDetail}`] : []),
-    ...(deployment.reason === null || deployment.outcome === 'succeeded' ? [] : [indent(deployment.reason).slice(2)]),
+    ...(deployment.reason === null || isPlainSuccess(deployment) ? [] : [indent(deployment.reason).slice(2)]),
     ...approvalLines(deployment, screen),
   ];
   const rows = deploymentRows(deployment);
@@ -59,10 +59,12 @@ export function deploymentNext(deployment: DeploymentRecord): NextCommand[] {
     case 'held':
     case 'rollback-failed':
       return [
-        {
-          command: `slipway retry ${environment} --reason "…"`,
-          when: 'to try the undoing again, once its cause is gone',
-        },
+        undone(deployment)
+          ? {
+              command: `slipway retry ${environment} --reason "…"`,
+              when: 'to try the undoing again, once its cause is gone, or to bring back the data',
+            }
+          : { command: `slipway rollback ${environment} --reason "…"`, when: 'to go back to the version before' },
         { command: `slipway reconcile ${environment} --reason "…"`, when: 'to take what runs now as the truth' },
         {
           command: `slipway unlock ${environment} --state-is <version> --reason "…"`,
@@ -87,6 +89,16 @@ export function deploymentNext(deployment: DeploymentRecord): NextCommand[] {
     case 'succeeded':
       return [];
   }
+}
+
+/** Whether it had begun to go back: what waits then is the rest of that, and otherwise whether to go back at all. */
+function undone({ outcome, result }: DeploymentRecord): boolean {
+  return outcome === 'rollback-failed' || result?.rollback !== undefined;
+}
+
+/** A success by a watch that had nothing to judge by is one that a person should know the reason of. */
+function isPlainSuccess({ outcome, result }: DeploymentRecord): boolean {
+  return outcome === 'succeeded' && result?.watch !== 'inconclusive';
 }
 
 function approvalLines(deployment: DeploymentRecord, { paint }: Screen): string[] {

@@ -96,9 +96,7 @@ export function environmentPage(view: EnvironmentView, { paint, nowMs }: Screen)
   const name = `${view.project}/${view.environment}`;
   const lines = [paint.bold(name)];
   lines.push(`  live      ${releaseLine(view.live, paint, nowMs)}`);
-  lines.push(
-    `  previous  ${releaseLine(view.previous, paint, nowMs)}${view.retireAt === null ? '' : paint.dim(`, kept until ${relative(view.retireAt, nowMs)}`)}`,
-  );
+  lines.push(`  previous  ${previousLine(view, paint, nowMs)}`);
   if (view.hold !== null) {
     lines.push(
       `  ${paint.paint('bad', `${paint.ascii ? 'x' : '✖'} ${view.hold.state}`)} since ${relative(view.hold.since, nowMs)} by ${view.hold.by}: ${view.hold.reason}`,
@@ -132,9 +130,15 @@ export function environmentNext(view: EnvironmentView): NextCommand[] {
       command: `slipway unlock ${name} --state-is ${view.live?.version ?? 'none'} --reason "…"`,
       when: 'to say yourself what is live, and let releases in again',
     },
-    ...(view.hold.state === 'incident'
+    // After a workflow that ended without a word nobody knows what was to be undone.
+    ...(view.hold.state === 'unknown'
       ? []
-      : [{ command: `slipway retry ${name} --reason "…"`, when: 'to try the undoing again' }]),
+      : [
+          {
+            command: `slipway retry ${name} --reason "…"`,
+            when: 'to try again what could not be undone, or bring back the data',
+          },
+        ]),
   ];
 }
 
@@ -144,10 +148,18 @@ export function incidentList(incidents: readonly Incident[], { paint, nowMs, col
     incident.closedAt === null ? paint.paint('bad', 'open') : 'closed',
     incident.id,
     relative(incident.openedAt, nowMs),
-    `post-mortem ${relative(incident.postMortemDueAt, nowMs)}`,
+    incident.closedAt === null ? `post-mortem due ${relative(incident.postMortemDueAt, nowMs)}` : '',
     firstLine(incident.summary),
   ]);
   return columnsOf(rows, columns).join('\n');
+}
+
+function previousLine({ previous, previousStopped, retireAt }: EnvironmentView, paint: Painter, nowMs: number): string {
+  if (previous !== null && previousStopped === true) {
+    return `${paint.bold(previous.version)}, ${previous.commit.slice(0, 8)}${paint.dim(', stopped: a rollback starts it again')}`;
+  }
+  const line = releaseLine(previous, paint, nowMs);
+  return retireAt === null ? line : `${line}${paint.dim(`, to be stopped ${relative(retireAt, nowMs)}`)}`;
 }
 
 function releaseLine(live: LiveRelease | null, paint: Painter, nowMs: number): string {

@@ -73,5 +73,5 @@ function riskFeel({ risk }: Plan): 'good' | 'waiting' | 'bad' {
 function approvalLine({ policy }: Plan): string {
   if (!policy.approval.required) return 'not needed';
   const rules = policy.approval.rules.map((rule) => `${rule.count} of ${rule.group}`).join(' and ');
-  return `${rules}, within ${duration(policy.approval.timeoutMs)}${policy.approval.allowAuthor ? '' : ', not by the author'}`;
+  return `${rules}, within ${duration(policy.approval.timeoutMs)}${policy.approval.allowAuthor ? '' : ', not by its author or whoever brought it here'}`;
 }

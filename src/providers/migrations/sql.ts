@@ -17,6 +17,11 @@ const lockKey = '4823098105412385123';
 const lockNotAvailable = '55P03';
 const queryCancelled = '57014';
 
+/** Back to who connected and to the settings of the connection; also allowed in the middle of a transaction. */
+const ownSettings = 'reset session authorization; reset role; reset all';
+/** With {@link ownSettings} it is `DISCARD ALL` without its release of advisory locks: the lock of all runners outlives every file. */
+const nothingLeft = 'close all; deallocate all; unlisten *; discard plans; discard temp; discard sequences';
+
 /** Numbered SQL files, each in a transaction with its record in `slipway_migrations` of the application's own database. */
 export function createSqlMigrationRunner(options: SqlMigrationOptions): MigrationRunner {
   const database = `database ${options.name}`;
@@ -50,12 +55,16 @@ export function createSqlMigrationRunner(options: SqlMigrationOptions): Migratio
     }
   }
 
-  /** Holds the one lock of all runners; it goes with the connection, so a killed runner holds nothing. */
-  async function locked<T>(client: Client, work: () => Promise<T>): Promise<T> {
+  async function setLimits(client: Client): Promise<void> {
     await client.query(`select set_config('lock_timeout', $1, false), set_config('statement_timeout', $2, false)`, [
       `${options.lockTimeoutMs}ms`,
       `${options.statementTimeoutMs}ms`,
     ]);
+  }
+
+  /** Holds the one lock of all runners; it goes with the connection, so a killed runner holds nothing. */
+  async function locked<T>(client: Client, work: () => Promise<T>): Promise<T> {
+    await setLimits(client);
     const { rows } = await client.query<{ got: boolean }>('select pg_try_advisory_lock($1::bigint) as got', [lockKey]);
     if (rows[0]?.got !== true) {
       throw new ProviderError('MigrationLocked', `Another migration runs on ${database}.`);
@@ -71,14 +80,23 @@ export function createSqlMigrationRunner(options: SqlMigrationOptions): Migratio
     return await work();
   }
 
+  /**
+   * One file with its record. Each begins with the session as it was connected: what a file has set (`search_path`, `lock_timeout`, a role),
+   * made for itself or left open must not decide what the next one does.
+   */
   async function inTransaction(
     client: Client,
     file: { name: string; sql: string },
     record: () => Promise<unknown>,
   ): Promise<void> {
+    await client.query(`${ownSettings}; ${nothingLeft}`);
+    await setLimits(client);
     await client.query('begin');
     try {
       await client.query(file.sql);
+      // As a dump does, a file may have emptied the search path or taken another role; the record is ours.
+      await client.query(ownSettings);
+      await setLimits(client);
       await record();
       await client.query('commit');
     } catch (error) {

@@ -1,5 +1,5 @@
 import type { NoticeLevel } from '../../domain/outcome.ts';
-import { type Notifier, isGoodNews } from './port.ts';
+import { type Notifier, moodOf } from './port.ts';
 
 /** The part of a logger that is used. */
 export interface NoticeLog {
@@ -13,12 +13,17 @@ const methods = { info: 'info', warning: 'warn', error: 'error', critical: 'erro
   keyof NoticeLog
 >;
 
+/** A question is no fault of the worker, but somebody should see it. */
+const byMood = { 'good-news': 'info', question: 'warn' } as const;
+
 /** The log of the worker. */
 export function createLogNotifier(log: NoticeLog): Notifier {
   return {
     send(message) {
       const { event, level, project, environment, title, lines } = message;
-      log[isGoodNews(event) ? 'info' : methods[level]]({ notice: event, level, project, environment, lines }, title);
+      const mood = moodOf(event);
+      const method = mood === 'other' ? methods[level] : byMood[mood];
+      log[method]({ notice: event, level, project, environment, lines }, title);
       return Promise.resolve();
     },
   };

@@ -21,9 +21,13 @@ const goodNews: readonly NoticeEvent[] = [
   'production-deployed',
 ];
 
-/** A high level says how many should hear, not that something is wrong. */
-export function isGoodNews(event: NoticeEvent): boolean {
-  return goodNews.includes(event);
+/**
+ * How a message is meant: a high level says how many should hear, not that something is wrong. `question`: it waits for somebody's word;
+ * `other`: as grave as its level says.
+ */
+export function moodOf(event: NoticeEvent): 'good-news' | 'question' | 'other' {
+  if (event === 'approval-requested') return 'question';
+  return goodNews.includes(event) ? 'good-news' : 'other';
 }
 
 /** A way to people. */

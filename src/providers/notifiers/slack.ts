@@ -1,6 +1,6 @@
 import { ProviderError } from '../../domain/failures.ts';
 import type { NoticeLevel } from '../../domain/outcome.ts';
-import { type Message, type Notifier, isGoodNews } from './port.ts';
+import { type Message, type Notifier, moodOf } from './port.ts';
 
 export interface SlackOptions {
   /** Address of the incoming webhook. It is a secret and is repeated nowhere. */
@@ -13,6 +13,8 @@ const marks: Readonly<Record<NoticeLevel, string>> = {
   error: ':red_circle:',
   critical: ':rotating_light:',
 };
+
+const markOfMood = { 'good-news': ':white_check_mark:', question: ':raised_hand:' } as const;
 
 // Slack refuses a message that is longer.
 const longestHeader = 150;
@@ -51,7 +53,8 @@ export function createSlackNotifier({ url }: SlackOptions): Notifier {
 
 /** The message in Slack's form; `text` is what a notification shows, and all that simpler receivers understand. */
 export function slackMessage(message: Message): Readonly<Record<string, unknown>> {
-  const mark = isGoodNews(message.event) ? ':white_check_mark:' : marks[message.level];
+  const mood = moodOf(message.event);
+  const mark = mood === 'other' ? marks[message.level] : markOfMood[mood];
   const body = message.lines.map(escape).join('\n').slice(0, longestSection);
   return {
     text: `${mark} ${escape(message.title)}`,

@@ -155,8 +155,15 @@ function pageForTraffic(journal: Journal, run: Rollout, why: string): void {
     project,
     environment,
     key: `${project}/${environment}/${number}/traffic-back`,
-    title: `${environment}: traffic cannot be moved back to ${run.live?.version ?? 'nothing'}`,
-    lines: [why, 'It is tried again without end. Look at the router; `slipway abort --no-rollback` ends the trying.'],
+    title:
+      run.live === null
+        ? `${project} ${environment}: traffic cannot be taken away`
+        : `${project} ${environment}: traffic cannot be moved back to ${run.live.version}`,
+    lines: [
+      why,
+      'It is tried again without end. Look at the router; this ends the trying:',
+      `slipway abort ${project}/${environment}/${number} --no-rollback`,
+    ],
   });
 }
 

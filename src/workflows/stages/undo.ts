@@ -73,7 +73,7 @@ async function openIncident(run: Rollout, trigger: Trigger): Promise<string | un
     project,
     environment,
     key: `${project}/${environment}/${number}/rollback-triggered`,
-    title: `${environment}: ${run.plan.identity.release.version} is rolled back`,
+    title: `${project} ${environment}: ${run.plan.identity.release.version} is being taken back`,
     lines: [trigger.why],
   });
   if (trigger.manual && !run.plan.policy.production) return undefined;
@@ -194,7 +194,7 @@ export function alertWhenSlow(journal: Journal, run: Place, totalMs: number): vo
     project,
     environment,
     key: `${project}/${environment}/${number}/rollback-slow`,
-    title: `${environment}: the rollback took ${took(totalMs)}`,
+    title: `${project} ${environment}: the rollback took ${took(totalMs)}`,
     lines: [
       `It should end within ${took(rollbackAlertMs)}; the report of deployment ${number} shows where the time went.`,
     ],

@@ -200,6 +200,36 @@ describe('the end of a run', () => {
     expect(deployments).toMatchObject([{ environment: 'staging', number: 2, version: '1-ccccccc' }]);
     expect((await listReleases(store.db, 'hello', {})).items).toHaveLength(1);
   });
+
+  test('knows the author of its commit from who pushed it, and from who started it by hand', async () => {
+    const by = (author: string) => ({ ...plan('hand', 9).commit, author });
+    const settle = {
+      run: { project: 'hello', key: 'hand', number: 0 },
+      input: {
+        ...input('hand'),
+        event: { ...event, kind: 'manual' as const, author: 'oscar', after: '9'.repeat(40) },
+        requestedBy: 'oscar',
+      },
+      plan: { ...plan('hand', 9), version: '9-9999999', commit: { ...by('Grace Hopper'), sha: '9'.repeat(40) } },
+      stages: [],
+      images: [image],
+      outcome: 'succeeded' as const,
+      reason: 'All stages passed.',
+    };
+    const { deployments } = await call((given) => runFacts.settleRun(given), settle);
+    expect(deployments[0]).toMatchObject({ requestedBy: 'oscar', author: 'Grace Hopper', involved: ['oscar'] });
+    // Another deploys the same release later: its author and whoever built it have had a hand in it still.
+    const again = await call((given) => runFacts.settleRun(given), {
+      ...settle,
+      run: { project: 'hello', key: 'later', number: 0 },
+      input: { ...settle.input, key: 'later', release: '9-9999999', requestedBy: 'max', event },
+    });
+    expect(again.deployments[0]).toMatchObject({
+      requestedBy: 'max',
+      author: 'Grace Hopper',
+      involved: ['max', 'ada', 'oscar'],
+    });
+  });
 });
 
 describe('a deployment', () => {
@@ -269,6 +299,31 @@ describe('a deployment', () => {
     const input = await open(environment);
     await call((input) => facts.settleDeployment(input), { result: result(input, { outcome }), version: '1.0.0' });
     expect(sent).toMatchObject([{ event, level, project: 'hello', environment }]);
+  });
+
+  test('is told as what it is: a rollback by its own words, a hold with the way out of it', async () => {
+    const live = { version: '0.9.0', commit: 'c', images: [], slot: 'blue', deployment: 1, since: '' } as const;
+    const rollback = { trigger: 'oscar: bad', to: '0.9.0', steps: [], totalMs: 10, servingAfterMs: 90 };
+    const told = async (over: Partial<DeploymentResult>, version = '1.0.0') => {
+      sent.length = 0;
+      const input = await open('production');
+      await call((given) => facts.settleDeployment(given), { result: result(input, over), version });
+      return { title: sent[0]?.title, lines: sent[0]?.lines ?? [] };
+    };
+    const back = await told({ outcome: 'rolled-back', live, rollback }, '0.9.0');
+    expect(back.title).toBe('hello production is back on 0.9.0');
+    expect(back.lines).toEqual(expect.arrayContaining(['0.9.0 serving after 90 ms', 'live now: 0.9.0 in blue']));
+    const failed = await told({ outcome: 'rollback-failed', rollback }, '0.9.0');
+    expect(failed.title).toBe('hello production could not go back to 0.9.0');
+    const undone = await told({ outcome: 'rolled-back', live, rollback });
+    expect(undone.title).toBe('hello 1.0.0 was rolled back in production');
+    const held = await told({ outcome: 'held', live });
+    expect(held.lines).toContain('slipway rollback hello/production --reason …');
+    const data = await told({ outcome: 'held', live, rollback });
+    expect(data.lines).toContain('slipway retry hello/production --reason …');
+    const gone = await told({ outcome: 'rollback-unavailable' });
+    expect(gone.lines).toEqual(expect.arrayContaining(['live now: nothing']));
+    expect((await told({ outcome: 'expired' })).lines.join()).not.toContain('live now');
   });
 
   test('that nobody wrote down, because the store was away when it began, has a row in the end', async () => {
@@ -362,6 +417,31 @@ describe('a rollback', () => {
       requestedBy: 'oscar',
     });
     expect(await call((input) => facts.openRollback(input), asked)).toEqual(input);
+  });
+
+  test('goes to what was live before the live one, and after a rollback not to what was left', async () => {
+    const settle = async (input: DeploymentInput, over: Partial<DeploymentResult>) => {
+      const { project, environment, number, version } = input;
+      const live = { version, commit: 'c', images: [], slot: 'blue' as const, deployment: number, since: '' };
+      const ended = {
+        project,
+        environment,
+        number,
+        outcome: 'succeeded' as const,
+        reason: 'It serves.',
+        steps: [],
+        live,
+      };
+      await call((given) => facts.settleDeployment(given), { result: { ...ended, ...over }, version });
+      expect(await spool.flush(5_000)).toBe(true);
+    };
+    for (const version of ['1.0.0', '2.0.0', '3.0.0']) await settle({ ...(await open('back')), version }, {});
+    const asked = { project: 'hello', environment: 'back', reason: 'bad', by: 'oscar' };
+    const first = await call((given) => facts.openRollback(given), { ...asked, requestId: 'first' });
+    expect(first.version).toBe('2.0.0');
+    await settle(first, { outcome: 'rolled-back' });
+    const second = await call((given) => facts.openRollback(given), { ...asked, requestId: 'second' });
+    expect(second.version).toBe('1.0.0');
   });
 
   test('to nothing is refused with what to do', async () => {

@@ -118,6 +118,7 @@ describe('images of a run', () => {
     });
     expect(await contentOf(built!.digest)).toMatch(/^a\n(?!.*dirty)/s);
     expect(fixture.log('build/app')).toContain('making it');
+    expect(fixture.facts.filter((fact) => fact.startsWith('phase '))).toEqual(['phase checking', 'phase building']);
     const labels = (await docker.getImage(built!.digest).inspect()).Config.Labels;
     expect(labels).toMatchObject({
       'org.opencontainers.image.revision': plan.commit.sha,
@@ -132,6 +133,7 @@ describe('images of a run', () => {
     }
     expect(pushed!.digest).not.toBe(built!.digest);
     expect(fixture.log('push/app')).toContain(pushed!.digest);
+    expect(fixture.facts).toContain('phase pushing');
   });
 
   test('of equal inputs are the ones built before, under new tags, and `latest` stays with the release branch', async () => {

@@ -4,9 +4,9 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { DeploymentRef } from '../../../src/domain/deployment.ts';
 import { listAudit } from '../../../src/store/audit.ts';
-import { openDeployment, readDeployment } from '../../../src/store/deployments.ts';
+import { ensureEnvironment, openDeployment, readDeployment } from '../../../src/store/deployments.ts';
 import { applyFacts } from '../../../src/store/facts.ts';
-import { openRun } from '../../../src/store/runs.ts';
+import { openRun, readRun } from '../../../src/store/runs.ts';
 import { recordRelease } from '../../../src/store/releases.ts';
 import { deploymentId, environmentId, runId } from '../../../src/workflows/messages.ts';
 import { type TestApi, projectYaml, startTestApi } from '../../support/api.ts';
@@ -265,6 +265,26 @@ describe('an environment', () => {
     const frozen = await ask(operator, 'POST', `${base}/freeze`, { reason: 'holidays' });
     expect(frozen.json()).toMatchObject({ environment: 'production', hold: { state: 'frozen', by: 'oscar' } });
     expect((await ask(operator, 'GET', base)).json()).toMatchObject({ hold: { reason: 'holidays' } });
+    expect((await ask(operator, 'GET', base)).json()).toMatchObject({ live: { version: '1.1.0' }, previous: null });
+    const previous = {
+      version: '1.0.0',
+      commit: 'b'.repeat(40),
+      images: [],
+      slot: 'blue',
+      deployment: 1,
+      since: '2026-01-01T00:00:00.000Z',
+    };
+    await ensureEnvironment(api.store.db, project, 'production');
+    await api.store.db
+      .updateTable('environments')
+      .set({ previous: JSON.stringify(previous) })
+      .where('project', '=', project)
+      .where('name', '=', 'production')
+      .execute();
+    // Its slot has been taken; a rollback would start it again.
+    const [listed] = (await ask(operator, 'GET', `/v1/environments?project=${project}`)).json();
+    expect(listed).toMatchObject({ live: { version: '1.1.0' }, previous: { version: '1.0.0' }, previousStopped: true });
+    expect((await ask(operator, 'GET', base)).json()).toMatchObject({ previous: { version: '1.0.0' } });
     expect((await ask(operator, 'POST', `${base}/thaw`)).statusCode).toBe(200);
     const refused = await ask(operator, 'POST', `${base}/unlock`, { reason: 'refuse', stateIs: '1.0.0' });
     expect(refused.statusCode).toBe(409);
@@ -302,7 +322,12 @@ describe('an environment', () => {
     expect((await ask(developer, 'POST', url, { version: '3.0.0' }, headers)).json().number).toBe(1);
     expect((await ask(developer, 'POST', url, { version: '9.9.9' })).statusCode).toBe(404);
     const record = await readDeployment(api.store.db, first.json());
-    expect(record).toMatchObject({ version: '3.0.0', requestedBy: 'dora', author: 'ada' });
+    expect(record).toMatchObject({
+      version: '3.0.0',
+      requestedBy: 'dora',
+      author: 'ada',
+      input: { involved: ['dora'] },
+    });
     await until(() => api.temporal.workflow.getHandle(deploymentId(first.json())).describe());
   });
 });
@@ -323,8 +348,11 @@ describe('a run', () => {
     await until(() => api.temporal.workflow.getHandle(runId(project, run.key)).describe());
     const shown = (await ask(developer, 'GET', `${url}/${run.number}`)).json();
     expect(shown).toMatchObject({ kind: 'manual', author: 'dora', commit: 'a'.repeat(40), stages: [] });
-    const rerun = await ask(developer, 'POST', `${url}/${run.number}/rerun`, {});
+    const rita = await api.token('developer', [], 'rita');
+    const rerun = await ask(rita, 'POST', `${url}/${run.number}/rerun`, {});
     expect(rerun.json()).toMatchObject({ created: true });
+    const { input } = (await readRun(api.store.db, project, rerun.json().run.number))!;
+    expect(input).toMatchObject({ requestedBy: 'rita', event: { author: 'dora' } });
     expect((await ask(developer, 'POST', `${url}/${run.number}/rerun`, { from: 'approval' })).statusCode).toBe(409);
     const aborted = await ask(developer, 'POST', `${url}/${run.number}/abort`, { reason: 'not needed' });
     expect(aborted.statusCode).toBe(202);

@@ -118,6 +118,60 @@ describe('migrations in SQL files', () => {
     expect(await tables()).toEqual(['slipway_migrations']);
   });
 
+  describe('what a file sets for its session', () => {
+    const setting = [
+      'set lock_timeout = 0;',
+      'set statement_timeout = 0;',
+      `select pg_catalog.set_config('search_path', '', false);`,
+      'create temporary table scratch (id int);',
+      'prepare planned as select 1;',
+      'create table public.first (id int);',
+    ].join('\n');
+    const asking = [
+      `create table seen as select current_setting('search_path') as path, current_setting('lock_timeout') as lock,`,
+      `  current_setting('statement_timeout') as statement, to_regclass('scratch') is null as clean,`,
+      `  (select count(*) from pg_prepared_statements where name = 'planned') as prepared;`,
+    ].join('\n');
+    const both = migrationsOf([
+      { path: '001_sets.sql', text: `-- slipway: reversible\n${setting}` },
+      { path: '001_sets.down.sql', text: asking },
+      { path: '002_asks.sql', text: `-- slipway: reversible\n${asking}` },
+      { path: '002_asks.down.sql', text: `set search_path = ''; set lock_timeout = 0; drop table public.seen;` },
+    ]);
+    const fresh = { lock: '300ms', statement: '800ms', clean: true, prepared: '0' };
+
+    async function seen(): Promise<unknown> {
+      const [row] = await database.query('select lock, statement, clean, prepared, path from public.seen');
+      return row;
+    }
+
+    test('ends with it: the next file begins as if it were alone, and both are recorded', async () => {
+      expect(await runner.run({ files: both, deployment: 1 })).toEqual(['001_sets.sql', '002_asks.sql']);
+      expect(await seen()).toMatchObject(fresh);
+      expect(await seen()).toMatchObject({ path: expect.stringContaining('public') });
+      expect(await runner.appliedBy(1)).toEqual(['001_sets.sql', '002_asks.sql']);
+    });
+
+    test('ends with it on the way down too', async () => {
+      await runner.run({ files: both, deployment: 1 });
+      expect(await runner.down({ deployment: 1 })).toEqual(['002_asks.sql', '001_sets.sql']);
+      expect(await seen()).toMatchObject(fresh);
+    });
+
+    test('does not end the lock of all runners', async () => {
+      const waiting = [
+        ...one('001_first.sql', 'create table notes (id int);'),
+        ...one('002_waits.sql', 'select pg_sleep(0.6);'),
+      ];
+      const other = create(database.url);
+      const first = runner.run({ files: waiting, deployment: 1 });
+      await until(async () => (await tables()).includes('notes'));
+      expect(await caught(other.run({ files: waiting, deployment: 2 }))).toMatchObject({ type: 'MigrationLocked' });
+      expect(await first).toEqual(['001_first.sql', '002_waits.sql']);
+      await other.close();
+    });
+  });
+
   test('two runners do not run at once', async () => {
     const waiting = one('001_waits.sql', 'select pg_sleep(0.6);');
     const other = create(database.url);

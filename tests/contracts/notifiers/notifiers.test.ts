@@ -68,6 +68,11 @@ describe('Slack', () => {
     expect(JSON.stringify(blocks)).toContain('hello · production · rolled-back');
   });
 
+  test('shows a question as one, however many should hear it', async () => {
+    await send(await slack(), 5_000, { ...message, event: 'approval-requested', level: 'error' });
+    expect(received[0]!.body['text']).toMatch(/^:raised_hand: /);
+  });
+
   test('gets no more than it takes', async () => {
     await send(await slack(), 5_000, { ...message, title: 't'.repeat(500), lines: ['l'.repeat(10_000)] });
     const blocks = received[0]!.body['blocks'] as { text?: { text: string } }[];
@@ -114,6 +119,7 @@ describe('the log', () => {
     ['critical', 'held', 'error'],
     // High, because everybody should hear of it; it is no error.
     ['error', 'production-deployed', 'info'],
+    ['error', 'approval-requested', 'warn'],
   ] as const)('has %s of %s as %s', async (level, event, method) => {
     logged.length = 0;
     const notifier = await createNotifier({ ...base, kind: 'log', name: 'log' }, dependencies);

@@ -5,7 +5,6 @@ import { appendAudit, listAudit } from '../../../src/store/audit.ts';
 import {
   type NewDeployment,
   deploymentsToStart,
-  lastSucceeded,
   listDeployments,
   markDeploymentStarted,
   openDeployment,
@@ -122,11 +121,44 @@ describe('a deployment', () => {
       previous: { version: '1' },
       hold: { outcome: 'held', number: 3, since: at },
     });
-    expect(await lastSucceeded(store.db, { project: 'hello', environment: name })).toMatchObject({ number: 2 });
     const turns = await turnsOf(store.db, 'hello', name, 2);
     expect(turns.map((turn) => turn.input.number)).toEqual([3, 2]);
     const page = await listDeployments(store.db, { environment: name, outcome: 'held' }, {});
     expect(page.items.map((each) => each.number)).toEqual([3]);
+  });
+
+  describe('what was live before', () => {
+    /** Ends one after the other: `2` is a roll-out to 2, `back 1` a rollback by hand to 1, `2 taken back to 1` a roll-out that undid itself. */
+    async function story(environment: string, ends: readonly string[]): Promise<(string | null)[]> {
+      const before: (string | null)[] = [];
+      for (const [index, end] of ends.entries()) {
+        const words = end.split(' ');
+        const kind = words[0] === 'back' ? 'rollback' : 'rollout';
+        const version = words.at(-1) ?? '';
+        const number = index + 1;
+        await openDeployment(store.db, { ...asked(environment, `r${number}`), kind });
+        const outcome = end.includes('back') ? 'rolled-back' : 'succeeded';
+        const ended = result(environment, number, { outcome, live: live(version, number) });
+        const fact = { kind: 'settled' as const, result: ended, version, at: new Date().toISOString() };
+        await applyFacts(store.db, [{ key: `${environment}-${number}`, fact }]);
+        before.push((await readEnvironment(store.db, 'hello', environment))?.previous?.version ?? null);
+      }
+      return before;
+    }
+
+    test.each([
+      ['plain', ['1', '2', '3'], [null, '1', '2']],
+      ['taken-back', ['1', '2', '3 taken back to 2', '4'], [null, '1', '1', '2']],
+      // What was left by a rollback is nothing to go back to.
+      ['by-hand-back', ['1', '2', 'back 1'], [null, '1', null]],
+      ['twice-back', ['1', '2', '3', 'back 2', 'back 1'], [null, '1', '2', '1', null]],
+      ['on-after-back', ['1', '2', '3', 'back 2', '4', 'back 2'], [null, '1', '2', '1', '2', '1']],
+      ['far-back', ['1', '2', '3', '4', 'back 2'], [null, '1', '2', '3', '1']],
+      ['old-again', ['1', '2', '3', '2', 'back 3'], [null, '1', '2', '3', '2']],
+      ['unknown-back', ['1', '2', 'back 0.9'], [null, '1', null]],
+    ])('%s: %j', async (environment, ends, before) => {
+      expect(await story(`before-${environment}`, ends)).toEqual(before);
+    });
   });
 
   test('a decision is never changed, and the same one is kept once', async () => {

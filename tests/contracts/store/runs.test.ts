@@ -10,6 +10,7 @@ import {
   noteIgnored,
   runsToStart,
 } from '../../../src/store/inbox.ts';
+import { lastEventId, readEvents } from '../../../src/store/events.ts';
 import { putProject } from '../../../src/store/projects.ts';
 import {
   listRuns,
@@ -174,6 +175,38 @@ describe('a run', () => {
       images: [image],
       deployments: [],
     });
+  });
+
+  test('is where its stages say it is: a plan that is written down late moves it back no more than a repeated word', async () => {
+    const project = await newProject();
+    const asked = request(project, 5);
+    const run = await openRun(store.db, (await acceptRun(store.db, asked)).input);
+    const plan: RunPlan = {
+      run,
+      version: '1-0000005',
+      commit: { sha: asked.event.after, author: 'ada', message: 'change 5', at: '2026-01-01T00:00:00.000Z' },
+      definition: 'd'.repeat(64),
+      workspace: { queue: 'q', path: '/w' },
+      stages: [],
+      buildImages: 'push',
+      images: ['web'],
+      environments: [],
+      buildTimeoutMs: 1,
+    };
+    const phase = async () => (await readRun(store.db, project, run.number))?.phase;
+    const began = await lastEventId(store.db);
+    await recordRunPhase(store.db, run, 'building');
+    await recordRunPlan(store.db, plan);
+    expect(await phase()).toBe('building');
+    await recordRunPhase(store.db, run, 'pushing');
+    await recordRunPhase(store.db, run, 'pushing');
+    expect(await phase()).toBe('pushing');
+    await settleRunRow(store.db, run, { outcome: 'succeeded', reason: 'All stages passed.' });
+    await recordRunPhase(store.db, run, 'pushing');
+    await recordRunPlan(store.db, plan);
+    expect(await phase()).toBe('closed');
+    const told = (await readEvents(store.db, began, { project })).map(({ data }) => data['phase']);
+    expect(told).toEqual(['building', 'building', 'pushing', 'closed', 'closed']);
   });
 
   test('a workflow started past the API makes its own row', async () => {

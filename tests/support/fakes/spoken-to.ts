@@ -49,7 +49,14 @@ export async function environment(of: { readonly project: string; readonly envir
   let hold: EnvironmentHold | null = null;
   const view = (): EnvironmentView => ({
     ...of,
-    live: null,
+    live: {
+      version: '1.1.0',
+      commit: 'c'.repeat(40),
+      images: [],
+      slot: 'green',
+      deployment: 2,
+      since: '2026-01-01T00:00:00.000Z',
+    },
     previous: null,
     current: null,
     queue: [],

@@ -150,6 +150,43 @@ describe('the page of a deployment', () => {
     expect(commands).toContain('slipway approve hello/production/3 --plan 1f3a2b4c');
   });
 
+  test('a hold offers to go back where nothing was taken back, and the rest of the undoing where it was', () => {
+    const first = (rollback: boolean) =>
+      deploymentNext(
+        aDeployment({
+          outcome: 'held',
+          phase: 'closed',
+          result: {
+            project: 'hello',
+            environment: 'production',
+            number: 3,
+            outcome: 'held',
+            reason: 'why',
+            steps: [],
+            ...(rollback ? { rollback: { trigger: 'errors', steps: [], totalMs: 1 } } : {}),
+          },
+        }),
+      )[0]?.command;
+    expect(first(false)).toBe('slipway rollback hello/production --reason "…"');
+    expect(first(true)).toBe('slipway retry hello/production --reason "…"');
+  });
+
+  test('a success by a watch that saw nothing says so', () => {
+    const closed = { outcome: 'succeeded', phase: 'closed', reason: 'Only 3 requests were seen.' } as const;
+    const result = {
+      project: 'hello',
+      environment: 'production',
+      number: 3,
+      reason: '',
+      steps: [],
+      outcome: closed.outcome,
+    };
+    const page = (watch: 'passed' | 'inconclusive') =>
+      deploymentPage(aDeployment({ ...closed, result: { ...result, watch } }), screen);
+    expect(page('inconclusive')).toContain('Only 3 requests were seen.');
+    expect(page('passed')).not.toContain('Only 3 requests');
+  });
+
   test('every outcome after which a person must act names an act', () => {
     for (const outcome of ['held', 'rollback-failed', 'rollback-unavailable'] as const) {
       expect(deploymentNext(aDeployment({ outcome, phase: 'closed' })).length).toBeGreaterThan(0);
@@ -158,6 +195,25 @@ describe('the page of a deployment', () => {
 });
 
 describe('the page of an environment', () => {
+  test('says of a previous release that is stopped that a rollback starts it, and names no slot', () => {
+    const previous = { ...anEnvironment().live!, version: '1-abad' };
+    const line = (changes: Parameters<typeof anEnvironment>[0]) =>
+      environmentPage(anEnvironment({ previous, ...changes }), screen).split('\n')[2];
+    expect(line({ previousStopped: true })).toMatch(
+      /^ {2}previous {2}1-abad, \w+, stopped: a rollback starts it again$/,
+    );
+    expect(line({ retireAt: at(4_200) })).toMatch(/1-abad in (blue|green), .*, to be stopped in 1 h/);
+  });
+
+  test('offers another try at an undoing that failed, and none where nothing was undone', () => {
+    const commands = (state: 'incident' | 'unknown') =>
+      environmentNext(anEnvironment({ hold: { state, since: at(540), reason: 'why', by: 'slipway' } })).map(
+        ({ command }) => command.split(' ')[1],
+      );
+    expect(commands('incident')).toContain('retry');
+    expect(commands('unknown')).not.toContain('retry');
+  });
+
   test('a hold has a face and a way out', () => {
     const view = anEnvironment({
       hold: { state: 'incident', since: at(540), reason: 'deployment 3 was rolled back', by: 'slipway' },
@@ -177,7 +233,7 @@ describe('the page of a plan', () => {
     expect(page).toContain('Plan 1f3a2b4c for hello/production/3');
     expect(page).toContain('2-beef → 4-abcdef12');
     expect(page).toContain('003_pinned.sql (expand)');
-    expect(page).toContain('1 of tech-lead, within 30 min, not by the author');
+    expect(page).toContain('1 of tech-lead, within 30 min, not by its author or whoever brought it here');
     expect(page).toContain('medium (40/100)');
   });
 });

@@ -87,9 +87,23 @@ describe('a decision does not count', () => {
     expect(decide(closed, decision('ada', ['tech-lead'], { verdict: 'reject' }), at).status).toBe(status);
   });
 
+  test('of whoever pushed it or asked for it, though the commit names another author', () => {
+    const state = startApproval(policy, planHash, 'Linus Torvalds', ['linus', 'oscar']);
+    for (const by of ['linus', 'Oscar ', 'linus torvalds']) {
+      expect(refuses(state, decision(by, ['tech-lead']))).toMatchObject({ type: 'NotAllowed' });
+      // To stop it is always allowed.
+      expect(refuses(state, decision(by, ['tech-lead'], { verdict: 'reject' }))).toBeUndefined();
+    }
+    expect(refuses(state, decision('linus', ['tech-lead']))?.why).toBe(
+      'linus has brought the change here and cannot approve it.',
+    );
+    expect(refuses(state, decision('ada', ['tech-lead']))).toBeUndefined();
+  });
+
   test('unless the policy says that the author counts', () => {
-    const lax = startApproval({ ...policy, allowAuthor: true }, planHash, 'linus');
+    const lax = startApproval({ ...policy, allowAuthor: true }, planHash, 'linus', ['oscar']);
     expect(refuses(lax, decision('linus', ['tech-lead']))).toBeUndefined();
+    expect(refuses(lax, decision('oscar', ['tech-lead']))).toBeUndefined();
   });
 });
 
