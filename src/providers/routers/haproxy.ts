@@ -9,6 +9,7 @@ import { runTool } from '../../effects/process.ts';
 import { backendName, parseRoute, renderRoute, routeFileName, serverName } from './haproxy-file.ts';
 import type { ParsedRoute } from './haproxy-file.ts';
 import { ask, parseProcesses, parseStats } from './haproxy-socket.ts';
+import { isServer, isUp, steering } from './haproxy-steering.ts';
 import type { RouterProcesses, StatRow } from './haproxy-socket.ts';
 import type { Route, RouteRef, Router, RunningRoute, TrafficState } from './port.ts';
 
@@ -43,6 +44,9 @@ export type HaproxyRouter = z.infer<typeof HaproxyRouter>;
 const complaintLines = 10;
 /** How long the master is given to act on one reload before it is asked again: it refuses connections while it starts itself anew. */
 const reloadPatienceMs = 400;
+
+/** How long a worker that does not do yet as it was told is told again, ms. Judgement; 2 ms is usual. */
+const steerPatienceMs = 2_000;
 
 /** Folders that need no second check; a switch knows two, forward and back. Judgement. */
 const rememberedChecks = 100;
@@ -142,30 +146,25 @@ export async function createHaproxyRouter(options: HaproxyRouter): Promise<Route
   }
 
   /**
-   * Tells the present worker by the runtime API what the file says already. The reload alone would leave kept-alive connections with the
-   * former release until their next answer, and a worker that finishes after a reload takes no more commands.
+   * Tells the present worker by the runtime API what the file says already, until its statistics say the same. The reload alone would leave
+   * kept-alive connections with the former release until their next answer, and a worker that finishes after a reload takes no more commands.
    *
-   * Best effort: the reload that follows makes it certain and lasting.
+   * Best effort: the reload that follows makes it certain and lasting. A router that is only slow to answer is asked again.
    */
   async function steer(route: Route): Promise<void> {
-    const backend = backendName(route);
-    const rows = (await readStats()).filter((row) => row.proxy === backend && isServer(row));
-    if (rows.length === 0) return;
-    const live = route.servers.filter((server) => server.role === 'live');
-    const commands: string[] = [];
-    for (const server of live) {
-      const name = `${backend}/${serverName(server)}`;
-      const row = rows.find((candidate) => candidate.name === serverName(server));
-      if (row === undefined) commands.push(`add server ${name} ${server.address} weight ${server.weight}`);
-      commands.push(`set server ${name} state ready`, `set server ${name} weight ${server.weight}`);
-      // As after a reload: up until its checks say otherwise.
-      if (row !== undefined && !isUp(row)) commands.push(`set server ${name} health up`);
+    const deadline = performance.now() + steerPatienceMs;
+    for (;;) {
+      try {
+        const commands = steering(route, await readStats());
+        if (commands.length === 0) return;
+        await ask(statsSocket, commands.join('; '));
+      } catch (error) {
+        // Gone, it has nobody to tell.
+        if ((error as NodeJS.ErrnoException).code !== 'ETIMEDOUT') return;
+      }
+      if (performance.now() > deadline) return;
+      await delay(3);
     }
-    const keep = new Set(live.map(serverName));
-    const others = rows.filter((row) => !keep.has(row.name));
-    // With nothing live left, backups are the traffic's last resort and stay as they are.
-    if (live.length > 0) commands.push(...others.map((row) => `set server ${backend}/${row.name} state drain`));
-    await ask(statsSocket, commands.join('; '));
   }
 
   async function apply(ref: RouteRef, route: Route | null, signal: AbortSignal | undefined): Promise<void> {
@@ -184,13 +183,13 @@ export async function createHaproxyRouter(options: HaproxyRouter): Promise<Route
     await replaceFile(file, rendered?.text);
     if (uncheckable !== undefined) throw uncheckable as Error;
     try {
-      if (route !== null) await steer(route).catch(() => undefined);
+      if (route !== null) await steer(route);
       await reloadUntil((rows) => generationOf(ref, rows) === rendered?.generation, name, signal);
     } catch (error) {
       if (error instanceof ProviderError && error.type === 'RouterConfigInvalid') {
         await replaceFile(file, former);
         const formerRoute = former === undefined ? undefined : parseRoute(former)?.route;
-        if (formerRoute !== undefined) await steer(formerRoute).catch(() => undefined);
+        if (formerRoute !== undefined) await steer(formerRoute);
       }
       throw error;
     }
@@ -348,14 +347,6 @@ function refused(name: string, output: string): ProviderError {
       details: { file: name, output: lines },
     },
   );
-}
-
-function isServer(row: StatRow): boolean {
-  return row.name !== 'FRONTEND' && row.name !== 'BACKEND';
-}
-
-function isUp(row: StatRow): boolean {
-  return row.status.startsWith('UP') || row.status.startsWith('DRAIN') || row.status === 'no check';
 }
 
 function generationOf(ref: RouteRef, rows: readonly StatRow[]): string | undefined {
