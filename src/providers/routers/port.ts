@@ -97,6 +97,9 @@ export interface Router {
    *
    * Idempotent: when file and router already say so, nothing is written or reloaded.
    *
+   * Of two moves within 5 s, a kept-alive connection that was idle from before the first may take its next answer from where the first went:
+   * {@link SlotSessions.lingering} counts such connections.
+   *
    * @throws `RouterConfigInvalid` (not retried): the router refused the file. The file on disk is the former one and the router runs what it ran.
    * @throws `RouterUnavailable` (retried): the router does not answer. The file on disk says `route` and is applied by whoever starts the
    * router next; what runs is unknown until {@link readTraffic} can tell.

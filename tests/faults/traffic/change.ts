@@ -100,12 +100,9 @@ async function main(request: ChangeRequest & { readonly first: Step; readonly la
     },
     'take-backup': () => backup.ensureTaken(backupRef),
     'prove-backup': async () => backup.ensureProved(await backup.ensureTaken(backupRef)),
-    'start-green': async () => {
-      await run('green', to);
-      await router.ensureTraffic(route(server('blue', from, 'live'), server('green', to, 'off')));
-    },
+    'start-green': () => run('green', to),
     switch: () => router.ensureTraffic(route(server('green', to, 'live'), server('blue', from, 'backup'))),
-    'switch-back': () => router.ensureTraffic(route(server('blue', from, 'live'), server('green', to, 'off'))),
+    'switch-back': () => router.ensureTraffic(route(server('blue', from, 'live'))),
     swap: async () => backup.ensureSwapped(await backup.ensureTaken(backupRef)),
     'stop-green': async () => {
       await drain('green');
