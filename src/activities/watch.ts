@@ -29,6 +29,11 @@ export interface WatchDependencies {
 const judgeEveryMs = 250;
 /** How often the probes are asked while watching, at most. */
 const probeEveryMs = 5_000;
+/**
+ * How long after its end a watch may take to know what happened: the router's log up to then, and one word of each probe. More than a probe
+ * with all its tries takes by default (26 s). Judgement.
+ */
+const lastWordMs = 60_000;
 
 /** Watches what is live. */
 export function createWatchActivities(deps: WatchDependencies): WatchActivities {
@@ -46,9 +51,10 @@ export function createWatchActivities(deps: WatchDependencies): WatchActivities 
     watchRelease: (input) =>
       beating(async (signal, progress) => {
         const place = await deps.places.open(input);
-        // The last attempt's own word: strikes of a probe and warnings go on, figures are read again from the router's log.
+        // The last attempt's own word: warnings and a slow stretch go on, what is in the logs is read and counted again.
         const earlier = Context.current().info.heartbeatDetails as WatchState | undefined;
-        return await watch(deps, place, input, earlier, signal, progress);
+        const state = earlier === undefined ? startWatch(input.startedAt) : { ...earlier, logMatches: 0 };
+        return await watch(deps, place, input, state, signal, progress);
       }, Infinity),
   };
 }
@@ -93,7 +99,7 @@ async function watch(
   deps: WatchDependencies,
   place: Place,
   input: WatchInput,
-  earlier: WatchState | undefined,
+  begin: WatchState,
   signal: AbortSignal,
   progress: (detail?: unknown) => void,
 ): Promise<WatchReport> {
@@ -102,7 +108,9 @@ async function watch(
   const window = createRequestWindow(Math.max(policy.rollback.errorWindowMs, policy.rollback.p95SustainedMs, 60_000));
   const stop = new AbortController();
   const ended = AbortSignal.any([signal, stop.signal]);
-  let state: WatchState = earlier ?? startWatch(input.startedAt);
+  let state = begin;
+  /** What this attempt has found out so far; one that begins in the middle, after a worker died, knows nothing yet. */
+  const known = { requests: false, lines: policy.logPatterns.length === 0, probes: false };
   let sampledAtMs = 0;
   const untilMs = Date.parse(input.until);
 
@@ -111,7 +119,8 @@ async function watch(
   const patterns = policy.logPatterns.map((source) => new RegExp(source));
   const followers = [
     (async () => {
-      for await (const record of log.follow({ project, environment }, input.startedAt, ended)) {
+      const present = (): void => void (known.requests = true);
+      for await (const record of log.follow({ project, environment }, input.startedAt, ended, present)) {
         // What no server could take is everybody's error, and there is only one release that should have.
         if (record.release === slug || record.release === '') window.add(record);
       }
@@ -119,7 +128,8 @@ async function watch(
     (async () => {
       if (patterns.length === 0) return;
       const ref = { project, environment, slot };
-      for await (const line of place.target.tailLogs(ref, input.startedAt, ended)) {
+      const present = (): void => void (known.lines = true);
+      for await (const line of place.target.tailLogs(ref, input.startedAt, ended, present)) {
         const pattern = patterns.find((each) => each.test(line.text));
         if (pattern === undefined) continue;
         state = {
@@ -130,11 +140,15 @@ async function watch(
       }
     })(),
     every(probeEveryMs, ended, async () => {
-      const probes = await probeAll(place, slot, 'router', ended, () => undefined);
-      const bad = probes.find(({ verdict }) => verdict === 'failed');
+      // What breaks off could not find out; it is asked again.
+      const probes = await probeAll(place, slot, 'router', ended, () => undefined).catch(() => undefined);
+      ended.throwIfAborted();
+      known.probes = true;
+      const bad = probes?.find(({ verdict }) => verdict === 'failed');
+      const well = probes !== undefined && probes.length > 0 && probes.every(({ verdict }) => verdict === 'passed');
       state =
         bad === undefined
-          ? { ...state, probes: 'passed' }
+          ? { ...state, probes: well ? 'passed' : 'unknown' }
           : { ...state, probes: 'failed', badProbe: `${bad.name}: ${bad.detail}` };
     }),
     every(policy.intervalMs, ended, async () => {
@@ -148,7 +162,8 @@ async function watch(
     for (;;) {
       signal.throwIfAborted();
       const nowMs = Date.now();
-      const judged = judge(state, policy, window, nowMs);
+      // A part of the requests is not what users got: none is judged before the log was read up to now.
+      const judged = judge(state, policy, known.requests ? window : undefined, nowMs);
       state = judged.state;
       progress(state);
       if (nowMs - sampledAtMs >= policy.intervalMs) {
@@ -156,8 +171,9 @@ async function watch(
         deps.recordSample({ project, environment, number }, new Date(nowMs).toISOString(), judged.figures);
       }
       if (judged.verdict === 'failed') return report('failed', judged.reason);
-      if (nowMs >= untilMs) return atTheEnd();
-      await delay(Math.min(judgeEveryMs, untilMs - nowMs), undefined, { signal });
+      const knowsAll = known.requests && known.lines && known.probes;
+      if (nowMs >= untilMs && (knowsAll || nowMs >= untilMs + lastWordMs)) return atTheEnd();
+      await delay(nowMs < untilMs ? Math.min(judgeEveryMs, untilMs - nowMs) : judgeEveryMs, undefined, { signal });
     }
   } finally {
     stop.abort();
@@ -166,7 +182,9 @@ async function watch(
 
   function atTheEnd(): WatchReport {
     const { requests } = window.total;
-    if (state.probes === 'failed') return report('failed', state.badProbe ?? 'a probe failed');
+    if (!known.requests)
+      return report('errored', 'the log of the router could not be read, so what users got is not known');
+    if (!known.lines) return report('errored', 'the log of the release could not be read');
     if (requests >= policy.minSamples) return report('passed', `${requests} requests, within every band`);
     const synthetic = state.probes === 'passed' ? 'its probes passed' : 'no probe could say';
     return report('inconclusive', `only ${requests} requests of users were seen, ${synthetic}`);
