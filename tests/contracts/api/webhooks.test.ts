@@ -23,7 +23,7 @@ let api: TestApi;
 beforeAll(async () => {
   api = await startTestApi();
   await api.addProject(hello, narrowRoutes);
-}, 60_000);
+}, 180_000);
 afterAll(async () => {
   await api.close();
 });
@@ -220,7 +220,7 @@ describe('what was accepted', () => {
     );
     expect(rows).toEqual([{ runs: 300, numbers: 300, highest: 300 }]);
     await until(async () => (await runsToStart(api.store.db, { olderThanMs: 0, limit: 500 })).length === 0, {
-      timeoutMs: 20_000,
+      timeoutMs: 60_000,
     });
-  }, 60_000);
+  }, 120_000);
 });
