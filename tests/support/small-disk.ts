@@ -27,11 +27,12 @@ export function mountSmallDisk(
   return {
     folder,
     fill(leaveBytes = 0) {
-      const chunk = Buffer.alloc(4_096);
-      try {
-        for (;;) writeFileSync(filler, chunk, { flag: 'a' });
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+      for (const bytes of [1024 * 1024, 4096]) {
+        try {
+          for (;;) writeFileSync(filler, Buffer.alloc(bytes), { flag: 'a' });
+        } catch (error) {
+          if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+        }
       }
       truncateSync(filler, Math.max(0, statSync(filler).size - leaveBytes));
     },
