@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, rmdirSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Client } from 'pg';
@@ -17,11 +17,9 @@ export interface SmallDisk {
 /** Mounts one. @param size - as tmpfs takes it. @param folder - default: a new one. @param owner - of the folder. */
 export function mountSmallDisk(
   size: string,
-  {
-    folder = mkdtempSync(join(tmpdir(), 'slipway-small-')),
-    owner = 'mode=0700',
-  }: { folder?: string; owner?: string } = {},
+  { folder: over, owner = 'mode=0700' }: { readonly folder?: string; readonly owner?: string } = {},
 ): SmallDisk {
+  const folder = over ?? mkdtempSync(join(tmpdir(), 'slipway-small-'));
   execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size},${owner}`, 'tmpfs', folder]);
   const filler = join(folder, '.filler');
   return {
@@ -39,6 +37,7 @@ export function mountSmallDisk(
     clear: () => rmSync(filler, { force: true }),
     unmount() {
       execFileSync('umount', ['--lazy', folder]);
+      if (over === undefined) rmdirSync(folder);
     },
   };
 }
@@ -71,7 +70,6 @@ export async function createSmallTablespace(adminUrl: string, size: string): Pro
         } finally {
           await again.end();
           disk.unmount();
-          rmSync(disk.folder, { recursive: true, force: true });
         }
       },
     };
