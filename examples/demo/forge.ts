@@ -30,7 +30,8 @@ export interface ForgeOptions {
 }
 
 const deliveryTimeoutMs = 10_000;
-const deliveryTries = 20;
+/** A minute of trying: one that was killed again and again is started after longer and longer pauses. */
+const deliveryTries = 120;
 const pauseMs = 500;
 
 export function createForge({ api, project, secret, cloneUrl }: ForgeOptions): Forge {

@@ -1,4 +1,5 @@
 import type { DataRollback, StepRecord } from '../domain/deployment.ts';
+import { ProviderError } from '../domain/failures.ts';
 import type { Fence } from '../effects/fence.ts';
 import type { BackupRecord } from '../providers/backups/port.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
@@ -179,7 +180,17 @@ async function swap(
   options: { readonly signal: AbortSignal; readonly onProgress: (what: string) => void },
 ): Promise<DataRollback> {
   const { damagedDatabase, refusedWritesMs } = await database.backup.ensureSwapped(record, options);
-  const { tables, ...laterWrites } = await database.backup.ensureLaterWritesExported(record, options);
+  const { tables, ...laterWrites } = await database.backup
+    .ensureLaterWritesExported(record, options)
+    .catch((error: unknown) => {
+      if (!(error instanceof ProviderError)) throw error;
+      // The data itself is back, and whoever reads this must know it.
+      throw new ProviderError(
+        error.type,
+        `The proved copy took its place and ${damagedDatabase} keeps the rest, but what was written since the backup is not exported yet: ${error.message}`,
+        { details: error.details, nonRetryable: !error.retryable, cause: error },
+      );
+    });
   const { inserted, updated, deleted } = laterWrites;
   return {
     action: 'swapped',

@@ -52,8 +52,42 @@ const warmUpMs = 1_000;
  *
  * The error ratio is that of a sliding window which is as long as the watch while that is younger than the window: waiting five minutes
  * for a full one would serve errors to users for five minutes.
+ *
+ * @param window - undefined while it is not known what users got: then only logs and probes count, and what was known of them stays.
  */
-export function judge(before: WatchState, policy: WatchPolicy, window: RequestWindow, nowMs: number): Judgement {
+export function judge(
+  before: WatchState,
+  policy: WatchPolicy,
+  window: RequestWindow | undefined,
+  nowMs: number,
+): Judgement {
+  const { logMatches } = policy.rollback;
+  const seen = window === undefined ? noFigures(before) : judgeRequests(before, policy, window, nowMs);
+  const { state, figures } = seen;
+  const failed = (reason: string): Judgement => ({ verdict: 'failed', reason, state, figures });
+  if (seen.bad !== undefined) return failed(seen.bad);
+  if (state.logMatches >= logMatches && logMatches > 0) {
+    return failed(`the log has a critical line: ${state.lastMatch ?? ''}`);
+  }
+  const { databaseFailures = 0, databaseProblem = '' } = state;
+  if (databaseFailures >= policy.rollback.databaseFailures) {
+    return failed(`the database did not answer ${databaseFailures} times in a row: ${databaseProblem}`);
+  }
+  if (state.probes === 'failed') return failed(`a probe failed with all its retries: ${state.badProbe ?? ''}`);
+  return { verdict: 'passed', reason: 'within every band', state, figures };
+}
+
+interface Seen extends Pick<Judgement, 'state' | 'figures'> {
+  /** Which band was crossed. */
+  readonly bad?: string;
+}
+
+function noFigures(state: WatchState): Seen {
+  const { cpuRatio, memoryRatio } = state;
+  return { state, figures: { requests: null, errorRatio: null, p95Ms: null, cpuRatio, memoryRatio } };
+}
+
+function judgeRequests(before: WatchState, policy: WatchPolicy, window: RequestWindow, nowMs: number): Seen {
   const { rollback, minSamples } = policy;
   const ageMs = nowMs - before.startedAtMs;
   const errors = window.figures(Math.min(rollback.errorWindowMs, Math.max(ageMs, 1_000)), nowMs);
@@ -70,26 +104,16 @@ export function judge(before: WatchState, policy: WatchPolicy, window: RequestWi
     cpuRatio: before.cpuRatio,
     memoryRatio: before.memoryRatio,
   };
-  const failed = (reason: string): Judgement => ({ verdict: 'failed', reason, state, figures });
+  const bad = (which: string): Seen => ({ state, figures, bad: which });
   if (errors.requests >= minSamples && errors.errorRatio > rollback.errorRatio) {
-    return failed(
+    return bad(
       `${percent(errors.errorRatio)} of ${errors.requests} requests failed, above ${percent(rollback.errorRatio)} (${errors.errors} errors)`,
     );
   }
   if (slowSinceMs !== null && nowMs - slowSinceMs >= rollback.p95SustainedMs) {
-    return failed(
-      `P95 is ${Math.round(recent.p95Ms)} ms, above ${rollback.p95Ms} ms for ${rollback.p95SustainedMs} ms`,
-    );
+    return bad(`P95 is ${Math.round(recent.p95Ms)} ms, above ${rollback.p95Ms} ms for ${rollback.p95SustainedMs} ms`);
   }
-  if (state.logMatches >= rollback.logMatches && rollback.logMatches > 0) {
-    return failed(`the log has a critical line: ${state.lastMatch ?? ''}`);
-  }
-  const { databaseFailures = 0, databaseProblem = '' } = state;
-  if (databaseFailures >= rollback.databaseFailures) {
-    return failed(`the database did not answer ${databaseFailures} times in a row: ${databaseProblem}`);
-  }
-  if (state.probes === 'failed') return failed(`a probe failed with all its retries: ${state.badProbe ?? ''}`);
-  return { verdict: 'passed', reason: 'within every band', state, figures };
+  return { state, figures };
 }
 
 /** The word a warning begins with, in small letters: `cpu`, `memory`, `errors` or `p95`. */

@@ -37,6 +37,11 @@ const probeEveryMs = 5_000;
 /** A watch whose database has begun to fail does not end before it is known how that ends: three questions with their time-outs. */
 const databaseGraceMs = 45_000;
 const databaseIsDown: readonly FailureType[] = ['DatabaseUnreachable', 'DatabaseRefused'];
+/**
+ * How long after its end a watch may take to know what happened: the router's log up to then, and one word of each probe. More than a probe
+ * with all its tries takes by default (26 s). Judgement.
+ */
+const lastWordMs = 60_000;
 
 /** Watches what is live. */
 export function createWatchActivities(deps: WatchDependencies): WatchActivities {
@@ -54,9 +59,10 @@ export function createWatchActivities(deps: WatchDependencies): WatchActivities 
     watchRelease: (input) =>
       beating(async (signal, progress) => {
         const place = await deps.places.open(input);
-        // The last attempt's own word: strikes of a probe and warnings go on, figures are read again from the router's log.
+        // The last attempt's own word: warnings and a slow stretch go on, what is in the logs is read and counted again.
         const earlier = Context.current().info.heartbeatDetails as WatchState | undefined;
-        return await watch(deps, place, input, earlier, signal, progress);
+        const state = earlier === undefined ? startWatch(input.startedAt) : { ...earlier, logMatches: 0 };
+        return await watch(deps, place, input, state, signal, progress);
       }, Infinity),
   };
 }
@@ -95,7 +101,7 @@ async function watch(
   deps: WatchDependencies,
   place: Place,
   input: WatchInput,
-  earlier: WatchState | undefined,
+  begin: WatchState,
   signal: AbortSignal,
   progress: (detail?: unknown) => void,
 ): Promise<WatchReport> {
@@ -104,7 +110,9 @@ async function watch(
   const window = createRequestWindow(Math.max(policy.rollback.errorWindowMs, policy.rollback.p95SustainedMs, 60_000));
   const stop = new AbortController();
   const ended = AbortSignal.any([signal, stop.signal]);
-  let state: WatchState = earlier ?? startWatch(input.startedAt);
+  let state = begin;
+  /** What this attempt has found out so far; one that begins in the middle, after a worker died, knows nothing yet. */
+  const known = { requests: false, lines: policy.logPatterns.length === 0, probes: false };
   let sampledAtMs = 0;
   const telling = new Set<string>();
   const untilMs = Date.parse(input.until);
@@ -114,7 +122,8 @@ async function watch(
   const patterns = policy.logPatterns.map((source) => new RegExp(source));
   const followers = [
     (async () => {
-      for await (const record of log.follow({ project, environment }, input.startedAt, ended)) {
+      const present = (): void => void (known.requests = true);
+      for await (const record of log.follow({ project, environment }, input.startedAt, ended, present)) {
         // What no server could take is everybody's error, and there is only one release that should have.
         if (record.release === slug || record.release === '') window.add(record);
       }
@@ -122,7 +131,8 @@ async function watch(
     (async () => {
       if (patterns.length === 0) return;
       const ref = { project, environment, slot };
-      for await (const line of place.target.tailLogs(ref, input.startedAt, ended)) {
+      const present = (): void => void (known.lines = true);
+      for await (const line of place.target.tailLogs(ref, input.startedAt, ended, present)) {
         const pattern = patterns.find((each) => each.test(line.text));
         if (pattern === undefined) continue;
         state = {
@@ -133,11 +143,15 @@ async function watch(
       }
     })(),
     every(probeEveryMs, ended, async () => {
-      const probes = await probeAll(place, slot, 'router', ended, () => undefined);
-      const bad = probes.find(({ verdict }) => verdict === 'failed');
+      // What breaks off could not find out; it is asked again.
+      const probes = await probeAll(place, slot, 'router', ended, () => undefined).catch(() => undefined);
+      ended.throwIfAborted();
+      known.probes = true;
+      const bad = probes?.find(({ verdict }) => verdict === 'failed');
+      const well = probes !== undefined && probes.length > 0 && probes.every(({ verdict }) => verdict === 'passed');
       state =
         bad === undefined
-          ? { ...state, probes: 'passed' }
+          ? { ...state, probes: well ? 'passed' : 'unknown' }
           : { ...state, probes: 'failed', badProbe: `${bad.name}: ${bad.detail}` };
     }),
     every(Math.min(probeEveryMs, policy.intervalMs), ended, async () => {
@@ -161,7 +175,8 @@ async function watch(
     for (;;) {
       signal.throwIfAborted();
       const nowMs = Date.now();
-      const judged = judge(state, policy, window, nowMs);
+      // A part of the requests is not what users got: none is judged before the log was read up to now.
+      const judged = judge(state, policy, known.requests ? window : undefined, nowMs);
       state = judged.state;
       progress(state);
       if (nowMs - sampledAtMs >= policy.intervalMs) {
@@ -171,9 +186,10 @@ async function watch(
       if (judged.verdict === 'failed') return report('failed', judged.reason);
       // After the verdict: what is taken back in this moment is told as that.
       tellWarnings();
+      const knowsAll = known.requests && known.lines && known.probes;
       const openMs = (state.databaseFailures ?? 0) > 0 ? databaseGraceMs : 0;
-      if (nowMs >= untilMs + openMs) return atTheEnd();
-      await delay(Math.max(1, Math.min(judgeEveryMs, untilMs + openMs - nowMs)), undefined, { signal });
+      if (nowMs >= untilMs + Math.max(openMs, knowsAll ? 0 : lastWordMs)) return atTheEnd();
+      await delay(nowMs < untilMs ? Math.min(judgeEveryMs, untilMs - nowMs) : judgeEveryMs, undefined, { signal });
     }
   } finally {
     stop.abort();
@@ -195,7 +211,9 @@ async function watch(
 
   function atTheEnd(): WatchReport {
     const { requests } = window.total;
-    if (state.probes === 'failed') return report('failed', state.badProbe ?? 'a probe failed');
+    if (!known.requests)
+      return report('errored', 'the log of the router could not be read, so what users got is not known');
+    if (!known.lines) return report('errored', 'the log of the release could not be read');
     const { databaseFailures, databaseProblem } = state;
     if (databaseProblem !== undefined && databaseFailures !== 0) {
       return report('inconclusive', `whether the database answers could not be found out: ${databaseProblem}`);

@@ -11,6 +11,9 @@ export interface RateLimitOptions {
   readonly now?: () => number;
 }
 
+/** Of the webhooks of one project (B-05). */
+export const webhookRate = { burst: 1_000, perMinute: 2_000 } as const;
+
 const mostKeys = 10_000;
 
 /** A bucket of tokens for each key. Of one process: behind several of them the limit is as many times as high. */

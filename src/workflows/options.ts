@@ -16,6 +16,16 @@ const nonRetryableErrorTypes: string[] = (Object.keys(failures) as FailureType[]
 const heartbeatTimeout = 3_000;
 /** Longest honest run of what does not heartbeat; it is also how a worker killed in the middle of one is noticed. */
 const shortMs = 8_000;
+/**
+ * How often something short is tried: with its pauses a minute of a router or an engine that refuses at once, less than three of one that
+ * lets every try run into {@link shortMs}. Tries and not the clock, for the time in which no worker was there to try says nothing about what
+ * was to be done.
+ */
+const shortTries = 12;
+/** The same of what only looks: two minutes, for nothing is in between while it waits. */
+const readTries = 18;
+/** How long the workers may be away, for a new build or a machine that starts again, before what they were at is given up. Judgement. */
+export const absenceMs = 3_600_000;
 
 /** Looks, changes nothing. */
 export const read = proxyActivities<
@@ -23,8 +33,14 @@ export const read = proxyActivities<
 >({
   taskQueue: taskQueues.deploy,
   startToCloseTimeout: shortMs,
-  scheduleToCloseTimeout: 120_000,
-  retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000, nonRetryableErrorTypes },
+  scheduleToCloseTimeout: absenceMs,
+  retry: {
+    initialInterval: 250,
+    backoffCoefficient: 2,
+    maximumInterval: 10_000,
+    maximumAttempts: readTries,
+    nonRetryableErrorTypes,
+  },
   cancellationType: 'TRY_CANCEL',
 });
 
@@ -40,8 +56,14 @@ export const readOwn = proxyActivities<Pick<contracts.TurnActivities, 'readOpenT
 export const change = proxyActivities<contracts.TrafficActivities>({
   taskQueue: taskQueues.deploy,
   startToCloseTimeout: shortMs,
-  scheduleToCloseTimeout: 60_000,
-  retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000, nonRetryableErrorTypes },
+  scheduleToCloseTimeout: absenceMs,
+  retry: {
+    initialInterval: 250,
+    backoffCoefficient: 2,
+    maximumInterval: 10_000,
+    maximumAttempts: shortTries,
+    nonRetryableErrorTypes,
+  },
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 

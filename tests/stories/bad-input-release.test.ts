@@ -1,10 +1,12 @@
-import { execFileSync } from 'node:child_process';
+import { statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { startLoad } from '../../examples/demo/load.ts';
 import type { DeploymentRecord } from '../../src/store/deployments.ts';
 import { type InstallationStory, startInstallationStory } from '../support/installation-story.ts';
+import { type SmallDisk, mountSmallDisk } from '../support/small-disk.ts';
+import { until } from '../support/until.ts';
 
 let story: InstallationStory;
 let good: DeploymentRecord;
@@ -20,7 +22,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await story.close();
-}, 60_000);
+}, 180_000);
 
 const minutes = 60_000;
 
@@ -112,19 +114,17 @@ app.server.on('request', (_request, response) => response.writeHead(503).end('ca
   test(
     'no room for the backup: nothing is changed, the disk is named, and with room the same release goes live',
     async () => {
-      const blobs = join(story.context.stateFolder, 'blobs');
-      // Room enough by the bytes that it says are free, but none for another file: found out only in the middle of the backup.
+      const blobs = blobFolder();
       const onDisk = async (size: string, work: () => Promise<DeploymentRecord>): Promise<DeploymentRecord> => {
-        execFileSync('mount', ['-t', 'tmpfs', '-o', size, 'tmpfs', blobs]);
+        const disk = mountBlobs(size);
         try {
           return await work();
         } finally {
-          execFileSync('umount', ['--lazy', blobs]);
+          disk.unmount();
         }
       };
-      const deployment = await onDisk('size=1g,nr_inodes=5', () =>
-        goodServesThroughout(() => attempt('feat: no room')),
-      );
+      // Room enough by the bytes that it says are free, but none for another file: found out only in the middle of the backup.
+      const deployment = await onDisk('1g,nr_inodes=5', () => goodServesThroughout(() => attempt('feat: no room')));
 
       expect(deployment.outcome).toBe('errored');
       expect(deployment.reason).toContain(`on the disk of ${blobs}`);
@@ -132,7 +132,7 @@ app.server.on('request', (_request, response) => response.writeHead(503).end('ca
       expect(deployment.steps.filter(({ name }) => name.startsWith('start'))).toEqual([]);
 
       const place = { project: story.project, environment: 'staging' };
-      const foreseen = await onDisk('size=8k', async () =>
+      const foreseen = await onDisk('8k', async () =>
         story.endOf(await story.operator.deploy(place, { version: deployment.version })),
       );
       expect(foreseen.outcome).toBe('errored');
@@ -168,3 +168,89 @@ app.server.on('request', (_request, response) => response.writeHead(503).end('ca
     4 * minutes,
   );
 });
+
+describe('a disk that gets full while a release is rolled back', () => {
+  test(
+    'users have the good release and its data again, the environment is held with the disk named, and with room `retry` ends it',
+    async () => {
+      const place = { project: story.project, environment: 'staging' };
+      const disk = mountBlobs('128m');
+      const load = startLoad({ url: story.addresses.staging, ratePerS: 20 });
+      try {
+        await story.setProject((document) => {
+          document.setIn(['environments', 'staging', 'watch', 'duration'], '60s');
+        });
+        const ref = await story.deploymentOf(
+          await story.push({
+            branch: 'develop',
+            subject: 'feat: bad, with a migration',
+            files: {
+              'src/fault.json': '{ "errorRatio": 0.5, "afterMs": 5000 }\n',
+              'migrations/003_more.sql': '-- slipway: expand\nALTER TABLE notes ADD COLUMN more text;\n',
+              'migrations/003_more.down.sql': 'ALTER TABLE notes DROP COLUMN more;\n',
+            },
+          }),
+        );
+        await until(async () => (await story.operator.readDeployment(ref)).phase === 'watching', {
+          timeoutMs: 2 * minutes,
+          everyMs: 30,
+          what: 'it to be watched',
+        });
+        await story.query(story.databases.staging, `INSERT INTO notes (body) SELECT repeat('later', 2000)`);
+        disk.fill();
+        const deployment = await story.endOf(ref);
+
+        expect(deployment.outcome).toBe('rollback-failed');
+        expect(deployment.reason).toMatch(/`retry`/);
+        const told = tellsOf(deployment);
+        expect(told).toMatch(/The proved copy took its place.*not exported yet.*Make room on the disk/);
+        expect(told).toContain(disk.folder);
+        await expect(story.answer('staging')).resolves.toMatchObject({ version: good.version });
+        const held = await story.operator.readEnvironment(place);
+        expect(held).toMatchObject({ live: { version: good.version }, hold: { reason: expect.anything() } });
+        await expect(columnsOfNotes()).resolves.not.toContain('more');
+
+        disk.clear();
+        const refused = load.report();
+        await story.operator.retry(place, { reason: 'there is room again' });
+        await until(async () => (await story.operator.readEnvironment(place)).hold === null, {
+          timeoutMs: 2 * minutes,
+          what: 'the hold to end',
+        });
+        const exported = join(
+          disk.folder,
+          'backups',
+          story.project,
+          'staging',
+          String(ref.number),
+          'later-writes.jsonl',
+        );
+        expect(statSync(exported).size).toBeGreaterThan(10_000);
+        await expect(columnsOfNotes()).resolves.not.toContain('more');
+        await expect(story.answer('staging')).resolves.toMatchObject({ version: good.version });
+        expect(load.report().versions[good.version] ?? 0).toBeGreaterThan(refused.versions[good.version] ?? 0);
+      } finally {
+        await load.stop();
+        disk.unmount();
+      }
+    },
+    6 * minutes,
+  );
+});
+
+function blobFolder(): string {
+  return join(story.context.stateFolder, 'blobs');
+}
+
+/** Over what is there: backups of earlier releases are out of sight until it is taken away. */
+function mountBlobs(size: string): SmallDisk {
+  return mountSmallDisk(size, { folder: blobFolder(), owner: 'mode=0755' });
+}
+
+async function columnsOfNotes(): Promise<string[]> {
+  const rows = await story.query<{ name: string }>(
+    story.databases.staging,
+    `SELECT column_name AS name FROM information_schema.columns WHERE table_name = 'notes'`,
+  );
+  return rows.map(({ name }) => name);
+}

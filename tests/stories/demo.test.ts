@@ -38,7 +38,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await stage.strike();
-}, 60_000);
+}, 180_000);
 
 describe('the life of a small service', () => {
   let before = 0;

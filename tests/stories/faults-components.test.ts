@@ -25,7 +25,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await story.close();
-}, 60_000);
+}, 180_000);
 
 const minutes = 60_000;
 

@@ -41,6 +41,8 @@ export interface InstallationStory {
   readonly databases: Readonly<Record<Environment, string>>;
   /** Changes project.yaml as it is now. */
   setProject(change: (document: Document) => void): Promise<void>;
+  /** Adds another project: this one under another name, and changed. */
+  addProject(name: string, change: (document: Document) => void): Promise<void>;
   /** Asks a database of the service, or the server itself with `postgres`. */
   query<T extends pg.QueryResultRow>(database: string, text: string): Promise<T[]>;
   /** Commits and pushes, delivers the webhook, and waits until there is a run. */
@@ -203,6 +205,12 @@ export async function startInstallationStory(options: StoryOptions): Promise<Ins
         change(document);
         text = document.toString({ lineWidth: 0 });
         await operator.putProject(project, text);
+      },
+      async addProject(name, change) {
+        const document = parseDocument(text);
+        document.setIn(['project'], name);
+        change(document);
+        await operator.putProject(name, document.toString({ lineWidth: 0 }));
       },
       query: (database, sql) => ask(shared.applicationPostgres.url, database, sql),
       async push(input) {

@@ -200,6 +200,8 @@ async function runJest(group: Group, files: readonly string[], args: readonly st
     join(root, 'node_modules/jest/bin/jest.js'),
     ...['--roots', join(root, 'tests', group.name), '--reporters', join(root, 'tests/support/jest-reporter.mjs')],
     ...workers,
+    // A time limit of a test is for what hangs; what is late because the machine has other work is not wrong.
+    ...(group.serial ? ['--testTimeout=180000'] : []),
     ...(files.length > 0 ? ['--runTestsByPath', ...files.map((file) => join(root, file))] : []),
     ...forJest(args),
   ];

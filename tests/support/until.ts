@@ -3,11 +3,11 @@ import { reasonOf } from '../../src/local/reason.ts';
 
 /** How long and how often to look. */
 export interface UntilOptions {
-  /** Default 10,000. */
+  /** Default 30,000: on a machine with many hands everything is late, and where all is well none of it is waited for. */
   readonly timeoutMs?: number;
   /** Default 25. */
   readonly everyMs?: number;
-  /** What is waited for, as it reads after "waited 10 s for". */
+  /** What is waited for, as it reads after "waited 30 s for". */
   readonly what?: string;
 }
 
@@ -18,7 +18,7 @@ export interface UntilOptions {
  * @throws Error - the time is over; the message carries the last value or the last error of `look`.
  */
 export async function until<T>(look: () => Promise<T> | T, options: UntilOptions = {}): Promise<NonNullable<T>> {
-  const timeoutMs = options.timeoutMs ?? 10_000;
+  const timeoutMs = options.timeoutMs ?? 30_000;
   const deadline = performance.now() + timeoutMs;
   let last: unknown;
   let failed = false;

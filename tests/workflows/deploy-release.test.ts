@@ -8,9 +8,9 @@ let env: WorkflowEnv;
 
 beforeAll(async () => {
   env = await createWorkflowEnv();
-}, 60_000);
+}, 180_000);
 
-afterAll(() => env.close(), 60_000);
+afterAll(() => env.close(), 180_000);
 
 function approved(more: Partial<typeof twoPeople> = {}): Scenario {
   const scenario = createScenario(env);

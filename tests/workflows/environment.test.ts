@@ -9,9 +9,9 @@ let env: WorkflowEnv;
 beforeAll(async () => {
   // The real server: these are about workflows that are terminated, and about messages that meet.
   env = await createWorkflowEnv({ server: 'real' });
-}, 60_000);
+}, 180_000);
 
-afterAll(() => env.close(), 60_000);
+afterAll(() => env.close(), 180_000);
 
 const ops = { by: 'ops', reason: 'it looks wrong' };
 

@@ -12,9 +12,9 @@ let env: WorkflowEnv;
 
 beforeAll(async () => {
   env = await createWorkflowEnv({ server: 'real' });
-}, 60_000);
+}, 180_000);
 
-afterAll(() => env.close(), 60_000);
+afterAll(() => env.close(), 180_000);
 
 test('a run with images and a deployment with backup, migration, approval by two and a 30-minute watch stays within its history', async () => {
   const { world, given, when } = createScenario(env);

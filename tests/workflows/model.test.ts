@@ -13,9 +13,9 @@ let env: WorkflowEnv;
 
 beforeAll(async () => {
   env = await createWorkflowEnv({ server: 'real' });
-}, 60_000);
+}, 180_000);
 
-afterAll(() => env.close(), 60_000);
+afterAll(() => env.close(), 180_000);
 
 describe('an environment under any order of request, decision, abort, rollback, termination and restart', () => {
   test(

@@ -9,9 +9,9 @@ let env: WorkflowEnv;
 beforeAll(async () => {
   // The real server, and workers that keep no workflow in memory: every task replays the whole history.
   env = await createWorkflowEnv({ server: 'real', maxCachedWorkflows: 0 });
-}, 60_000);
+}, 180_000);
 
-afterAll(() => env.close(), 60_000);
+afterAll(() => env.close(), 180_000);
 
 const migration = { name: '002_more.sql', checksum: 'x', kind: 'expand' } as const;
 

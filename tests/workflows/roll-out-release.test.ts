@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { WorkflowHandle } from '@temporalio/client';
 import type { Activities } from '../../src/activities/contracts.ts';
 import type { PlanPolicy } from '../../src/domain/plan.ts';
 import { broken, quietPolicy, stayUntil, watched } from '../support/fake-activities.ts';
@@ -9,9 +10,9 @@ let env: WorkflowEnv;
 
 beforeAll(async () => {
   env = await createWorkflowEnv();
-}, 60_000);
+}, 180_000);
 
-afterAll(() => env.close(), 60_000);
+afterAll(() => env.close(), 180_000);
 
 const migration = { name: '002_damage.sql', checksum: 'x', kind: 'expand' } as const;
 
@@ -104,6 +105,40 @@ describe('a roll-out in which everything goes well', () => {
     expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'succeeded' });
     expect(world.called('ensureBackup')).toHaveLength(0);
     expect(world.called('watchRelease')).toHaveLength(0);
+  });
+});
+
+describe('the time in which no worker is there', () => {
+  /** Of every activity that it scheduled: how long it may take with all its waiting, s; 0 for ever. */
+  async function deadlines(handle: WorkflowHandle): Promise<[string, number][]> {
+    const { events } = await handle.fetchHistory();
+    return (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: scheduled }) => {
+      if (scheduled === undefined || scheduled === null) return [];
+      return [[scheduled.activityType?.name ?? '', Number(scheduled.scheduleToCloseTimeout?.seconds ?? 0)]];
+    });
+  }
+
+  test('is not held against a release: a machine may start again in the middle of anything, and it goes on', async () => {
+    const { when } = second();
+    const deployment = await when.deploy();
+    await deployment.result();
+    const short = (await deadlines(deployment.rollOut))
+      // Facts for the eyes, which nobody waits for.
+      .filter(([name]) => !['recordPhase', 'recordStep', 'sendNotice'].includes(name))
+      .filter(([, seconds]) => seconds !== 0 && seconds < 1_800);
+    expect(short).toEqual([]);
+  });
+
+  test('is no excuse for a router that refuses: it is given up after a dozen tries', async () => {
+    const { world, when } = second();
+    world.on('ensureTraffic', ((input: { readonly back?: boolean }) => {
+      if (input.back !== true) throw broken('RouterUnavailable', 'no router', false);
+      return env.natural('ensureTraffic')(input as never, world);
+    }) as never);
+    const result = await (await when.deploy()).resultInTime();
+    expect(result).toMatchObject({ outcome: 'rolled-back', reason: expect.stringContaining('no router') });
+    const forward = world.called('ensureTraffic').filter(({ input }) => (input as { back?: boolean }).back !== true);
+    expect(forward).toHaveLength(12);
   });
 });
 

@@ -10,9 +10,9 @@ let env: WorkflowEnv;
 
 beforeAll(async () => {
   env = await createWorkflowEnv();
-}, 60_000);
+}, 180_000);
 
-afterAll(() => env.close(), 60_000);
+afterAll(() => env.close(), 180_000);
 
 function reported(verdict: Verdict, detail = ''): StageReport {
   return { name: 'check', verdict, steps: [], startedAt: '2026-01-01T00:00:00.000Z', durationMs: 1, detail };

@@ -12,7 +12,7 @@ import { runId } from '../../workflows/messages.ts';
 import type { ApiContext } from '../context.ts';
 import { refuse } from '../problems.ts';
 import type { KnownProject } from '../project-reader.ts';
-import { createRateLimit } from '../rate-limit.ts';
+import { createRateLimit, webhookRate } from '../rate-limit.ts';
 import { ProjectPath } from '../schemas.ts';
 
 const bodyLimitBytes = 5 * 1024 * 1024;
@@ -36,8 +36,8 @@ type Answer = z.output<typeof Answer>;
 export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyPluginAsyncZod {
   const { store, settings } = deps;
   const limit = createRateLimit({
-    burst: settings.webhookBurst ?? 1_000,
-    perMinute: settings.webhooksPerMinute ?? 2_000,
+    burst: settings.webhookBurst ?? webhookRate.burst,
+    perMinute: settings.webhooksPerMinute ?? webhookRate.perMinute,
   });
 
   async function take(forge: Forge, project: KnownProject, request: ForgeRequest): Promise<Answer> {

@@ -117,7 +117,11 @@ function toolError(program: string, database: string, result: ProcessResult, oth
           )
         ? 'DatabaseUnreachable'
         : otherwise;
-  return new ProviderError(type, `${program} of ${database} failed: ${said}`, { details });
+  const what =
+    type === 'DiskFull'
+      ? `there is no room on the disk of the server of ${database}`
+      : `${program} of ${database} failed`;
+  return new ProviderError(type, `${what}: ${said}`, { details });
 }
 
 /** An identifier as SQL takes it whatever it holds. */

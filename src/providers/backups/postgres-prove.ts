@@ -4,7 +4,7 @@ import { ProviderError } from '../../domain/failures.ts';
 import type { BlobStore } from '../blobs/port.ts';
 import { sqlState } from '../migrations/postgres-errors.ts';
 import { describeSchemaDifference, readContent, readSchema, readTables, usePlainText } from './postgres-catalog.ts';
-import type { PostgresServer } from './postgres-connection.ts';
+import { type PostgresServer, quoteName } from './postgres-connection.ts';
 import {
   allowStatement,
   createScratch,
@@ -77,15 +77,49 @@ export async function restoreInto(
     });
     return name;
   } catch (error) {
-    await dropScratch(server, name, role);
-    throw error;
+    const left = await dropScratch(server, name, role, error);
+    if (left === undefined || !(error instanceof ProviderError)) throw error;
+    throw new ProviderError(error.type, `${error.message} (${left})`, {
+      details: error.details,
+      nonRetryable: !error.retryable,
+      cause: error,
+    });
   }
 }
 
-/** Drops a scratch database as far as the server can be reached; what is left is dropped by the next attempt. */
-async function dropScratch(server: PostgresServer, name: string, role: Mark['role']): Promise<void> {
-  await server
+/**
+ * Drops a scratch database as far as the server can be reached; what is left is dropped by the next attempt.
+ *
+ * @param why - what went wrong with it.
+ * @returns what there is to say of one that is left.
+ */
+async function dropScratch(
+  server: PostgresServer,
+  name: string,
+  role: Mark['role'],
+  why: unknown,
+): Promise<string | undefined> {
+  if (why instanceof ProviderError && why.type === 'DiskFull') await emptyScratch(server, name, role);
+  return await server
     .connected(maintenanceDatabase, 'BackupNotProved', (client) => dropMarked(client, name, [role]))
+    .then(
+      () => undefined,
+      (error: unknown) =>
+        `scratch database ${name} could not be dropped and still takes room: ${error instanceof Error ? error.message : String(error)}`,
+    );
+}
+
+/** A database is dropped after a checkpoint only, and a full disk may refuse that: what takes the room goes first. Best effort. */
+async function emptyScratch(server: PostgresServer, name: string, role: Mark['role']): Promise<void> {
+  await server
+    .connected(name, 'BackupNotProved', async (client) => {
+      const found = (await readDatabases(client, [name])).get(name);
+      if (found === undefined || !isOurs(found, [role])) return;
+      const { rows } = await client.query<{ schema: string }>(
+        `select nspname as schema from pg_namespace where nspname !~ '^pg_' and nspname <> 'information_schema'`,
+      );
+      for (const { schema } of rows) await client.query(`drop schema ${quoteName(schema)} cascade`);
+    })
     .catch(() => undefined);
 }
 
@@ -135,7 +169,7 @@ export async function proveBackup(
     });
     return { database: name, tables: record.tables.length, rows, durationMs };
   } catch (error) {
-    if (error instanceof ProviderError && !error.retryable) await dropScratch(server, name, 'proof');
+    if (error instanceof ProviderError && !error.retryable) await dropScratch(server, name, 'proof', error);
     throw error;
   }
 }

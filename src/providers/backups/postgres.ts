@@ -141,6 +141,8 @@ export function createPostgresBackup(options: PostgresBackup, blobs: BlobStore):
             copy,
             damaged,
             async (change) => {
+              // Where it cannot be written there is nothing left to compare for; this throws why.
+              if (pipe.destroyed) await written;
               if (!pipe.write(`${JSON.stringify(change)}\n`)) await Promise.race([once(pipe, 'drain'), failed]);
             },
             how,

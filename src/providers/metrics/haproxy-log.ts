@@ -20,9 +20,9 @@ export function createHaproxyRequestLog({ docker, container }: HaproxyLogOptions
     return Id;
   };
   return {
-    async *follow(route, since, signal) {
+    async *follow(route, since, signal, onPresent) {
       const backend = backendName(route);
-      for await (const { text } of followLog(docker, find, since, signal)) {
+      for await (const { text } of followLog(docker, find, since, signal, onPresent)) {
         const record = parseRequest(text, backend);
         if (record !== undefined) yield record;
       }

@@ -29,10 +29,12 @@ export interface RequestLog {
    * away: it goes on when it is back.
    *
    * @param since - ISO 8601.
+   * @param onPresent - called once, when every request that was finished before the call has been given; not while the router is away.
    */
   follow(
     route: { readonly project: string; readonly environment: string },
     since: string,
     signal: AbortSignal,
+    onPresent?: () => void,
   ): AsyncIterable<RequestRecord>;
 }

@@ -10,6 +10,7 @@ interface DatabaseError extends Error {
 
 const refusedStates = /^(28|3D000|42501)/;
 const unreachableStates = /^(08|53|57P)/;
+const diskFullState = '53100';
 const socketCodes = /^E[A-Z_]+$/;
 
 /** The server's code, when it was the server who spoke. */
@@ -19,8 +20,8 @@ export function sqlState(error: unknown): string | undefined {
 }
 
 /**
- * Tells apart whether the database could not be had (`DatabaseUnreachable`, retried), would not have us (`DatabaseRefused`), or answered
- * something that the caller has to name (`otherwise`).
+ * Tells apart whether the database could not be had (`DatabaseUnreachable`, retried), would not have us (`DatabaseRefused`), has no room
+ * (`DiskFull`), or answered something that the caller has to name (`otherwise`).
  */
 export function databaseError(error: unknown, database: string, otherwise: FailureType): ProviderError {
   if (error instanceof ProviderError) return error;
@@ -28,6 +29,12 @@ export function databaseError(error: unknown, database: string, otherwise: Failu
   const state = sqlState(error);
   if (state !== undefined && refusedStates.test(state)) {
     return new ProviderError('DatabaseRefused', `${database} refuses the connection: ${message}`, { cause: error });
+  }
+  if (state === diskFullState) {
+    return new ProviderError('DiskFull', `there is no room on the disk of the server of ${database}: ${message}`, {
+      cause: error,
+      details: { sqlState: state },
+    });
   }
   if (state === undefined || unreachableStates.test(state)) {
     return new ProviderError('DatabaseUnreachable', `${database} does not answer: ${message}`, { cause: error });

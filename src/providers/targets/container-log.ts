@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import type { SlotLine } from './port.ts';
@@ -14,27 +14,24 @@ const longestLineBytes = 65_536;
  *
  * @param since - ISO 8601.
  * @param find - the container's id, or undefined when there is none at the moment; asked again after every interruption.
+ * @param onPresent - called once, when every line that was there before the call has been given.
  */
 export async function* followLog(
   docker: Docker,
   find: () => Promise<string | undefined>,
   since: string,
   signal: AbortSignal,
+  onPresent?: () => void,
 ): AsyncGenerator<SlotLine> {
+  // What is there already is asked for by itself, for only that answer has an end.
+  let following = onPresent === undefined;
   // The engine answers from a moment on, inclusive: what came with exactly the last timestamp is told apart by its number.
   let last = { at: toNanoseconds(since), seen: 0 };
   while (!signal.aborted) {
     try {
       const id = await find();
       if (id !== undefined) {
-        const stream = (await docker.getContainer(id).logs({
-          follow: true,
-          stdout: true,
-          stderr: true,
-          timestamps: true,
-          since: toSeconds(last.at) as unknown as number,
-          abortSignal: signal,
-        })) as unknown as Readable;
+        const stream = await openLog(docker, id, { since: toSeconds(last.at), follow: following }, signal);
         const again = { at: last.at, seen: 0 };
         for await (const line of readFrames(stream)) {
           if (line.at < last.at) continue;
@@ -45,12 +42,40 @@ export async function* followLog(
           last = line.at === last.at ? { at: last.at, seen: last.seen + 1 } : { at: line.at, seen: 1 };
           yield line;
         }
+        if (!following) {
+          following = true;
+          onPresent?.();
+          continue;
+        }
       }
     } catch {
       // The engine is away or the container gone: what it wrote meanwhile is asked for when it is back.
     }
     await delay(reconnectMs, undefined, { signal }).catch(() => undefined);
   }
+}
+
+/** Past dockerode's own call, which gives a log that is not followed only as one piece, and that may be larger than the memory. */
+function openLog(
+  docker: Docker,
+  id: string,
+  { since, follow }: { readonly since: string; readonly follow: boolean },
+  signal: AbortSignal,
+): Promise<Readable> {
+  const request = {
+    path: `/containers/${encodeURIComponent(id)}/logs?`,
+    method: 'GET',
+    isStream: true,
+    statusCodes: { 200: true, 404: 'no such container', 500: 'server error' },
+    options: { follow, stdout: true, stderr: true, timestamps: true, since },
+    abortSignal: signal,
+  };
+  return new Promise((resolve, reject) => {
+    docker.modem.dial(request, (error: unknown, stream: unknown) => {
+      if (stream instanceof Readable) resolve(stream);
+      else reject(error instanceof Error ? error : new Error('the engine gave no log'));
+    });
+  });
 }
 
 /** Reads the last lines of a container, oldest first. */

@@ -1,4 +1,5 @@
 import { request } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import { ProviderError } from '../../domain/failures.ts';
@@ -31,17 +32,19 @@ export async function awaitContainerHealthy(
     restartsBefore ??= state.state === 'restarting' ? -1 : state.restarts;
     const atMs = Math.round(performance.now() - startedAt);
     const ended = state.state !== 'running' || state.restarts > restartsBefore;
-    const seen = ended ? describeEnd(info) : await look(state, address, options);
+    const exitCode = ended ? await readExitCode(docker, info) : undefined;
+    const seen = ended ? describeEnd(info, exitCode) : await look(state, address, options);
     const line = `${atMs} ms: ${seen}`;
     if (tries.at(-1)?.replace(/^\d+ ms/, '') !== line.replace(/^\d+ ms/, '')) tries.push(line);
     options.onTry?.(line);
     if (seen === healthy) return performance.now() - startedAt;
-    if (ended || state.health === 'unhealthy') throw await unhealthy(docker, info, state, seen, tries);
+    if (ended || state.health === 'unhealthy') throw await unhealthy(docker, info, state, exitCode, seen, tries);
     if (atMs >= options.timeoutMs) {
       throw await unhealthy(
         docker,
         info,
         state,
+        exitCode,
         `not healthy within ${options.timeoutMs} ms, last seen: ${seen}`,
         tries,
       );
@@ -75,20 +78,44 @@ function ask(url: string, timeoutMs: number): Promise<number | string> {
   });
 }
 
-function describeEnd({ State, RestartCount }: Docker.ContainerInspectInfo): string {
+/** Of its last end. One that was started again already has none of its own any more; then the engine's record of what happened has it. */
+async function readExitCode(
+  docker: Docker,
+  { Id, Created, State }: Docker.ContainerInspectInfo,
+): Promise<number | undefined> {
+  if (!State.Running) return State.ExitCode;
+  try {
+    const events = await docker.getEvents({
+      since: Math.floor(Date.parse(Created) / 1_000),
+      // With an end the answer has one too.
+      until: Math.ceil(Date.now() / 1_000),
+      filters: { container: [Id], event: ['die'] },
+    });
+    const lines = (await text(events)).trim().split('\n');
+    const last = JSON.parse(lines.at(-1) ?? '') as { Actor?: { Attributes?: { exitCode?: string } } };
+    const exitCode = Number(last.Actor?.Attributes?.exitCode);
+    return Number.isInteger(exitCode) ? exitCode : undefined;
+  } catch {
+    // It keeps only so many; that it ended is known all the same.
+    return undefined;
+  }
+}
+
+function describeEnd({ State, RestartCount }: Docker.ContainerInspectInfo, exitCode: number | undefined): string {
   const why = State.OOMKilled
     ? ', killed for going over its memory limit'
     : State.Error === ''
       ? ''
       : `, ${State.Error}`;
   const again = RestartCount > 0 ? `, started again ${RestartCount} times` : '';
-  return `ended with exit code ${State.ExitCode}${why}${again}`;
+  return `ended${exitCode === undefined ? '' : ` with exit code ${exitCode}`}${why}${again}`;
 }
 
 async function unhealthy(
   docker: Docker,
   info: Docker.ContainerInspectInfo,
   state: SlotState,
+  exitCode: number | undefined,
   what: string,
   tries: readonly string[],
 ): Promise<ProviderError> {
@@ -99,7 +126,7 @@ async function unhealthy(
   return new ProviderError('ContainerUnhealthy', `container ${state.name} is not healthy: ${what}`, {
     details: {
       container: state.name,
-      ...(state.state === 'running' && state.restarts === 0 ? {} : { exitCode: info.State.ExitCode }),
+      ...(exitCode === undefined ? {} : { exitCode }),
       lastLines: log,
       tries: tries.slice(-keptTries),
       ...(checks === undefined || checks.length === 0 ? {} : { checks: checks.slice(-5) }),

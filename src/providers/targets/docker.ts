@@ -246,8 +246,8 @@ export async function createDockerTarget(options: DockerTarget): Promise<Target>
       );
     },
 
-    tailLogs(ref, since, signal) {
-      return followLog(docker, async () => (await requireOne(ref)).Id, since, signal);
+    tailLogs(ref, since, signal, onPresent) {
+      return followLog(docker, async () => (await requireOne(ref)).Id, since, signal, onPresent);
     },
 
     async exec(ref, command, { timeoutMs, env, signal }) {

@@ -159,8 +159,9 @@ export interface Target {
    * No line comes twice. Never throws for a platform that is away: it goes on when it is back.
    *
    * @param since - ISO 8601; lines from that moment on.
+   * @param onPresent - called once, when every line that was written before the call has been given; not while the platform is away.
    */
-  tailLogs(ref: SlotRef, since: string, signal: AbortSignal): AsyncIterable<SlotLine>;
+  tailLogs(ref: SlotRef, since: string, signal: AbortSignal, onPresent?: () => void): AsyncIterable<SlotLine>;
 
   /**
    * Runs a command inside the slot.

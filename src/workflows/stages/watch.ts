@@ -2,7 +2,7 @@ import type { WatchReport } from '../../activities/contracts.ts';
 import type { StepRecord } from '../../domain/deployment.ts';
 import { describeFailure } from '../../domain/failures.ts';
 import { isCancellation } from '@temporalio/workflow';
-import { call, watching } from '../options.ts';
+import { absenceMs, call, watching } from '../options.ts';
 import { between, isoNow, took } from '../progress.ts';
 import type { Rollout } from '../strategies/strategy.ts';
 
@@ -29,7 +29,7 @@ export async function watchLive(run: Rollout): Promise<WatchReport | undefined> 
         until: new Date(Date.now() + durationMs).toISOString(),
         production: policy.production,
       },
-      { startToCloseTimeout: durationMs + 300_000, scheduleToCloseTimeout: durationMs + 600_000 },
+      { startToCloseTimeout: durationMs + 300_000, scheduleToCloseTimeout: durationMs + absenceMs },
     );
   } catch (error) {
     if (isCancellation(error)) throw error;

@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import { mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +9,8 @@ import { PostgresBackup, createPostgresBackup } from '../../../src/providers/bac
 import type { Backup } from '../../../src/providers/backups/port.ts';
 import { createFolderBlobs } from '../../../src/providers/blobs/folder.ts';
 import { type ApplicationDatabase, createApplicationDatabase } from '../../support/application-database.ts';
+import { components } from '../../support/components.ts';
+import { type SmallTablespace, createSmallTablespace, mountSmallDisk } from '../../support/small-disk.ts';
 import { describeBackup } from './suite.ts';
 
 function createBackup(database: ApplicationDatabase, folder: string): Backup {
@@ -84,11 +85,11 @@ describe('postgres in particular', () => {
       comment on database ${database.name} is 'mine';
       alter database ${database.name} set search_path to 'Odd Name', public`);
     backup = createBackup(database, folder);
-  }, 30_000);
+  }, 120_000);
   afterEach(async () => {
     await database.drop();
     await rm(folder, { recursive: true });
-  }, 30_000);
+  }, 120_000);
 
   test('the blob is the dump that its record describes', async () => {
     const record = await backup.ensureTaken(ref);
@@ -192,7 +193,7 @@ describe('postgres in particular', () => {
     );
     expect(lines).toContainEqual(expect.objectContaining({ change: 'deleted', key: [2, 11] }));
     expect(await databases()).toEqual(['', '_damaged_3']);
-  }, 30_000);
+  }, 120_000);
 
   test('a dump that is damaged is not proved, and leaves no scratch database', async () => {
     const record = await backup.ensureTaken(ref);
@@ -233,31 +234,49 @@ describe('postgres in particular', () => {
   });
 
   test('a full disk: told as such, and no blob is left', async () => {
-    const mounted = await mkdtemp(join(tmpdir(), 'slipway-small-'));
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mounted]);
+    const disk = mountSmallDisk('64k');
     try {
-      const error = await caught(createBackup(database, mounted).ensureTaken(ref));
+      const error = await caught(createBackup(database, disk.folder).ensureTaken(ref));
       expect(error).toMatchObject({ type: 'DiskFull', retryable: false });
-      const left = await readdir(mounted, { recursive: true, withFileTypes: true });
+      expect(error.message).toContain(disk.folder);
+      const left = await readdir(disk.folder, { recursive: true, withFileTypes: true });
       expect(left.filter((entry) => entry.isFile())).toEqual([]);
     } finally {
-      execFileSync('umount', [mounted]);
-      await rm(mounted, { recursive: true });
+      disk.unmount();
     }
   });
 
   test('the estimate says when it will not fit', async () => {
-    const mounted = await mkdtemp(join(tmpdir(), 'slipway-small-'));
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', mounted]);
+    const disk = mountSmallDisk('64k');
     try {
-      const { freeDiskBytes, problems } = await createBackup(database, mounted).estimate();
+      const { freeDiskBytes, problems } = await createBackup(database, disk.folder).estimate();
       expect(freeDiskBytes).toBeLessThan(65_537);
       expect(problems).toEqual([expect.stringContaining('disk')]);
     } finally {
-      execFileSync('umount', [mounted]);
-      await rm(mounted, { recursive: true });
+      disk.unmount();
     }
   });
+
+  test('a disk that is full when later writes are exported: told as such, and with room the next call has them all', async () => {
+    const disk = mountSmallDisk('16m');
+    try {
+      const small = createBackup(database, disk.folder);
+      const record = await small.ensureTaken(ref);
+      await small.ensureProved(record);
+      await database.query(`insert into events (what) select 'later ' || n from generate_series(1, 2000) n`);
+      await small.ensureSwapped(record);
+      disk.fill();
+      const error = await caught(small.ensureLaterWritesExported(record));
+      expect(error).toMatchObject({ type: 'DiskFull', retryable: false });
+      expect(error.message).toContain(disk.folder);
+      // Nothing of the swap is lost by it, and no copy to compare with is left behind.
+      expect(await databases()).toEqual(['', '_damaged_3']);
+      disk.clear();
+      expect(await small.ensureLaterWritesExported(record)).toMatchObject({ inserted: 2000, updated: 0, deleted: 0 });
+    } finally {
+      disk.unmount();
+    }
+  }, 120_000);
 
   test('a server that is away, and one that does not want us, without the password in the words', async () => {
     const away = new URL(database.url);
@@ -282,4 +301,61 @@ describe('postgres in particular', () => {
     const left = await readdir(folder, { recursive: true, withFileTypes: true });
     expect(left.filter((entry) => entry.isFile()).map((entry) => entry.name)).toEqual(['unrelated']);
   });
+});
+
+describe('postgres on a disk that gets full', () => {
+  let tablespace: SmallTablespace;
+  let database: ApplicationDatabase;
+  let folder: string;
+  let backup: Backup;
+  const ref = { project: 'hello', environment: 'staging', deployment: 3 };
+
+  beforeEach(async () => {
+    const { applicationPostgres } = await components('applicationPostgres');
+    // An empty database is 8 MB, the notes are 11 MB, and the proof takes the same once more.
+    tablespace = await createSmallTablespace(applicationPostgres.url, '64m');
+    database = await createApplicationDatabase({ tablespace: tablespace.name });
+    folder = await mkdtemp(join(tmpdir(), 'slipway-backups-'));
+    await database.query(
+      `create table notes as select n, repeat(md5(n::text), 20) as text from generate_series(1, 16000) n`,
+    );
+    backup = createBackup(database, folder);
+  }, 120_000);
+  afterEach(async () => {
+    await database.drop();
+    await tablespace.drop();
+    await rm(folder, { recursive: true });
+  }, 120_000);
+
+  async function expectNoRoom(proof: Promise<unknown>): Promise<void> {
+    await expect(proof).rejects.toMatchObject({
+      type: 'DiskFull',
+      retryable: false,
+      message: expect.stringMatching(/no room on the disk of the server of database .*No space left on device/),
+    });
+    // The application goes on, and nothing of the proof takes its room.
+    await database.query(`insert into notes values (0, 'still here')`);
+    const left = await database.queryIn(
+      'postgres',
+      `select datname from pg_database where datname like '${database.name}\\_%'`,
+    );
+    expect(left).toEqual([]);
+  }
+
+  test('in the middle of the proof: told as such, the scratch database is dropped, and with room it is proved', async () => {
+    const record = await backup.ensureTaken(ref);
+    // Room for an empty database and a part of the notes.
+    tablespace.fill(12 * 1024 * 1024);
+    await expectNoRoom(backup.ensureProved(record));
+    tablespace.clear();
+    await expect(backup.ensureProved(record)).resolves.toMatchObject({ tables: 1, rows: 16_000 });
+  }, 120_000);
+
+  test('before the scratch database is made: told as such, and not as a database that does not answer', async () => {
+    const record = await backup.ensureTaken(ref);
+    tablespace.fill();
+    await expect(backup.ensureProved(record)).rejects.toMatchObject({ type: 'DiskFull', retryable: false });
+    tablespace.clear();
+    await expect(backup.ensureProved(record)).resolves.toMatchObject({ rows: 16_000 });
+  }, 120_000);
 });

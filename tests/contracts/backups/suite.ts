@@ -20,7 +20,7 @@ export function describeBackup(name: string, start: () => Promise<BackupLab>): v
     beforeAll(async () => {
       lab = await start();
       for (const key of ['a', 'b', 'c']) await lab.put(key, 'good');
-    }, 60_000);
+    }, 180_000);
     afterAll(async () => {
       await lab.stop();
     });

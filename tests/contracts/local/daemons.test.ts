@@ -42,7 +42,7 @@ describe.each(daemons)('%s', (name, port, ensure) => {
 
   afterAll(async () => {
     await installation.remove();
-  }, 60_000);
+  }, 180_000);
 
   test('is started from nothing and says so', async () => {
     const handle = await ensure(installation.context);
@@ -64,7 +64,7 @@ describe.each(daemons)('%s', (name, port, ensure) => {
     const after = await ensure(installation.context);
     expect(after).toMatchObject({ how: 'started', address: before.address });
     expect(after.pid).not.toBe(before.pid);
-  }, 60_000);
+  }, 180_000);
 
   test('is ended by what is remembered of it, and keeps its address for the next start', async () => {
     const before = await ensure(installation.context);
@@ -76,7 +76,7 @@ describe.each(daemons)('%s', (name, port, ensure) => {
     ]);
     const after = await ensure(installation.context);
     expect(after).toMatchObject({ how: 'started', address: before.address });
-  }, 60_000);
+  }, 180_000);
 
   test('goes elsewhere where its port is taken', async () => {
     const before = await ensure(installation.context);
@@ -92,7 +92,7 @@ describe.each(daemons)('%s', (name, port, ensure) => {
     } finally {
       squatter.close();
     }
-  }, 60_000);
+  }, 180_000);
 });
 
 describe('the databases', () => {
@@ -105,7 +105,7 @@ describe('the databases', () => {
 
   afterAll(async () => {
     await installation.remove();
-  }, 60_000);
+  }, 180_000);
 
   test('keep what was committed when they are killed', async () => {
     const { url, pid } = await ensureStore(installation.context);
@@ -115,7 +115,7 @@ describe('the databases', () => {
     const again = await ensureStore(installation.context);
     const { rows } = await withClient(again.url, (client) => client.query('select count(*)::int as count from kept'));
     expect(rows).toEqual([{ count: 1000 }]);
-  }, 60_000);
+  }, 180_000);
 
   test('let nobody in without the password', async () => {
     const { url } = await ensureStore(installation.context);
@@ -124,7 +124,7 @@ describe('the databases', () => {
     await expect(withClient(wrong.href, (client) => client.query('select 1'))).rejects.toThrow(
       'password authentication failed',
     );
-  }, 60_000);
+  }, 180_000);
 
   test('are named with the reason when a configured one cannot be used, without its password', async () => {
     const asking = ensureStore(installation.context, { url: 'postgres://me:secret-word@127.0.0.1:1/nothing' });

@@ -57,7 +57,7 @@ describe('the Docker engine', () => {
     await runSleeper();
     await stopDocker(context);
     await expect(connectDocker(docker.address).ping()).resolves.toBeDefined();
-  }, 60_000);
+  }, 180_000);
 
   test('of our own comes back after a kill, and what it carried never stopped', async () => {
     const context = createLocalContext({ stateFolder: testStateFolder });
@@ -71,5 +71,5 @@ describe('the Docker engine', () => {
     const engine = connectDocker(after.address);
     const { State } = await until(() => engine.getContainer(id).inspect());
     expect(State).toMatchObject({ Running: true, Pid: pid });
-  }, 60_000);
+  }, 180_000);
 });

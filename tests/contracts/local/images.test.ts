@@ -63,5 +63,5 @@ describe('images made of programs of this machine', () => {
     await expect(pullImage(installation.context, docker, '127.0.0.1:1/nobody/nothing:1')).rejects.toThrow(
       'connection refused',
     );
-  }, 60_000);
+  }, 180_000);
 });

@@ -37,7 +37,7 @@ describe.each(ways)('the registry %s', (_name, ensure) => {
 
   afterAll(async () => {
     await installation.remove();
-  }, 60_000);
+  }, 180_000);
 
   test('takes a blob, gives it back by its digest, and deletes it', async () => {
     const { url, how } = await ensure(installation);
@@ -51,7 +51,7 @@ describe.each(ways)('the registry %s', (_name, ensure) => {
     const read = await fetch(`${url}/v2/thing/blobs/${digest}`);
     expect(Buffer.from(await read.arrayBuffer()).equals(blob)).toBe(true);
     expect((await fetch(`${url}/v2/thing/blobs/${digest}`, { method: 'DELETE' })).status).toBe(202);
-  }, 60_000);
+  }, 180_000);
 
   test('keeps what it has when it is stopped, and its address', async () => {
     const before = await ensure(installation);
@@ -67,7 +67,7 @@ describe.each(ways)('the registry %s', (_name, ensure) => {
     const after = await ensure(installation);
     expect(after).toMatchObject({ how: 'started', url: before.url });
     expect((await fetch(`${after.url}/v2/thing/blobs/${digest}`)).status).toBe(200);
-  }, 60_000);
+  }, 180_000);
 });
 
 test('the engine pushes to a registry on loopback without TLS', async () => {

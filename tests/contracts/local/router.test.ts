@@ -26,7 +26,7 @@ afterAll(async () => {
   await router.stop();
   for (const server of upstreams) server.close();
   await installation.remove();
-}, 60_000);
+}, 180_000);
 
 async function upstream(answer: string): Promise<number> {
   const server = createServer((_request, response) => response.end(answer));
@@ -109,7 +109,7 @@ describe('the router', () => {
     await Promise.all(clients);
     expect(answers.filter((answer) => answer !== '200 old' && answer !== '200 new')).toEqual([]);
     expect(answers.at(-1)).toBe('200 new');
-  }, 60_000);
+  }, 180_000);
 
   test.each(['master', 'worker'])(
     'comes back by itself with the same file when its %s is killed',
@@ -130,7 +130,7 @@ describe('the router', () => {
     const again = await ensureRouter(installation.context, docker);
     expect(again.how).toBe('started');
     await until(async () => (await ask()) === '200 new', { what: 'the same route' });
-  }, 60_000);
+  }, 180_000);
 
   test('says what is wrong with a file it cannot start with', async () => {
     const good = readFileSync(router.configFile, 'utf8');

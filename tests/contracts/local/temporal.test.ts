@@ -18,7 +18,7 @@ beforeAll(() => {
 
 afterAll(async () => {
   await installation.remove();
-}, 60_000);
+}, 180_000);
 
 describe('Temporal', () => {
   test('has the namespace, the search attributes and the UI', async () => {
@@ -32,7 +32,7 @@ describe('Temporal', () => {
     }
     const page = await fetch(uiUrl!);
     expect(page.status).toBe(200);
-  }, 60_000);
+  }, 180_000);
 
   test('is used as configured, and not ended', async () => {
     const { address, version } = await ensureTemporal(installation.context);
@@ -40,7 +40,7 @@ describe('Temporal', () => {
     expect(handle).toMatchObject({ how: 'configured', version, address });
     await handle.stop();
     await expect(ensureTemporal(installation.context)).resolves.toMatchObject({ how: 'found' });
-  }, 60_000);
+  }, 180_000);
 
   test('gets the search attributes that a configured one lacks', async () => {
     const program = findProgram(installation.context, 'temporal')!;
@@ -64,7 +64,7 @@ describe('Temporal', () => {
     } finally {
       await endProcess(bare);
     }
-  }, 60_000);
+  }, 180_000);
 
   test('says which address does not answer', async () => {
     const asking = ensureTemporal(installation.context, { address: '127.0.0.1:1' });
@@ -86,7 +86,7 @@ describe('Temporal', () => {
       renameSync(join(stateFolder, 'temporal-1.2.3.db'), join(stateFolder, file));
     }
     await expect(ensureTemporal(installation.context)).resolves.toMatchObject({ how: 'started' });
-  }, 60_000);
+  }, 180_000);
 
   test('a hung one is replaced', async () => {
     const hung = await ensureTemporal(installation.context);
@@ -94,7 +94,7 @@ describe('Temporal', () => {
     const fresh = await ensureTemporal(installation.context);
     expect(fresh).toMatchObject({ how: 'started', address: hung.address });
     expect(installation.said.join('\n')).toContain(`process ${String(hung.pid)} did not answer within 15 s`);
-  }, 60_000);
+  }, 180_000);
 });
 
 describe('the time-skipping test server', () => {

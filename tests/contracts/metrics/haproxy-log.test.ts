@@ -64,10 +64,10 @@ describe('requests from the log of haproxy', () => {
     await router.ensureTraffic(route('blue'));
     await get();
     await get('/?wait=120');
-    await until(() => seen.length === 2);
+    await until(() => seen.length === 2, { timeoutMs: 30_000 });
     await router.ensureTraffic(route('green'));
     for (let count = 0; count < 5; count += 1) await get();
-    await until(() => seen.length === 7);
+    await until(() => seen.length === 7, { timeoutMs: 30_000 });
     stop.abort();
     await reading;
     expect(seen.map(({ release }) => release)).toEqual(['1.3.0', '1.3.0', ...Array<string>(5).fill('1.4.0_b.1')]);
@@ -77,7 +77,28 @@ describe('requests from the log of haproxy', () => {
       expect(atMs).toBeGreaterThanOrEqual(since.getTime() - 1);
       expect(atMs).toBeLessThanOrEqual(Date.now());
     }
-  }, 30_000);
+  }, 90_000);
+
+  test('says when everything that was finished before has been given, and not before, and goes on', async () => {
+    await router.ensureTraffic(route('blue'));
+    const since = new Date();
+    for (let count = 0; count < 30; count += 1) await get();
+    const stop = new AbortController();
+    const seen: RequestRecord[] = [];
+    let seenWhenPresent: number | undefined;
+    const reading = (async () => {
+      const log = createHaproxyRequestLog({ docker, container });
+      const present = (): void => void (seenWhenPresent ??= seen.length);
+      for await (const record of log.follow(ref, since.toISOString(), stop.signal, present)) seen.push(record);
+    })();
+    await until(() => seenWhenPresent !== undefined, { timeoutMs: 30_000 });
+    expect(seenWhenPresent).toBe(30);
+    await get();
+    await until(() => seen.length > 30, { timeoutMs: 30_000 });
+    stop.abort();
+    await reading;
+    expect(seen).toHaveLength(31);
+  }, 90_000);
 
   test('one that nobody could answer has no release and is broken', async () => {
     const stop = new AbortController();
@@ -88,11 +109,11 @@ describe('requests from the log of haproxy', () => {
     })();
     await router.ensureTraffic({ ...route('blue'), servers: [] });
     expect(await get()).toBe(503);
-    await until(() => seen.length > 0);
+    await until(() => seen.length > 0, { timeoutMs: 30_000 });
     stop.abort();
     await reading;
     expect(seen[0]).toMatchObject({ release: '', status: 503, broken: true });
-  }, 30_000);
+  }, 90_000);
 
   test('what is no request of the route is left out', () => {
     const line = '{"at":1,"route":"hello:production","server":"green:1.4.0","status":200,"ta":3,"ts":"--"}';

@@ -41,7 +41,7 @@ describe('migrations in SQL files', () => {
 
   beforeAll(async () => {
     database = await createApplicationDatabase();
-  }, 60_000);
+  }, 180_000);
   afterAll(async () => {
     await database.drop();
   });

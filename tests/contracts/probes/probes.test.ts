@@ -10,7 +10,7 @@ import { createTcpProbe } from '../../../src/providers/probes/tcp.ts';
 import { createFakeTarget } from '../../support/fakes/target.ts';
 import { freePort } from '../routers/host-haproxy.ts';
 
-const shared = { retries: 0, intervalMs: 20, timeoutMs: 300, through: 'slot' } as const;
+const shared = { retries: 0, intervalMs: 20, timeoutMs: 30_000, through: 'slot' } as const;
 const never = new AbortController().signal;
 let server: Server;
 let subject: ProbeSubject;
@@ -69,7 +69,7 @@ describe('http', () => {
     ['another status', http({ expectStatus: 204 }), 'expected 204'],
     ['a redirect', http({ path: '/redirect' }), '302'],
     ['a body without the text', http({ expectBody: 'welcome' }), 'lacks "welcome"'],
-    ['no answer in time', http({ path: '/slow' }), 'no answer in time'],
+    ['no answer in time', http({ path: '/slow', timeoutMs: 300 }), 'no answer in time'],
   ])('fails for %s', async (_what, spec, words) => {
     const { verdict, detail } = await once(spec);
     expect(verdict).toBe('failed');

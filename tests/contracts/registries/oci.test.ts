@@ -97,7 +97,7 @@ describe('a push', () => {
       signal: abort,
     });
     await expect(asked).rejects.toMatchObject({ type: 'RegistryUnavailable', retryable: true });
-  }, 60_000);
+  }, 180_000);
 
   test('that the registry refuses is not', async () => {
     const { server, address: refusing } = await standIn((_, response) => {
@@ -132,14 +132,14 @@ describe('a push', () => {
       });
       await until(() => proxy.sentBytes() > 1_000_000);
       proxy.cut();
-      await until(() => output.includes('Retrying'), { timeoutMs: 20_000 });
+      await until(() => output.includes('Retrying'), { timeoutMs: 60_000 });
       proxy.mend();
       const digest = await pushing;
       expect(await registry.readManifest(`${address}/slipway-test/half`, '1')).toMatchObject({ digest });
     } finally {
       await proxy.close();
     }
-  }, 60_000);
+  }, 180_000);
 
   test.each([
     ['received unexpected HTTP status: 503 Service Unavailable', 'RegistryUnavailable'],

@@ -100,7 +100,7 @@ describe('docker in particular', () => {
     ({ target, image } = started);
     docker = new Docker({ socketPath: started.socket });
     port = await freePort();
-  }, 60_000);
+  }, 180_000);
   afterAll(async () => {
     await target.ensureSlotRemoved(ref, { graceMs: 0 });
   });
@@ -129,7 +129,7 @@ describe('docker in particular', () => {
 
   test('its end tells exit code, last lines and what the tries saw', async () => {
     await target.ensureSlot(spec('1.4.1', { env: { FAIL: 'start' } }));
-    const error = await caught(target.awaitHealthy(ref, { timeoutMs: 10_000, path: '/health' }));
+    const error = await caught(target.awaitHealthy(ref, { timeoutMs: 60_000, path: '/health' }));
     expect(error.type).toBe('ContainerUnhealthy');
     expect(error.message).toContain('exit code 3');
     expect(error.details).toMatchObject({
@@ -153,16 +153,16 @@ describe('docker in particular', () => {
   test("the platform's own check decides where no path is given", async () => {
     const health = { command: ['node', '-e', '0'], intervalMs: 200, timeoutMs: 2_000, retries: 2 } as const;
     await target.ensureSlot(spec('1.4.3', { health }));
-    await target.awaitHealthy(ref, { timeoutMs: 10_000 });
+    await target.awaitHealthy(ref, { timeoutMs: 60_000 });
     expect(await target.readSlots(ref)).toMatchObject([{ health: 'healthy' }]);
     await target.ensureSlot(spec('1.4.4', { health: { ...health, command: ['node', '-e', 'process.exit(1)'] } }));
-    const error = await caught(target.awaitHealthy(ref, { timeoutMs: 10_000 }));
+    const error = await caught(target.awaitHealthy(ref, { timeoutMs: 60_000 }));
     expect(error.details['checks']).toContainEqual(expect.stringContaining('exit code 1'));
   });
 
   test('comes back by itself after a crash, and says how often', async () => {
     await target.ensureSlot(spec('1.4.5'));
-    await target.awaitHealthy(ref, { timeoutMs: 10_000, path: '/health' });
+    await target.awaitHealthy(ref, { timeoutMs: 60_000, path: '/health' });
     await fetch(`http://127.0.0.1:${port}/crash`).catch(() => undefined);
     await until(async () => {
       const [slot] = await target.readSlots(ref);
@@ -172,7 +172,7 @@ describe('docker in particular', () => {
 
   test('what does not end on SIGTERM is killed after its grace', async () => {
     await target.ensureSlot(spec('1.4.6', { env: { FAIL: 'stop' } }));
-    await target.awaitHealthy(ref, { timeoutMs: 10_000, path: '/' });
+    await target.awaitHealthy(ref, { timeoutMs: 60_000, path: '/' });
     const startedAt = performance.now();
     await target.ensureSlotStopped(ref, { graceMs: 1_000 });
     expect(performance.now() - startedAt).toBeGreaterThan(900);
@@ -203,17 +203,21 @@ describe('docker in particular', () => {
   test('its lines come once each, through a restart', async () => {
     const since = new Date().toISOString();
     await target.ensureSlot(spec('1.5.0'));
-    await target.awaitHealthy(ref, { timeoutMs: 10_000, path: '/health' });
+    await target.awaitHealthy(ref, { timeoutMs: 60_000, path: '/health' });
     const stop = new AbortController();
     const lines: string[] = [];
+    let present: string[] | undefined;
     const reading = (async () => {
-      for await (const line of target.tailLogs(ref, since, stop.signal)) lines.push(line.text);
+      const onPresent = (): void => void (present = [...lines]);
+      for await (const line of target.tailLogs(ref, since, stop.signal, onPresent)) lines.push(line.text);
     })();
+    await until(() => present !== undefined);
+    expect(present).toContain('serving 1.5.0');
     await fetch(`http://127.0.0.1:${port}/one`);
     await until(() => lines.includes('asked for /one'));
     await target.ensureSlotStopped(ref, { graceMs: 1_000 });
     await target.ensureSlot(spec('1.5.0'));
-    await target.awaitHealthy(ref, { timeoutMs: 10_000, path: '/health' });
+    await target.awaitHealthy(ref, { timeoutMs: 60_000, path: '/health' });
     await fetch(`http://127.0.0.1:${port}/two`);
     await until(() => lines.includes('asked for /two'));
     stop.abort();
@@ -227,7 +231,7 @@ describe('docker in particular', () => {
     await target.ensureSlot(spec('1.5.0'));
     expect(
       await target.exec(ref, ['node', '-e', 'console.log(process.env.X); console.error("e"); process.exit(4)'], {
-        timeoutMs: 10_000,
+        timeoutMs: 60_000,
         env: { X: 'given' },
       }),
     ).toEqual({ exitCode: 4, stdout: 'given\n', stderr: 'e\n' });

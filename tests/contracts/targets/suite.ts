@@ -39,7 +39,7 @@ export function describeTarget(name: string, start: () => Promise<TargetLab>): v
 
     beforeAll(async () => {
       lab = await start();
-    }, 60_000);
+    }, 180_000);
     afterAll(async () => {
       for (const ref of [blue, green]) await lab.target.ensureSlotRemoved(ref, { graceMs: 0 });
       await lab.stop();
@@ -55,7 +55,7 @@ export function describeTarget(name: string, start: () => Promise<TargetLab>): v
     test('runs a release, and tells all of it from its own records', async () => {
       const placed = await lab.target.ensureSlot(spec('blue', '1.3.0'));
       expect(placed).toMatchObject({ changed: true, name: `${project}-production-blue-1.3.0` });
-      await lab.target.awaitHealthy(blue, { timeoutMs: 10_000, path: '/health' });
+      await lab.target.awaitHealthy(blue, { timeoutMs: 60_000, path: '/health' });
       expect(await lab.target.readSlots({ project, environment: 'production' })).toMatchObject([
         {
           ...blue,
@@ -83,7 +83,7 @@ export function describeTarget(name: string, start: () => Promise<TargetLab>): v
 
     test('the other slot is another place', async () => {
       await lab.target.ensureSlot(spec('green', '1.4.0'));
-      await lab.target.awaitHealthy(green, { timeoutMs: 10_000, path: '/health' });
+      await lab.target.awaitHealthy(green, { timeoutMs: 60_000, path: '/health' });
       const slots = await lab.target.readSlots({ project });
       expect(slots.map((state) => [state.slot, state.release.version, state.state])).toEqual([
         ['blue', '1.3.0', 'running'],
@@ -113,7 +113,7 @@ export function describeTarget(name: string, start: () => Promise<TargetLab>): v
       await expect(lab.target.readStats(green)).rejects.toMatchObject({ type: 'ReleaseMissing' });
       await lab.target.ensureSlotStopped(green, { graceMs: 2_000 });
       expect((await lab.target.ensureSlot(spec('green', '1.5.0'))).changed).toBe(true);
-      await lab.target.awaitHealthy(green, { timeoutMs: 10_000, path: '/health' });
+      await lab.target.awaitHealthy(green, { timeoutMs: 60_000, path: '/health' });
     });
 
     test('a release that ends is unhealthy at once, with what it said', async () => {

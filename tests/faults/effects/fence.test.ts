@@ -22,7 +22,7 @@ beforeAll(async () => {
   client = new Client({ connectionString: storeUrl });
   await client.connect();
   await ensureFenceSchema(client);
-}, 60_000);
+}, 180_000);
 
 beforeEach(async () => {
   line = await openLine(new URL(storeUrl));

@@ -70,21 +70,21 @@ describe('a worker that is killed leaves nothing behind', () => {
   ] as const)('held by %s', async (kind, script, working, broken) => {
     const mark = `${process.pid}-${kind}`;
     const { child, lines } = startWorker(mark, script, pathOf(kind, working, broken));
-    await until(() => lines.includes('up'), { timeoutMs: 25_000 });
+    await until(() => lines.includes('up'), { timeoutMs: 60_000 });
     expect(lines[0]).toBe(kind);
     expect(marked(mark)).toBeGreaterThan(2);
     child.kill('SIGKILL');
-    await until(() => marked(mark) === 0, { timeoutMs: 2_000, what: 'every process to be gone' });
+    await until(() => marked(mark) === 0, { timeoutMs: 20_000, what: 'every process to be gone' });
   });
 
   test('also when it is killed while it starts one', async () => {
     const mark = `${process.pid}-starting`;
     for (let round = 0; round < 20; round += 1) {
       const { child, lines } = startWorker(mark, 'sleep 64', process.env['PATH'] ?? '');
-      await until(() => lines.length > 0, { timeoutMs: 30_000, everyMs: 1 });
+      await until(() => lines.length > 0, { timeoutMs: 60_000, everyMs: 1 });
       await delay(Math.random() * 12);
       child.kill('SIGKILL');
     }
-    await until(() => marked(mark) === 0, { timeoutMs: 2_000, what: 'every process to be gone' });
+    await until(() => marked(mark) === 0, { timeoutMs: 20_000, what: 'every process to be gone' });
   }, 120_000);
 });

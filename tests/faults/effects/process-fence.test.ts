@@ -67,7 +67,7 @@ beforeAll(async () => {
     near: startWorker(),
     far: startWorker(['unshare', '--fork', '--pid', '--kill-child=KILL', '--mount-proc']),
   };
-}, 60_000);
+}, 180_000);
 
 afterAll(() => {
   for (const { child } of Object.values(survivors)) child.kill('SIGKILL');

@@ -82,7 +82,7 @@ async function main(request: ChangeRequest & { readonly first: Step; readonly la
       resources: { memoryBytes: 256 * 1024 * 1024 },
       stopGraceMs: 5_000,
     });
-    await target.awaitHealthy({ ...ref, slot }, { timeoutMs: 20_000, path: '/health' });
+    await target.awaitHealthy({ ...ref, slot }, { timeoutMs: 60_000, path: '/health' });
   }
   async function drain(slot: Slot): Promise<void> {
     const deadline = performance.now() + 10_000;

@@ -240,7 +240,7 @@ export async function startTrafficLab(): Promise<TrafficLab> {
           const now = (await container.inspect()).State;
           return now.Running && now.Pid !== State.Pid && (await ask(sockets.statsSocket, 'show info')) !== '';
         },
-        { what: 'the router to be back', timeoutMs: 20_000 },
+        { what: 'the router to be back', timeoutMs: 60_000 },
       );
     },
     async restartEngine(signal) {

@@ -35,7 +35,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await lab.stop();
-}, 60_000);
+}, 180_000);
 
 /** A new change under load, from the release before it being live, whatever an earlier test left. */
 async function begin(): Promise<{ scene: Scene; to: string }> {

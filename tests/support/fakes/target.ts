@@ -113,7 +113,8 @@ export function createFakeTarget(): FakeTarget {
       const load = stats.get(ref.slot) ?? { cpuRatio: 0.1, memoryRatio: 0.2, memoryBytes: 1_000_000 };
       return { at: new Date().toISOString(), ...load };
     },
-    async *tailLogs(_ref, _since, signal) {
+    async *tailLogs(_ref, _since, signal, onPresent) {
+      onPresent?.();
       await new Promise<void>((resolve) => {
         if (signal.aborted) resolve();
         else signal.addEventListener('abort', () => resolve(), { once: true });

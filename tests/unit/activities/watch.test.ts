@@ -59,7 +59,8 @@ function scene(options: {
     },
     openRequestLog: () =>
       Promise.resolve({
-        async *follow(_route, _since, signal) {
+        async *follow(_route, _since, signal, onPresent) {
+          onPresent?.();
           const seen = { failed: 0, served: 0 };
           const record = { atMs: Date.now(), release: '1.0.0', totalMs: 5, broken: false };
           for (;;) {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { unifiedDiff } from '../../../src/api/diff.ts';
-import { createRateLimit } from '../../../src/api/rate-limit.ts';
+import { createRateLimit, webhookRate } from '../../../src/api/rate-limit.ts';
 import { parseRange } from '../../../src/api/routes/logs.ts';
 import { completeCharacters } from '../../../src/api/text.ts';
 import { toProblem } from '../../../src/api/problems.ts';
@@ -11,7 +11,7 @@ import { ProviderError } from '../../../src/domain/failures.ts';
 describe('the rate limit', () => {
   test('lets the burst through, then the rate, and no more', () => {
     let now = 0;
-    const limit = createRateLimit({ burst: 1_000, perMinute: 2_000, now: () => now });
+    const limit = createRateLimit({ ...webhookRate, now: () => now });
     const passed = (): number => {
       let count = 0;
       while (limit.take('hello') === 0) count += 1;
