@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
-import type { Activities } from '../activities/contracts.ts';
+import { createAbandonedActivities } from '../activities/abandoned.ts';
+import type { Activities, UpkeepActivities } from '../activities/contracts.ts';
 import { createDataActivities } from '../activities/data.ts';
 import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
 import { createFactActivities } from '../activities/facts.ts';
@@ -66,9 +67,9 @@ export interface WorkerParts {
 
 /** Activities by the queue that they are taken from. */
 export interface ComposedActivities {
-  readonly orchestration: Partial<Activities>;
-  readonly build: Partial<Activities>;
-  readonly deploy: Partial<Activities>;
+  readonly orchestration: Partial<Activities & UpkeepActivities>;
+  readonly build: Partial<Activities & UpkeepActivities>;
+  readonly deploy: Partial<Activities & UpkeepActivities>;
   readonly notify: Partial<Activities>;
 }
 
@@ -104,6 +105,11 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     ...createFactActivities({ store, spool, sendNotice: (notice) => notices.sendNotice(notice) }),
     ...runFacts,
     ...createTurnActivities({ store, temporal: parts.temporal }),
+    ...createAbandonedActivities({
+      store,
+      temporal: parts.temporal,
+      sendNotice: (notice) => notices.sendNotice(notice),
+    }),
   };
   const engine = config.engine.address;
   const build = {

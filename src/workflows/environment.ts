@@ -46,6 +46,7 @@ import {
   changingSignal,
   deploymentId,
   environmentQuery,
+  owedQuery,
   proceedSignal,
   requestTurnSignal,
   rollbackId,
@@ -352,6 +353,7 @@ class Environment implements EnvironmentCore {
 
   #listen(): void {
     setHandler(environmentQuery, () => viewOf(this), { description: 'What is live, who has the turn, who waits' });
+    setHandler(owedQuery, () => this.#owed(), { description: 'Numbers whose end this environment will still see to' });
     setHandler(requestTurnSignal, (request) => {
       if (isRequest(request)) this.#takeRequest(request);
     });
@@ -369,6 +371,12 @@ class Environment implements EnvironmentCore {
     setHandler(changingSignal, (message) => {
       if (namesNumber(message)) this.#grantChange(message.number, message.from);
     });
+  }
+
+  #owed(): readonly number[] {
+    const { queue, rollbacks } = this.state;
+    const current = this.current === null ? [] : [this.current.deployment.number];
+    return [...current, ...[...queue, ...rollbacks].map(({ deployment }) => deployment.number)];
   }
 
   #takeRequest(request: TurnRequest): void {
