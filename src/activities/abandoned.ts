@@ -132,7 +132,9 @@ async function judgeRun(view: TemporalView, row: OpenRun): Promise<AbandonedRun 
     number,
     phase,
     workflow: found.workflow,
-    ...(returned === undefined ? {} : { returned: { outcome: returned.outcome as RunOutcome, reason: returned.reason } }),
+    ...(returned === undefined
+      ? {}
+      : { returned: { outcome: returned.outcome as RunOutcome, reason: returned.reason } }),
   };
 }
 

@@ -77,9 +77,7 @@ export function backupsToRemove(
   keep: number,
   needed: readonly number[],
 ): readonly BackupFolder[] {
-  const counts = backups.some(({ database }) => database)
-    ? backups.filter(({ database }) => database)
-    : backups;
+  const counts = backups.some(({ database }) => database) ? backups.filter(({ database }) => database) : backups;
   const newest = [...counts].sort((a, b) => b.deployment - a.deployment).slice(0, keep);
   // Younger than the oldest that is kept, one without a database may be under way.
   const oldest = newest.length < keep ? 0 : (newest.at(-1)?.deployment ?? 0);

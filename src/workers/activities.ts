@@ -20,6 +20,7 @@ import { createStageActivities } from '../activities/stage.ts';
 import { createToolCheck } from '../activities/tools.ts';
 import { createTrafficActivities } from '../activities/traffic.ts';
 import { createTurnActivities } from '../activities/turn.ts';
+import { type EngineImages, createUpkeepActivities } from '../activities/upkeep.ts';
 import { createWatchActivities } from '../activities/watch.ts';
 import type { Config } from '../config.ts';
 import { environmentFiles, readConfiguration } from '../definition/configuration.ts';
@@ -112,7 +113,20 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     }),
   };
   const engine = config.engine.address;
+  const builder = await createDockerBuilder(engine);
+  const workspaces = { folder: join(config.folders.work, 'runs'), queue: parts.workspaceQueue };
+  const { readRetention, removeOldRows, ...removing } = createUpkeepActivities({
+    ...deploy,
+    files: parts.files,
+    repositories,
+    builder,
+    openEngine: createEngineOpener(config),
+    workspaces,
+  });
   const build = {
+    // On the queue of this machine: the files of it, and the images of its engine.
+    removeLeftFiles: removing.removeLeftFiles,
+    removeOldImages: removing.removeOldImages,
     ...createSourceActivities({
       repositories,
       store: createRunStore(store, warn('a plan could not be recorded')),
@@ -127,7 +141,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         return readConfiguration(Object.fromEntries(found), environment, pair);
       },
       logs,
-      workspaces: { folder: join(config.folders.work, 'runs'), queue: parts.workspaceQueue },
+      workspaces,
     }),
     ...createStageActivities({
       executors: { host: createHostExecutor(), container: await createContainerExecutor({ address: engine }) },
@@ -138,7 +152,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       facts,
     }),
     ...createImageActivities({
-      builder: await createDockerBuilder(engine),
+      builder,
       async openRegistry(address) {
         const manifests = createOciRegistry(address);
         return { manifests, pusher: await createDockerPusher(engine, address, manifests) };
@@ -152,9 +166,10 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     }),
   };
   return {
-    orchestration,
+    orchestration: { ...orchestration, readRetention, removeOldRows },
     build,
     deploy: {
+      ...removing,
       ...createPlanActivities({ ...deploy, repositories, secretVersions: (refs) => secrets.versions(refs) }),
       ...createReleaseActivities({ ...deploy, readSecrets }),
       ...createTrafficActivities(deploy),
@@ -170,6 +185,17 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       }),
     },
     notify: notices,
+  };
+}
+
+/** The images of the engine that an environment's releases run on; the same for the same engine. */
+function createEngineOpener(config: Config): (place: Place) => Promise<EngineImages> {
+  const known = new Map<string, Promise<EngineImages>>();
+  return async ({ spec: { target } }) => {
+    const address = target.socket === undefined ? config.engine.address : `unix://${target.socket}`;
+    const opening = known.get(address) ?? createDockerBuilder(address);
+    known.set(address, opening);
+    return await opening;
   };
 }
 

@@ -101,7 +101,9 @@ async function ensureSchedule(client: Client, schedule: UpkeepSchedule): Promise
   });
 }
 
-function optionsOf(schedule: UpkeepSchedule): Omit<ScheduleOptions, 'scheduleId'> & Omit<ScheduleUpdateOptions, 'state'> {
+function optionsOf(
+  schedule: UpkeepSchedule,
+): Omit<ScheduleOptions, 'scheduleId'> & Omit<ScheduleUpdateOptions, 'state'> {
   const { id, workflow, spec, catchupWindow, longest, note } = schedule;
   return {
     spec,

@@ -1,5 +1,11 @@
 import { log } from '@temporalio/workflow';
-import type { AbandonedEnd, AbandonedPage, AbandonedRequest, ProjectRetention, Removal } from '../activities/contracts.ts';
+import type {
+  AbandonedEnd,
+  AbandonedPage,
+  AbandonedRequest,
+  ProjectRetention,
+  Removal,
+} from '../activities/contracts.ts';
 import { type Abandoned, type ClosedWorkflow, endOfDeployment, endOfRun } from '../domain/abandoned.ts';
 import { describeFailure } from '../domain/failures.ts';
 import { call, reconciling, removing } from './options.ts';
@@ -107,7 +113,9 @@ export async function applyRetention(): Promise<RetentionReport> {
     show();
   };
 
-  await attempt('rows', () => call(reconciling.removeOldRows, 'removes deliveries, keys of facts and events', undefined));
+  await attempt('rows', () =>
+    call(reconciling.removeOldRows, 'removes deliveries, keys of facts and events', undefined),
+  );
   for (const { environments, ...kept } of plan.projects) {
     const { project } = kept;
     await attempt(`logs of ${project}`, () => removeLogs(kept));
