@@ -25,7 +25,7 @@ import {
 import type { Store } from '../store/store.ts';
 import { environmentId } from '../workflows/messages.ts';
 import { beating, typed } from './changes.ts';
-import type { EnvironmentRetention, Removal, RetentionPlan, UpkeepActivities } from './contracts.ts';
+import type { Removal, RetentionPlan, UpkeepActivities } from './contracts.ts';
 import type { Databases } from './databases.ts';
 import type { Place, Places } from './places.ts';
 import { versionInForce } from './versions.ts';
