@@ -30,6 +30,8 @@ export interface AbandonedDependencies {
 const pageSize = 1_000;
 /** Of one question to Temporal, ms; a query waits for a worker. */
 const askMs = 5_000;
+/** Of the whole list, ms. */
+const listMs = 30_000;
 const atOnce = 10;
 /** Roll-outs of one deployment that are asked for by their id; more are known by the list. As in `turn.ts`. */
 const mostAsks = 5;
@@ -222,7 +224,10 @@ function createTemporalView(temporal: Client, graceMs: number): TemporalView {
       const types = workflowTypes.map((type) => `"${type}"`).join(', ');
       const query = `ExecutionStatus = "Running" AND WorkflowType IN (${types})`;
       try {
-        for await (const { workflowId } of temporal.workflow.list({ query, pageSize: 1_000 })) running.add(workflowId);
+        await temporal.withDeadline(Date.now() + listMs, async () => {
+          const open = temporal.workflow.list({ query, pageSize: 1_000 });
+          for await (const { workflowId } of open) running.add(workflowId);
+        });
       } catch (error) {
         throw unavailable(error);
       }

@@ -104,13 +104,16 @@ export async function applyRetention(): Promise<RetentionReport> {
   const removed: Removal[] = [];
   const problems = [...plan.problems];
   const show = (): void => showRetention(removed, problems);
-  const attempt = async (what: string, work: () => Promise<readonly Removal[]>): Promise<void> => {
+  const attempt = async (what: string, work: () => Promise<readonly Removal[]>): Promise<boolean> => {
+    let done = true;
     try {
       removed.push(...(await work()).filter(({ count, left }) => count > 0 || left !== undefined));
     } catch (error) {
       problems.push(`${what}: ${describeFailure(error).message}`);
+      done = false;
     }
     show();
+    return done;
   };
 
   await attempt('rows', () =>
@@ -135,9 +138,11 @@ export async function applyRetention(): Promise<RetentionReport> {
   }
   for (const machine of plan.machines) {
     const limits = { taskQueue: machine, scheduleToStartTimeout: machineMs };
-    await attempt(`files of ${machine}`, async () => [
+    const answers = await attempt(`files of ${machine}`, async () => [
       await call(removing.removeLeftFiles, `files left on ${machine}`, undefined, limits),
     ]);
+    // What is away is not waited for once more for every project.
+    if (!answers) continue;
     for (const { project, runs, backups, damagedDatabasesMs } of plan.projects) {
       const kept = { project, runs, backups, damagedDatabasesMs };
       await attempt(`images of ${project} on ${machine}`, async () => [

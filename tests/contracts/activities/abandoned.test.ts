@@ -15,7 +15,7 @@ import { putProject } from '../../../src/store/projects.ts';
 import { openRun, readRun, recordStage } from '../../../src/store/runs.ts';
 import { type UpkeepSchedule, ensureSchedules, schedules } from '../../../src/workers/schedules.ts';
 import { deploymentId, environmentId, rolloutId, runId } from '../../../src/workflows/messages.ts';
-import { type World, stayUntil } from '../../support/fake-activities.ts';
+import { type World, quietPolicy, stayUntil, twoPeople } from '../../support/fake-activities.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../../support/workflow-env.ts';
 import { createScenario, production } from '../../support/workflow-env-scenario.ts';
@@ -173,7 +173,14 @@ describe('a run', () => {
     const { world } = createScenario(env);
     await known(world);
     world.on('runStage', ({ stage }) => {
-      return { name: stage, verdict: 'failed' as const, steps: [], startedAt: '', durationMs: 1, detail: 'two are red' };
+      return {
+        name: stage,
+        verdict: 'failed' as const,
+        steps: [],
+        startedAt: '',
+        durationMs: 1,
+        detail: 'two are red',
+      };
     });
     const { project, key, number } = await runRow(world, 'lost');
     const event = { kind: 'push', ref: 'refs/heads/main', before: '', after: 'c', author: '' };
@@ -200,10 +207,7 @@ describe('a deployment', () => {
   test('terminated while it waits for approval is errored, nothing was changed', async () => {
     const { world } = createScenario(env);
     await known(world);
-    world.policy = {
-      ...world.policy,
-      approval: { ...world.policy.approval, required: true, rules: [{ group: 'lead', count: 1 }] },
-    };
+    world.policy = { ...quietPolicy, approval: twoPeople };
     const input = await deploymentRow(world);
     await start(input);
     await phaseOf(input, 'awaiting-approval');
@@ -225,7 +229,6 @@ describe('a deployment', () => {
     world.on('watchRelease', forEver);
     const [first, second] = [await deploymentRow(world), await deploymentRow(world)];
     await start(first);
-    await phaseOf(first, 'watching').catch(() => undefined);
     await env.until(() => world.called('watchRelease').length > 0, 'the watch');
     await start(second);
     await phaseOf(second, 'queued');
