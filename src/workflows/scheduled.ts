@@ -39,10 +39,10 @@ export async function reconcileRecords(input: ReconcileInput = {}): Promise<Reco
   const ended: string[] = [];
   let looked = 0;
   let left = 0;
-  for (const of of ['runs', 'deployments'] as const) {
+  for (const kind of ['runs', 'deployments'] as const) {
     for (let after: number | null = 0; after !== null && ended.length < mostAtOnce;) {
-      const request: AbandonedRequest = { of, after, graceMs: input.graceMs ?? graceMs };
-      const page: AbandonedPage = await call(reconciling.readAbandoned, `looks at open ${of}`, request);
+      const request: AbandonedRequest = { of: kind, after, graceMs: input.graceMs ?? graceMs };
+      const page: AbandonedPage = await call(reconciling.readAbandoned, `looks at open ${kind}`, request);
       looked += page.looked;
       for (const row of page.abandoned.slice(0, mostAtOnce - ended.length)) {
         if (await settle(row)) ended.push(row.workflow.workflowId);
