@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { resolve } from 'node:path';
 import { ApplicationFailure } from '@temporalio/activity';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { Worker } from '@temporalio/worker';
+import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type {
   AbandonedEnd,
   AbandonedPage,
@@ -41,6 +41,7 @@ function natural(): UpkeepActivities {
 }
 
 beforeAll(async () => {
+  Runtime.install({ logger: new DefaultLogger('ERROR') });
   const bundle = await ensureWorkflowBundle(resolve(import.meta.dirname, '../../.slipway/test/bundles'));
   server = await timeSkippingEnvironment();
   const activities = Object.fromEntries(
