@@ -70,6 +70,7 @@ export interface BackupFolder {
  * Backups of one environment that nothing needs any more: neither among the newest `keep`, nor needed. In an environment with a database only
  * those with a whole one count, so that fourteen failed ones do not push the good ones out.
  *
+ * @returns them, oldest first.
  * @param needed - deployments whose backup a live, previous or last good release, an open deployment or a database put aside needs.
  */
 export function backupsToRemove(
@@ -81,5 +82,7 @@ export function backupsToRemove(
   const newest = [...counts].sort((a, b) => b.deployment - a.deployment).slice(0, keep);
   // Younger than the oldest that is kept, one without a database may be under way.
   const oldest = newest.length < keep ? 0 : (newest.at(-1)?.deployment ?? 0);
-  return backups.filter(({ deployment }) => deployment < oldest && !needed.includes(deployment));
+  return backups
+    .filter(({ deployment }) => deployment < oldest && !needed.includes(deployment))
+    .sort((a, b) => a.deployment - b.deployment);
 }

@@ -89,6 +89,11 @@ const mostBatches = 100;
 /** A machine that has had no word for so long is away, and its files are its own, ms. */
 const machineMs = 60_000;
 
+/** Input of `applyRetention`; a schedule gives none. */
+export interface RetentionInput {
+  readonly machineMs?: number;
+}
+
 export interface RetentionReport {
   readonly removed: readonly Removal[];
   /** What could not be looked at or removed; it is tried again the next day. */
@@ -99,7 +104,7 @@ export interface RetentionReport {
  * Removes what is no longer kept: old logs, images, backups, databases put aside, and what dead workers left. One thing that cannot be
  * removed keeps nothing else.
  */
-export async function applyRetention(): Promise<RetentionReport> {
+export async function applyRetention(input: RetentionInput = {}): Promise<RetentionReport> {
   const plan = await call(reconciling.readRetention, 'reads what every project keeps', undefined);
   const removed: Removal[] = [];
   const problems = [...plan.problems];
@@ -137,7 +142,7 @@ export async function applyRetention(): Promise<RetentionReport> {
     ]);
   }
   for (const machine of plan.machines) {
-    const limits = { taskQueue: machine, scheduleToStartTimeout: machineMs };
+    const limits = { taskQueue: machine, scheduleToStartTimeout: input.machineMs ?? machineMs };
     const answers = await attempt(`files of ${machine}`, async () => [
       await call(removing.removeLeftFiles, `files left on ${machine}`, undefined, limits),
     ]);

@@ -81,9 +81,10 @@ beforeEach(() => {
 });
 
 /** With the clock of the server running while it is waited for. */
-async function execute<R>(workflow: string): Promise<R> {
+async function execute<R>(workflow: string, input: object = {}): Promise<R> {
   const workflowId = `upkeep/${crypto.randomUUID()}`;
-  return (await server.client.workflow.execute(workflow, { workflowId, taskQueue: taskQueues.orchestration })) as R;
+  const options = { workflowId, taskQueue: taskQueues.orchestration, args: [input] };
+  return (await server.client.workflow.execute(workflow, options)) as R;
 }
 
 function run(number: number): Abandoned {
@@ -203,7 +204,7 @@ describe('retention', () => {
       if (environment === 'staging') throw ApplicationFailure.nonRetryable('no such user', 'DatabaseRefused');
       return Promise.resolve({ what: 'databases of a/production', count: 1, sizeBytes: 9 });
     };
-    const { removed, problems } = await execute<RetentionReport>('applyRetention');
+    const { removed, problems } = await execute<RetentionReport>('applyRetention', { machineMs: 500 });
     expect(removed).toEqual([{ what: 'databases of a/production', count: 1, sizeBytes: 9 }]);
     expect(problems).toEqual([
       'b: broken',

@@ -12,7 +12,7 @@ import { ProviderError } from '../../../src/domain/failures.ts';
 import type { LiveRelease } from '../../../src/domain/release.ts';
 import type { BuiltImage } from '../../../src/domain/retention.ts';
 import { withFenceBeside } from '../../../src/effects/fence-beside.ts';
-import { type Fence, createFence, withFence } from '../../../src/effects/fence.ts';
+import { type Fence, type FenceRequest, createFence, withFence } from '../../../src/effects/fence.ts';
 import { currentLease } from '../../../src/effects/lease.ts';
 import { createLogFolder } from '../../../src/effects/log-files.ts';
 import { PostgresBackup, createPostgresBackup } from '../../../src/providers/backups/postgres.ts';
@@ -107,6 +107,21 @@ const digestOf = (build: number): string => `sha256:${build.toString(16).padStar
 
 async function call<const I, R>(activity: (input: I) => Promise<R>, input: I): Promise<R> {
   return await new MockActivityEnvironment().run(activity, input);
+}
+
+/** Changes a target as a deployment does, until the returned function is called. */
+async function hold(request: FenceRequest): Promise<() => Promise<void>> {
+  let release = (): void => undefined;
+  let begun = false;
+  const holding = withFence(fence, request, async () => {
+    begun = true;
+    await new Promise<void>((resolve) => (release = resolve));
+  });
+  await until(() => begun);
+  return async () => {
+    release();
+    await holding;
+  };
 }
 
 /** A run that is over, with an image in the engine, a release of it and a log. */
@@ -223,10 +238,10 @@ describe('images and logs', () => {
     const turn = Date.now();
     const step = (number: number, work: () => Promise<unknown> = () => Promise.resolve(true)): Promise<unknown> =>
       withFence(fence, { target, deployment: turn, step: number, attempt: 1 }, work);
-    await step(1, async () => {
-      const removal = await call(upkeep.removeOldImages, { ...kept({ runs: 1 }), on: 'targets' });
-      expect(removal).toMatchObject({ count: 0, left: expect.stringContaining('somebody changes') });
-    });
+    const release = await hold({ target, deployment: turn, step: 1, attempt: 1 });
+    const removal = await call(upkeep.removeOldImages, { ...kept({ runs: 1 }), on: 'targets' });
+    expect(removal).toMatchObject({ count: 0, left: expect.stringContaining('somebody changes') });
+    await release();
     expect(numbersLeft()).toEqual([1, 2, 3, 4, 5]);
     let second: Promise<unknown> | undefined;
     onDiscard = async () => {
@@ -341,10 +356,10 @@ describe('databases', () => {
       what: `databases of ${project}/${environment}`,
     });
     expect(await names()).toEqual(['_damaged_1', '_proof_3', '_proof_4']);
-    await withFence(fence, { target: targetOf(project), deployment: 1, step: 1, attempt: 1 }, async () => {
-      const busy = await call(upkeep.removeOldDatabases, kept({ damagedDatabasesMs: 0 }));
-      expect(busy).toMatchObject({ count: 0, left: expect.stringContaining('somebody changes') });
-    });
+    const release = await hold({ target: targetOf(project), deployment: 1, step: 1, attempt: 1 });
+    const busy = await call(upkeep.removeOldDatabases, kept({ damagedDatabasesMs: 0 }));
+    expect(busy).toMatchObject({ count: 0, left: expect.stringContaining('somebody changes') });
+    await release();
     await store.db
       .updateTable('environments')
       .set({ hold: JSON.stringify({ outcome: 'held', reason: 'r', since: at, number: swapped }) })
