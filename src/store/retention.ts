@@ -147,7 +147,9 @@ export async function readEndedRuns(
 export async function readMachines(db: Db, days: number): Promise<readonly string[]> {
   const { rows } = await sql<{ queue: string }>`
     select distinct plan->'workspace'->>'queue' as queue from runs
-    where plan->'workspace'->>'queue' <> '' and accepted_at > now() - make_interval(days => ${days}) order by 1`.execute(db);
+    where plan->'workspace'->>'queue' <> '' and accepted_at > now() - make_interval(days => ${days}) order by 1`.execute(
+    db,
+  );
   return rows.map(({ queue }) => queue);
 }
 
