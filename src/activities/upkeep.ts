@@ -14,6 +14,7 @@ import { forgetOldFacts } from '../store/facts.ts';
 import { forgetOldDeliveries } from '../store/inbox.ts';
 import { listProjects } from '../store/projects.ts';
 import {
+  type OldLog,
   forgetLogs,
   readEndedDeployments,
   readEndedRuns,
@@ -116,11 +117,7 @@ export function createUpkeepActivities(deps: UpkeepDependencies): Upkeep {
         const what = `logs of ${project}`;
         const old = await readOldLogs(store.db, project, runs, logsAtOnce);
         if (old.length === 0) return { what, count: 0, sizeBytes: 0 };
-        await tell(
-          'logs',
-          project,
-          [...new Set(old.map(({ run }) => run))].map((run) => ({ name: `${project}#${run}`, sizeBytes: 0 })),
-        );
+        await tell('logs', project, byRun(project, old));
         let sizeBytes = 0;
         for (const { log, blob } of old) {
           signal.throwIfAborted();
@@ -267,6 +264,13 @@ function named({
   readonly sizeBytes: number;
 }): Thing {
   return { name: tags[0] ?? id, sizeBytes };
+}
+
+/** Logs as people know them: those of a run together. */
+function byRun(project: string, logs: readonly OldLog[]): readonly Thing[] {
+  const runs = new Map<number, number>();
+  for (const { run, sizeBytes } of logs) runs.set(run, (runs.get(run) ?? 0) + sizeBytes);
+  return [...runs].map(([run, sizeBytes]) => ({ name: `${project}#${run}`, sizeBytes }));
 }
 
 /** Blobs of an environment's backups, by the deployment that they were taken for. */

@@ -46,6 +46,7 @@ export interface OldLog {
   readonly log: string;
   readonly blob: string | null;
   readonly run: number;
+  readonly sizeBytes: number;
 }
 
 /** Logs of runs that are not kept, oldest run first; at most `limit`. */
@@ -57,7 +58,7 @@ export async function readOldLogs(
 ): Promise<readonly OldLog[]> {
   const { rows } = await sql<OldLog>`
     with needed as (${neededVersions(project)}), kept as (${keptRuns(project, newestRuns)})
-    select log, blob, run from log_streams
+    select log, blob, run, size_bytes from log_streams
     where project = ${project} and run is not null and run not in (select number from kept)
     order by run, log limit ${limit}`.execute(db);
   return rows;

@@ -225,10 +225,11 @@ describe('images and logs', () => {
     for (const run of [1, 2, 4, 9]) expect(await listLogs(store.db, { project, run })).toHaveLength(1);
     expect(await call(upkeep.removeOldLogs, kept({ runs: 3 }))).toMatchObject({ count: 0 });
     const { items } = await listAudit(store.db, { actor: 'retention', object: project }, {});
-    expect(items.map(({ action, detail }) => [action, detail['count']])).toEqual([
-      ['retention.logs', 3],
-      ['retention.images', 3],
+    expect(items.map(({ action, detail }) => [action, detail['count'], detail['sizeBytes']])).toEqual([
+      ['retention.logs', 3, 15],
+      ['retention.images', 3, 30],
     ]);
+    expect(items[0]?.detail['names']).toEqual([3, 5, 6].map((run) => `${project}#${run}`));
   });
 
   test('are left when somebody changes the target, who is never kept waiting nor refused', async () => {
