@@ -4,6 +4,7 @@
  * Every activity may run twice. `ensure…` brings about a state named by its input and is a no-op when it holds; `read…` only looks;
  * `run…` may be repeated from a clean start; `send…` never fails the caller for being refused.
  */
+import type { Abandoned, ClosedWorkflow } from '../domain/abandoned.ts';
 import type {
   DataRollback,
   DeploymentInput,
@@ -344,7 +345,103 @@ export interface WatchReport {
   readonly warnings: readonly string[];
 }
 
-/** All of it, as the workers register it. */
+// ─── Upkeep ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What scheduled workflows do; no run, deployment or environment waits for any of it. */
+export interface UpkeepActivities {
+  /**
+   * Looks through the open rows of the store, a page at a time, for those that no open workflow will ever end. Where Temporal or an
+   * environment does not answer, a row counts as open. Heartbeats.
+   *
+   * @throws `StoreUnavailable`, `TemporalUnavailable` (retried)
+   */
+  readAbandoned(input: AbandonedRequest): Promise<AbandonedPage>;
+  /**
+   * Writes the end of such a row, audited, and sends the notice that its workflow would have sent. A row that has an outcome by now stays as
+   * it is.
+   *
+   * @returns whether it ended so.
+   */
+  settleAbandoned(input: AbandonedEnd): Promise<boolean>;
+  /** What every project keeps, by its present document. One whose document cannot be read is left out, and said. */
+  readRetention(input?: undefined): Promise<RetentionPlan>;
+  /** Rows that only guard against a repetition that cannot come any more: deliveries, keys of facts, events. Heartbeats. */
+  removeOldRows(input?: undefined): Promise<readonly Removal[]>;
+  /** Logs of runs beyond the newest, and of no release that is needed; one batch of runs, `more` when there are others. Heartbeats. */
+  removeOldLogs(input: ProjectRetention): Promise<Removal>;
+  /**
+   * Images that Slipway built and that no kept run and no needed release names. `targets`: on the engines that the project's environments
+   * run on; `builder`: on the engine that the asked worker builds with. Under the fence of every environment of the project, and it makes
+   * room at once for whatever changes one of them. Heartbeats.
+   */
+  removeOldImages(input: ProjectRetention & { readonly on: 'targets' | 'builder' }): Promise<Removal>;
+  /** Backups beyond the newest, with their configuration and later writes, that nothing needs. Heartbeats. */
+  removeOldBackups(input: EnvironmentRetention): Promise<Removal>;
+  /** Databases that a rollback put aside long ago, and scratch copies of deployments that ended a day ago; under the fence. Heartbeats. */
+  removeOldDatabases(input: EnvironmentRetention): Promise<Removal>;
+  /** On the queue of one machine: checkouts of runs that are over, what is half-made of mirrors, blobs that were never finished. Heartbeats. */
+  removeLeftFiles(input?: undefined): Promise<Removal>;
+}
+
+export interface AbandonedRequest {
+  readonly of: 'runs' | 'deployments';
+  /** Nothing younger is looked at, and nothing whose workflow closed since. */
+  readonly graceMs: number;
+  /** `next` of the page before; 0 at first. */
+  readonly after: number;
+}
+
+export interface AbandonedPage {
+  readonly abandoned: readonly Abandoned[];
+  /** Null after the last page. */
+  readonly next: number | null;
+  readonly looked: number;
+}
+
+export type AbandonedEnd = (
+  | {
+      readonly kind: 'run';
+      readonly run: RunRef;
+      readonly outcome: RunOutcome;
+      readonly reason: string;
+    }
+  | { readonly kind: 'deployment'; readonly result: DeploymentResult; readonly version: string }
+) & {
+  /** What had become of its workflows, for the audit. */
+  readonly why: Readonly<Record<string, ClosedWorkflow>>;
+};
+
+export interface RetentionPlan {
+  readonly projects: readonly (ProjectRetention & { readonly environments: readonly string[] })[];
+  /** Task queues of the machines that have had a checkout lately. */
+  readonly machines: readonly string[];
+  readonly problems: readonly string[];
+}
+
+/** What a project keeps: `retention` of its project.yaml. */
+export interface ProjectRetention {
+  readonly project: string;
+  readonly runs: number;
+  readonly backups: number;
+  readonly damagedDatabasesMs: number;
+}
+
+export interface EnvironmentRetention extends ProjectRetention {
+  readonly environment: string;
+}
+
+/** What was removed of one kind. */
+export interface Removal {
+  readonly what: string;
+  readonly count: number;
+  readonly sizeBytes: number;
+  /** There is more of it; the same call again goes on. */
+  readonly more?: boolean;
+  /** Why something was left that could have gone. */
+  readonly left?: string;
+}
+
+/** All that runs and deployments are made of; beside it workers register {@link UpkeepActivities}. */
 export interface Activities
   extends
     SourceActivities,

@@ -1,5 +1,6 @@
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { sizeOnDisk } from '../effects/folder-size.ts';
 import type { RunInput, RunRef, Workspace } from '../domain/run.ts';
 
 /**
@@ -56,6 +57,31 @@ export async function ensureFolders(
 export async function writeRequest(folders: WorkspaceFolders, input: RunInput): Promise<void> {
   await writeFile(`${folders.request}.new`, JSON.stringify(input));
   await rename(`${folders.request}.new`, folders.request);
+}
+
+/** The runs that have a workspace below `folder`. */
+export async function readWorkspaces(folder: string): Promise<readonly Pick<RunRef, 'project' | 'key'>[]> {
+  const namesIn = (path: string): Promise<string[]> =>
+    readdir(path).catch((error: unknown) => {
+      if (['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')) return [];
+      throw error;
+    });
+  const found: Pick<RunRef, 'project' | 'key'>[] = [];
+  for (const project of await namesIn(folder)) {
+    for (const key of await namesIn(join(folder, project))) found.push({ project, key });
+  }
+  return found;
+}
+
+/** Removes everything of a run's workspace. */
+export async function removeWorkspace(
+  folder: string,
+  run: Pick<RunRef, 'project' | 'key'>,
+): Promise<{ readonly name: string; readonly sizeBytes: number }> {
+  const { root } = foldersOf({ path: workspacePath(folder, run) });
+  const sizeBytes = await sizeOnDisk(root);
+  await rm(root, { recursive: true, force: true });
+  return { name: root, sizeBytes };
 }
 
 /** @returns undefined where the workspace is gone. */

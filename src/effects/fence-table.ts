@@ -113,6 +113,17 @@ export async function claim(
   }
 }
 
+/** The newest order that was ever seen of a target; undefined when nothing ever changed it. */
+export async function readOrder(client: Pool | ClientBase, target: string): Promise<FenceOrder | undefined> {
+  const { rows } = await client.query<Pick<Row, 'deployment' | 'step' | 'attempt'>>(
+    'SELECT deployment, step, attempt FROM fence WHERE target = $1',
+    [target],
+  );
+  const [row] = rows;
+  if (row === undefined) return undefined;
+  return { deployment: Number(row.deployment), step: Number(row.step), attempt: Number(row.attempt) };
+}
+
 /** Where holders hear that somebody newer wants their target. */
 export const fenceChannel = 'slipway_fence';
 

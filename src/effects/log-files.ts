@@ -1,5 +1,5 @@
 import { Buffer } from 'node:buffer';
-import { mkdir, open, readFile, type FileHandle } from 'node:fs/promises';
+import { mkdir, open, readFile, rm, rmdir, stat, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 
 /** Where a segment lies in its log. */
@@ -30,6 +30,8 @@ export interface LogFiles {
   finish(log: string): Promise<void>;
   /** At most `maxBytes` from `offsetBytes` of the log on, also while it is being written; empty behind its end. */
   read(blob: string, offsetBytes: number, maxBytes: number): Promise<Buffer>;
+  /** Removes what a log was written to; none is as well. @returns its size, bytes. */
+  remove(blob: string): Promise<number>;
   /** When which line was written, oldest first. */
   readTimes(blob: string): Promise<readonly LineTime[]>;
 }
@@ -75,6 +77,20 @@ export function createLogFolder(folder: string): LogFiles {
         await file.close();
       }
     },
+    async remove(blob) {
+      const paths = [within(folder, blob), `${within(folder, blob)}.times`];
+      const sizes = await Promise.all(
+        paths.map((path) =>
+          stat(path).then(
+            ({ size }) => size,
+            () => 0,
+          ),
+        ),
+      );
+      await Promise.all(paths.map((path) => rm(path, { force: true })));
+      await removeEmpty(dirname(within(folder, blob)), folder);
+      return sizes.reduce((sum, size) => sum + size, 0);
+    },
     async readTimes(blob) {
       const text = await readFile(`${within(folder, blob)}.times`, 'utf8').catch(() => '');
       // The last line may be being written.
@@ -88,6 +104,18 @@ export function createLogFolder(folder: string): LogFiles {
         });
     },
   };
+}
+
+/** The folders of a log that nothing else is in, up to the one of all logs. */
+async function removeEmpty(folder: string, root: string): Promise<void> {
+  for (let at = folder; at.length > root.length && at.startsWith(root); at = dirname(at)) {
+    try {
+      await rmdir(at);
+    } catch {
+      // Something is in it, or another one was quicker.
+      return;
+    }
+  }
 }
 
 async function writeAll(file: FileHandle, bytes: Buffer, position: number): Promise<void> {

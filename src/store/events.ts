@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { deleteOld } from './retention.ts';
 import type { Db } from './schema.ts';
 import { json } from './store.ts';
 
@@ -103,9 +104,5 @@ export async function lastEventId(db: Db): Promise<number> {
 
 /** Events are for the looking-on of now; what they tell of is in the tables. @returns how many were removed. */
 export async function forgetOldEvents(db: Db, keptDays = 7): Promise<number> {
-  const result = await db
-    .deleteFrom('events')
-    .where('at', '<', sql<string>`now() - make_interval(days => ${keptDays})`)
-    .executeTakeFirst();
-  return Number(result.numDeletedRows);
+  return await deleteOld(db, 'events', 'at', keptDays);
 }

@@ -6,6 +6,7 @@ import { deploymentEvent, recordDeploymentStep, recordPhase, settleDeploymentRow
 import { publish } from './events.ts';
 import { openIncidentRow } from './incidents.ts';
 import { type LogOwner, type LogSegment, addSegment, closeLog, openLog } from './logs.ts';
+import { deleteOld } from './retention.ts';
 import {
   type StageView,
   type StepView,
@@ -186,9 +187,5 @@ async function applyFact(tx: Db, fact: Fact): Promise<void> {
 
 /** Keys of facts that cannot arrive again: the spool has long forgotten them. @returns how many were removed. */
 export async function forgetOldFacts(db: Db, keptDays = 30): Promise<number> {
-  const result = await db
-    .deleteFrom('facts')
-    .where('at', '<', sql<string>`now() - make_interval(days => ${keptDays})`)
-    .executeTakeFirst();
-  return Number(result.numDeletedRows);
+  return await deleteOld(db, 'facts', 'at', keptDays);
 }

@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { ProviderError } from '../domain/failures.ts';
 import type { RunInput, SourceEvent } from '../domain/run.ts';
+import { deleteOld } from './retention.ts';
 import type { Db } from './schema.ts';
 import { isViolation, json } from './store.ts';
 
@@ -127,9 +128,5 @@ export const deliveriesKeptDays = 90;
 
 /** @returns how many were removed. */
 export async function forgetOldDeliveries(db: Db): Promise<number> {
-  const result = await db
-    .deleteFrom('deliveries')
-    .where('receivedAt', '<', sql<string>`now() - make_interval(days => ${deliveriesKeptDays})`)
-    .executeTakeFirst();
-  return Number(result.numDeletedRows);
+  return await deleteOld(db, 'deliveries', 'received_at', deliveriesKeptDays);
 }

@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
-import type { Activities } from '../activities/contracts.ts';
+import { createAbandonedActivities } from '../activities/abandoned.ts';
+import type { Activities, UpkeepActivities } from '../activities/contracts.ts';
 import { createDataActivities } from '../activities/data.ts';
 import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
 import { createFactActivities } from '../activities/facts.ts';
@@ -19,6 +20,7 @@ import { createStageActivities } from '../activities/stage.ts';
 import { createToolCheck } from '../activities/tools.ts';
 import { createTrafficActivities } from '../activities/traffic.ts';
 import { createTurnActivities } from '../activities/turn.ts';
+import { type EngineImages, createUpkeepActivities } from '../activities/upkeep.ts';
 import { createWatchActivities } from '../activities/watch.ts';
 import type { Config } from '../config.ts';
 import { environmentFiles, readConfiguration } from '../definition/configuration.ts';
@@ -67,9 +69,9 @@ export interface WorkerParts {
 
 /** Activities by the queue that they are taken from. */
 export interface ComposedActivities {
-  readonly orchestration: Partial<Activities>;
-  readonly build: Partial<Activities>;
-  readonly deploy: Partial<Activities>;
+  readonly orchestration: Partial<Activities & UpkeepActivities>;
+  readonly build: Partial<Activities & UpkeepActivities>;
+  readonly deploy: Partial<Activities & UpkeepActivities>;
   readonly notify: Partial<Activities>;
 }
 
@@ -105,9 +107,27 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     ...createFactActivities({ store, spool, sendNotice: (notice) => notices.sendNotice(notice) }),
     ...runFacts,
     ...createTurnActivities({ store, temporal: parts.temporal }),
+    ...createAbandonedActivities({
+      store,
+      temporal: parts.temporal,
+      sendNotice: (notice) => notices.sendNotice(notice),
+    }),
   };
   const engine = config.engine.address;
+  const builder = await createDockerBuilder(engine);
+  const workspaces = { folder: join(config.folders.work, 'runs'), queue: parts.workspaceQueue };
+  const { readRetention, removeOldRows, ...removing } = createUpkeepActivities({
+    ...deploy,
+    files: parts.files,
+    repositories,
+    builder,
+    openEngine: createEngineOpener(config),
+    workspaces,
+  });
   const build = {
+    // On the queue of this machine: the files of it, and the images of its engine.
+    removeLeftFiles: removing.removeLeftFiles,
+    removeOldImages: removing.removeOldImages,
     ...createSourceActivities({
       repositories,
       store: createRunStore(store, warn('a plan could not be recorded')),
@@ -122,7 +142,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         return readConfiguration(Object.fromEntries(found), environment, pair);
       },
       logs,
-      workspaces: { folder: join(config.folders.work, 'runs'), queue: parts.workspaceQueue },
+      workspaces,
     }),
     ...createStageActivities({
       executors: { host: createHostExecutor(), container: await createContainerExecutor({ address: engine }) },
@@ -133,7 +153,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       facts,
     }),
     ...createImageActivities({
-      builder: await createDockerBuilder(engine),
+      builder,
       async openRegistry(address) {
         const manifests = createOciRegistry(address);
         return { manifests, pusher: await createDockerPusher(engine, address, manifests) };
@@ -147,9 +167,10 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     }),
   };
   return {
-    orchestration,
+    orchestration: { ...orchestration, readRetention, removeOldRows },
     build,
     deploy: {
+      ...removing,
       ...createPlanActivities({ ...deploy, repositories, secretVersions: (refs) => secrets.versions(refs) }),
       ...createReleaseActivities({ ...deploy, readSecrets }),
       ...createTrafficActivities(deploy),
@@ -167,6 +188,17 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       }),
     },
     notify: notices,
+  };
+}
+
+/** The images of the engine that an environment's releases run on; the same for the same engine. */
+function createEngineOpener(config: Config): (place: Place) => Promise<EngineImages> {
+  const known = new Map<string, Promise<EngineImages>>();
+  return async ({ spec: { target } }) => {
+    const address = target.socket === undefined ? config.engine.address : `unix://${target.socket}`;
+    const opening = known.get(address) ?? createDockerBuilder(address);
+    known.set(address, opening);
+    return await opening;
   };
 }
 

@@ -16,6 +16,7 @@ import { taskQueues } from '../workflows/queues.ts';
 import { composeActivities } from './activities.ts';
 import { workflowBundlePath } from './bundle.ts';
 import { openFactSpool } from './facts.ts';
+import { keepSchedules } from './schedules.ts';
 import { renderProblems, verifyOpenWorkflows } from './verify.ts';
 
 /** A worker that polls its queues. */
@@ -135,6 +136,8 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
       : []),
   ]);
 
+  const stopScheduling = has('orchestration') ? keepSchedules(temporal, logger) : undefined;
+
   async function run(): Promise<void> {
     try {
       await Promise.all(workers.map((worker) => worker.run()));
@@ -147,6 +150,7 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
     }
   }
   function stop(): void {
+    stopScheduling?.();
     for (const worker of workers) {
       if (worker.getState() === 'RUNNING') worker.shutdown();
     }

@@ -47,6 +47,7 @@ import {
   changingSignal,
   deploymentId,
   environmentQuery,
+  owedQuery,
   proceedSignal,
   requestTurnSignal,
   rollbackId,
@@ -353,6 +354,7 @@ class Environment implements EnvironmentCore {
 
   #listen(): void {
     setHandler(environmentQuery, () => viewOf(this), { description: 'What is live, who has the turn, who waits' });
+    setHandler(owedQuery, () => this.#owed(), { description: 'Numbers whose end this environment will still see to' });
     setHandler(requestTurnSignal, (request) => {
       if (isRequest(request)) this.#takeRequest(request);
     });
@@ -370,6 +372,12 @@ class Environment implements EnvironmentCore {
     setHandler(changingSignal, (message) => {
       if (namesNumber(message)) this.#grantChange(message.number, message.from);
     });
+  }
+
+  #owed(): readonly number[] {
+    const { queue, rollbacks } = this.state;
+    const current = this.current === null ? [] : [this.current.deployment.number];
+    return [...current, ...[...queue, ...rollbacks].map(({ deployment }) => deployment.number)];
   }
 
   #takeRequest(request: TurnRequest): void {

@@ -4,3 +4,4 @@ export { environment } from './environment.ts';
 export { rollOutRelease } from './roll-out-release.ts';
 export { rollbackRelease } from './rollback-release.ts';
 export { runPipeline } from './run-pipeline.ts';
+export { applyRetention, reconcileRecords } from './scheduled.ts';

@@ -117,6 +117,8 @@ export const retryUpdate = defineUpdate<EnvironmentView, [{ readonly by: string;
 export const freezeUpdate = defineUpdate<EnvironmentView, [FreezeMessage]>('freeze');
 export const thawUpdate = defineUpdate<EnvironmentView, [{ readonly by: string }]>('thaw');
 export const environmentQuery = defineQuery<EnvironmentView>('environment');
+/** Numbers of deployments and rollbacks whose end this environment will still see to: the turn, the queue, rollbacks asked for. */
+export const owedQuery = defineQuery<readonly number[]>('owed');
 
 export interface WithdrawTurn {
   readonly number: number;

@@ -190,6 +190,38 @@ export const trafficBack = proxyActivities<contracts.TrafficActivities>({
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
+/** Upkeep, for which nobody waits: three tries, and then the next time. */
+const upkeepRetry = {
+  initialInterval: 1_000,
+  backoffCoefficient: 4,
+  maximumInterval: 60_000,
+  maximumAttempts: 3,
+  nonRetryableErrorTypes,
+};
+
+/** Looks through the store and Temporal, and writes what nobody else will write. */
+export const reconciling = proxyActivities<
+  Pick<contracts.UpkeepActivities, 'readAbandoned' | 'settleAbandoned' | 'readRetention' | 'removeOldRows'>
+>({
+  taskQueue: taskQueues.orchestration,
+  startToCloseTimeout: 300_000,
+  scheduleToCloseTimeout: 900_000,
+  retry: upkeepRetry,
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
+/** Removes what is no longer kept; where it names no queue, the caller names that of a machine. An hour for many images: judgement. */
+export const removing = proxyActivities<
+  Omit<contracts.UpkeepActivities, 'readAbandoned' | 'settleAbandoned' | 'readRetention' | 'removeOldRows'>
+>({
+  taskQueue: taskQueues.deploy,
+  startToCloseTimeout: 3_600_000,
+  scheduleToCloseTimeout: 7_200_000,
+  heartbeatTimeout,
+  retry: upkeepRetry,
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
 /** An activity of one of the proxies above. */
 interface Callable<I, R> {
   executeWithOptions(options: ActivityOptions, args: [I]): Promise<R>;

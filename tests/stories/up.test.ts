@@ -4,8 +4,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Client, Connection } from '@temporalio/client';
 import { type StoryRepository, makeStoryRepository } from '../../examples/demo/repository.ts';
+import { createLocalContext } from '../../src/local/context.ts';
+import { readState } from '../../src/local/state.ts';
 import type { RunRecord } from '../../src/store/runs.ts';
+import { schedules } from '../../src/workers/schedules.ts';
+import { runId } from '../../src/workflows/messages.ts';
 import { components } from '../support/components.ts';
 import { until } from '../support/until.ts';
 
@@ -112,6 +117,47 @@ test(
     await until(async () => (await slipway('status')).code === 3, { timeoutMs: 30_000, what: 'the API to end' });
     await up();
     expect((await readRun()).outcome).toBe('succeeded');
+  },
+  timeoutMs,
+);
+
+test(
+  'upkeep has its schedules once, ends a run that was terminated, and removes nothing that is kept',
+  async () => {
+    const temporal = readState(createLocalContext({ stateFolder: join(folder, '.slipway') }), 'temporal');
+    const connection = await Connection.connect({ address: `127.0.0.1:${String(temporal?.ports['temporal'])}` });
+    try {
+      const client = new Client({ connection });
+      // Three starts have made them.
+      const ids: string[] = [];
+      for await (const { scheduleId } of client.schedule.list()) ids.push(scheduleId);
+      expect(ids.sort()).toEqual(schedules.map(({ id }) => id).sort());
+
+      await rm(join(folder, 'go'));
+      await repository.commit({ branch: 'feature/slow', subject: 'feat: take your time again' });
+      expect(await slipway('run', 'feature/slow', '--timeout', '0')).toMatchObject({ code: 0, stdout: 'slow#2\n' });
+      const second = async (): Promise<RunRecord> =>
+        (JSON.parse((await slipway('status', '2', '--json')).stdout) as { run: RunRecord }).run;
+      await until(async () => (await second()).phase === 'checking', { timeoutMs: 60_000, what: 'the step to begin' });
+      const { key } = await second();
+      const execute = async <R>(workflow: string, ...args: readonly unknown[]): Promise<R> => {
+        const options = { workflowId: `upkeep/${workflow}`, taskQueue: 'orchestration', args: [...args] };
+        return (await client.workflow.execute(workflow, options)) as R;
+      };
+      expect(await execute('reconcileRecords', { graceMs: 0 })).toMatchObject({ looked: 1, ended: 0 });
+      await client.workflow.getHandle(runId('slow', key)).terminate('by hand');
+      expect(await execute('reconcileRecords', { graceMs: 0 })).toEqual({ looked: 1, ended: 1, left: 0 });
+      const { outcome, reason } = await second();
+      expect(outcome).toBe('errored');
+      expect(reason).toContain(`(${runId('slow', key)}) was terminated`);
+      expect(reason).toContain('`slipway rerun slow#2`');
+
+      const retention = await execute<{ removed: readonly unknown[]; problems: readonly string[] }>('applyRetention');
+      expect(retention).toEqual({ removed: [], problems: [] });
+      expect((await slipway('logs', '1', '--step', 'wait')).stdout).toContain('waiting');
+    } finally {
+      await connection.close();
+    }
   },
   timeoutMs,
 );

@@ -20,7 +20,7 @@ const LogPath = z.object({ '*': z.string().min(1).max(1_000) });
 export function logRoutes({ deps, feeds }: ApiContext): FastifyPluginAsyncZod {
   async function need(log: string): Promise<LogStream> {
     const found = await readLog(deps.store.db, log);
-    if (found === undefined) throw refuse('NotFound', `There is no log ${log}.`);
+    if (found === undefined) throw refuse('NotFound', `There is no log ${log}, or it is no longer kept.`);
     return found;
   }
 

@@ -92,6 +92,13 @@ export interface DamagedDatabase {
   readonly sizeBytes: number;
 }
 
+/** A copy that a proof or a comparison was made in, or was being made in. */
+export interface ScratchDatabase {
+  readonly database: string;
+  readonly deployment: number;
+  readonly sizeBytes: number;
+}
+
 /** How a call may be watched and ended. */
 export interface BackupOptions {
   readonly signal?: AbortSignal;
@@ -160,6 +167,9 @@ export interface Backup {
   /** Databases that swaps have put aside, oldest first. */
   readDamaged(): Promise<readonly DamagedDatabase[]>;
 
-  /** Drops those put aside before a moment (ISO 8601). @returns their names. */
-  dropDamaged(before: string): Promise<readonly string[]>;
+  /** Drops those put aside before a moment (ISO 8601), until the signal. @returns their names. */
+  dropDamaged(before: string, signal?: AbortSignal): Promise<readonly string[]>;
+
+  /** Scratch databases that are there, by name. {@link Backup.ensureProofDropped} drops them. */
+  readScratch(): Promise<readonly ScratchDatabase[]>;
 }

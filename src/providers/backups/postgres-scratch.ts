@@ -45,6 +45,16 @@ export function scratchName(database: string, role: Mark['role'], deployment: nu
     .replace(/\uFFFD$/, '')}${suffix}`;
 }
 
+/** The deployment whose scratch copy of `database` this is; undefined when it is none. */
+export function scratchOf({ name, mark, unfinished }: ListedDatabase, database: string): number | undefined {
+  if (mark !== undefined) return mark.of === database && mark.role !== 'damaged' ? mark.deployment : undefined;
+  // Its maker was killed before it could mark it, so that only its name says whose it is.
+  const match = unfinished ? /_(proof|compare)_(\d+)$/.exec(name) : null;
+  if (match === null) return undefined;
+  const deployment = Number(match[2]);
+  return name === scratchName(database, match[1] as Mark['role'], deployment) ? deployment : undefined;
+}
+
 /** Lists databases by name; those that are not there are left out. */
 export async function readDatabases(client: Client, names?: readonly string[]): Promise<Map<string, ListedDatabase>> {
   const { rows } = await client.query<{

@@ -8,7 +8,7 @@ import type { BlobStore } from '../blobs/port.ts';
 import { readContent, readSchema, readTables, usePlainText } from './postgres-catalog.ts';
 import { describeServer } from './postgres-connection.ts';
 import { maintenanceDatabase, proveBackup, restoreInto } from './postgres-prove.ts';
-import { allowStatement, dropMarked, readDatabases, scratchName } from './postgres-scratch.ts';
+import { allowStatement, dropMarked, readDatabases, scratchName, scratchOf } from './postgres-scratch.ts';
 import { swapDatabases } from './postgres-swap.ts';
 import { blobKeys, readRecord, takeBackup } from './postgres-take.ts';
 import { compareDatabases, type RowChange } from './postgres-writes.ts';
@@ -199,11 +199,25 @@ export function createPostgresBackup(options: PostgresBackup, blobs: BlobStore):
       );
     },
 
-    async dropDamaged(before) {
+    async readScratch() {
+      return server.connected(maintenanceDatabase, 'BackupFailed', async (client) =>
+        [...(await readDatabases(client)).values()]
+          .flatMap((found) => {
+            const deployment = scratchOf(found, server.database);
+            return deployment === undefined ? [] : [{ database: found.name, deployment, sizeBytes: found.sizeBytes }];
+          })
+          .sort((a, b) => a.database.localeCompare(b.database)),
+      );
+    },
+
+    async dropDamaged(before, signal) {
       const old = (await this.readDamaged()).filter(({ since }) => since < before).map(({ database }) => database);
       return server.connected(maintenanceDatabase, 'BackupFailed', async (client) => {
         const dropped: string[] = [];
-        for (const name of old) if (await dropMarked(client, name, ['damaged'])) dropped.push(name);
+        for (const name of old) {
+          if (signal?.aborted === true) break;
+          if (await dropMarked(client, name, ['damaged'])) dropped.push(name);
+        }
         return dropped;
       });
     },

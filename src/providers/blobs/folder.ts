@@ -1,11 +1,11 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
-import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { dirname, join, relative, sep } from 'node:path';
 import { Readable, Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { ProviderError } from '../../domain/failures.ts';
-import type { BlobInfo, BlobStore } from './port.ts';
+import type { BlobInfo, BlobStore, ListedBlob } from './port.ts';
 
 export interface FolderBlobsOptions {
   /** Absolute; made when it is not there. On one file system, for renaming across two is not atomic. */
@@ -63,6 +63,22 @@ export function createFolderBlobs({ folder }: FolderBlobsOptions): BlobStore {
       }
     },
     concatenate: (key, parts) => put(key, Readable.from(chunksOf(parts.map(pathOf))), undefined),
+    async list(prefix) {
+      const files = await filesBelow(pathOf(prefix)).catch((error: unknown) => {
+        throw translate(error, prefix, folder);
+      });
+      return files.map(({ path, sizeBytes }): ListedBlob => {
+        return { key: relative(folder, path).split(sep).join('/'), sizeBytes };
+      });
+    },
+    async removeUnfinished(before) {
+      const files = await filesBelow(join(folder, temporary)).catch((error: unknown) => {
+        throw translate(error, temporary, folder);
+      });
+      const left = files.filter(({ writtenAt }) => writtenAt < before);
+      for (const { path } of left) await rm(path, { force: true });
+      return { count: left.length, sizeBytes: left.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0) };
+    },
     async remove(key) {
       await rm(pathOf(key), { force: true }).catch((error: unknown) => {
         throw translate(error, key, folder);
@@ -75,6 +91,29 @@ export function createFolderBlobs({ folder }: FolderBlobsOptions): BlobStore {
     },
   };
   return blobs;
+}
+
+interface FoundFile {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly writtenAt: Date;
+}
+
+/** None where there is no such folder. */
+async function filesBelow(folder: string): Promise<readonly FoundFile[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return [];
+    throw error;
+  });
+  const found: FoundFile[] = [];
+  for (const entry of entries) {
+    if (!entry.isFile()) continue;
+    const path = join(entry.parentPath, entry.name);
+    // Removed since it was listed.
+    const known = await stat(path).catch(() => undefined);
+    if (known !== undefined) found.push({ path, sizeBytes: known.size, writtenAt: known.mtime });
+  }
+  return found;
 }
 
 async function* chunksOf(paths: readonly string[]): AsyncGenerator<Buffer> {

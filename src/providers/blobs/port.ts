@@ -8,6 +8,12 @@ export interface BlobInfo {
   readonly sha256: string;
 }
 
+/** A blob in a list. */
+export interface ListedBlob {
+  readonly key: string;
+  readonly sizeBytes: number;
+}
+
 export interface BlobRange {
   /** First byte, from 0. Default 0. */
   readonly start?: number | undefined;
@@ -37,6 +43,14 @@ export interface BlobStore {
   size(key: string): Promise<number | undefined>;
   /** Makes one blob of several, in order. They stay. As {@link BlobStore.put} for errors. */
   concatenate(key: string, parts: readonly string[]): Promise<BlobInfo>;
+  /** Every blob whose key begins with `prefix/`, in no order. One that is written or removed meanwhile may be there or not. */
+  list(prefix: string): Promise<readonly ListedBlob[]>;
+  /**
+   * Removes what writers that were killed have left of blobs that never came to be.
+   *
+   * @param before - what was last written to after this moment may be being written.
+   */
+  removeUnfinished(before: Date): Promise<{ readonly count: number; readonly sizeBytes: number }>;
   /** Removes a blob; none is as well. */
   remove(key: string): Promise<void>;
   /** Removes everything whose key begins with `prefix/`. */

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import { ProviderError } from '../../domain/failures.ts';
+import type { BuiltImage } from '../../domain/retention.ts';
 import type { RegistryCredentials } from '../registries/port.ts';
 import { packContext } from './context.ts';
 import { readDockerignore } from './dockerignore.ts';
@@ -250,6 +251,41 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
       }
     },
 
+    async list(labels) {
+      const images = await listByLabels(docker, labels);
+      return images.map(({ Id, Size, RepoTags, RepoDigests, Labels, Created }: ListedImage): BuiltImage => {
+        return {
+          id: Id,
+          sizeBytes: Size,
+          tags: named(RepoTags),
+          digests: named(RepoDigests),
+          labels: Labels ?? {},
+          createdAt: new Date(Created * 1000).toISOString(),
+        };
+      });
+    },
+
+    async discard({ id, tags, digests }) {
+      try {
+        const filters = JSON.stringify({ ancestor: [id] });
+        if ((await docker.listContainers({ all: true, filters })).length > 0) return false;
+        // Name by name, for one that is known in several repositories is not removed by its id; the last name takes the image along.
+        for (const name of [...tags, ...digests, id]) {
+          await docker
+            .getImage(name)
+            .remove()
+            .catch((error: unknown) => {
+              if (statusOf(error) !== 404) throw error;
+            });
+        }
+        return true;
+      } catch (error) {
+        // A container of it has come between.
+        if (statusOf(error) === 409) return false;
+        throw engineError(error, `remove the image ${id}`);
+      }
+    },
+
     async remove(id) {
       try {
         // Without its parents: they are the cache of the next build.
@@ -259,6 +295,21 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
       }
     },
   };
+}
+
+/** What is used of a listed image; an engine gives null for an empty list. */
+interface ListedImage {
+  readonly Id: string;
+  readonly Size: number;
+  readonly RepoTags?: readonly string[] | null | undefined;
+  readonly RepoDigests?: readonly string[] | null | undefined;
+  readonly Labels?: Readonly<Record<string, string>> | null | undefined;
+  readonly Created: number;
+}
+
+/** Engines list an image without a name as `<none>`. */
+function named(names: readonly string[] | null | undefined): readonly string[] {
+  return (names ?? []).filter((name) => !name.includes('<none>'));
 }
 
 /** What is used of an inspected image. An engine leaves empty fields out, whatever its types say. */

@@ -1,3 +1,4 @@
+import type { BuiltImage } from '../../domain/retention.ts';
 import type { RegistryCredentials } from '../registries/port.ts';
 
 /** An image as the engine of the worker has it. */
@@ -64,6 +65,14 @@ export interface ImageBuilder {
   build(request: BuildRequest, progress: BuildProgress): Promise<LocalImage>;
   /** Adds a name for people. */
   tag(id: string, repository: string, tag: string): Promise<void>;
+  /** Every image here that has these labels. */
+  list(labels: Readonly<Record<string, string>>): Promise<readonly BuiltImage[]>;
+  /**
+   * Removes an image under all its names, and the layers that only it had.
+   *
+   * @returns false where a container is of it, running or not: it stays as it is.
+   */
+  discard(image: BuiltImage): Promise<boolean>;
   /** Throws an image away and keeps its layers for the next build. Nothing happens where something still uses it. */
   remove(id: string): Promise<void>;
 }

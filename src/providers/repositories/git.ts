@@ -6,6 +6,7 @@ import { ProviderError } from '../../domain/failures.ts';
 import type { CommitInfo } from '../../domain/run.ts';
 import { runTool, type ToolResult } from '../../effects/process.ts';
 import { checkCommit, checkUrl, explain, gitEnvironment, isRef, lastLines, publicUrl } from './git-command.ts';
+import { removeLeftovers } from './git-leftovers.ts';
 import type { CommitRequest, RepositoryCredentials, SourceChanges, SourceRepository, TreeEntry } from './port.ts';
 
 export interface GitOptions {
@@ -229,6 +230,18 @@ export function createGitRepository(options: GitOptions): SourceRepository {
   }
 
   return {
+    async removeLeftovers(request) {
+      const removed = await removeLeftovers(folder, request);
+      // What is gone is made anew when somebody asks for it.
+      for (const project of mirrors.keys()) {
+        if (removed.some(({ path }) => path === mirrorPath(project))) mirrors.delete(project);
+      }
+      for (const name of known.keys()) {
+        if (!mirrors.has(name.slice(0, name.lastIndexOf('/')))) known.delete(name);
+      }
+      return removed;
+    },
+
     async ensureCommit(request) {
       await bring(request);
       return describe(request);

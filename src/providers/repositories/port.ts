@@ -79,6 +79,21 @@ export interface SourceRepository {
     readonly path: string;
     readonly signal?: AbortSignal;
   }): Promise<readonly TreeEntry[] | undefined>;
+  /**
+   * Removes what is kept here of projects other than these, and what was left half-made.
+   *
+   * @param before - nothing that was changed after this moment.
+   */
+  removeLeftovers(request: {
+    readonly projects: readonly string[];
+    readonly before: Date;
+  }): Promise<readonly LeftFile[]>;
+}
+
+/** Something that nobody uses any more. */
+export interface LeftFile {
+  readonly path: string;
+  readonly sizeBytes: number;
 }
 
 /** One file, link or submodule of a tree. */

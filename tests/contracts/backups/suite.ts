@@ -52,6 +52,7 @@ export function describeBackup(name: string, start: () => Promise<BackupLab>): v
       const proof = await lab.backup.ensureProved(record);
       expect(proof).toMatchObject({ database: expect.stringContaining('_proof_7'), tables: 1, rows: 3 });
       expect(await lab.backup.ensureProved(record)).toEqual(proof);
+      expect(await lab.backup.readScratch()).toMatchObject([{ database: proof.database, deployment: 7 }]);
     });
 
     test('nothing was written since, and then something was', async () => {
@@ -84,6 +85,9 @@ export function describeBackup(name: string, start: () => Promise<BackupLab>): v
     test('scratch and damaged databases go when they are told to, and not before', async () => {
       await lab.backup.ensureProofDropped(ref);
       await lab.backup.ensureProofDropped(ref);
+      expect(await lab.backup.readScratch()).toEqual([]);
+      const stopped = AbortSignal.abort();
+      expect(await lab.backup.dropDamaged('2100-01-01T00:00:00.000Z', stopped)).toEqual([]);
       expect(await lab.backup.dropDamaged('2000-01-01T00:00:00.000Z')).toEqual([]);
       expect(await lab.backup.dropDamaged('2100-01-01T00:00:00.000Z')).toEqual([expect.stringContaining('_damaged_7')]);
       expect(await lab.backup.readDamaged()).toEqual([]);

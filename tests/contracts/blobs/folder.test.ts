@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -72,6 +72,31 @@ describe('a blob', () => {
     expect(whole.sizeBytes).toBe(12);
     expect((await buffer(await blobs.read('logs/a/all'))).toString()).toBe('one two one ');
     await expect(blobs.concatenate('logs/a/none', ['logs/a/9'])).rejects.toMatchObject({ type: 'NotFound' });
+  });
+
+  test('is in the list of what begins as it does, and only there', async () => {
+    await blobs.put('listed/a/1', Buffer.from('one'));
+    await blobs.put('listed/a/2', Buffer.from('three'));
+    await blobs.put('listed/ab/1', Buffer.from('x'));
+    const listed = [...(await blobs.list('listed/a'))].sort((a, b) => a.key.localeCompare(b.key));
+    expect(listed).toEqual([
+      { key: 'listed/a/1', sizeBytes: 3 },
+      { key: 'listed/a/2', sizeBytes: 5 },
+    ]);
+    expect(await blobs.list('listed/none')).toEqual([]);
+  });
+
+  test('that never came to be is removed once nobody can be writing it', async () => {
+    const unfinished = join(folder, '.writing');
+    await mkdir(unfinished, { recursive: true });
+    await writeFile(join(unfinished, 'old'), 'half a dump');
+    await writeFile(join(unfinished, 'young'), 'under way');
+    const longAgo = new Date(Date.now() - 86_400_000);
+    await utimes(join(unfinished, 'old'), longAgo, longAgo);
+    const before = new Date(Date.now() - 3_600_000);
+    expect(await blobs.removeUnfinished(before)).toEqual({ count: 1, sizeBytes: 11 });
+    expect(await readdir(unfinished)).toEqual(['young']);
+    await rm(join(unfinished, 'young'));
   });
 
   test('that is not there is said to be missing, and may be removed', async () => {

@@ -216,4 +216,32 @@ describe('an image', () => {
     await builder.remove(id);
     expect(await builder.inspect(id)).toBeUndefined();
   });
+
+  test('is discarded under all its names, unless a container is of it', async () => {
+    const { id } = await build(
+      contextOf(
+        'discarded',
+        { Dockerfile: `${from}RUN echo discarded > /x` },
+        { labels: { ...label, 'slipway.image': 'old' } },
+      ),
+    );
+    await builder.tag(id, 'localhost:5000/one', 'a');
+    await builder.tag(id, 'localhost:5000/one', 'b');
+    await builder.tag(id, 'localhost:5000/two', 'a');
+    const [listed] = await builder.list({ ...label, 'slipway.image': 'old' });
+    expect(listed).toMatchObject({ id, labels: label, createdAt: expect.stringMatching(/^\d{4}-/) });
+    expect([...(listed?.tags ?? [])].sort()).toEqual([
+      'localhost:5000/one:a',
+      'localhost:5000/one:b',
+      'localhost:5000/two:a',
+    ]);
+    const container = await docker.createContainer({ Image: id, Cmd: ['true'] });
+    expect(await builder.discard(listed!)).toBe(false);
+    expect((await builder.list({ ...label, 'slipway.image': 'old' }))[0]?.tags).toHaveLength(3);
+    await container.remove();
+    expect(await builder.discard(listed!)).toBe(true);
+    expect(await builder.discard(listed!)).toBe(true);
+    expect(await builder.inspect(id)).toBeUndefined();
+    expect(await builder.list({ ...label, 'slipway.image': 'old' })).toEqual([]);
+  });
 });

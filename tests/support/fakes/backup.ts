@@ -125,9 +125,18 @@ export function createFakeBackup(database = 'hello'): FakeBackup {
         sizeBytes: rows.size,
       }));
     },
-    async dropDamaged(before) {
+    async readScratch() {
       await Promise.resolve();
-      const old = [...damaged].filter(([, { since }]) => since < before).map(([deployment]) => deployment);
+      return [...proofs].map((deployment) => ({
+        database: nameOf('proof', deployment),
+        deployment,
+        sizeBytes: requireTaken(deployment).size,
+      }));
+    },
+    async dropDamaged(before, signal) {
+      await Promise.resolve();
+      const due = [...damaged].filter(([, { since }]) => since < before).map(([deployment]) => deployment);
+      const old = signal?.aborted === true ? [] : due;
       for (const deployment of old) damaged.delete(deployment);
       return old.map((deployment) => nameOf('damaged', deployment));
     },

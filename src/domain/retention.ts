@@ -1,0 +1,88 @@
+/** What must stay, whatever its age; the rules of B-10. Pure, so that what would be lost by a mistake is tested without losing it. */
+
+/** What of a project's runs and releases is kept. */
+export interface KeptBuilds {
+  /** The newest runs, the open ones, and those that built a release that is needed. */
+  readonly runs: readonly number[];
+  /** Digests of every image that a kept run or a needed release names; ids of local images among them. */
+  readonly digests: readonly string[];
+}
+
+/** An image that Slipway built, as an engine has it. */
+export interface BuiltImage {
+  readonly id: string;
+  readonly sizeBytes: number;
+  /** `repository:tag`, without those that have none. */
+  readonly tags: readonly string[];
+  /** `repository@sha256:…`. */
+  readonly digests: readonly string[];
+  readonly labels: Readonly<Record<string, string>>;
+  /** ISO 8601. */
+  readonly createdAt: string;
+}
+
+/**
+ * Images of one project that nothing needs any more. The newest of each name stays, for its layers are the cache of the next build; so does
+ * one that does not say which run built it.
+ */
+export function imagesToRemove(images: readonly BuiltImage[], kept: KeptBuilds): readonly BuiltImage[] {
+  const newest = new Map<string, BuiltImage>();
+  for (const image of images) {
+    const name = image.labels['slipway.image'] ?? '';
+    const known = newest.get(name);
+    if (known === undefined || known.createdAt < image.createdAt) newest.set(name, image);
+  }
+  const runs = new Set(kept.runs);
+  const digests = new Set(kept.digests);
+  return images.filter((image) => {
+    const builds = buildsOf(image);
+    return (
+      builds.length > 0 &&
+      !builds.some((build) => runs.has(build)) &&
+      !digests.has(image.id) &&
+      !image.digests.some((digest) => digests.has(digest.slice(digest.indexOf('@') + 1))) &&
+      newest.get(image.labels['slipway.image'] ?? '') !== image
+    );
+  });
+}
+
+/** The run that built it, and those that took it because their inputs were equal: each has given it a tag `{build}-{commit}`. */
+function buildsOf({ labels, tags }: BuiltImage): readonly number[] {
+  const built = Number(labels['slipway.build']);
+  if (!Number.isSafeInteger(built) || built < 1) return [];
+  const named = tags.flatMap((tag) => {
+    const match = /:(\d+)-[0-9a-f]+$/.exec(tag);
+    return match === null ? [] : [Number(match[1])];
+  });
+  return [built, ...named];
+}
+
+/** Everything that is kept of one backup: dump, record, schema, configuration and what was written later. */
+export interface BackupFolder {
+  /** Number of the deployment it was taken for. */
+  readonly deployment: number;
+  readonly sizeBytes: number;
+  /** Whether a whole database is in it: its record is written last. */
+  readonly database: boolean;
+}
+
+/**
+ * Backups of one environment that nothing needs any more: neither among the newest `keep`, nor needed. In an environment with a database only
+ * those with a whole one count, so that fourteen failed ones do not push the good ones out.
+ *
+ * @returns them, oldest first.
+ * @param needed - deployments whose backup a live, previous or last good release, an open deployment or a database put aside needs.
+ */
+export function backupsToRemove(
+  backups: readonly BackupFolder[],
+  keep: number,
+  needed: readonly number[],
+): readonly BackupFolder[] {
+  const counts = backups.some(({ database }) => database) ? backups.filter(({ database }) => database) : backups;
+  const newest = [...counts].sort((a, b) => b.deployment - a.deployment).slice(0, keep);
+  // Younger than the oldest that is kept, one without a database may be under way.
+  const oldest = newest.length < keep ? 0 : (newest.at(-1)?.deployment ?? 0);
+  return backups
+    .filter(({ deployment }) => deployment < oldest && !needed.includes(deployment))
+    .sort((a, b) => a.deployment - b.deployment);
+}

@@ -1,0 +1,173 @@
+import { sql } from 'kysely';
+import type { KeptBuilds } from '../domain/retention.ts';
+import type { Db } from './schema.ts';
+
+/** Rows deleted by one statement, well within the time-out of a statement. */
+const rowsAtOnce = 10_000;
+
+/**
+ * Versions that some environment may have to run again: live, the one before, the last two that succeeded (the last good release whatever
+ * became of the rest), and those of open deployments.
+ */
+const neededVersions = (project: string): ReturnType<typeof sql> => sql`
+  select live->>'version' as version from environments where project = ${project} and live is not null
+  union select previous->>'version' from environments where project = ${project} and previous is not null
+  union select version from deployments where project = ${project} and outcome is null
+  union select good.version from environments e cross join lateral (
+    select d.version from deployments d
+    where d.project = e.project and d.environment = e.name and d.outcome = 'succeeded'
+    group by d.version order by max(d.id) desc limit 2
+  ) good where e.project = ${project}`;
+
+/** Runs of which everything is kept: the newest, the open ones, and those that built a release that is needed. */
+const keptRuns = (project: string, newest: number): ReturnType<typeof sql> => sql`
+  select number from (select number from runs where project = ${project} order by number desc limit ${newest}) young
+  union select number from runs where project = ${project} and outcome is null
+  union select build from releases where project = ${project} and version in (select version from needed)`;
+
+/** What of a project's builds has to stay. */
+export async function readKeptBuilds(db: Db, project: string, newestRuns: number): Promise<KeptBuilds> {
+  const { rows } = await sql<{ runs: number[]; digests: string[] }>`
+    with needed as (${neededVersions(project)}), kept as (${keptRuns(project, newestRuns)})
+    select
+      coalesce((select jsonb_agg(number) from kept), '[]') as runs,
+      coalesce((select jsonb_agg(digest) from (
+        select image->>'digest' as digest from releases, jsonb_array_elements(images) image
+        where project = ${project} and (version in (select version from needed) or build in (select number from kept))
+        union select digest from images where project = ${project} and run in (select number from kept)
+        union select image->>'digest' from environments, jsonb_array_elements(coalesce(live->'images', '[]') || coalesce(previous->'images', '[]')) image
+        where project = ${project}
+      ) named where digest is not null), '[]') as digests`.execute(db);
+  return rows[0] ?? { runs: [], digests: [] };
+}
+
+/** A log that is no longer kept. */
+export interface OldLog {
+  readonly log: string;
+  readonly blob: string | null;
+  readonly run: number;
+  readonly sizeBytes: number;
+}
+
+/** Logs of runs that are not kept, oldest run first; at most `limit`. */
+export async function readOldLogs(
+  db: Db,
+  project: string,
+  newestRuns: number,
+  limit: number,
+): Promise<readonly OldLog[]> {
+  const { rows } = await sql<OldLog>`
+    with needed as (${neededVersions(project)}), kept as (${keptRuns(project, newestRuns)})
+    select log, blob, run, size_bytes from log_streams
+    where project = ${project} and run is not null and run not in (select number from kept)
+    order by run, log limit ${limit}`.execute(db);
+  return rows;
+}
+
+/** Takes logs out of the index, once their bytes are gone. */
+export async function forgetLogs(db: Db, logs: readonly string[]): Promise<void> {
+  if (logs.length === 0) return;
+  await db
+    .deleteFrom('logSegments')
+    .where('log', 'in', [...logs])
+    .execute();
+  await db
+    .deleteFrom('logStreams')
+    .where('log', 'in', [...logs])
+    .execute();
+}
+
+/** What an environment's data needs. */
+export interface NeededData {
+  /**
+   * Deployments whose backup is needed: to go back behind the live, the previous and the last two good releases, by open deployments, and
+   * beside a database that was put aside not so long ago.
+   */
+  readonly backups: readonly number[];
+  /** A person has to decide something about it first: nothing of its data may go. */
+  readonly held: boolean;
+}
+
+export async function readNeededData(
+  db: Db,
+  { project, environment }: { readonly project: string; readonly environment: string },
+  damagedDatabasesMs: number,
+): Promise<NeededData> {
+  const { rows } = await sql<{ backups: number[]; held: boolean }>`
+    with place as (select * from environments where project = ${project} and name = ${environment}),
+    mine as (select * from deployments where project = ${project} and environment = ${environment}),
+    needed as (
+      select (live->>'deployment')::bigint as number from place
+      union select (previous->>'deployment')::bigint from place
+      union select number from mine where outcome is null
+      union select number from (
+        select max(number) as number from mine where outcome = 'succeeded' group by version order by max(id) desc limit 2
+      ) good
+      union select number from mine where result->'rollback'->'data'->>'action' = 'swapped'
+        and settled_at > now() - make_interval(secs => ${damagedDatabasesMs / 1000})
+    )
+    select coalesce((select jsonb_agg(number) from needed where number is not null), '[]') as backups,
+      coalesce((select hold is not null from place), false) as held`.execute(db);
+  return rows[0] ?? { backups: [], held: true };
+}
+
+/** Which of these deployments are over, and have been for so long; one that the store does not know is not. */
+export async function readEndedDeployments(
+  db: Db,
+  { project, environment }: { readonly project: string; readonly environment: string },
+  numbers: readonly number[],
+  forMs: number,
+): Promise<readonly number[]> {
+  if (numbers.length === 0) return [];
+  const rows = await db
+    .selectFrom('deployments')
+    .select('number')
+    .where('project', '=', project)
+    .where('environment', '=', environment)
+    .where('number', 'in', [...numbers])
+    .where('settledAt', '<', sql<string>`now() - make_interval(secs => ${forMs / 1000})`)
+    .execute();
+  return rows.map(({ number }) => number);
+}
+
+/** Which of these runs are over, and have been for so long. */
+export async function readEndedRuns(
+  db: Db,
+  runs: readonly { readonly project: string; readonly key: string }[],
+  forMs: number,
+): Promise<readonly { readonly project: string; readonly key: string }[]> {
+  if (runs.length === 0) return [];
+  const pairs = sql.join(runs.map(({ project, key }) => sql`(${project}, ${key})`));
+  const { rows } = await sql<{ project: string; key: string }>`
+    select project, key from runs where (project, key) in (${pairs})
+      and settled_at < now() - make_interval(secs => ${forMs / 1000})`.execute(db);
+  return rows;
+}
+
+/** Task queues of the machines that have had a checkout in the last days. */
+export async function readMachines(db: Db, days: number): Promise<readonly string[]> {
+  const { rows } = await sql<{ queue: string }>`
+    select distinct plan->'workspace'->>'queue' as queue from runs
+    where plan->'workspace'->>'queue' <> '' and accepted_at > now() - make_interval(days => ${days}) order by 1`.execute(
+    db,
+  );
+  return rows.map(({ queue }) => queue);
+}
+
+/** Deletes rows older than so many days, some at a time. @returns how many. */
+export async function deleteOld(
+  db: Db,
+  table: 'deliveries' | 'facts' | 'events',
+  column: 'received_at' | 'at',
+  days: number,
+): Promise<number> {
+  for (let deleted = 0; ;) {
+    const { numAffectedRows } = await sql`
+      delete from ${sql.table(table)} where ctid in (
+        select ctid from ${sql.table(table)} where ${sql.ref(column)} < now() - make_interval(days => ${days}) limit ${rowsAtOnce}
+      )`.execute(db);
+    const count = Number(numAffectedRows ?? 0);
+    deleted += count;
+    if (count < rowsAtOnce) return deleted;
+  }
+}
