@@ -19,6 +19,8 @@ const ports = { listen: 21_700, blue: 21_701, green: 21_702 };
 const address = `http://127.0.0.1:${ports.listen}`;
 const ratesPerS = { fresh: 260, kept: 150, post: 100, slow: 10 };
 const rounds = 3;
+/** For so long after a move nothing else is done under the load. */
+const certainMs = 1_500;
 /** A release that reports itself broken does so this long after its first user came, while its watch runs. */
 const brokenAfterMs = 2_500;
 const watch = '8s';
@@ -39,6 +41,7 @@ export const switchTraffic: Bench = {
       figures: { ...blueGreen, strategies: { 'blue-green': blueGreen } },
       notes: [
         'failed and wrongVersion: forward, back by a person, back by the watch, and the router reloaded',
+        'rollbackToServingMs: by the word of Slipway; verdictToAnswerMs: until a request sent after the verdict was answered by the previous release',
         'failedRouterKilled: while the router itself was away; afterwards it must send nobody to the wrong release',
         `an answer is of the wrong version when its request was sent after the deployment had said that the other one serves`,
       ],
@@ -62,6 +65,14 @@ async function addProject(installation: Installation<'nodeImage'>, origin: GitOr
       }),
     }),
   );
+}
+
+/** How a broken release was taken back. */
+interface TakenBack {
+  /** By the watch's own word, ms since 1970. */
+  readonly verdictMs: number;
+  /** From the verdict until the previous release served, by Slipway's own word, ms. */
+  readonly servingAfterMs: number;
 }
 
 /** From one instant to another all answers had to be of one version. */
@@ -129,15 +140,20 @@ class Scene {
     return askedMs;
   }
 
-  /** Deploys the release that reports itself broken. @returns from the verdict until the previous one served, ms. */
-  async deployBroken(previous: string): Promise<number> {
+  /** Deploys the release that reports itself broken, until it was taken back. */
+  async deployBroken(previous: string): Promise<TakenBack> {
     this.#nothingIsCertain();
     const ref = await this.installation.client.deploy({ project, environment }, { version: this.broken });
-    const { outcome, reason, rollback } = await deploymentEnded(this.installation, ref);
+    const { outcome, reason, rollback, steps } = await deploymentEnded(this.installation, ref);
     expectRight(outcome === 'rolled-back', `the broken release ended ${outcome}: ${reason}`);
     expectRight(rollback?.servingAfterMs !== undefined, 'the rollback does not say when the previous release served');
+    const watched = steps.find(({ name, verdict }) => name === 'watch' && verdict === 'failed');
+    expectRight(watched !== undefined, 'the broken release was not taken back by its watch');
     this.#certain(previous);
-    return rollback.servingAfterMs;
+    return {
+      verdictMs: Date.parse(watched.startedAt) + watched.durationMs,
+      servingAfterMs: rollback.servingAfterMs,
+    };
   }
 
   #nothingIsCertain(): void {
@@ -158,12 +174,17 @@ async function measure(scene: Scene, times: number): Promise<Figures> {
   const { say } = scene.options;
   const load = startLoad({ url: address, ratesPerS, maxInFlight: 1_500 });
   const askedBack: number[] = [];
-  const afterVerdict: number[] = [];
+  const takenBack: TakenBack[] = [];
   for (let round = 1; round <= times; round += 1) {
+    // After each move a while in which only one version may answer.
     await scene.deploy(scene.second);
+    await delay(certainMs);
     askedBack.push(await scene.rollBack(scene.first));
-    afterVerdict.push(await scene.deployBroken(scene.first));
-    say(`round ${round}: forward, back, and back by the watch ${afterVerdict.at(-1) ?? 0} ms after its verdict`);
+    await delay(certainMs);
+    const back = await scene.deployBroken(scene.first);
+    await delay(certainMs);
+    takenBack.push(back);
+    say(`round ${round}: forward, back, and back by the watch ${back.servingAfterMs} ms after its verdict`);
   }
   await scene.deploy(scene.second);
   await reloadRouter(scene);
@@ -191,7 +212,10 @@ async function measure(scene: Scene, times: number): Promise<Figures> {
     ratePerS: rounded(records.length / seconds),
     failed: failures.length,
     wrongVersion: wrong(records) + wrong(afterKill.filter(({ sentMs }) => sentMs >= backMs)),
-    rollbackToServingMs: rounded(Math.max(...afterVerdict)),
+    rollbackToServingMs: rounded(Math.max(...takenBack.map(({ servingAfterMs }) => servingAfterMs))),
+    verdictToAnswerMs: rounded(
+      Math.max(...takenBack.map(({ verdictMs }) => servedAfter(records, scene.first, verdictMs) - verdictMs)),
+    ),
     signalToServingMs: rounded(
       Math.max(...askedBack.map((askedMs) => servedAfter(records, scene.first, askedMs) - askedMs)),
     ),

@@ -48,6 +48,13 @@ const root = resolve(import.meta.dirname, '../..');
 /** After its last result Jest has this long to end by itself, ms; something a test left open may hold it for ever. */
 const leaveAfterMs = 20_000;
 
+/** How much `--all` plays of what `npm test` plays a part of; what somebody has set stays. */
+const longForms: Readonly<Record<string, string>> = Object.fromEntries(
+  Object.entries({ SLIPWAY_MODEL_RUNS: '1000', SLIPWAY_FENCE_ROUNDS: '300', SLIPWAY_TRAFFIC_ROUNDS: '3' }).map(
+    ([name, value]) => [name, process.env[name] ?? value],
+  ),
+);
+
 const scratch = mkdtempSync(join(tmpdir(), 'slipway-tests-'));
 const componentsFile = join(scratch, 'components.json');
 let jest: ChildProcess | undefined;
@@ -213,7 +220,7 @@ async function runJest(group: Group, files: readonly string[], args: readonly st
       env: {
         ...process.env,
         SLIPWAY_TEST_RESULTS: results,
-        SLIPWAY_TEST_ALL: args.includes('--all') ? '1' : '',
+        ...(args.includes('--all') ? longForms : {}),
         ...(existsSync(componentsFile) ? { SLIPWAY_TEST_COMPONENTS: componentsFile } : {}),
       },
     });

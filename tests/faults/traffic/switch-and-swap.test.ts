@@ -6,7 +6,7 @@ import { startTrafficLab, type TrafficLab } from './lab.ts';
 import { findLostWrites, findUnexportedWrites, type Scene, type SceneReport, startScene } from './scene.ts';
 
 /** How often each fault is tried at each place; 1 keeps `npm test` short. */
-const rounds = Number(process.env['SLIPWAY_FAULT_ROUNDS'] ?? 1);
+const rounds = Number(process.env['SLIPWAY_TRAFFIC_ROUNDS'] ?? 1);
 /** Requests a second, reads and writes: half of it in the short form, which shares its machine with the tests beside it. */
 const ratePerS = rounds > 1 ? 800 : 400;
 /** After a swap the service's connections are new; its pool takes this long at most. */
