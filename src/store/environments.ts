@@ -33,6 +33,15 @@ export async function listEnvironments(db: Db, project?: string): Promise<readon
   return await query.orderBy('project').orderBy('name').limit(1000).execute();
 }
 
+/** Makes the row of an environment that was not seen before. */
+export async function ensureEnvironment(db: Db, project: string, environment: string): Promise<void> {
+  await db
+    .insertInto('environments')
+    .values({ project, name: environment })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+}
+
 /** What a person or the target has said is live; the hold ends with it. */
 export async function recordLive(
   db: Db,

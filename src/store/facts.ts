@@ -2,7 +2,8 @@ import { sql } from 'kysely';
 import type { DeploymentPhase, DeploymentRef, DeploymentResult, StepRecord } from '../domain/deployment.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { RunPlan, RunRef } from '../domain/run.ts';
-import { deploymentEvent, recordDeploymentStep, recordPhase, settleDeploymentRow } from './deployments.ts';
+import { deploymentEvent } from './deployment-rows.ts';
+import { recordDeploymentStep, recordPhase } from './deployments.ts';
 import { publish } from './events.ts';
 import { openIncidentRow } from './incidents.ts';
 import { type LogOwner, type LogSegment, addSegment, closeLog, openLog } from './logs.ts';
@@ -15,6 +16,7 @@ import {
   recordStep,
   holdRuns,
 } from './runs.ts';
+import { settleDeploymentRow } from './settlements.ts';
 import { type Sample, recordSample } from './samples.ts';
 import type { Db, RunPhase } from './schema.ts';
 import { inTransaction } from './transaction.ts';

@@ -1,8 +1,9 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { DeploymentPhase, DeploymentRef } from '../../domain/deployment.ts';
-import { type DeploymentRecord, listDeployments, readDeployment, readPlan } from '../../store/deployments.ts';
+import { type DeploymentRecord, listDeployments, readDeployment } from '../../store/deployments.ts';
 import { listLogs } from '../../store/logs.ts';
+import { readPlan } from '../../store/plans.ts';
 import { listSamples } from '../../store/samples.ts';
 import {
   type DeploymentView,

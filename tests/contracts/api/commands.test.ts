@@ -4,7 +4,8 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { DeploymentRef } from '../../../src/domain/deployment.ts';
 import { listAudit } from '../../../src/store/audit.ts';
-import { ensureEnvironment, openDeployment, readDeployment } from '../../../src/store/deployments.ts';
+import { openDeployment, readDeployment } from '../../../src/store/deployments.ts';
+import { ensureEnvironment } from '../../../src/store/environments.ts';
 import { applyFacts } from '../../../src/store/facts.ts';
 import { openRun, readRun } from '../../../src/store/runs.ts';
 import { recordRelease } from '../../../src/store/releases.ts';

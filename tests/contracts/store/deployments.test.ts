@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { DeploymentResult } from '../../../src/domain/deployment.ts';
 import type { LiveRelease } from '../../../src/domain/release.ts';
 import { appendAudit, listAudit } from '../../../src/store/audit.ts';
+import { recordDecisionRow } from '../../../src/store/decisions.ts';
 import {
   type NewDeployment,
   deploymentsToStart,
@@ -9,7 +10,6 @@ import {
   markDeploymentStarted,
   openDeployment,
   readDeployment,
-  recordDecisionRow,
   recordPhase,
   turnsOf,
 } from '../../../src/store/deployments.ts';
