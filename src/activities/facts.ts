@@ -112,6 +112,11 @@ export function createFactActivities({ store, spool, sendNotice }: FactDependenc
         return input satisfies DeploymentInput;
       }),
 
+    recordLive: ({ at, ...word }) =>
+      failing(() =>
+        keep(`live/${word.project}/${word.environment}/${at}`, { kind: 'live', ...word, at: new Date().toISOString() }),
+      ),
+
     openIncident: ({ deployment, trigger, summary }) =>
       failing(async () => {
         await keep(`incident/${nameOf(deployment)}`, {

@@ -1,8 +1,5 @@
 import type { LiveRelease } from '../domain/release.ts';
-import { publish } from './events.ts';
 import type { Db, StoredHold } from './schema.ts';
-import { json } from './store.ts';
-import { inTransaction } from './transaction.ts';
 
 /** An environment as lists show it; its workflow has the truth. */
 export interface EnvironmentRecord {
@@ -40,28 +37,4 @@ export async function ensureEnvironment(db: Db, project: string, environment: st
     .values({ project, name: environment })
     .onConflict((conflict) => conflict.doNothing())
     .execute();
-}
-
-/** What a person or the target has said is live; the hold ends with it. */
-export async function recordLive(
-  db: Db,
-  environment: { readonly project: string; readonly name: string },
-  live: LiveRelease | null,
-): Promise<void> {
-  await inTransaction(db, async (tx) => {
-    await tx
-      .updateTable('environments')
-      .set({ live: live === null ? null : json(live), hold: null, updatedAt: new Date().toISOString() })
-      .where('project', '=', environment.project)
-      .where('name', '=', environment.name)
-      .execute();
-    await publish(tx, [
-      {
-        kind: 'environment',
-        project: environment.project,
-        environment: environment.name,
-        data: { live: live?.version ?? null },
-      },
-    ]);
-  });
 }

@@ -4,6 +4,7 @@ import { ProviderError } from '../domain/failures.ts';
 import type { RunPlan, RunRef } from '../domain/run.ts';
 import { deploymentEvent } from './deployment-rows.ts';
 import { recordDeploymentStep, recordPhase } from './deployments.ts';
+import { type OperatorWord, recordLive } from './operator-words.ts';
 import { publish } from './events.ts';
 import { openIncidentRow } from './incidents.ts';
 import { type LogOwner, type LogSegment, addSegment, closeLog, openLog } from './logs.ts';
@@ -57,6 +58,7 @@ export type Fact =
       readonly summary: string;
       readonly at: string;
     }
+  | ({ readonly kind: 'live' } & OperatorWord)
   | { readonly kind: 'sample'; readonly deployment: DeploymentRef; readonly sample: Sample }
   | { readonly kind: 'log-opened'; readonly owner: LogOwner; readonly at: string }
   | { readonly kind: 'log-segment'; readonly owner: LogOwner; readonly segment: LogSegment }
@@ -170,6 +172,9 @@ async function applyFact(tx: Db, fact: Fact): Promise<void> {
       return;
     case 'incident':
       await openIncidentRow(tx, fact.deployment, fact);
+      return;
+    case 'live':
+      await recordLive(tx, fact);
       return;
     case 'sample':
       await recordSample(tx, fact.deployment, fact.sample);

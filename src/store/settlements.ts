@@ -7,7 +7,6 @@ import { publish } from './events.ts';
 import { releaseBefore } from './previous.ts';
 import type { Db } from './schema.ts';
 import { json } from './store.ts';
-import { inTransaction } from './transaction.ts';
 
 /**
  * How a deployment or rollback ended: its row, the live release of its environment and the report of its rollback. The first word holds.
@@ -107,6 +106,8 @@ async function ensureRow(db: Db, result: DeploymentResult, version: string, at: 
 /** Outcomes that say what is live, even when that is nothing. */
 const tellsWhatIsLive: readonly Outcome[] = ['succeeded', 'rolled-back', 'rollback-unavailable'];
 const holds: readonly Outcome[] = ['rollback-failed', 'rollback-unavailable', 'held'];
+/** Outcomes that end a hold: nothing is rolled out into a held environment, but it may be rolled back, and the rollback tried again. */
+const lifts: readonly Outcome[] = ['succeeded', 'rolled-back'];
 
 async function settleEnvironment(db: Db, result: DeploymentResult, at: string): Promise<void> {
   const environment = db
@@ -136,7 +137,7 @@ async function settleEnvironment(db: Db, result: DeploymentResult, at: string): 
   if (holds.includes(result.outcome)) {
     const hold = { outcome: result.outcome, reason: result.reason, since: at, number: result.number };
     await environment.set({ hold: json(hold) }).execute();
-  } else if (result.outcome === 'succeeded') {
+  } else if (lifts.includes(result.outcome)) {
     await environment.set({ hold: null }).execute();
   }
 }
