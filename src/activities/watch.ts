@@ -168,7 +168,7 @@ async function watch(
         sampledAtMs = nowMs;
         deps.recordSample({ project, environment, number }, new Date(nowMs).toISOString(), judged.figures);
       }
-      if (judged.verdict === 'failed') return report('failed', judged.reason);
+      if (judged.verdict === 'failed') return report('failed', judged.reason, judged.badProbe);
       // After the verdict: what is taken back in this moment is told as that.
       tellWarnings();
       const openMs = (state.databaseFailures ?? 0) > 0 ? databaseGraceMs : 0;
@@ -195,7 +195,7 @@ async function watch(
 
   function atTheEnd(): WatchReport {
     const { requests } = window.total;
-    if (state.probes === 'failed') return report('failed', state.badProbe ?? 'a probe failed');
+    if (state.probes === 'failed') return report('failed', state.badProbe ?? 'a probe failed', state.badProbe);
     const { databaseFailures, databaseProblem } = state;
     if (databaseProblem !== undefined && databaseFailures !== 0) {
       return report('inconclusive', `whether the database answers could not be found out: ${databaseProblem}`);
@@ -205,7 +205,7 @@ async function watch(
     return report('inconclusive', `only ${requests} requests of users were seen, ${synthetic}`);
   }
 
-  function report(verdict: Verdict, reason: string): WatchReport {
+  function report(verdict: Verdict, reason: string, badProbe?: string): WatchReport {
     const { requests, errors } = window.total;
     const { p95Ms } = window.figures(policy.rollback.errorWindowMs, Date.now());
     return {
@@ -216,6 +216,7 @@ async function watch(
       errorRatio: requests === 0 ? 0 : errors / requests,
       p95Ms,
       warnings: state.warnings,
+      ...(badProbe === undefined ? {} : { badProbe }),
     };
   }
 }

@@ -122,6 +122,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         return readConfiguration(Object.fromEntries(found), environment, pair);
       },
       logs,
+      sendNotice: (notice) => notices.sendNotice(notice),
       workspaces: { folder: join(config.folders.work, 'runs'), queue: parts.workspaceQueue },
     }),
     ...createStageActivities({
