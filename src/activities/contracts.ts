@@ -175,6 +175,20 @@ export interface FactActivities {
     readonly reason: string;
     readonly by: string;
   }): Promise<DeploymentInput>;
+  /**
+   * What an operator has said is live (`unlock`), or the target when an operator had it asked (`reconcile`). Spooled; once for an
+   * environment and a moment.
+   */
+  recordLive(input: {
+    readonly project: string;
+    readonly environment: string;
+    readonly live: LiveRelease | null;
+    readonly how: 'unlock' | 'reconcile';
+    readonly by: string;
+    readonly reason: string;
+    /** ISO 8601. */
+    readonly at: string;
+  }): Promise<void>;
   /** Opens the incident of a rollback; answers with its id. Idempotent by the deployment. Post-mortem due in 2 business days. */
   openIncident(input: {
     readonly deployment: DeploymentRef;
@@ -343,6 +357,8 @@ export interface WatchReport {
   readonly errorRatio: number;
   readonly p95Ms: number;
   readonly warnings: readonly string[];
+  /** What the probe said that decided; absent when another figure did. */
+  readonly badProbe?: string;
 }
 
 // ─── Upkeep ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,8 @@ import type { DeploymentInput, DeploymentRef } from '../domain/deployment.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import type { Spool } from '../effects/spool.ts';
 import { appendAudit } from '../store/audit.ts';
-import { openDeployment, recordDecisionRow } from '../store/deployments.ts';
+import { recordDecisionRow } from '../store/decisions.ts';
+import { openDeployment } from '../store/deployments.ts';
 import { readEnvironment } from '../store/environments.ts';
 import { type Fact, applyFacts } from '../store/facts.ts';
 import { incidentId } from '../store/incidents.ts';
@@ -110,6 +111,11 @@ export function createFactActivities({ store, spool, sendNotice }: FactDependenc
         });
         return input satisfies DeploymentInput;
       }),
+
+    recordLive: ({ at, ...word }) =>
+      failing(() =>
+        keep(`live/${word.project}/${word.environment}/${at}`, { kind: 'live', ...word, at: new Date().toISOString() }),
+      ),
 
     openIncident: ({ deployment, trigger, summary }) =>
       failing(async () => {

@@ -3,6 +3,7 @@ import type { NoticeEvent } from '../domain/notice.ts';
 import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
+import type { RunInput, RunPlan } from '../domain/run.ts';
 import { worst } from '../domain/verdict.ts';
 import { readDeployment } from '../store/deployments.ts';
 import type { Db } from '../store/schema.ts';
@@ -46,6 +47,25 @@ export function runNotice(settled: SettledRun): Notice {
     key: `${project}/run/${number}/settled`,
     title: `${project} #${number} ${runWords[outcome]}${failed === undefined ? '' : ` at ${failed.name}`}`,
     lines,
+  };
+}
+
+/** What people are told when a run has its commit and begins to check it. */
+export function startedNotice({ project, event }: RunInput, plan: RunPlan): Notice {
+  const { run, version, commit, stages, environments } = plan;
+  return {
+    event: 'started',
+    level: 'info',
+    project,
+    key: `${project}/run/${run.number}/started`,
+    title: `${project} #${run.number} has started`,
+    lines: [
+      `version ${version}, commit ${commit.sha.slice(0, 12)} of ${shortRef(event.ref)} by ${event.author}`,
+      firstLine(commit.message),
+      stages.map(({ name }) => name).join(', '),
+      ...(environments.length === 0 ? [] : [`goes to ${environments.join(', ')}`]),
+      `slipway status ${project}#${run.number} --watch`,
+    ].filter((line) => line !== ''),
   };
 }
 
@@ -180,6 +200,7 @@ const deploymentWords: Readonly<Record<Outcome, string>> = {
 
 function rollbackWords(outcome: Outcome, version: string): string {
   if (outcome === 'rolled-back') return `is back on ${version}`;
+  if (outcome === 'held') return `was stopped on its way back to ${version}`;
   if (outcome === 'rollback-unavailable') return 'has no release to go back to';
   return version === '' ? 'could not go back' : `could not go back to ${version}`;
 }

@@ -6,7 +6,8 @@ import type { BackupEstimate, Plan, PlanChanges, PlanIdentity } from '../domain/
 import type { LiveRelease } from '../domain/release.ts';
 import { assessRisk } from '../domain/risk.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
-import { lastFailed, recordPlan } from '../store/deployments.ts';
+import { lastFailed } from '../store/deployments.ts';
+import { recordPlan } from '../store/plans.ts';
 import { readStages } from '../store/runs.ts';
 import type { Store } from '../store/store.ts';
 import { typed } from './changes.ts';

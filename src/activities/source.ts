@@ -13,8 +13,9 @@ import type { CommitInfo, RunInput, RunPlan, RunRef, Workspace } from '../domain
 import { versionOf } from '../domain/version.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
-import type { SourceActivities } from './contracts.ts';
+import type { NoticeActivities, SourceActivities } from './contracts.ts';
 import type { Logs } from './logs.ts';
+import { startedNotice } from './notice-texts.ts';
 import type { Pipelines } from './pipelines.ts';
 import { repositoryAddress, type ReadSecret } from './secrets.ts';
 import type { CheckTools } from './tools.ts';
@@ -47,6 +48,8 @@ export interface SourceDependencies {
   readonly checkTools: CheckTools;
   readonly checkConfiguration: CheckConfiguration;
   readonly logs: Logs;
+  /** Tells people that a run has begun, from here: a workflow that told it would cost every run an activity. Nobody waits for it. */
+  readonly sendNotice: NoticeActivities['sendNotice'];
   /** Where workspaces lie, and the task queue that only this worker polls. */
   readonly workspaces: { readonly folder: string; readonly queue: string };
 }
@@ -120,6 +123,7 @@ async function prepareRun(
   const plan = planOf({ input, run, commit, definition, workspace, pipeline, route });
   deps.store.recordPlan(plan);
   tell(deps.logs, plan, route);
+  void deps.sendNotice(startedNotice(input, plan)).catch(() => undefined);
   return plan;
 }
 

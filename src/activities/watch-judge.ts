@@ -42,6 +42,8 @@ export interface Judgement {
   readonly reason: string;
   readonly state: WatchState;
   readonly figures: Readonly<Record<string, number | null>>;
+  /** What the probe said, when it was one that decided. */
+  readonly badProbe?: string;
 }
 
 /** Fewest ms of a sliding window that must have passed before P95 of it is judged; one slow first request is none. Judgement. */
@@ -73,7 +75,10 @@ export function judge(
   if (databaseFailures >= policy.rollback.databaseFailures) {
     return failed(`the database did not answer ${databaseFailures} times in a row: ${databaseProblem}`);
   }
-  if (state.probes === 'failed') return failed(`a probe failed with all its retries: ${state.badProbe ?? ''}`);
+  if (state.probes === 'failed') {
+    const { badProbe = 'a probe' } = state;
+    return { ...failed(`a probe failed with all its retries: ${badProbe}`), badProbe };
+  }
   return { verdict: 'passed', reason: 'within every band', state, figures };
 }
 

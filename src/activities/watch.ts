@@ -183,7 +183,7 @@ async function watch(
         sampledAtMs = nowMs;
         deps.recordSample({ project, environment, number }, new Date(nowMs).toISOString(), judged.figures);
       }
-      if (judged.verdict === 'failed') return report('failed', judged.reason);
+      if (judged.verdict === 'failed') return report('failed', judged.reason, judged.badProbe);
       // After the verdict: what is taken back in this moment is told as that.
       tellWarnings();
       const knowsAll = known.requests && known.lines && known.probes;
@@ -223,7 +223,7 @@ async function watch(
     return report('inconclusive', `only ${requests} requests of users were seen, ${synthetic}`);
   }
 
-  function report(verdict: Verdict, reason: string): WatchReport {
+  function report(verdict: Verdict, reason: string, badProbe?: string): WatchReport {
     const { requests, errors } = window.total;
     const { p95Ms } = window.figures(policy.rollback.errorWindowMs, Date.now());
     return {
@@ -234,6 +234,7 @@ async function watch(
       errorRatio: requests === 0 ? 0 : errors / requests,
       p95Ms,
       warnings: state.warnings,
+      ...(badProbe === undefined ? {} : { badProbe }),
     };
   }
 }

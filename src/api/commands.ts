@@ -12,12 +12,16 @@ import { appendAudit } from '../store/audit.ts';
 import { readDeployment } from '../store/deployments.ts';
 import type { Identity } from '../store/tokens.ts';
 import {
+  type AbortMessage,
   type DeploymentView,
   type EnvironmentView,
+  abortUpdate,
   deploymentId,
   deploymentQuery,
   environmentId,
   environmentQuery,
+  rollbackId,
+  withdrawTurnSignal,
 } from '../workflows/messages.ts';
 import type { ApiDependencies } from './dependencies.ts';
 import { refuse } from './problems.ts';
@@ -43,8 +47,10 @@ export interface Commands {
     update: UpdateDefinition<R, [M]>,
     message: M,
     order: Order,
-    closed: () => Promise<never>,
+    closed: () => Promise<R>,
   ): Promise<R>;
+  /** Ends a deployment or a rollback, also one that still waits for its turn. */
+  abort(ref: DeploymentRef, message: AbortMessage, order: Order): Promise<{ readonly accepted: true }>;
   /** To an environment, which is started when it does not run. */
   tellEnvironment<R, M extends object>(
     environment: { readonly project: string; readonly environment: string },
@@ -90,19 +96,57 @@ export function createCommands({ store, temporal, settings }: ApiDependencies): 
     }
   }
 
+  const tell: Commands['tell'] = async (workflowId, update, message, order, closed) =>
+    await audited(workflowId, message, order, async () => {
+      try {
+        return await temporal.workflow
+          .getHandle(workflowId)
+          .executeUpdate(update, { args: [message], updateId: order.idempotencyKey ?? randomUUID() });
+      } catch (error) {
+        // The workflow has closed, or there never was one.
+        if (error instanceof WorkflowNotFoundError) return await closed();
+        throw error;
+      }
+    });
+
+  const closedDeployment: Commands['closedDeployment'] = async (ref) => {
+    const name = `${ref.project}/${ref.environment}/${ref.number}`;
+    const deployment = await readDeployment(store.db, ref);
+    if (deployment === undefined) throw refuse('NotFound', `There is no deployment ${name}.`);
+    if (deployment.outcome === null) {
+      throw refuse('Conflict', `The deployment ${name} is not running yet, or its workflow was ended from outside.`);
+    }
+    throw refuse('TooLate', `The deployment ${name} has ended ${deployment.outcome}: ${deployment.reason ?? ''}`);
+  };
+
+  /** A rollback that waits for the turn has no workflow yet: the environment takes it out of those that wait. */
+  async function abortWaiting(ref: DeploymentRef, message: AbortMessage): Promise<{ readonly accepted: true }> {
+    const { project, environment, number } = ref;
+    const deployment = await readDeployment(store.db, ref);
+    if (deployment?.outcome !== null) return await closedDeployment(ref);
+    const { by, reason = 'no reason given' } = message;
+    try {
+      await temporal.workflow
+        .getHandle(environmentId(project, environment))
+        .signal(withdrawTurnSignal, { number, by, reason });
+    } catch (error) {
+      if (error instanceof WorkflowNotFoundError) return await closedDeployment(ref);
+      throw error;
+    }
+    return { accepted: true };
+  }
+
   return {
-    tell: async (workflowId, update, message, order, closed) =>
-      await audited(workflowId, message, order, async () => {
-        try {
-          return await temporal.workflow
-            .getHandle(workflowId)
-            .executeUpdate(update, { args: [message], updateId: order.idempotencyKey ?? randomUUID() });
-        } catch (error) {
-          // The workflow has closed, or there never was one.
-          if (error instanceof WorkflowNotFoundError) return await closed();
-          throw error;
-        }
-      }),
+    tell,
+    closedDeployment,
+    async abort(ref, message, order) {
+      const deployment = await readDeployment(store.db, ref);
+      if (deployment?.kind === 'rollout') {
+        return await tell(deploymentId(ref), abortUpdate, message, order, () => closedDeployment(ref));
+      }
+      // Also where nothing is on record yet: a rollback that began while the store was away has its number from the clock.
+      return await tell(rollbackId(ref), abortUpdate, message, order, () => abortWaiting(ref, message));
+    },
     async tellEnvironment({ project, environment }, update, message, order) {
       const workflowId = environmentId(project, environment);
       const startWorkflowOperation = new WithStartWorkflowOperation('environment', {
@@ -126,15 +170,6 @@ export function createCommands({ store, temporal, settings }: ApiDependencies): 
     viewDeployment: (ref) => view(() => temporal.workflow.getHandle(deploymentId(ref)).query(deploymentQuery)),
     viewEnvironment: (project, environment) =>
       view(() => temporal.workflow.getHandle(environmentId(project, environment)).query(environmentQuery)),
-    async closedDeployment(ref) {
-      const name = `${ref.project}/${ref.environment}/${ref.number}`;
-      const deployment = await readDeployment(store.db, ref);
-      if (deployment === undefined) throw refuse('NotFound', `There is no deployment ${name}.`);
-      if (deployment.outcome === null) {
-        throw refuse('Conflict', `The deployment ${name} is not running yet, or its workflow was ended from outside.`);
-      }
-      throw refuse('TooLate', `The deployment ${name} has ended ${deployment.outcome}: ${deployment.reason ?? ''}`);
-    },
   };
 }
 

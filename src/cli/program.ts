@@ -174,7 +174,9 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .action(async (name, options) => (await import('./commands/act.ts')).rollback(contextOf(), name, options));
   program
     .command('abort')
-    .description('end a run, or a deployment; what it has changed is taken back')
+    .description(
+      'end a run, or a deployment: what it has changed is taken back; a rollback stops where it is, and the environment is held',
+    )
     .argument('<name>')
     .option('-m, --reason <text>', 'shown with it')
     .option('--no-rollback', 'leave a half-done change as it is; the environment is held')

@@ -1,3 +1,5 @@
+import type { NoticeLevel } from './outcome.ts';
+
 /**
  * Everything that a notice can be about: the fourteen events of the specification, the outcomes that need a word of their own, and what a
  * person should know while something is under way (an undo that keeps failing, a figure of a watch in its warn band).
@@ -28,5 +30,10 @@ export const noticeEvents = [
   'undo-keeps-failing',
   'watch-warning',
 ] as const;
+
+/** Of what calls somebody at night: only production does, elsewhere people read of it in the morning (specification, A-33). */
+export function alarmLevel(production: boolean): NoticeLevel {
+  return production ? 'critical' : 'error';
+}
 
 export type NoticeEvent = (typeof noticeEvents)[number];

@@ -26,12 +26,12 @@ export interface Redactor {
 
 /** Shorter values would blacken half the log and protect nothing: they can be guessed. Judgement. */
 const shortestSecretBytes = 3;
-/** A line of a secret of several lines, and a piece of base64, is hidden on its own from this length. Judgement. */
+/** A line of a secret of several lines, a password in a URL, and a piece of base64, is hidden on its own from this length. Judgement. */
 const shortestPartBytes = 8;
 
 /**
  * Compiles the forms of all secrets (as they are, base64 at every alignment and base64url, percent-encoded, escaped for JSON, and
- * for a secret of several lines each line) into one scan.
+ * for a secret of several lines each line, for a URL its password) into one scan.
  *
  * The scan is that of Wu and Manber ("A fast algorithm for multi-pattern searching", 1994): it looks at the last two bytes of a
  * window as long as the shortest form and leaps, so its cost does not grow with the number of secrets.
@@ -78,7 +78,21 @@ function asBuffer(chunk: Uint8Array): Buffer {
   return Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
 }
 
+/** The password that a URL carries (`postgres://app:…@host/db`), as it is typed elsewhere: drivers say it alone. */
+function passwordOf(secret: string): string | undefined {
+  if (!secret.includes('://')) return undefined;
+  try {
+    const password = decodeURIComponent(new URL(secret.trim()).password);
+    return Buffer.byteLength(password) >= shortestPartBytes ? password : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function* formsOf(secret: string): Generator<Buffer> {
+  const password = passwordOf(secret);
+  if (password !== undefined) yield* formsOf(password);
+
   // Half a surrogate pair cannot be percent-encoded, nor can it come out of a process.
   const given = Buffer.from(secret).toString();
   const whole = [given, given.trim(), given.replaceAll(/\r?\n/g, '\r\n')];

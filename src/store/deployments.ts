@@ -8,10 +8,13 @@ import type {
 } from '../domain/deployment.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
+import type { StoredDecision } from './decisions.ts';
+import { deploymentEvent, whereRef } from './deployment-rows.ts';
+import { ensureEnvironment } from './environments.ts';
 import { publish } from './events.ts';
-import { releaseBefore } from './previous.ts';
 import { type Page, type PageRequest, before, rowsToRead, toPage } from './page.ts';
-import type { Db, Row } from './schema.ts';
+import { readPlan } from './plans.ts';
+import type { Db } from './schema.ts';
 import { isViolation, json } from './store.ts';
 import { inTransaction } from './transaction.ts';
 
@@ -32,9 +35,6 @@ export interface DeploymentSummary extends DeploymentRef {
   readonly reason: string | null;
   readonly settledAt: string | null;
 }
-
-/** A decision as it was recorded. */
-export type StoredDecision = Omit<Row<'decisions'>, 'id' | 'project' | 'environment' | 'number'>;
 
 /** Everything the store has of one deployment. */
 export interface DeploymentRecord extends DeploymentSummary {
@@ -104,15 +104,6 @@ async function insertDeployment(
   return row;
 }
 
-/** Makes the row of an environment that was not seen before. */
-export async function ensureEnvironment(db: Db, project: string, environment: string): Promise<void> {
-  await db
-    .insertInto('environments')
-    .values({ project, name: environment })
-    .onConflict((conflict) => conflict.doNothing())
-    .execute();
-}
-
 /** Temporal has the workflow of this deployment. */
 export async function markDeploymentStarted(db: Db, ref: DeploymentRef): Promise<void> {
   await whereRef(
@@ -156,28 +147,6 @@ export async function recordPhase(
   return changed.numUpdatedRows > 0n;
 }
 
-/** Keeps a plan under its hash, and as the one that holds. */
-export async function recordPlan(db: Db, plan: Plan): Promise<void> {
-  const { project, environment, number } = plan.deployment;
-  await db
-    .insertInto('plans')
-    .values({ project, environment, number, hash: plan.hash, plan: json(plan), plannedAt: plan.plannedAt })
-    .onConflict((conflict) =>
-      conflict
-        .columns(['project', 'environment', 'number', 'hash'])
-        .doUpdateSet((set) => ({ plan: set.ref('excluded.plan'), plannedAt: set.ref('excluded.plannedAt') })),
-    )
-    .execute();
-  await whereRef(db.updateTable('deployments').set({ planHash: plan.hash }), plan.deployment).execute();
-}
-
-/** A plan by its hash, or the newest of the deployment. */
-export async function readPlan(db: Db, ref: DeploymentRef, hash?: string): Promise<Plan | undefined> {
-  let query = whereRef(db.selectFrom('plans').select('plan'), ref).orderBy('plannedAt', 'desc');
-  if (hash !== undefined) query = query.where('hash', '=', hash);
-  return (await query.executeTakeFirst())?.plan;
-}
-
 /** One step of the timeline; the first word for a key holds. */
 export async function recordDeploymentStep(db: Db, ref: DeploymentRef, key: string, step: StepRecord): Promise<void> {
   await db
@@ -195,153 +164,6 @@ export async function recordDeploymentStep(db: Db, ref: DeploymentRef, key: stri
     })
     .onConflict((conflict) => conflict.doNothing())
     .execute();
-}
-
-/**
- * A decision, counted or ignored; never changed.
- *
- * @returns false when it was there already.
- */
-export async function recordDecisionRow(db: Db, ref: DeploymentRef, decision: StoredDecision): Promise<boolean> {
-  const { project, environment, number } = ref;
-  const added = await db
-    .insertInto('decisions')
-    .values({ project, environment, number, ...decision })
-    .onConflict((conflict) => conflict.doNothing())
-    .executeTakeFirst();
-  return added.numInsertedOrUpdatedRows === 1n;
-}
-
-/**
- * How a deployment or rollback ended: its row, the live release of its environment and the report of its rollback. The first word holds.
- *
- * @returns whether this call was the first.
- */
-export async function settleDeploymentRow(
-  db: Db,
-  result: DeploymentResult,
-  version: string,
-  at: string,
-): Promise<boolean> {
-  await ensureRow(db, result, version, at);
-  const settled = await whereRef(
-    db
-      .updateTable('deployments')
-      .set({
-        phase: 'closed',
-        phaseDetail: null,
-        phaseAt: at,
-        outcome: result.outcome,
-        reason: result.reason,
-        result: json(result),
-        settledAt: at,
-      })
-      .where('outcome', 'is', null),
-    result,
-  ).executeTakeFirst();
-  if (settled.numUpdatedRows === 0n) return false;
-  await settleEnvironment(db, result, at);
-  if (result.rollback !== undefined) {
-    await db
-      .insertInto('rollbacks')
-      .values({
-        project: result.project,
-        environment: result.environment,
-        number: result.number,
-        trigger: result.rollback.trigger,
-        toVersion: result.rollback.to ?? null,
-        report: json(result.rollback),
-        servingAfterMs:
-          result.rollback.servingAfterMs === undefined ? null : Math.round(result.rollback.servingAfterMs),
-        totalMs: Math.round(result.rollback.totalMs),
-        at,
-      })
-      .onConflict((conflict) => conflict.doNothing())
-      .execute();
-  }
-  await publish(db, [deploymentEvent(result, { phase: 'closed', outcome: result.outcome, reason: result.reason })]);
-  return true;
-}
-
-/** A rollback that began while the store was away took its number from the clock, and nobody has written it down. */
-async function ensureRow(db: Db, result: DeploymentResult, version: string, at: string): Promise<void> {
-  const { project, environment, number } = result;
-  await ensureEnvironment(db, project, environment);
-  const input: DeploymentInput = {
-    project,
-    environment,
-    number,
-    version,
-    requestedBy: 'unknown',
-    author: 'unknown',
-    priority: 'rollback',
-    requestedAt: at,
-  };
-  const { requestedBy, author, priority, requestedAt } = input;
-  await db
-    .insertInto('deployments')
-    .values({
-      project,
-      environment,
-      number,
-      version,
-      requestedBy,
-      author,
-      priority,
-      requestedAt,
-      kind: 'rollback',
-      request: `number:${number}`,
-      runKey: null,
-      input: json(input),
-      startedBy: 'environment',
-      phaseAt: at,
-      startedAt: null,
-      phaseDetail: null,
-      planHash: null,
-      outcome: null,
-      reason: null,
-      result: null,
-      settledAt: null,
-    })
-    .onConflict((conflict) => conflict.columns(['project', 'environment', 'number']).doNothing())
-    .execute();
-}
-
-/** Outcomes that say what is live, even when that is nothing. */
-const tellsWhatIsLive: readonly Outcome[] = ['succeeded', 'rolled-back', 'rollback-unavailable'];
-const holds: readonly Outcome[] = ['rollback-failed', 'rollback-unavailable', 'held'];
-
-async function settleEnvironment(db: Db, result: DeploymentResult, at: string): Promise<void> {
-  const environment = db
-    .updateTable('environments')
-    .where('project', '=', result.project)
-    .where('name', '=', result.environment);
-  const { live } = result;
-  if (live !== undefined) {
-    const row = await whereRef(db.selectFrom('deployments').select('kind'), result).executeTakeFirst();
-    const before = row?.kind === 'rollback' ? await releaseBefore(db, result) : undefined;
-    await environment
-      .set({
-        // The same release again (a roll-out that took itself back) leaves the previous one as it is.
-        previous:
-          before === undefined
-            ? sql`case when live->>'version' is distinct from ${live.version} then live else previous end`
-            : before === null
-              ? null
-              : json(before),
-        live: json(live),
-        updatedAt: at,
-      })
-      .execute();
-  } else if (tellsWhatIsLive.includes(result.outcome)) {
-    await environment.set({ live: null, updatedAt: at }).execute();
-  }
-  if (holds.includes(result.outcome)) {
-    const hold = { outcome: result.outcome, reason: result.reason, since: at, number: result.number };
-    await environment.set({ hold: json(hold) }).execute();
-  } else if (result.outcome === 'succeeded') {
-    await environment.set({ hold: null }).execute();
-  }
 }
 
 export interface DeploymentFilter {
@@ -482,23 +304,4 @@ export async function turnsOf(
     .where('id', '<', oldest)
     .execute();
   return [...rows, ...open];
-}
-
-export function deploymentEvent(
-  ref: DeploymentRef,
-  data: Readonly<Record<string, unknown>>,
-): Parameters<typeof publish>[1][number] {
-  return { kind: 'deployment', project: ref.project, environment: ref.environment, number: ref.number, data };
-}
-
-interface Filterable {
-  where(column: 'project' | 'environment' | 'number', operator: '=', value: string | number): this;
-}
-
-function whereRef<Q>(query: Q, ref: DeploymentRef): Q {
-  // Kysely's builders of select and update share this method but no type that says so.
-  return (query as Filterable)
-    .where('project', '=', ref.project)
-    .where('environment', '=', ref.environment)
-    .where('number', '=', ref.number) as Q;
 }

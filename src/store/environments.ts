@@ -1,8 +1,5 @@
 import type { LiveRelease } from '../domain/release.ts';
-import { publish } from './events.ts';
 import type { Db, StoredHold } from './schema.ts';
-import { json } from './store.ts';
-import { inTransaction } from './transaction.ts';
 
 /** An environment as lists show it; its workflow has the truth. */
 export interface EnvironmentRecord {
@@ -33,26 +30,11 @@ export async function listEnvironments(db: Db, project?: string): Promise<readon
   return await query.orderBy('project').orderBy('name').limit(1000).execute();
 }
 
-/** What a person or the target has said is live; the hold ends with it. */
-export async function recordLive(
-  db: Db,
-  environment: { readonly project: string; readonly name: string },
-  live: LiveRelease | null,
-): Promise<void> {
-  await inTransaction(db, async (tx) => {
-    await tx
-      .updateTable('environments')
-      .set({ live: live === null ? null : json(live), hold: null, updatedAt: new Date().toISOString() })
-      .where('project', '=', environment.project)
-      .where('name', '=', environment.name)
-      .execute();
-    await publish(tx, [
-      {
-        kind: 'environment',
-        project: environment.project,
-        environment: environment.name,
-        data: { live: live?.version ?? null },
-      },
-    ]);
-  });
+/** Makes the row of an environment that was not seen before. */
+export async function ensureEnvironment(db: Db, project: string, environment: string): Promise<void> {
+  await db
+    .insertInto('environments')
+    .values({ project, name: environment })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
 }

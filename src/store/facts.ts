@@ -2,7 +2,9 @@ import { sql } from 'kysely';
 import type { DeploymentPhase, DeploymentRef, DeploymentResult, StepRecord } from '../domain/deployment.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { RunPlan, RunRef } from '../domain/run.ts';
-import { deploymentEvent, recordDeploymentStep, recordPhase, settleDeploymentRow } from './deployments.ts';
+import { deploymentEvent } from './deployment-rows.ts';
+import { recordDeploymentStep, recordPhase } from './deployments.ts';
+import { type OperatorWord, recordLive } from './operator-words.ts';
 import { publish } from './events.ts';
 import { openIncidentRow } from './incidents.ts';
 import { type LogOwner, type LogSegment, addSegment, closeLog, openLog } from './logs.ts';
@@ -16,6 +18,7 @@ import {
   recordStep,
   holdRuns,
 } from './runs.ts';
+import { settleDeploymentRow } from './settlements.ts';
 import { type Sample, recordSample } from './samples.ts';
 import type { Db, RunPhase } from './schema.ts';
 import { inTransaction } from './transaction.ts';
@@ -56,6 +59,7 @@ export type Fact =
       readonly summary: string;
       readonly at: string;
     }
+  | ({ readonly kind: 'live' } & OperatorWord)
   | { readonly kind: 'sample'; readonly deployment: DeploymentRef; readonly sample: Sample }
   | { readonly kind: 'log-opened'; readonly owner: LogOwner; readonly at: string }
   | { readonly kind: 'log-segment'; readonly owner: LogOwner; readonly segment: LogSegment }
@@ -169,6 +173,9 @@ async function applyFact(tx: Db, fact: Fact): Promise<void> {
       return;
     case 'incident':
       await openIncidentRow(tx, fact.deployment, fact);
+      return;
+    case 'live':
+      await recordLive(tx, fact);
       return;
     case 'sample':
       await recordSample(tx, fact.deployment, fact.sample);

@@ -150,6 +150,17 @@ export interface EnvironmentsTable {
   updatedAt: Instant;
 }
 
+/** What operators have said is live; see `operator-words.ts`. */
+export interface OperatorWordsTable {
+  project: string;
+  environment: string;
+  at: string;
+  how: 'unlock' | 'reconcile';
+  by: string;
+  reason: string;
+  live: Json<LiveRelease> | null;
+}
+
 /** Why an environment takes no deployment, as lists show it; the workflow has the truth. */
 export interface StoredHold {
   readonly outcome: Outcome;
@@ -323,6 +334,7 @@ export interface Database {
   builds: BuildsTable;
   releases: ReleasesTable;
   environments: EnvironmentsTable;
+  operatorWords: OperatorWordsTable;
   deployments: DeploymentsTable;
   plans: PlansTable;
   deploymentSteps: DeploymentStepsTable;

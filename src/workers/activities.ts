@@ -142,6 +142,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         return readConfiguration(Object.fromEntries(found), environment, pair);
       },
       logs,
+      sendNotice: (notice) => notices.sendNotice(notice),
       workspaces,
     }),
     ...createStageActivities({

@@ -1,4 +1,4 @@
-import { log, setHandler } from '@temporalio/workflow';
+import { log, patched, setHandler } from '@temporalio/workflow';
 import type { EnvironmentFacts } from '../activities/contracts.ts';
 import { failure } from '../domain/failures.ts';
 import type { LiveRelease } from '../domain/release.ts';
@@ -18,6 +18,7 @@ import {
   unlockSignal,
   unlockUpdate,
 } from './messages.ts';
+import { callAnyway, record } from './options.ts';
 import { isoNow } from './progress.ts';
 
 type Word = { readonly by: string; readonly reason: string };
@@ -97,12 +98,35 @@ async function unlock(core: EnvironmentCore, message: UnlockMessage): Promise<En
     const names = [...new Set(known.filter((version) => version !== undefined))].join(', ') || 'none';
     throw failure('Conflict', `${stateIs} runs in no slot of this environment; there are: ${names}.`);
   }
+  const onRecord = patched(wordsOnRecord);
+  if (onRecord) mustAgree(facts, stateIs);
   state.live = live;
   if (state.previous?.slot === live?.slot) state.previous = null;
   if (state.previous === null) state.retire = null;
   else scheduleRetirement(state, state.previous);
   log.info('unlocked', { by, reason, stateIs });
+  if (onRecord) recordLive(core, 'unlock', message);
   return release(core);
+}
+
+/** Before, the store went on to show what was live before an operator had spoken. */
+const wordsOnRecord = '2026-11-25-words-on-record';
+
+/**
+ * The router is the truth of where the traffic goes, and the next plan reads it: a word against it would be believed by this workflow
+ * alone, which would then retire what serves.
+ */
+function mustAgree(facts: EnvironmentFacts | undefined, stateIs: string): void {
+  const serving = facts?.live?.version;
+  if (serving === undefined || serving === stateIs) return;
+  const move = stateIs === 'none' ? '' : `, \`rollback --to-version ${stateIs}\` moves the traffic there`;
+  throw failure('Conflict', `The traffic goes to ${serving}: \`reconcile\` takes that as the truth${move}.`);
+}
+
+function recordLive({ state, answers }: EnvironmentCore, how: 'unlock' | 'reconcile', { by, reason }: Word): void {
+  const { project, environment, live } = state;
+  const word = { project, environment, live, how, by, reason, at: isoNow() };
+  answers.background(callAnyway(record.recordLive, `${by}: ${live?.version ?? 'nothing'} is live`, word));
 }
 
 function findRelease(
@@ -122,6 +146,7 @@ async function reconcile(core: EnvironmentCore, { by, reason }: Word): Promise<E
   mustBeIdle(core);
   takeFacts(core.state, facts);
   log.info('reconciled', { by, reason, live: facts.live?.version ?? 'none' });
+  if (patched(wordsOnRecord)) recordLive(core, 'reconcile', { by, reason });
   return release(core);
 }
 

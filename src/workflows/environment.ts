@@ -5,6 +5,7 @@ import {
   condition,
   continueAsNew,
   log,
+  patched,
   setHandler,
   startChild,
   upsertSearchAttributes,
@@ -86,6 +87,8 @@ export async function environment(input: EnvironmentInput): Promise<void> {
 const graceMs = 120_000;
 /** A turn that is held is confirmed so often, ms. */
 const askAgainMs = 600_000;
+/** Before, a word to stop a rollback reached nobody. */
+const rollbacksCanStop = '2026-11-25-rollbacks-can-stop';
 /** What is still being said when a new run is due has this long before the old one goes on instead, ms. */
 const finishMs = 5_000;
 
@@ -403,10 +406,18 @@ class Environment implements EnvironmentCore {
     const { state, current, answers } = this;
     const queued = state.queue.find((entry) => entry.deployment.number === number);
     const reason = sentences(`${message.by} aborted it: ${message.reason ?? 'no reason given'}`);
-    if (queued !== undefined) {
+    const rollback = state.rollbacks.find((pending) => pending.deployment.number === number);
+    if (rollback !== undefined && patched(rollbacksCanStop)) {
+      state.rollbacks = state.rollbacks.filter((pending) => pending !== rollback);
+      const { project, environment } = state;
+      const result = { project, environment, number, outcome: 'aborted' as const, reason, steps: [] };
+      answers.settle('rollback', rollback.deployment, result);
+    } else if (queued !== undefined) {
       state.queue = state.queue.filter((entry) => entry !== queued);
       answers.answer(queued.deployment, { kind: 'withdrawn', number, reason });
     } else if (current?.kind === 'rollout' && current.deployment.number === number) {
+      stopCurrent(this, current, message);
+    } else if (current?.deployment.number === number && patched(rollbacksCanStop)) {
       stopCurrent(this, current, message);
     } else if (!includesNumber(state.settled, number)) {
       const { project, environment } = state;

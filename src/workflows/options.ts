@@ -128,7 +128,10 @@ export const following = proxyActivities<Pick<contracts.TurnActivities, 'awaitTu
 /** What must be known before anything goes on: tried until the store has it. */
 export const record = proxyActivities<
   contracts.RunFactActivities &
-    Pick<contracts.FactActivities, 'recordDecision' | 'settleDeployment' | 'openRollback' | 'openIncident'> &
+    Pick<
+      contracts.FactActivities,
+      'recordDecision' | 'settleDeployment' | 'openRollback' | 'openIncident' | 'recordLive'
+    > &
     Pick<contracts.TurnActivities, 'requestTurn'>
 >({
   taskQueue: taskQueues.orchestration,

@@ -21,7 +21,8 @@ import { call, change, read } from './options.ts';
 import { isoNow, showPage } from './progress.ts';
 import { Saga } from './saga.ts';
 import { backUp, registerDataUndo } from './stages/back-up.ts';
-import { freeSlot } from './stages/roll-out.ts';
+import { tellStarted, tellUnhealthy } from './stages/notices.ts';
+import { freeSlot, patientOf } from './stages/roll-out.ts';
 import { type Trigger, cleanUp, undo } from './stages/undo.ts';
 import { watchLive, watchStep } from './stages/watch.ts';
 import { strategies } from './strategies/index.ts';
@@ -87,6 +88,8 @@ class RollOut {
   #stop: Stop | undefined;
   /** Written down when traffic is on its way, not before. */
   #watched: StepRecord | undefined;
+  /** What a probe said that ended the watch; told with it. */
+  #unhealthy: string | undefined;
   #leave = false;
   #settling = false;
 
@@ -168,6 +171,7 @@ class RollOut {
       return this.#bad('errored', `It does not fit: ${sentences(...plan.estimate.problems)}`);
     }
     const run = this.#context(plan);
+    tellStarted(this.#journal, this.#input.deployment, plan);
     this.#backup = await backUp(run);
     const refused = await this.#askToChange();
     if (refused !== undefined) return this.#bad('errored', sentences(`Nothing was changed: ${refused}`));
@@ -176,6 +180,7 @@ class RollOut {
     const began = isoNow();
     const watched = await watchLive(run);
     if (watched !== undefined) this.#watched = watchStep(watched, began);
+    this.#unhealthy = watched?.badProbe;
     if (watched === undefined) return { kind: 'passed', reason: `${deployment.version} is live.` };
     return this.#judge(watched.verdict, watched.reason, watched.decidedAt);
   }
@@ -275,6 +280,10 @@ class RollOut {
   #writeWatch(): void {
     if (this.#watched !== undefined) this.#journal.add(this.#watched);
     this.#watched = undefined;
+    if (this.#unhealthy !== undefined) {
+      tellUnhealthy(this.#journal, patientOf(this.#context(this.#requirePlan())), 'watch', this.#unhealthy);
+    }
+    this.#unhealthy = undefined;
   }
 
   async #succeed(ending: Extract<Ending, { kind: 'passed' }>): Promise<TurnReport> {

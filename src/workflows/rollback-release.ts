@@ -1,4 +1,4 @@
-import { CancellationScope, setHandler } from '@temporalio/workflow';
+import { CancellationScope, patched, setHandler } from '@temporalio/workflow';
 import type { Change } from '../activities/contracts.ts';
 import type { DataRollback, DeploymentResult, RollbackReport } from '../domain/deployment.ts';
 import { describeFailure, failure } from '../domain/failures.ts';
@@ -8,29 +8,43 @@ import { type LiveRelease, otherSlot } from '../domain/release.ts';
 import { sentences } from '../domain/sentences.ts';
 import { readAbort } from './inbound.ts';
 import { Journal } from './journal.ts';
-import { abortSignal, rollbackId } from './messages.ts';
+import { type AbortMessage, abortSignal, abortUpdate } from './messages.ts';
 import { awaitState, call, compensation, read, trafficBack } from './options.ts';
 import { between, isoNow, showPage } from './progress.ts';
 import { Saga, type UndoRecord, withoutEnd } from './saga.ts';
+import { type Patient, tellRollback, tellUnhealthy } from './stages/notices.ts';
 import { alertWhenSlow, headed, recordIncident, underHeadings, verifyServing } from './stages/undo.ts';
 import type { RollbackInput, TurnReport } from './turn.ts';
 
 /**
  * A rollback that a person asked for: traffic to an earlier release at once where it still runs, else that release is started beside the live
  * one first. The database is left as it is, unless an earlier rollback owes it and a person said to try again.
+ *
+ * Aborted, it stops where it is: nothing is tried any more and nothing taken back, and the environment is held for a person.
  */
 export async function rollbackRelease(input: RollbackInput): Promise<TurnReport> {
   return await CancellationScope.nonCancellable(() => new Rollback(input).run());
 }
+
+const words = '{"by": "…", "reason": "…"}';
 
 class Rollback {
   readonly #input: RollbackInput;
   readonly #journal: Journal;
   readonly #saga = new Saga();
   readonly #records: UndoRecord[] = [];
+  readonly #work = new CancellationScope({ cancellable: true });
   #step = 0;
   #leave = false;
+  #abort: AbortMessage | undefined;
+  #closing = false;
+  /** Where traffic is on its way to. */
+  #target: LiveRelease | undefined;
   #servingAt: string | undefined;
+  /** People know of it, and its incident is being opened. */
+  #told = false;
+  #incident: Promise<string | undefined> = Promise.resolve(undefined);
+  #reading: Promise<PlanPolicy> | undefined;
   #live: LiveRelease | null;
   #data: DataRollback | undefined;
 
@@ -41,11 +55,33 @@ class Rollback {
     setHandler(
       abortSignal,
       (raw) => {
-        // A rollback is not undone; all that can be stopped is the endless trying to move traffic.
-        if (readAbort(raw).noRollback === true) this.#leave = true;
+        const abort = readAbort(raw);
+        if (patched('2026-11-25-rollback-stops')) this.abort(abort);
+        // Before, all that could be stopped was the endless trying to move traffic.
+        else if (abort.noRollback === true) this.#leave = true;
       },
-      { description: 'With {"noRollback": true}: ends the trying to move traffic. A rollback is not undone.' },
+      { description: `Stops it where it is, and holds the environment; a rollback is not undone: ${words}` },
     );
+    setHandler(
+      abortUpdate,
+      (raw) => {
+        this.abort(readAbort(raw));
+        return { accepted: true } as const;
+      },
+      {
+        validator: (raw: AbortMessage) => {
+          if (!this.#closing) return;
+          throw failure('TooLate', `${readAbort(raw).by} is too late: the rollback has ended.`);
+        },
+      },
+    );
+  }
+
+  abort(abort: AbortMessage): void {
+    if (this.#abort !== undefined || this.#closing) return;
+    this.#abort = abort;
+    this.#leave = true;
+    this.#work.cancel();
   }
 
   async run(): Promise<TurnReport> {
@@ -67,9 +103,12 @@ class Rollback {
       );
     }
     try {
-      const target = standby === null ? await this.#startBeside() : await this.#flip(standby);
-      return await this.#finish(target);
+      return await this.#work.run(async () => {
+        const target = standby === null ? await this.#startBeside() : await this.#flip(standby);
+        return await this.#finish(target);
+      });
     } catch (error) {
+      if (this.#abort !== undefined) return await this.#stopped(this.#abort);
       const { message } = describeFailure(error);
       const undone = await this.#saga.unwind();
       const left = undone.every((one) => one.done) ? 'What serves is as before' : 'What serves now must be looked at';
@@ -77,8 +116,56 @@ class Rollback {
         `The rollback to ${deployment.version} did not work: ${message}`,
         `${left}: \`retry\`, \`reconcile\` or \`unlock\`.`,
       );
-      return this.#report('rollback-failed', reason, this.#live, false);
+      return this.#report('rollback-failed', reason, this.#live, false, await this.#incident);
     }
+  }
+
+  /** On a person's word: nothing is tried any more, and nothing taken back. */
+  async #stopped({ by, reason = 'no reason given' }: AbortMessage): Promise<TurnReport> {
+    const { version } = this.#input.deployment;
+    const target = this.#target;
+    const served = target !== undefined && this.#servingAt !== undefined;
+    const now = served
+      ? `${version} serves`
+      : target === undefined
+        ? 'What serves is as before'
+        : 'What serves now must be looked at';
+    return this.#report(
+      'held',
+      sentences(
+        `${by} stopped the rollback to ${version}: ${reason}`,
+        `${now}, and the rest is left: \`retry\`, \`reconcile\` or \`unlock\`.`,
+      ),
+      served ? { ...target, deployment: this.#input.deployment.number, since: isoNow() } : this.#live,
+      false,
+      await this.#incident,
+    );
+  }
+
+  /** Tells people and opens the incident (B-13: in production every rollback has one); nothing waits for it but the report. */
+  #announce(): void {
+    this.#told = patched('2026-11-25-rollback-triggered');
+    if (!this.#told) return;
+    const { deployment, request } = this.#input;
+    const { project, environment, number, version } = deployment;
+    const why = `${request.by}: ${request.reason}`;
+    // Where the policy cannot be read, the name has to say it.
+    const production = this.#policy().then(
+      (policy) => policy.production,
+      () => environment === 'production',
+    );
+    this.#incident = production.then((is) =>
+      is
+        ? CancellationScope.nonCancellable(() =>
+            recordIncident(
+              { project, environment, number },
+              request.reason,
+              `${request.by} had ${environment} go back to ${version}: ${request.reason}`,
+            ),
+          )
+        : undefined,
+    );
+    this.#journal.background(production.then((is) => tellRollback(this.#journal, deployment, why, is)));
   }
 
   /** The release runs beside the live one: traffic first, everything else after. */
@@ -86,6 +173,7 @@ class Rollback {
     const moving = this.#moveTraffic(standby);
     // Rides along with the move, which is on its way already.
     this.#journal.enter('rolling-back');
+    this.#announce();
     await moving;
     await this.#verify(standby);
     return standby;
@@ -95,6 +183,7 @@ class Rollback {
     const { deployment, request } = this.#input;
     const { project, environment, number, version } = deployment;
     this.#journal.enter('rolling-back');
+    this.#announce();
     const [facts, policy] = await Promise.all([
       call(read.readEnvironment, 'reads what is live', { project, environment, number }),
       this.#policy(),
@@ -112,27 +201,35 @@ class Rollback {
     };
     this.#saga.register({ heading: 'clean-up', run: () => this.#stopSlot(target, policy) });
     const readyMs = policy.limits.readyMs + policy.limits.settleMs;
-    await this.#measure('deploy-previous', `${version} runs in ${slot}`, () =>
-      call(
-        awaitState.ensureReleaseRunning,
-        `starts ${version} in ${slot} (${request.reason})`,
-        { ...this.#nextChange(), slot, version, readyMs },
-        { startToCloseTimeout: readyMs + 300_000 },
-      ),
-    );
-    await this.#probe(target);
+    const patient = { deployment, version, production: policy.production };
+    try {
+      await this.#measure('deploy-previous', `${version} runs in ${slot}`, () =>
+        call(
+          awaitState.ensureReleaseRunning,
+          `starts ${version} in ${slot} (${request.reason})`,
+          { ...this.#nextChange(), slot, version, readyMs },
+          { startToCloseTimeout: readyMs + 300_000 },
+        ),
+      );
+    } catch (error) {
+      const { type, message } = describeFailure(error);
+      if (type === 'ContainerUnhealthy') tellUnhealthy(this.#journal, patient, 'start', message);
+      throw error;
+    }
+    await this.#probe(target, patient);
     await this.#moveTraffic(target);
     await this.#verify(target);
     return target;
   }
 
-  async #probe(target: LiveRelease): Promise<void> {
+  async #probe(target: LiveRelease, patient: Patient): Promise<void> {
     const { project, environment, number } = this.#input.deployment;
     const { slot, version } = target;
     const input = { project, environment, number, slot, version, through: 'slot' } as const;
     const report = await call(compensation.runProbes, `probes ${version} in ${slot}`, input);
     if (report.verdict === 'passed' || report.probes.length === 0) return;
     const why = report.probes.map((probe) => `${probe.name} ${probe.verdict}: ${probe.detail}`).join(', ');
+    if (report.verdict === 'failed') tellUnhealthy(this.#journal, patient, 'slot', why);
     throw failure('ReleaseDegraded', sentences(`${version} in ${slot} does not pass its probes: ${why}`));
   }
 
@@ -142,6 +239,7 @@ class Rollback {
     if (from !== null) {
       this.#saga.register({ heading: 'deploy-previous', run: async () => (await this.#point(from, null)).movedAt });
     }
+    this.#target = target;
     await this.#measure('deploy-previous', `${target.version} in ${target.slot} serves`, async () => {
       const { movedAt } = await withoutEnd(
         () => this.#point(target, from?.slot === target.slot ? null : (from?.slot ?? null)),
@@ -170,13 +268,13 @@ class Rollback {
     const policy = await this.#policy();
     const left: string[] = [];
     const from = this.#live;
-    const incident = policy.production
-      ? recordIncident(
-          deployment,
-          request.reason,
-          `${request.by} rolled ${deployment.environment} back to ${target.version}: ${request.reason}`,
-        )
-      : Promise.resolve(undefined);
+    if (!this.#told && policy.production) {
+      this.#incident = recordIncident(
+        deployment,
+        request.reason,
+        `${request.by} rolled ${deployment.environment} back to ${target.version}: ${request.reason}`,
+      );
+    }
     if (from !== null && from.slot !== target.slot) {
       await this.#attempt('stop-current', left, async () => {
         await this.#point(target, null);
@@ -185,7 +283,8 @@ class Rollback {
     }
     await this.#restoreData(left);
     const live: LiveRelease = { ...target, deployment: deployment.number, since: isoNow() };
-    const opened = await incident;
+    if (this.#abort !== undefined && left.length > 0) return await this.#stopped(this.#abort);
+    const opened = await this.#incident;
     const undone = left.length === 0 ? undefined : `Not everything is done: ${left.join('; ')}`;
     const data = this.#input.data;
     if (data !== undefined && (this.#data === undefined || this.#data.action === 'held')) {
@@ -231,7 +330,9 @@ class Rollback {
 
   async #policy(): Promise<PlanPolicy> {
     if (this.#input.policy !== undefined) return this.#input.policy;
-    return (await call(read.planDeployment, 'reads the policy', this.#input.deployment)).policy;
+    const readPolicy = async (): Promise<PlanPolicy> =>
+      (await call(read.planDeployment, 'reads the policy', this.#input.deployment)).policy;
+    return this.#told ? await (this.#reading ??= readPolicy()) : await readPolicy();
   }
 
   async #measure(heading: UndoRecord['heading'], detail: string, work: () => Promise<unknown>): Promise<void> {
@@ -265,6 +366,7 @@ class Rollback {
     untouched: boolean,
     incident?: string,
   ): TurnReport {
+    this.#closing = true;
     const { deployment, request, requestedAt, data } = this.#input;
     const { project, environment, number } = deployment;
     const begun = this.#records[0]?.startedAt ?? isoNow();
@@ -294,14 +396,14 @@ class Rollback {
       steps: this.#journal.steps,
       rollback: report,
     };
-    const failed = outcome === 'rollback-failed';
+    const holds = outcome === 'rollback-failed' || outcome === 'held';
     return {
       kind: 'result',
       result,
       live,
       previous: null,
       ...(untouched ? { untouched } : {}),
-      ...(failed ? { hold: reason, ...(data === undefined ? {} : { data }) } : {}),
+      ...(holds ? { hold: reason, ...(data === undefined ? {} : { data }) } : {}),
     };
   }
 
@@ -317,7 +419,7 @@ class Rollback {
       lines: [
         why,
         'It is tried again without end. Look at the router; this ends the trying:',
-        `temporal workflow signal --workflow-id ${rollbackId(this.#input.deployment)} --name abort --input '{"by":"<you>","noRollback":true}'`,
+        `slipway abort ${project}/${environment}/${number} --reason …`,
       ],
     });
   }

@@ -42,6 +42,8 @@ export class World {
   readonly project: string;
   readonly calls: Call[] = [];
   readonly notices: Notice[] = [];
+  /** What operators have said is live. */
+  readonly words: { readonly live: string | null; readonly how: string }[] = [];
   readonly decisions: {
     readonly by: string;
     readonly verdict: string;
@@ -274,6 +276,7 @@ export function createNaturalActivities(client: () => Client): Natural {
         priority: 'rollback',
       });
     },
+    recordLive: ({ live, how }, world) => void world.words.push({ live: live?.version ?? null, how }),
     openIncident: ({ deployment }) => `INC-${String(deployment.number)}`,
     sendNotice: (notice, world) => void world.notices.push(notice),
     readEnvironment: ({ environment }, world) => factsOf(world.place(environment)),

@@ -75,6 +75,8 @@ export interface StoryOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Builds on this engine in place of the tests' own; the router stays where it is. It must have the tests' base image. */
   readonly engine?: string;
+  /** Secret of the forge's webhook. Default: one that nobody knows. */
+  readonly webhookSecret?: string;
 }
 
 /** On a machine with many hands every wait is long; none of these is reached where things go well. */
@@ -159,7 +161,7 @@ export async function startInstallationStory(options: StoryOptions): Promise<Ins
       },
     );
     system = started;
-    const webhookSecret = crypto.randomUUID();
+    const webhookSecret = options.webhookSecret ?? crypto.randomUUID();
     const operator = createClient({ url: started.url, token: started.token, project, source: 'a test' });
     let text = await demoProject({
       name: project,

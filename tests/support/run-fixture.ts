@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import type { Logs, LogName } from '../../src/activities/logs.ts';
+import type { Notice } from '../../src/activities/contracts.ts';
 import { createPipelines } from '../../src/activities/pipelines.ts';
 import { createSourceActivities, type SourceDependencies } from '../../src/activities/source.ts';
 import { createStageActivities, type StageDependencies, type StageFacts } from '../../src/activities/stage.ts';
@@ -22,6 +23,7 @@ export interface RunFixture {
   readonly folder: string;
   readonly origin: GitOrigin;
   readonly facts: string[];
+  readonly notices: Notice[];
   readonly secrets: Map<string, string>;
   readonly source: SourceDependencies;
   readonly stage: StageDependencies;
@@ -47,6 +49,7 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
   const definitions = new Map<string, string>();
   const numbers = new Map<string, number>();
   const facts: string[] = [];
+  const notices: Notice[] = [];
   const secrets = new Map<string, string>();
   const name = (log: Pick<LogName, 'stage' | 'step' | 'attempt'>): string => `${log.stage}/${log.step}/${log.attempt}`;
 
@@ -89,6 +92,7 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
     folder,
     origin,
     facts,
+    notices,
     secrets,
     projectYaml: [
       'version: 1',
@@ -106,6 +110,7 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
       checkTools: createToolCheck(),
       checkConfiguration: () => Promise.resolve(),
       logs: keep,
+      sendNotice: (notice) => Promise.resolve(void notices.push(notice)),
       workspaces: { folder: join(folder, 'workspaces'), queue: 'build@here' },
       store: {
         openRun: ({ project, key }) => {

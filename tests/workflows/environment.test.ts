@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { environmentId, rolloutId } from '../../src/workflows/messages.ts';
+import { environmentId, rollbackId, rolloutId } from '../../src/workflows/messages.ts';
 import { broken, isOpen, quietPolicy, stayUntil, watched } from '../support/fake-activities.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
 import { type Scenario, createScenario, production } from '../support/workflow-env-scenario.ts';
@@ -144,11 +144,12 @@ describe('a rollback that a person asks for', () => {
     const before = world.calls.length;
     await when.ask('rollback', ops);
     await then.environmentIs((view) => view.live?.version === '0.9.0' && view.current === null, 'it to be done');
-    const names = world.calls
-      .slice(before)
-      .map((call) => call.name)
-      .filter((name) => !name.startsWith('record'));
-    expect(names.slice(0, 2)).toEqual(['openRollback', 'ensureTraffic']);
+    const names = world.calls.slice(before).map((call) => call.name);
+    expect(names.find((name) => !name.startsWith('record'))).toBe('openRollback');
+    const ref = { project: world.project, environment: production, number: 2 };
+    const { events } = await env.client.workflow.getHandle(rollbackId(ref)).fetchHistory();
+    const scheduled = (events ?? []).flatMap((event) => event.activityTaskScheduledEventAttributes ?? []);
+    expect(scheduled[0]?.activityType?.name).toBe('ensureTraffic');
   });
 
   test('during the watch is done by the roll-out itself', async () => {
@@ -215,6 +216,46 @@ describe('a rollback that a person asks for', () => {
     expect(settled()).toEqual(['rollback-failed']);
   });
 
+  test.each([
+    [true, 'critical', ['INC-2']],
+    [false, 'error', []],
+  ] as const)(
+    'is told at once (production %s: %s), also when it does not work',
+    async (isProduction, level, incidents) => {
+      const { world, when, then } = serving();
+      world.policy = { ...quietPolicy, production: isProduction };
+      await (await when.deploy()).result();
+      world.on('ensureReleaseRunning', () => {
+        throw broken('ContainerUnhealthy', 'no pulse');
+      });
+      await when.ask('rollback', { ...ops, to: '0.7.0' });
+      await then.environmentIs((seen) => seen.hold !== null, 'it to be held');
+      const ref = { project: '', environment: production, number: 2 };
+      await env.until(() => world.resultOf(ref) !== undefined, 'its outcome');
+      expect(world.resultOf(ref)?.outcome).toBe('rollback-failed');
+      const told = (event: string) => world.notices.filter((notice) => notice.event === event);
+      expect(told('rollback-triggered')).toMatchObject([
+        { level, lines: expect.arrayContaining(['ops: it looks wrong']) },
+      ]);
+      expect(told('health-check-failed')).toMatchObject([{ level }]);
+      expect(world.called('openIncident')).toHaveLength(incidents.length);
+      expect([world.resultOf(ref)?.rollback?.incident].filter((id) => id !== undefined)).toEqual(incidents);
+    },
+  );
+
+  test('is told and has its incident, before it is known how it ends', async () => {
+    const scenario = serving();
+    const { world, when, then } = scenario;
+    await (await when.deploy()).result();
+    const open = scenario.given.gate('ensureTraffic', ({ back }: { readonly back?: boolean }) => back === true);
+    await when.ask('rollback', ops);
+    await then.called('openIncident');
+    await env.until(() => world.notices.some(({ event }) => event === 'rollback-triggered'), 'the notice');
+    expect(world.outcomesOf({ project: '', environment: production, number: 2 })).toEqual([]);
+    open();
+    await then.environmentIs((view) => view.live?.version === '0.9.0' && view.current === null, 'it to be done');
+  });
+
   test('asked for twice at once goes back once', async () => {
     const { world, when, then } = serving();
     await (await when.deploy()).result();
@@ -254,6 +295,107 @@ describe('a rollback that a person asks for', () => {
   });
 });
 
+describe('a rollback that is aborted', () => {
+  const stop = { by: 'lin', reason: 'the wrong one' };
+  const second = { project: '', environment: production, number: 2 };
+
+  test.each(['update', 'signal'] as const)(
+    'by %s before traffic has moved leaves what serves, and holds',
+    async (how) => {
+      const scenario = serving();
+      const { world, when, then } = scenario;
+      await (await when.deploy()).result();
+      world.on('ensureReleaseRunning', async () => await stayUntil(() => false));
+      await when.ask('rollback', { ...ops, to: '0.7.0' });
+      await then.environmentIs((view) => view.current?.number === 2, 'the rollback to begin');
+      await then.called('ensureReleaseRunning', 2);
+      const handle = env.client.workflow.getHandle(rollbackId({ ...second, project: world.project }));
+      if (how === 'update') expect(await handle.executeUpdate('abort', { args: [stop] })).toEqual({ accepted: true });
+      else await handle.signal('abort', stop);
+      const view = await then.environmentIs((seen) => seen.hold !== null, 'it to be held');
+      expect(view).toMatchObject({ hold: { state: 'held' }, live: { version: '1.0.1' } });
+      expect(view.hold?.reason).toMatch(
+        /lin stopped the rollback to 0\.7\.0: the wrong one\. What serves is as before/,
+      );
+      await env.until(() => world.resultOf(second) !== undefined, 'its outcome');
+      expect(world.resultOf(second)).toMatchObject({
+        outcome: 'held',
+        live: { version: '1.0.1' },
+        rollback: { to: '0.7.0' },
+      });
+      expect(world.serving(production)).toBe('1.0.1');
+      // A rollback is not undone: the next try finds what this one has begun.
+      expect(world.called('ensureReleaseStopped')).toHaveLength(0);
+    },
+  );
+
+  test('ends the endless trying to move traffic', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    world.on('ensureTraffic', () => {
+      throw broken('RouterUnavailable', 'no router', false);
+    });
+    await when.ask('rollback', ops);
+    await env.until(() => world.notices.some(({ event }) => event === 'undo-keeps-failing'), 'the page');
+    const page = world.notices.find(({ event }) => event === 'undo-keeps-failing');
+    expect(page?.lines).toContain(`slipway abort ${world.project}/production/2 --reason …`);
+    await env.client.workflow.getHandle(rollbackId({ ...second, project: world.project })).signal('abort', stop);
+    const view = await then.environmentIs((seen) => seen.hold !== null, 'it to be held');
+    expect(view.hold?.reason).toContain('What serves now must be looked at');
+    expect(await when.ask('retry', ops).catch(typeOf)).not.toBe('Conflict');
+  });
+
+  test('after traffic has moved leaves the new one serving, and the rest undone', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    world.on('runProbes', async () => {
+      await stayUntil(() => false);
+      return { verdict: 'passed' as const, probes: [] };
+    });
+    await when.ask('rollback', ops);
+    await then.called('runProbes', 3);
+    await env.client.workflow.getHandle(rollbackId({ ...second, project: world.project })).signal('abort', stop);
+    const view = await then.environmentIs((seen) => seen.hold !== null, 'it to be held');
+    expect(view).toMatchObject({ live: { version: '0.9.0' } });
+    expect(view.hold?.reason).toContain('0.9.0 serves, and the rest is left');
+    expect(world.serving(production)).toBe('0.9.0');
+  });
+
+  test('while it waits for the turn never begins', async () => {
+    const scenario = serving();
+    const { world, when, then } = scenario;
+    const first = await when.deploy();
+    await first.result();
+    // The roll-out that is to be stopped takes its time, and the rollback waits for it.
+    let stay = true;
+    world.on('ensureBackup', async (input) => {
+      while (stay) await stayUntil(() => !stay).catch(() => undefined);
+      return env.natural('ensureBackup')(input as never, world) as never;
+    });
+    await when.deploy();
+    await then.called('ensureBackup', 2);
+    const { number } = await when.ask<{ number: number }>('rollback', ops);
+    await when.tell('withdrawTurn', { number, ...stop });
+    const ref = { project: '', environment: production, number };
+    await env.until(() => world.resultOf(ref) !== undefined, 'its outcome');
+    expect(world.resultOf(ref)).toMatchObject({ outcome: 'aborted', reason: 'lin aborted it: the wrong one.' });
+    stay = false;
+    await then.environmentIs((view) => view.current === null, 'the turn to end');
+    expect(world.serving(production)).toBe('1.0.1');
+    expect((await then.view()).hold).toBeNull();
+  });
+
+  test('by way of its environment is stopped all the same', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    world.on('ensureReleaseRunning', async () => await stayUntil(() => false));
+    await when.ask('rollback', { ...ops, to: '0.7.0' });
+    await then.called('ensureReleaseRunning', 2);
+    await when.tell('withdrawTurn', { number: 2, ...stop });
+    await then.environmentIs((seen) => seen.hold?.state === 'held', 'it to be held');
+  });
+});
+
 describe('a turn that ends without a report', () => {
   test('before its first change costs its deployment and nothing else', async () => {
     const { given, when, then } = serving();
@@ -267,7 +409,7 @@ describe('a turn that ends without a report', () => {
   });
 
   test('after it leaves the environment unknown until somebody reconciles', async () => {
-    const { given, when, then } = serving();
+    const { world, given, when, then } = serving();
     given.gate('watchRelease', (input: { readonly number: number }) => input.number === 1);
     const first = await when.deploy();
     await then.called('watchRelease');
@@ -278,6 +420,8 @@ describe('a turn that ends without a report', () => {
     await then.environmentIs((view) => view.queue.length === 1, 'the second to wait');
     const view = await when.ask('reconcile', ops);
     expect(view).toMatchObject({ hold: null, live: { version: '1.0.1', slot: 'green' } });
+    await then.called('recordLive');
+    expect(world.words).toEqual([{ live: '1.0.1', how: 'reconcile' }]);
     expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
   });
 });
@@ -299,12 +443,18 @@ describe('an environment that is held', () => {
   }
 
   test('is let go by who says what is live', async () => {
-    const { when } = await held();
+    const { world, when, then } = await held();
     expect(await when.ask('unlock', { ...ops, stateIs: '7.7.7' }).catch(typeOf)).toBe('Conflict');
+    // They run, or nothing does, but the traffic goes elsewhere: believed, what serves would be retired.
+    expect(await when.ask('unlock', { ...ops, stateIs: '1.0.1' }).catch(typeOf)).toBe('Conflict');
+    expect(await when.ask('unlock', { ...ops, stateIs: 'none' }).catch(typeOf)).toBe('Conflict');
+    expect(world.words).toEqual([]);
     expect(await when.ask('unlock', { ...ops, stateIs: '0.9.0' })).toMatchObject({
       hold: null,
       live: { version: '0.9.0' },
     });
+    await then.called('recordLive');
+    expect(world.words).toEqual([{ live: '0.9.0', how: 'unlock' }]);
     expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'succeeded' });
     expect(await when.ask('unlock', { ...ops, stateIs: '0.9.0' }).catch(typeOf)).toBe('Conflict');
   });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
 import type { Activities } from '../../src/activities/contracts.ts';
 import type { PlanPolicy } from '../../src/domain/plan.ts';
-import { broken, quietPolicy, stayUntil, watched } from '../support/fake-activities.ts';
+import { broken, planOf, quietPolicy, stayUntil, watched } from '../support/fake-activities.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
 import { type Scenario, createScenario, production } from '../support/workflow-env-scenario.ts';
 
@@ -223,7 +223,7 @@ describe('a roll-out that turns out to be bad', () => {
     ]);
     expect(result.rollback).toMatchObject({ to: '0.9.0', data: { action: 'swapped' }, incident: 'INC-1' });
     expect(result.rollback?.servingAfterMs).toBeGreaterThanOrEqual(0);
-    expect(world.notices.map((notice) => notice.event)).toEqual(['rollback-triggered']);
+    expect(world.notices.map((notice) => notice.event)).toEqual(['started', 'rollback-triggered']);
   });
 
   test('schedules nothing between the verdict and the move of traffic', async () => {
@@ -289,6 +289,91 @@ describe('a roll-out that turns out to be bad', () => {
   });
 });
 
+describe('what people are told of a roll-out', () => {
+  const sick = {
+    verdict: 'failed',
+    probes: [{ name: 'http', verdict: 'failed', detail: '503 from green', durationMs: 1 }],
+  } as const;
+
+  test('that it has started, once it changes something and not before', async () => {
+    const { world, when } = second();
+    await (await when.deploy({ requestedBy: 'lin' })).result();
+    expect(world.notices).toMatchObject([
+      { event: 'started', level: 'info', environment: production, title: `${world.project} 1.0.1 goes to production` },
+    ]);
+    expect(world.notices[0]?.lines.join()).toContain('from 0.9.0; asked for by lin');
+  });
+
+  test('nothing of one whose plan does not fit', async () => {
+    const { world, when } = second();
+    world.on('planDeployment', (input) => {
+      const plan = planOf(input, world);
+      // The second time: it fitted when it was asked for.
+      const full = world.called('planDeployment').length > 1;
+      return full ? { ...plan, estimate: { ...plan.estimate, problems: ['the disk is full'] } } : plan;
+    });
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'errored' });
+    expect(world.notices).toEqual([]);
+  });
+
+  test.each([
+    ['the slot', 1, true, 'critical', 'slot'],
+    ['the router', 2, true, 'critical', 'router'],
+    // Only production calls somebody at night.
+    ['the slot', 1, false, 'error', 'slot'],
+  ] as const)(
+    'that its probes fail through %s (call %i, production %s): %s',
+    async (_, call, isProduction, level, where) => {
+      const scenario = second({ production: isProduction });
+      onCall(scenario, 'runProbes', call, () => sick);
+      const { world, when } = scenario;
+      const result = await (await when.deploy()).result();
+      const told = world.notices.filter(({ event }) => event === 'health-check-failed');
+      expect(told).toMatchObject([{ level, key: expect.stringMatching(new RegExp(`/health-check-failed/${where}$`)) }]);
+      expect(told[0]?.lines.join()).toContain('503 from green');
+      expect(result.outcome).toBe(call === 1 ? 'failed' : 'rolled-back');
+    },
+  );
+
+  test('not that they fail when they could not be asked', async () => {
+    const scenario = second();
+    onCall(scenario, 'runProbes', 1, () => ({ ...sick, verdict: 'errored' }));
+    const { world, when } = scenario;
+    await (await when.deploy()).result();
+    expect(world.notices.map(({ event }) => event)).not.toContain('health-check-failed');
+  });
+
+  test('that its container does not get healthy', async () => {
+    const scenario = second();
+    onCall(scenario, 'ensureReleaseRunning', 1, () => {
+      throw broken('ContainerUnhealthy', 'its last words');
+    });
+    const { world, when } = scenario;
+    await (await when.deploy()).result();
+    const told = world.notices.find(({ event }) => event === 'health-check-failed');
+    expect(told?.lines[0]).toContain('its last words');
+  });
+
+  test.each([true, false])('that a probe fails while it is watched, automatic rollback %s', async (automatic) => {
+    const { world, when } = second({ rollback: { automatic, restore: 'automatic' } });
+    const report = watched('failed', 'a probe failed with all its retries: http: 503');
+    world.on('watchRelease', () => ({ ...report, badProbe: 'http: 503' }));
+    await (await when.deploy()).result();
+    const told = world.notices.filter(({ event }) => event === 'health-check-failed');
+    expect(told).toMatchObject([{ level: 'critical', lines: expect.arrayContaining(['http: 503']) }]);
+  });
+
+  test.each([
+    [true, 'critical'],
+    [false, 'error'],
+  ] as const)('that it is taken back, in production %s: %s', async (isProduction, level) => {
+    const { world, when } = second({ production: isProduction });
+    world.on('watchRelease', () => watched('failed', 'bad'));
+    await (await when.deploy()).result();
+    expect(world.notices.find(({ event }) => event === 'rollback-triggered')).toMatchObject({ level });
+  });
+});
+
 describe('a watch without a verdict', () => {
   test.each([
     ['inconclusive', 'succeed', 'succeeded'],
@@ -332,14 +417,14 @@ describe('an undo that fails', () => {
   });
 
   test('of traffic ends when a person says to leave it', async () => {
-    const { world, when, then } = second();
+    const { world, when } = second();
     world.on('watchRelease', () => watched('failed', 'bad'));
     world.on('ensureTraffic', (input) => {
       if (input.slot === 'blue') throw broken('RouterUnavailable', 'no router', false);
       return env.natural('ensureTraffic')(input as never, world) as never;
     });
     const deployment = await when.deploy();
-    await then.called('sendNotice', 1);
+    await env.until(() => world.notices.some(({ event }) => event === 'undo-keeps-failing'), 'the page');
     await deployment.abort({ by: 'ops', reason: 'I do it by hand', noRollback: true });
     expect(await deployment.resultInTime()).toMatchObject({ outcome: 'rollback-failed' });
   });

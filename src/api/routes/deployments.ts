@@ -1,16 +1,11 @@
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { DeploymentPhase, DeploymentRef } from '../../domain/deployment.ts';
-import { type DeploymentRecord, listDeployments, readDeployment, readPlan } from '../../store/deployments.ts';
+import { type DeploymentRecord, listDeployments, readDeployment } from '../../store/deployments.ts';
 import { listLogs } from '../../store/logs.ts';
+import { readPlan } from '../../store/plans.ts';
 import { listSamples } from '../../store/samples.ts';
-import {
-  type DeploymentView,
-  abortUpdate,
-  approveUpdate,
-  deploymentId,
-  rejectUpdate,
-} from '../../workflows/messages.ts';
+import { type DeploymentView, approveUpdate, deploymentId, rejectUpdate } from '../../workflows/messages.ts';
 import { whoAsks } from '../auth.ts';
 import type { ApiContext } from '../context.ts';
 import { refuse } from '../problems.ts';
@@ -173,7 +168,8 @@ export function deploymentRoutes({ deps, commands }: ApiContext): FastifyPluginA
         config: { role: 'operator' },
         schema: {
           tags,
-          summary: 'Ends a deployment; what it has changed is taken back',
+          summary:
+            'Ends a deployment, and what it has changed is taken back; a rollback stops where it is, and the environment is held',
           params: DeploymentPath,
           headers: IdempotencyKey,
           body: AbortBody,
@@ -182,12 +178,15 @@ export function deploymentRoutes({ deps, commands }: ApiContext): FastifyPluginA
       },
       async (request, reply) => {
         const identity = whoAsks(request);
-        const answer = await commands.tell(
-          deploymentId(request.params),
-          abortUpdate,
-          { by: identity.name, ...request.body },
+        const { reason, noRollback } = request.body ?? {};
+        const answer = await commands.abort(
+          request.params,
+          {
+            by: identity.name,
+            ...(reason === undefined ? {} : { reason }),
+            ...(noRollback === undefined ? {} : { noRollback }),
+          },
           { identity, action: 'deployment.abort', idempotencyKey: request.headers['idempotency-key'] },
-          () => commands.closedDeployment(request.params),
         );
         return await reply.code(202).send(answer);
       },

@@ -27,7 +27,10 @@ export async function startRun(
   await runStatus(context, client, run, { watch: true });
 }
 
-/** `slipway abort <name>`: a run ends, a deployment ends and what it has changed is taken back. */
+/**
+ * `slipway abort <name>`: a run ends; a deployment ends and what it has changed is taken back; a rollback stops where it is, and its
+ * environment is held.
+ */
 export async function abort(
   context: CommandContext,
   name: string,

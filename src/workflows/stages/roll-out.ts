@@ -1,4 +1,4 @@
-import { failure, failureType } from '../../domain/failures.ts';
+import { describeFailure, failure, failureType } from '../../domain/failures.ts';
 import { otherSlot } from '../../domain/release.ts';
 import type { Journal } from '../journal.ts';
 import { awaitState, call, change, compensation, long, trafficBack, watching } from '../options.ts';
@@ -6,6 +6,7 @@ import { took } from '../progress.ts';
 import { taskQueues } from '../queues.ts';
 import { withoutEnd } from '../saga.ts';
 import type { Rollout } from '../strategies/strategy.ts';
+import { type Patient, tellUnhealthy } from './notices.ts';
 
 /** The moves that strategies are made of. Each registers its undo before it touches anything. */
 
@@ -26,14 +27,26 @@ export async function startRelease(run: Rollout): Promise<void> {
   run.done.started = true;
   // One limit of both: the wait before the first probe ends as soon as the platform says healthy.
   const readyMs = limits.readyMs + limits.settleMs;
-  await journal.step(`start ${version} in ${slot}`, () =>
-    call(
-      awaitState.ensureReleaseRunning,
-      `starts ${version} in ${slot}`,
-      { ...run.nextChange(), slot, version, readyMs },
-      { startToCloseTimeout: readyMs + 300_000 },
-    ),
-  );
+  try {
+    await journal.step(`start ${version} in ${slot}`, () =>
+      call(
+        awaitState.ensureReleaseRunning,
+        `starts ${version} in ${slot}`,
+        { ...run.nextChange(), slot, version, readyMs },
+        { startToCloseTimeout: readyMs + 300_000 },
+      ),
+    );
+  } catch (error) {
+    if (failureType(error) === 'ContainerUnhealthy') {
+      tellUnhealthy(journal, patientOf(run), 'start', describeFailure(error).message);
+    }
+    throw error;
+  }
+}
+
+/** The release that is being rolled out. */
+export function patientOf({ deployment, plan }: Pick<Rollout, 'deployment' | 'plan'>): Patient {
+  return { deployment, version: plan.identity.release.version, production: plan.policy.production };
 }
 
 /** Runs the pending migrations. Their undo was registered with the backup, before the new release could touch the data. */
@@ -85,6 +98,7 @@ export async function probeRelease(run: Rollout, through: 'slot' | 'router'): Pr
   if (report.verdict === 'passed' || report.probes.length === 0) return;
   const bad = report.probes.filter((probe) => probe.verdict !== 'passed');
   const why = bad.map((probe) => `${probe.name}: ${probe.detail}`).join('; ');
+  if (report.verdict === 'failed') tellUnhealthy(journal, patientOf(run), through, why);
   throw report.verdict === 'failed'
     ? failure('ReleaseDegraded', `${version} in ${slot} failed its probes: ${why}`)
     : failure('MetricsUnavailable', `The probes of ${version} in ${slot} could not say: ${why}`, {

@@ -1,5 +1,6 @@
 import type { DataRollback, RollbackReport, RollbackStep, RollbackStepName } from '../../domain/deployment.ts';
 import { rollbackAlertMs, rollbackSteps, rollbackTargetsMs } from '../../domain/deployment.ts';
+import { alarmLevel } from '../../domain/notice.ts';
 import { describeFailure } from '../../domain/failures.ts';
 import type { Verdict } from '../../domain/verdict.ts';
 import type { Journal } from '../journal.ts';
@@ -69,7 +70,7 @@ async function openIncident(run: Rollout, trigger: Trigger): Promise<string | un
   const { project, environment, number } = run.deployment;
   run.journal.notify({
     event: 'rollback-triggered',
-    level: 'critical',
+    level: alarmLevel(run.plan.policy.production),
     project,
     environment,
     key: `${project}/${environment}/${number}/rollback-triggered`,

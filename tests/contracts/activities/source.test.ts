@@ -36,6 +36,9 @@ describe('preparing a run', () => {
     });
     expect(readFileSync(join(plan.workspace.path, 'a.txt'), 'utf8')).toBe('a\n');
     expect(fixture.facts).toContain(`plan ${plan.version}`);
+    expect(fixture.notices).toMatchObject([
+      { event: 'started', level: 'info', key: 'hello/run/1/started', title: 'hello #1 has started' },
+    ]);
     expect(fixture.log('prepare/checkout')).toContain(`commit ${commit} by Ada Lovelace`);
   });
 

@@ -4,11 +4,12 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { DeploymentRef } from '../../../src/domain/deployment.ts';
 import { listAudit } from '../../../src/store/audit.ts';
-import { ensureEnvironment, openDeployment, readDeployment } from '../../../src/store/deployments.ts';
+import { openDeployment, readDeployment } from '../../../src/store/deployments.ts';
+import { ensureEnvironment } from '../../../src/store/environments.ts';
 import { applyFacts } from '../../../src/store/facts.ts';
 import { openRun, readRun } from '../../../src/store/runs.ts';
 import { recordRelease } from '../../../src/store/releases.ts';
-import { deploymentId, environmentId, runId } from '../../../src/workflows/messages.ts';
+import { deploymentId, environmentId, rollbackId, runId } from '../../../src/workflows/messages.ts';
 import { type TestApi, projectYaml, startTestApi } from '../../support/api.ts';
 import { components } from '../../support/components.ts';
 import { until } from '../../support/until.ts';
@@ -370,6 +371,60 @@ describe('a run', () => {
     const developer = await api.token('developer');
     const response = await ask(developer, 'POST', `/v1/projects/${project}/runs/${run.number}/abort`);
     expect(response.statusCode).toBe(409);
+  });
+});
+
+describe('a rollback', () => {
+  async function openRollback(): Promise<DeploymentRef> {
+    const { input } = await openDeployment(api.store.db, {
+      project,
+      environment: 'production',
+      version: '1.0.0',
+      requestedBy: 'ada',
+      author: 'ada',
+      priority: 'rollback',
+      requestedAt: new Date().toISOString(),
+      kind: 'rollback',
+      request: `rollback:${randomUUID()}`,
+      startedBy: 'environment',
+    });
+    return input;
+  }
+
+  test('is aborted by its number, like a deployment', async () => {
+    const ref = await openRollback();
+    await startDouble('rollbackRelease', rollbackId(ref));
+    const operator = await api.token('operator', [], 'olga');
+    const response = await ask(operator, 'POST', `${base}/deployments/${ref.number}/abort`, { reason: 'wrong one' });
+    expect([response.statusCode, response.json()]).toEqual([202, { accepted: true }]);
+    expect(await api.temporal.workflow.getHandle(rollbackId(ref)).query('told')).toBe('olga: wrong one');
+    expect(await audit(rollbackId(ref))).toMatchObject([{ action: 'deployment.abort', actor: 'olga' }]);
+  });
+
+  test('that waits for the turn is taken out by its environment', async () => {
+    const ref = await openRollback();
+    const operator = await api.token('operator', [], 'olga');
+    await ask(operator, 'POST', `${base}/freeze`, { reason: 'so that its workflow runs' });
+    const response = await ask(operator, 'POST', `${base}/deployments/${ref.number}/abort`, { reason: 'wrong one' });
+    expect(response.statusCode).toBe(202);
+    const ours = api.temporal.workflow.getHandle(environmentId(project, 'production'));
+    await until(async () => {
+      const withdrawn = await ours.query<{ number: number; by?: string; reason: string }[]>('withdrawn');
+      return withdrawn.some(
+        ({ number, by, reason }) => number === ref.number && by === 'olga' && reason === 'wrong one',
+      );
+    });
+  });
+
+  test('that has ended, and a number that nothing has, are said to be so', async () => {
+    const ref = await openRollback();
+    const result = { ...ref, outcome: 'rolled-back' as const, reason: 'It serves.', steps: [] };
+    const fact = { kind: 'settled' as const, result, version: '1.0.0', at: new Date().toISOString() };
+    await applyFacts(api.store.db, [{ key: `ended/${ref.number}`, fact }]);
+    const operator = await api.token('operator');
+    const ended = await ask(operator, 'POST', `${base}/deployments/${ref.number}/abort`);
+    expect([ended.statusCode, ended.json().detail]).toEqual([409, expect.stringContaining('has ended rolled-back')]);
+    expect((await ask(operator, 'POST', `${base}/deployments/987654/abort`)).statusCode).toBe(404);
   });
 });
 

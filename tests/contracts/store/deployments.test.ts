@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { DeploymentResult } from '../../../src/domain/deployment.ts';
 import type { LiveRelease } from '../../../src/domain/release.ts';
 import { appendAudit, listAudit } from '../../../src/store/audit.ts';
+import { recordDecisionRow } from '../../../src/store/decisions.ts';
 import {
   type NewDeployment,
   deploymentsToStart,
@@ -9,13 +10,12 @@ import {
   markDeploymentStarted,
   openDeployment,
   readDeployment,
-  recordDecisionRow,
   recordPhase,
   turnsOf,
 } from '../../../src/store/deployments.ts';
 import { readEnvironment } from '../../../src/store/environments.ts';
 import { readEvents } from '../../../src/store/events.ts';
-import { type KeyedFact, applyFacts } from '../../../src/store/facts.ts';
+import { type Fact, type KeyedFact, applyFacts } from '../../../src/store/facts.ts';
 import { listIncidents, postMortemDue } from '../../../src/store/incidents.ts';
 import { addSegment, closeLog, listLogs, logId, readLog, readSegments } from '../../../src/store/logs.ts';
 import { claimNotice, settleNotice } from '../../../src/store/notices.ts';
@@ -128,7 +128,10 @@ describe('a deployment', () => {
   });
 
   describe('what was live before', () => {
-    /** Ends one after the other: `2` is a roll-out to 2, `back 1` a rollback by hand to 1, `2 taken back to 1` a roll-out that undid itself. */
+    /**
+     * Ends one after the other: `2` is a roll-out to 2, `back 1` a rollback by hand to 1, `2 taken back to 1` a roll-out that undid itself,
+     * `2 lost` one that ended without a word, `said 2` an operator who says what is live.
+     */
     async function story(environment: string, ends: readonly string[]): Promise<(string | null)[]> {
       const before: (string | null)[] = [];
       for (const [index, end] of ends.entries()) {
@@ -136,14 +139,37 @@ describe('a deployment', () => {
         const kind = words[0] === 'back' ? 'rollback' : 'rollout';
         const version = words.at(-1) ?? '';
         const number = index + 1;
-        await openDeployment(store.db, { ...asked(environment, `r${number}`), kind });
-        const outcome = end.includes('back') ? 'rolled-back' : 'succeeded';
-        const ended = result(environment, number, { outcome, live: live(version, number) });
-        const fact = { kind: 'settled' as const, result: ended, version, at: new Date().toISOString() };
+        const now = new Date(startMs + number * 1_000).toISOString();
+        const fact =
+          words[0] === 'said'
+            ? said(environment, version, now)
+            : await ended(environment, end, version, kind, number, now);
         await applyFacts(store.db, [{ key: `${environment}-${number}`, fact }]);
         before.push((await readEnvironment(store.db, 'hello', environment))?.previous?.version ?? null);
       }
       return before;
+    }
+
+    const startMs = Date.now();
+
+    function said(environment: string, version: string, now: string): Fact {
+      const found = version === 'nothing' ? null : live(version, 0);
+      const word = { project: 'hello', environment, how: 'unlock', by: 'ops', reason: 'I looked' } as const;
+      return { kind: 'live', ...word, live: found, at: now };
+    }
+
+    async function ended(
+      environment: string,
+      end: string,
+      version: string,
+      kind: 'rollout' | 'rollback',
+      number: number,
+      now: string,
+    ): Promise<Fact> {
+      const { input } = await openDeployment(store.db, { ...asked(environment, `r${number}`), kind });
+      const outcome = end.endsWith('lost') ? 'errored' : end.includes('back') ? 'rolled-back' : 'succeeded';
+      const known = outcome === 'errored' ? {} : { live: live(version, input.number) };
+      return { kind: 'settled', result: result(environment, input.number, { outcome, ...known }), version, at: now };
     }
 
     test.each([
@@ -156,9 +182,76 @@ describe('a deployment', () => {
       ['far-back', ['1', '2', '3', '4', 'back 2'], [null, '1', '2', '3', '1']],
       ['old-again', ['1', '2', '3', '2', 'back 3'], [null, '1', '2', '3', '2']],
       ['unknown-back', ['1', '2', 'back 0.9'], [null, '1', null]],
+      // What an operator has found to be live is a part of the row like any other.
+      ['said-on', ['1', '2 lost', 'said 2', '3', 'back 2'], [null, null, '1', '2', '1']],
+      ['said-back', ['1', '2', '3', 'said 2', '4'], [null, '1', '2', '1', '2']],
+      ['said-same', ['1', '2', 'said 2'], [null, '1', '1']],
+      ['said-nothing', ['1', '2', 'said nothing', '3'], [null, '1', null, null]],
     ])('%s: %j', async (environment, ends, before) => {
       expect(await story(`before-${environment}`, ends)).toEqual(before);
     });
+  });
+
+  test('an operator’s word says what is live and ends the hold, but not after the end of a later deployment', async () => {
+    const name = 'words';
+    await recordRelease(store.db, {
+      project: 'hello',
+      version: '9.9.9',
+      build: 99,
+      commit: 'd'.repeat(40),
+      images: [],
+      definition: 'x',
+      migrations: [],
+      author: 'ada',
+    });
+    await openDeployment(store.db, asked(name, 'r1'));
+    const day = new Date(Date.now() + 60_000);
+    const moment = (seconds: number): string => new Date(day.getTime() + seconds * 1_000).toISOString();
+    const word = (version: string, seconds: number): KeyedFact => ({
+      key: `live/${name}/${seconds}`,
+      fact: {
+        kind: 'live',
+        project: 'hello',
+        environment: name,
+        how: 'unlock',
+        by: 'ops',
+        reason: 'I looked',
+        live: { ...live(version, 1), commit: '' },
+        at: moment(seconds),
+      },
+    });
+    const held = result(name, 1, { outcome: 'held', reason: 'A person must look.', live: live('1', 1) });
+    await applyFacts(store.db, [
+      { key: `${name}-1`, fact: { kind: 'settled', result: held, version: '1', at: moment(0) } },
+    ]);
+    await applyFacts(store.db, [word('9.9.9', 1)]);
+    expect(await readEnvironment(store.db, 'hello', name)).toMatchObject({
+      // Of a slot that is known by its version alone, the release on record says the rest.
+      live: { version: '9.9.9', commit: 'd'.repeat(40) },
+      previous: { version: '1' },
+      hold: null,
+    });
+    await openDeployment(store.db, asked(name, 'r2'));
+    const next = result(name, 2, { live: live('2', 2) });
+    await applyFacts(store.db, [
+      { key: `${name}-2`, fact: { kind: 'settled', result: next, version: '2', at: moment(5) } },
+      word('1', 3),
+    ]);
+    expect(await readEnvironment(store.db, 'hello', name)).toMatchObject({ live: { version: '2' } });
+  });
+
+  test('a rollback that works ends the hold', async () => {
+    const name = 'retried';
+    await openDeployment(store.db, asked(name, 'r1'));
+    await openDeployment(store.db, { ...asked(name, 'r2'), kind: 'rollback' });
+    const failed = result(name, 1, { outcome: 'rollback-failed', live: live('1', 1) });
+    const worked = result(name, 2, { outcome: 'rolled-back', live: live('1', 1) });
+    await applyFacts(store.db, [{ key: `${name}-1`, fact: { kind: 'settled', result: failed, version: '2', at } }]);
+    expect((await readEnvironment(store.db, 'hello', name))?.hold).toMatchObject({ outcome: 'rollback-failed' });
+    await applyFacts(store.db, [
+      { key: `${name}-2`, fact: { kind: 'settled', result: worked, version: '1', at: later } },
+    ]);
+    expect((await readEnvironment(store.db, 'hello', name))?.hold).toBeNull();
   });
 
   test('a decision is never changed, and the same one is kept once', async () => {
@@ -299,7 +392,8 @@ describe('releases', () => {
     await recordRelease(store.db, release);
     await recordRelease(store.db, release);
     expect(await readRelease(store.db, 'hello', 'v2.1.0')).toMatchObject(release);
-    expect((await listReleases(store.db, 'hello', {})).items).toHaveLength(1);
+    const listed = (await listReleases(store.db, 'hello', {})).items.filter(({ version }) => version === '2.1.0');
+    expect(listed).toHaveLength(1);
     await expect(recordRelease(store.db, { ...release, commit: 'e'.repeat(40) })).rejects.toMatchObject({
       type: 'Conflict',
     });

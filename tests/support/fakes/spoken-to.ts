@@ -11,9 +11,10 @@ import {
   rollbackUpdate,
   thawUpdate,
   unlockUpdate,
+  withdrawTurnSignal,
 } from '../../../src/workflows/messages.ts';
 import type { ApprovalState } from '../../../src/domain/approval.ts';
-import type { EnvironmentHold, EnvironmentView, UnlockMessage } from '../../../src/workflows/messages.ts';
+import type { EnvironmentHold, EnvironmentView, UnlockMessage, WithdrawTurn } from '../../../src/workflows/messages.ts';
 
 /** Refuses what has `refuse:<type>` in its comment, and gives back what it heard. */
 export async function deployRelease(): Promise<void> {
@@ -77,7 +78,21 @@ export async function environment(of: { readonly project: string; readonly envir
     throw ApplicationFailure.create({ type: 'Conflict', message: 'The environment is not held.' });
   };
   setHandler<EnvironmentView, [UnlockMessage], typeof unlockUpdate>(unlockUpdate, () => view(), { validator: notHeld });
+  const withdrawn: WithdrawTurn[] = [];
+  setHandler(withdrawTurnSignal, (message) => void withdrawn.push(message));
+  setHandler(defineQuery<WithdrawTurn[]>('withdrawn'), () => withdrawn);
   setHandler(environmentQuery, view);
+  await condition(() => false, '1 minute');
+}
+
+/** Gives back what it was told, as the reason of the failure that it ends with. */
+export async function rollbackRelease(): Promise<void> {
+  let told = '';
+  setHandler(abortUpdate, ({ by, reason }) => {
+    told = `${by}: ${reason ?? ''}`;
+    return { accepted: true as const };
+  });
+  setHandler(defineQuery<string>('told'), () => told);
   await condition(() => false, '1 minute');
 }
 

@@ -82,7 +82,8 @@ describe('a watch', () => {
     );
     expect(line).toMatchObject({ verdict: 'failed', reason: 'the log has a critical line: FATAL out of memory' });
     const probe = judge({ ...start, probes: 'failed', badProbe: 'health: 500' }, policy, traffic(0, 0, nowMs), nowMs);
-    expect(probe.verdict).toBe('failed');
+    expect(probe).toMatchObject({ verdict: 'failed', badProbe: 'health: 500' });
+    expect(line.badProbe).toBeUndefined();
   });
 
   test('never rolls back for CPU or memory, but warns', () => {

@@ -44,6 +44,15 @@ describe('text', () => {
     expect(left).not.toContain('corr');
   });
 
+  test('hides the password of a URL on its own, as drivers and programs say it', () => {
+    const redactor = createRedactor(['postgres://app:pa%24%24w%C3%B6rd%2F1@db.example:5432/app']);
+    const said = redactor.text('password pa$$wörd/1 of app was refused; pa%24%24w%C3%B6rd%2F1, at db.example:5432');
+    expect(said).toBe(`password ${mask} of app was refused; ${mask}, at db.example:5432`);
+    // Short ones are words: hiding them would blacken what a person needs to read.
+    expect(createRedactor(['postgres://app:app@db/app']).text('the app answers')).toBe('the app answers');
+    expect(createRedactor(['not a url ://']).text('fine')).toBe('fine');
+  });
+
   test('hides quotes and backslashes as JSON writes them', () => {
     expect(createRedactor(['a"b\\c']).text(JSON.stringify('x a"b\\c y'))).toBe(`"x ${mask} y"`);
   });
