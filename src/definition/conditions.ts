@@ -40,7 +40,9 @@ export function whyNot(when: Condition, { event, parameters, changed }: RunFacts
 
 /** Whether any condition of a document asks which files have changed. */
 export function asksForChanges({ stages }: Pick<RepositoryDefinition, 'stages'>): boolean {
-  return stages.some(({ when, steps }) => [when, ...steps.map((step) => step.when)].some(({ path }) => path !== undefined));
+  return stages.some(({ when, steps }) =>
+    [when, ...steps.map((step) => step.when)].some(({ path }) => path !== undefined),
+  );
 }
 
 function oneOf(words: readonly string[]): string {

@@ -41,10 +41,15 @@ export function combinationsOf({ values, include, exclude }: MatrixValues, most 
  * renames none.
  */
 export function stageNameOf(stage: string, combination: Combination): string {
-  const said = Object.values(combination).map(plain).filter((part) => part !== '');
+  const said = Object.values(combination)
+    .map(plain)
+    .filter((part) => part !== '');
   const name = [stage, ...said].join('-');
   if (said.length === Object.keys(combination).length && name.length <= longestName) return name;
-  const hash = createHash('sha256').update(JSON.stringify(Object.entries(combination))).digest('hex').slice(0, 8);
+  const hash = createHash('sha256')
+    .update(JSON.stringify(Object.entries(combination)))
+    .digest('hex')
+    .slice(0, 8);
   return `${name.slice(0, longestName - hash.length - 1).replace(/-+$/, '')}-${hash}`;
 }
 

@@ -88,21 +88,29 @@ function legsOf({ name, matrix }: StageDefinition): readonly { readonly name: st
   return combinationsOf(matrix).map((values) => ({ name: stageNameOf(name, values), values }));
 }
 
-/** Puts what a stage needs before it, and leaves the order as it was written wherever that already is so. */
+/**
+ * Puts what a stage needs before it, and leaves the order as it was written wherever that already is so. A stage without `needs` comes after
+ * all that stand above it, which then is said where the order has changed.
+ */
 function inOrder(stages: readonly StageSpec[]): readonly StageSpec[] {
   const placed = new Set<string>();
   const ordered: StageSpec[] = [];
   let waiting = stages;
-  while (waiting.length > 0) {
-    const next = waiting.find(({ needs }) => needs === undefined || needs.every((name) => placed.has(name)));
-    // A circle; the rules of the document refuse it.
-    const stage = next ?? waiting[0];
-    if (stage === undefined) break;
-    placed.add(stage.name);
-    ordered.push(stage);
-    waiting = waiting.filter((other) => other !== stage);
+  for (let first = waiting[0]; first !== undefined; first = waiting[0]) {
+    const head = first;
+    const isFree = ({ needs }: StageSpec): boolean => needs?.every((name) => placed.has(name)) ?? false;
+    // The head of a circle goes as it is; the rules of the document refuse it.
+    const next = head.needs === undefined ? head : (waiting.find(isFree) ?? head);
+    placed.add(next.name);
+    ordered.push(next);
+    waiting = waiting.filter((other) => other !== next);
   }
-  return ordered;
+  if (ordered.every((stage, index) => stage === stages[index])) return ordered;
+  return ordered.map((stage) =>
+    stage.needs === undefined
+      ? { ...stage, needs: stages.slice(0, stages.indexOf(stage)).map(({ name }) => name) }
+      : stage,
+  );
 }
 
 /** Where images of the project are pushed to and run from. */

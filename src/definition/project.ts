@@ -270,18 +270,18 @@ export const ProjectDefinition = z
           .default(4),
         caches: z
           .strictObject({
-            size: Size.describe('Of all caches of the project; the one that was not used for longest goes first. Judgement.').prefault(
-              '10Gi',
-            ),
+            size: Size.describe(
+              'Of all caches of the project; the one that was not used for longest goes first. Judgement.',
+            ).prefault('10Gi'),
             largest: Size.describe('Of one cache, packed; a larger one is not kept. Judgement.').prefault('2Gi'),
           })
           .describe('Files that stages keep from run to run.')
           .prefault({}),
         artifacts: z
           .strictObject({
-            size: Size.describe('Of one artifact; of a larger one nothing is kept, and its stage is errored. Judgement.').prefault(
-              '2Gi',
-            ),
+            size: Size.describe(
+              'Of one artifact; of a larger one nothing is kept, and its stage is errored. Judgement.',
+            ).prefault('2Gi'),
             longest: Duration.describe('Kept at most this long, whatever the repository says.').prefault('90d'),
           })
           .describe('Files that stages leave for people.')

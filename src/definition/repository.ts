@@ -78,7 +78,9 @@ const Step = z
       .default([]),
     network: z
       .enum(['bridge', 'none'])
-      .describe('Network of its container; `none` is stricter than the project asks for. Default: what the project says.')
+      .describe(
+        'Network of its container; `none` is stricter than the project asks for. Default: what the project says.',
+      )
       .exactOptional(),
     resources: StepResources.describe('Limits of its container, within those of the project.').prefault({}),
   })
@@ -195,7 +197,9 @@ export const RepositoryDefinition = z
     stages: z
       .array(Stage)
       .max(50, { error: 'must have at most 50 stages' })
-      .describe('The checks, one stage after the other unless they say what they need; the first that fails ends the run.')
+      .describe(
+        'The checks, one stage after the other unless they say what they need; the first that fails ends the run.',
+      )
       .default([]),
     images: z.array(Image).max(50, { error: 'must have at most 50 images' }).describe('Built at once.').default([]),
     service: Service.describe(

@@ -193,7 +193,8 @@ export const Artifact = z.strictObject({
 });
 
 /** Names of outputs that would change how later steps run, rather than what they know. */
-const reserved = /^(?:PATH|HOME|CI|IFS|ENV|BASH_ENV|NODE_OPTIONS|PYTHON(?:PATH|STARTUP)|PERL5OPT|RUBYOPT|LD_.*|SLIPWAY.*|SERVICE_.*)$/;
+const reserved =
+  /^(?:PATH|HOME|CI|IFS|ENV|BASH_ENV|NODE_OPTIONS|PYTHON(?:PATH|STARTUP)|PERL5OPT|RUBYOPT|LD_.*|SLIPWAY.*|SERVICE_.*)$/;
 
 /** Name of something that a step hands on. */
 export const OutputName = VariableName.refine((name) => !reserved.test(name), {
@@ -201,7 +202,12 @@ export const OutputName = VariableName.refine((name) => !reserved.test(name), {
 });
 /** Limits of the container of a step. */
 export const StepResources = z.strictObject({
-  cpus: z.number().positive().max(1024).describe("Cores; 0.5 is half of one. Never more than the project's.").exactOptional(),
+  cpus: z
+    .number()
+    .positive()
+    .max(1024)
+    .describe("Cores; 0.5 is half of one. Never more than the project's.")
+    .exactOptional(),
   memory: Size.describe("Never more than the project's.").exactOptional(),
 });
 
