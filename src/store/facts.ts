@@ -5,6 +5,7 @@ import type { RunPlan, RunRef } from '../domain/run.ts';
 import { deploymentEvent, recordDeploymentStep, recordPhase, settleDeploymentRow } from './deployments.ts';
 import { publish } from './events.ts';
 import { openIncidentRow } from './incidents.ts';
+import { type ArtifactRecord, type CacheUseRecord, recordArtifact, recordCacheUse } from './kept-files.ts';
 import { type LogOwner, type LogSegment, addSegment, closeLog, openLog } from './logs.ts';
 import {
   type StageView,
@@ -56,6 +57,8 @@ export type Fact =
       readonly at: string;
     }
   | { readonly kind: 'sample'; readonly deployment: DeploymentRef; readonly sample: Sample }
+  | { readonly kind: 'artifact'; readonly artifact: ArtifactRecord }
+  | { readonly kind: 'cache-use'; readonly use: CacheUseRecord }
   | { readonly kind: 'log-opened'; readonly owner: LogOwner; readonly at: string }
   | { readonly kind: 'log-segment'; readonly owner: LogOwner; readonly segment: LogSegment }
   | {
@@ -171,6 +174,12 @@ async function applyFact(tx: Db, fact: Fact): Promise<void> {
       return;
     case 'sample':
       await recordSample(tx, fact.deployment, fact.sample);
+      return;
+    case 'artifact':
+      await recordArtifact(tx, fact.artifact);
+      return;
+    case 'cache-use':
+      await recordCacheUse(tx, fact.use);
       return;
     case 'log-opened':
       await openLog(tx, fact.owner, fact.at);

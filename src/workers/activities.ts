@@ -2,6 +2,8 @@ import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import type { Activities } from '../activities/contracts.ts';
+import { createStageArtifacts } from '../activities/artifacts.ts';
+import { createStageCaches } from '../activities/caches.ts';
 import { createDataActivities } from '../activities/data.ts';
 import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
 import { createFactActivities } from '../activities/facts.ts';
@@ -30,6 +32,7 @@ import { createBlobs } from '../providers/blobs/index.ts';
 import { createDockerBuilder } from '../providers/builders/docker.ts';
 import { createContainerExecutor } from '../providers/executors/container.ts';
 import { createHostExecutor } from '../providers/executors/host.ts';
+import { createServiceHost } from '../providers/executors/services.ts';
 import { createHaproxyRequestLog } from '../providers/metrics/haproxy-log.ts';
 import { migrationRunners } from '../providers/migrations/index.ts';
 import { createOciRegistry } from '../providers/registries/oci.ts';
@@ -50,6 +53,7 @@ import {
   createStageFacts,
   recordSampleTo,
 } from './facts.ts';
+import { createCacheIndex, recordArtifactsTo, recordCacheUsesTo } from './kept-files.ts';
 
 /** What a worker has opened before its activities. */
 export interface WorkerParts {
@@ -125,9 +129,20 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     }),
     ...createStageActivities({
       executors: { host: createHostExecutor(), container: await createContainerExecutor({ address: engine }) },
+      services: await createServiceHost({ address: engine }),
       repositories,
       pipelines,
       readSecret,
+      caches: createStageCaches({
+        blobs,
+        index: createCacheIndex(store, warn('caches could not be asked')),
+        repositories,
+        recordUse: recordCacheUsesTo(spool),
+      }),
+      artifacts: createStageArtifacts({
+        blobs,
+        record: recordArtifactsTo(spool, store, blobs, warn('artifacts over their time could not be removed')),
+      }),
       logs,
       facts,
     }),
