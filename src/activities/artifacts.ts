@@ -4,7 +4,7 @@ import { matchesPath } from '../domain/glob.ts';
 import type { RunRef } from '../domain/run.ts';
 import { nameOfOpen, openFolderInside, openInside } from '../effects/inside.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
-import type { StageFiles } from './stage-files.ts';
+import { type StageFiles, longestKeepMs } from './stage-files.ts';
 
 /** One file of an artifact. */
 export interface ArtifactFile {
@@ -48,10 +48,11 @@ const mostSeen = 500_000;
 export function createStageArtifacts(deps: ArtifactDependencies): StageArtifacts {
   return {
     async keep(files, spec, passed) {
+      const until = AbortSignal.timeout(longestKeepMs);
       for (const artifact of spec.artifacts) {
         if (artifact.when !== 'always' && (artifact.when === 'success') !== passed) continue;
         try {
-          const lost = await keepOne(deps, files, spec.name, artifact);
+          const lost = await keepOne(deps, files, spec.name, artifact, until);
           if (lost === undefined) continue;
           files.say(lost);
           return lost;
@@ -72,6 +73,7 @@ async function keepOne(
   { run, source, say, signal }: StageFiles,
   stage: string,
   { name, paths, largestBytes, retentionMs }: ArtifactSpec,
+  until: AbortSignal,
 ): Promise<string | undefined> {
   const found = await findFiles(source, paths);
   if (found.length > mostFiles) return `The artifact ${name} has more than the ${mostFiles} files that one may have.`;
@@ -79,6 +81,7 @@ async function keepOne(
   let sizeBytes = 0;
   for (const path of found) {
     signal.throwIfAborted();
+    if (until.aborted) return `The artifact ${name} could not be kept within ${longestKeepMs / 1000} s.`;
     const file = await openInside(source, path);
     // Taken away, or made something else, since it was found.
     if (file === undefined) continue;
@@ -91,7 +94,7 @@ async function keepOne(
       const blob = `artifacts/${run.project}/${run.number}/${stage}/${name}/${kept.length}`;
       // No more of it than was counted, should somebody still write to it.
       const content = size === 0 ? Buffer.alloc(0) : file.createReadStream({ autoClose: false, end: size - 1 });
-      const written = await blobs.put(blob, content, { signal });
+      const written = await blobs.put(blob, content, { signal: AbortSignal.any([signal, until]) });
       kept.push({ path, sizeBytes: written.sizeBytes, sha256: written.sha256, blob });
     } finally {
       await file.close();

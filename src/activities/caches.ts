@@ -9,7 +9,7 @@ import type { RunRef } from '../domain/run.ts';
 import { type ArchiveLimits, mostArchivedFiles, packPaths, putInside, unpack } from '../effects/archive.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
-import type { StageFiles } from './stage-files.ts';
+import { type StageFiles, longestKeepMs } from './stage-files.ts';
 
 /** How a cache was found. */
 export type CacheHit = 'exact' | 'fallback' | 'miss';
@@ -89,7 +89,8 @@ export function createStageCaches(deps: CacheDependencies): StageCaches {
       }
       return {
         async save() {
-          for (const { cache, key } of wanted) await saveOne(deps, files, cache, key);
+          const until = AbortSignal.timeout(longestKeepMs);
+          for (const { cache, key } of wanted) await saveOne(deps, files, cache, key, until);
         },
       };
     },
@@ -190,7 +191,13 @@ async function bringBack(
   }
 }
 
-async function saveOne(deps: CacheDependencies, files: StageFiles, cache: CacheSpec, key: string): Promise<void> {
+async function saveOne(
+  deps: CacheDependencies,
+  files: StageFiles,
+  cache: CacheSpec,
+  key: string,
+  until: AbortSignal,
+): Promise<void> {
   const { run, signal } = files;
   const blob = `caches/${run.project}/${cache.name}/${randomUUID()}`;
   try {
@@ -198,7 +205,7 @@ async function saveOne(deps: CacheDependencies, files: StageFiles, cache: CacheS
     const packed = packPaths(paths, limitsOf(cache));
     const counted = packed.pipe(mostBytes(cache.largestBytes));
     packed.on('error', (error) => counted.destroy(error));
-    const { sizeBytes } = await deps.blobs.put(blob, counted, { signal });
+    const { sizeBytes } = await deps.blobs.put(blob, counted, { signal: AbortSignal.any([signal, until]) });
     const kept: KeptCache = { project: run.project, scope: scopeOf(files), name: cache.name, key, blob, sizeBytes };
     const loose = await deps.index.put(kept, cache.totalBytes);
     await Promise.all(loose.map((each) => deps.blobs.remove(each).catch(() => undefined)));

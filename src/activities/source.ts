@@ -18,6 +18,7 @@ import type { SourceActivities } from './contracts.ts';
 import type { Logs } from './logs.ts';
 import { type Pipelines, resolveOptionsOf } from './pipelines.ts';
 import { repositoryAddress, type ReadSecret } from './secrets.ts';
+import { longestKeepMs } from './stage-files.ts';
 import type { CheckTools } from './tools.ts';
 import {
   ensureFolders,
@@ -164,7 +165,7 @@ function toStagePlan(stage: StageSpec): StagePlan {
   const { name, timeoutMs, cleanUpMs, steps, needs, outcome, skip, failFast, group } = stage;
   return {
     name,
-    timeoutMs: timeoutMs + cleanUpMs + servicesMs(stage),
+    timeoutMs: timeoutMs + cleanUpMs + servicesMs(stage) + keepMs(stage),
     steps: steps.map((step) => step.name),
     ...(needs === undefined ? {} : { needs }),
     ...(outcome === 'success' ? {} : { outcome }),
@@ -177,6 +178,11 @@ function toStagePlan(stage: StageSpec): StagePlan {
 /** They start at once, before the stage's own time begins. */
 function servicesMs({ services }: StageSpec): number {
   return Math.max(0, ...services.map(({ health }) => health.startupMs));
+}
+
+/** After the stage's own time, for what it leaves. */
+function keepMs({ caches, artifacts }: StageSpec): number {
+  return [caches, artifacts].filter((kept) => kept.length > 0).length * longestKeepMs;
 }
 
 /** Files that differ between the commits before and after the event; undefined where that cannot be told. */

@@ -1,5 +1,8 @@
 import type { RunRef, SourceEvent } from '../domain/run.ts';
 
+/** Longest time that keeping the caches, or the artifacts, of one stage may take, ms; what is not kept by then is not. Judgement. */
+export const longestKeepMs = 120_000;
+
 /** What keeping files needs to know of a stage. */
 export interface StageFiles {
   readonly run: RunRef;

@@ -280,7 +280,13 @@ export const RunBody = z.strictObject({
   release: Version.optional().describe('Deploys the recorded release of this version instead of building.'),
   idempotencyKey: z.string().min(1).max(200).optional().describe('As the header Idempotency-Key.'),
   parameters: z
-    .record(z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,39}$/), z.string().max(1_000))
+    .record(
+      z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,39}$/),
+      z
+        .string()
+        .max(1_000)
+        .regex(/^[^\0]*$/, 'must have no zero byte'),
+    )
     .refine((parameters) => Object.keys(parameters).length <= 50, 'must be at most 50')
     .optional()
     .describe('What conditions of stages and steps ask for. Never a secret.'),

@@ -110,6 +110,11 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     ...createTurnActivities({ store, temporal: parts.temporal }),
   };
   const engine = config.engine.address;
+  // A worker of the same name in the same folder is the same worker, however often it was started.
+  const services = await createServiceHost({ address: engine, owner: `${config.worker.name}:${config.folders.work}` });
+  if (config.worker.capabilities.includes('build')) {
+    await services.reapAbandoned().catch(warn('services of an earlier start could not be removed'));
+  }
   const build = {
     ...createSourceActivities({
       repositories,
@@ -129,7 +134,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     }),
     ...createStageActivities({
       executors: { host: createHostExecutor(), container: await createContainerExecutor({ address: engine }) },
-      services: await createServiceHost({ address: engine }),
+      services,
       repositories,
       pipelines,
       readSecret,

@@ -140,7 +140,7 @@ export function createRunFixture(
         container: { kind: 'container', open: missing },
         ...options.executors,
       },
-      services: options.services ?? { open: missing },
+      services: options.services ?? { open: missing, reapAbandoned: missing },
       repositories,
       pipelines,
       readSecret,

@@ -33,18 +33,32 @@ export function labelsOf(role: StageRole, scope: StageScope): Readonly<Record<st
   };
 }
 
-/** Removes what an earlier attempt at the stage left, whose worker could not end it: containers, then the networks they were on. */
+/** Removes what an earlier attempt at the stage left, whose worker could not end it. */
 export async function reap(docker: Docker, role: StageRole, scope: StageScope): Promise<void> {
   const mine = Object.entries(labelsOf(role, scope)).filter(([name]) => identity.includes(name));
-  const filters = JSON.stringify({ label: mine.map(([name, value]) => `${name}=${value}`) });
+  await reapLabelled(docker, Object.fromEntries(mine), `end what an earlier attempt at ${scope.stage} left`);
+}
+
+/**
+ * Removes everything with these labels: containers, then the networks they were on.
+ *
+ * @param doing - what that is for, as it reads after "could not".
+ */
+export async function reapLabelled(
+  docker: Docker,
+  labels: Readonly<Record<string, string>>,
+  doing: string,
+): Promise<void> {
+  const filters = JSON.stringify({ label: Object.entries(labels).map(([name, value]) => `${name}=${value}`) });
   try {
     const left = await docker.listContainers({ all: true, filters });
     await Promise.all(left.map(({ Id }) => remove(docker.getContainer(Id))));
-    if (role !== 'service') return;
+    // Steps have none of their own.
+    if (labels['slipway.role'] !== 'service') return;
     const networks = await docker.listNetworks({ filters });
     await Promise.all(networks.map(({ Id }) => removeNetwork(docker.getNetwork(Id))));
   } catch (error) {
-    throw engineError(error, `end what an earlier attempt at ${scope.stage} left`);
+    throw engineError(error, doing);
   }
 }
 

@@ -42,4 +42,11 @@ export interface ServiceHost {
    *   `EngineRefused` (not retried); `RegistryUnavailable`, `EngineUnavailable` (retried). The signal's reason after an abort.
    */
   open(request: ServicesRequest, signal: AbortSignal): Promise<StageServices>;
+  /**
+   * Removes what an earlier process of the same owner has left: of stages that nobody will begin again there is no next attempt. Only before
+   * the first stage is taken.
+   *
+   * @throws `EngineUnavailable` (retried), `EngineRefused` (not retried)
+   */
+  reapAbandoned(): Promise<void>;
 }

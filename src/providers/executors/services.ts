@@ -4,13 +4,24 @@ import type { StageServiceSpec } from '../../definition/specs.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import { createTail } from '../../effects/tail.ts';
 import { connectEngine, engineError } from '../builders/engine.ts';
-import { type StageEngineOptions, ensureImage, labelsOf, maxProcesses, reap, remove, removeNetwork } from './engine.ts';
+import {
+  type StageEngineOptions,
+  ensureImage,
+  labelsOf,
+  maxProcesses,
+  reap,
+  reapLabelled,
+  remove,
+  removeNetwork,
+} from './engine.ts';
 import { readFrames } from './frames.ts';
 import type { ServiceHost, ServiceLog, ServicesRequest, StageServices } from './services-port.ts';
 
 export interface ServiceHostOptions extends StageEngineOptions {
   /** Of the engine, as in DOCKER_HOST. */
   readonly address: string;
+  /** Whose services these are, the same from one start of a worker to the next and no other worker's. */
+  readonly owner: string;
 }
 
 /**
@@ -24,9 +35,16 @@ const tailBytes = 4_096;
 const tailLines = 10;
 
 /** Services of stages as containers of one engine. */
-export async function createServiceHost(options: ServiceHostOptions): Promise<ServiceHost> {
-  const docker = await connectEngine(options.address);
+export async function createServiceHost(given: ServiceHostOptions): Promise<ServiceHost> {
+  const docker = await connectEngine(given.address);
+  const options = { ...given, labels: { ...given.labels, 'slipway.owner': given.owner } };
   return {
+    reapAbandoned: () =>
+      reapLabelled(
+        docker,
+        { 'slipway.role': 'service', 'slipway.owner': given.owner },
+        'remove the services that an earlier worker left',
+      ),
     async open(request, signal) {
       await reap(docker, 'service', request.scope);
       const opened = new Opened(docker, options, request);

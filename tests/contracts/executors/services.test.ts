@@ -34,7 +34,7 @@ beforeAll(async () => {
   tools = parts.toolsImage.image;
   docker = new Docker({ socketPath: address.replace('unix://', '') });
   redis = await redisImage();
-  host = await createServiceHost({ address });
+  host = await createServiceHost({ address, owner: `test-${process.pid}` });
   executor = await createContainerExecutor({ address });
   root = mkdtempSync(join(tmpdir(), 'slipway-services-'));
   const [source, home, objects] = ['source', 'home', 'objects'].map((name) => join(root, name)) as [
@@ -114,7 +114,7 @@ async function say(services: StageServices, command: StepCommand, more: Partial<
         resources: {},
         command,
         ...more,
-      } as ContainerStep,
+      },
       env: { ...services.environment('container') },
       timeoutMs: 20_000,
       redactor: createRedactor([]),
@@ -231,6 +231,16 @@ describe('services of a stage', () => {
     expect(next.network).not.toBe(abandoned.network);
     expect((await left()).filter((name) => name.includes(abandoned.network))).toEqual([]);
     expect(await left()).toHaveLength(2);
+  });
+
+  test('that nobody will begin again are gone when their worker starts again, and those of others stay', async () => {
+    await open();
+    const other = await createServiceHost({ address, owner: 'another' });
+    await other.reapAbandoned();
+    expect(await left()).toHaveLength(2);
+    const again = await createServiceHost({ address, owner: `test-${process.pid}` });
+    await again.reapAbandoned();
+    expect(await left()).toEqual([]);
   });
 
   test('are gone within 3 s of an abort, also while they are being waited for', async () => {
