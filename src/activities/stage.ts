@@ -2,6 +2,7 @@ import { activityInfo } from '@temporalio/activity';
 import type { StageSpec, StepSpec } from '../definition/specs.ts';
 import { ProviderError, failures, toFailure } from '../domain/failures.ts';
 import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import { definedAs } from '../domain/stage-graph.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import { createRedactor } from '../effects/redact.ts';
 import type { StageScope } from '../providers/executors/port.ts';
@@ -128,14 +129,14 @@ function outputsBefore(stages: readonly StageSpec[], spec: StageSpec, journal: s
 /** All that a stage comes after, however far before. What a stage needs stands before it. */
 function stagesBefore(stages: readonly StageSpec[], spec: StageSpec): readonly StageSpec[] {
   const at = stages.indexOf(spec);
-  if (spec.needs === undefined) return stages.slice(0, at);
+  if (spec.needs === undefined) return stages.slice(0, at).filter((stage) => definedAs(stage) !== definedAs(spec));
   const wanted = new Set(spec.needs);
   const found: StageSpec[] = [];
   for (let index = at - 1; index >= 0; index -= 1) {
     const stage = stages[index];
-    if (stage === undefined || !wanted.has(stage.name)) continue;
+    if (stage === undefined || !wanted.has(definedAs(stage))) continue;
     found.unshift(stage);
-    for (const name of stage.needs ?? stages.slice(0, index).map((other) => other.name)) wanted.add(name);
+    for (const name of stage.needs ?? stages.slice(0, index).map(definedAs)) wanted.add(name);
   }
   return found;
 }
@@ -223,7 +224,7 @@ async function takeUp(attempt: Attempt, turn: WorkspaceTurn, journal: StageJourn
   }
   if (kept === undefined) await turn.renew(() => renewWorkspace(attempt), signal);
   journal.begin(readGeneration(folders));
-  if (begun) journal.again(kept === undefined ? 0 : resumePoint(spec, kept));
+  if (begun) journal.again(kept === undefined || isClean ? 0 : resumePoint(spec, kept));
   for (const index of kept?.keys() ?? []) {
     for (const [name, value] of Object.entries(journal.history.outputs.get(index) ?? {})) outputs.set(name, value);
   }

@@ -1,4 +1,5 @@
 import { ProviderError } from '../domain/failures.ts';
+import { definedAs } from '../domain/stage-graph.ts';
 import { type RunFacts, whyNot } from './conditions.ts';
 import { type Combination, combinationsOf, fillIn, stageNameOf } from './matrix.ts';
 import type { DefinitionPair } from './pair.ts';
@@ -59,7 +60,7 @@ export function resolvePipeline(pair: DefinitionPair, options: ResolveOptions = 
     parameters: {},
     changed: undefined,
   };
-  const context: Context = { pair, fork: options.fork ?? false, facts, names: namesOf(repository.stages) };
+  const context: Context = { pair, fork: options.fork ?? false, facts };
   return {
     tools: Object.entries(repository.tools).map(([name, range]) => ({ name, range })),
     stages: inOrder(repository.stages.flatMap((stage) => resolveStage(context, stage))),
@@ -74,12 +75,6 @@ interface Context {
   readonly pair: DefinitionPair;
   readonly fork: boolean;
   readonly facts: RunFacts;
-  /** The stages made of each stage of the document. */
-  readonly names: ReadonlyMap<string, readonly string[]>;
-}
-
-function namesOf(stages: readonly StageDefinition[]): ReadonlyMap<string, readonly string[]> {
-  return new Map(stages.map((stage) => [stage.name, legsOf(stage).map(({ name }) => name)]));
 }
 
 /** The combinations that a stage is made for, one without values where it has no matrix. */
@@ -93,24 +88,23 @@ function legsOf({ name, matrix }: StageDefinition): readonly { readonly name: st
  * all that stand above it, which then is said where the order has changed.
  */
 function inOrder(stages: readonly StageSpec[]): readonly StageSpec[] {
-  const placed = new Set<string>();
   const ordered: StageSpec[] = [];
   let waiting = stages;
   for (let first = waiting[0]; first !== undefined; first = waiting[0]) {
     const head = first;
-    const isFree = ({ needs }: StageSpec): boolean => needs?.every((name) => placed.has(name)) ?? false;
+    const open = new Set(waiting.map(definedAs));
+    const isFree = ({ needs }: StageSpec): boolean => needs?.every((name) => !open.has(name)) ?? false;
     // The head of a circle goes as it is; the rules of the document refuse it.
     const next = head.needs === undefined ? head : (waiting.find(isFree) ?? head);
-    placed.add(next.name);
     ordered.push(next);
     waiting = waiting.filter((other) => other !== next);
   }
   if (ordered.every((stage, index) => stage === stages[index])) return ordered;
-  return ordered.map((stage) =>
-    stage.needs === undefined
-      ? { ...stage, needs: stages.slice(0, stages.indexOf(stage)).map(({ name }) => name) }
-      : stage,
-  );
+  return ordered.map((stage) => {
+    if (stage.needs !== undefined) return stage;
+    const before = stages.slice(0, stages.indexOf(stage)).map(definedAs);
+    return { ...stage, needs: [...new Set(before)].filter((name) => name !== definedAs(stage)) };
+  });
 }
 
 /** Where images of the project are pushed to and run from. */
@@ -125,7 +119,7 @@ export function resolveRegistry({ project }: Pick<DefinitionPair, 'project'>): R
 }
 
 function resolveStage(context: Context, stage: StageDefinition): readonly StageSpec[] {
-  const { pair, facts, names } = context;
+  const { pair, facts } = context;
   const { concurrency } = pair.project.steps;
   const timeoutMs = stage.timeout ?? stageTimeoutsMs[stage.name] ?? otherStageTimeoutMs;
   const skip = whyNot(stage.when, facts);
@@ -138,9 +132,7 @@ function resolveStage(context: Context, stage: StageDefinition): readonly StageS
       timeoutMs,
       cleanUpMs: last.reduce((sum, step) => sum + step.timeoutMs, 0),
       steps,
-      ...(stage.needs === undefined ? {} : { needs: stage.needs.flatMap((needed) => names.get(needed) ?? []) }),
-      // The stages of one matrix do not wait for each other.
-      ...(stage.needs === undefined && stage.matrix !== undefined ? { needs: namesBefore(context, stage) } : {}),
+      ...(stage.needs === undefined ? {} : { needs: stage.needs }),
       outcome: stage.when.outcome,
       ...(skip === undefined ? {} : { skip }),
       failFast: stage.failFast,
@@ -154,11 +146,6 @@ function resolveStage(context: Context, stage: StageDefinition): readonly StageS
       artifacts: stage.artifacts.map((artifact) => resolveArtifact(pair, artifact)),
     };
   });
-}
-
-function namesBefore({ pair, names }: Context, stage: StageDefinition): readonly string[] {
-  const { stages } = pair.repository;
-  return stages.slice(0, stages.indexOf(stage)).flatMap(({ name }) => names.get(name) ?? []);
 }
 
 function resolveService(

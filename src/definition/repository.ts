@@ -118,6 +118,7 @@ const Stage = z.strictObject({
   matrix: Matrix.describe('Makes a stage of it for each combination of values.').exactOptional(),
   services: z
     .record(Name, StageService)
+    .refine((services) => Object.keys(services).length <= 10, { error: 'must have at most 10 services' })
     .describe('Containers beside its steps, on a network that only this stage has.')
     .default({}),
   caches: z.array(Cache).max(20).describe('Files kept from run to run.').default([]),

@@ -49,7 +49,7 @@ export interface StageSpec {
   /** What its steps with outcome `failure` or `always` have beyond that. */
   readonly cleanUpMs: number;
   readonly steps: readonly StepSpec[];
-  /** Stages that must have ended before; absent: all before it. */
+  /** Stages that must have ended before, a matrix by its own name; absent: all before it but those of its own matrix. */
   readonly needs?: readonly string[];
   readonly outcome: OutcomeCondition;
   /** Why its condition keeps it from running, as a sentence; absent: it runs. */

@@ -141,11 +141,23 @@ function matricesAreBounded(document: unknown): readonly Finding[] {
 
 function stageNamesStayUnique(document: unknown): readonly Finding[] {
   const holders = new Map<string, string>();
+  const matrices = stagesOf(document).flatMap(({ stage, name }) => (stage['matrix'] === undefined ? [] : [name]));
   return stagesOf(document).flatMap(({ path, stage, name, combinations }): readonly Finding[] => {
     const hasMatrix = stage['matrix'] !== undefined;
     for (const values of combinations) {
       const whole = hasMatrix ? stageNameOf(name, values) : name;
       const holder = holders.get(whole);
+      // Whoever needs one by its name would get the other.
+      const other = matrices.find((base) => base === whole && base !== name);
+      if (other !== undefined) {
+        return [
+          {
+            path: [...path, hasMatrix ? 'matrix' : 'name'],
+            message: `makes a stage \`${whole}\`, which is the name of a matrix`,
+            hint: 'Give one of them another name.',
+          },
+        ];
+      }
       // Two stages of one name are told of by the rule for all names.
       if (holder !== undefined && (hasMatrix || holder !== name)) {
         return [

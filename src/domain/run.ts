@@ -61,7 +61,7 @@ export interface StagePlan {
   readonly steps: readonly string[];
   /** Hard limit of the whole stage with its cleaning up, ms. */
   readonly timeoutMs: number;
-  /** Stages that must have ended before. Default: all before it. */
+  /** Stages that must have ended before, a matrix by its own name. Default: all before it but those of its own matrix. */
   readonly needs?: readonly string[];
   /** After which end of what it needs it runs. Default: `success`. */
   readonly outcome?: 'success' | 'failure' | 'always';

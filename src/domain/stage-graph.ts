@@ -16,6 +16,20 @@ export interface StageProgress {
   readonly aborted: boolean;
 }
 
+/** Name of a stage in the definition: of one that a matrix has made, that of the matrix. */
+export function definedAs({ name, group }: Pick<StagePlan, 'name' | 'group'>): string {
+  return group?.name ?? name;
+}
+
+function neededBy(stages: readonly StagePlan[], index: number): readonly StagePlan[] {
+  const stage = stages[index];
+  if (stage === undefined) return [];
+  const { needs } = stage;
+  if (needs !== undefined) return stages.filter((other) => needs.includes(definedAs(other)));
+  // The stages of one matrix do not wait for each other.
+  return stages.slice(0, index).filter((other) => definedAs(other) !== definedAs(stage));
+}
+
 /** What comes next. When both are empty and nothing runs, the stages are done. */
 export interface NextStages {
   readonly start: readonly StagePlan[];
@@ -45,7 +59,7 @@ export function nextStages(
   // In the order of the plan, in which nothing comes before what it needs: so one pass settles whole chains.
   for (const [index, stage] of stages.entries()) {
     if (ended.has(stage.name) || running.has(stage.name)) continue;
-    const needs = stage.needs ?? stages.slice(0, index).map(({ name }) => name);
+    const needs = neededBy(stages, index).map(({ name }) => name);
     const verdict = judge(stage, needs, ended, progress);
     if (verdict === 'wait') continue;
     if (verdict === 'run') {

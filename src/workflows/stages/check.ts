@@ -144,7 +144,9 @@ export class Check {
     if (this.#running.size > 0) {
       // All that was on the machine mostly comes to the same end in the same moment, and what has ended is not to be cancelled.
       const moment = new CancellationScope({ cancellable: true });
-      await moment.run(() => Promise.race([all, sleep(momentMs)])).catch(() => undefined);
+      await moment
+        .run(() => Promise.race([all, sleep(momentMs, { summary: 'for what ends by itself' })]))
+        .catch(() => undefined);
       moment.cancel();
     }
     this.hurry();

@@ -49,7 +49,6 @@ describe('a matrix', () => {
     ]);
     expect(stages[2]).toMatchObject({
       matrix: { PYTHON: '3.12', DB: 'postgres' },
-      needs: [],
       group: { name: 'unit', limit: 2 },
       steps: [{ image: 'python:3.12-slim', env: { PYTHON: '3.12', DB: 'postgres' } }],
     });
@@ -61,7 +60,7 @@ describe('a matrix', () => {
   - { name: unit, matrix: { values: { A: [1, 2] } }, ${step} }
   - { name: report, needs: [unit], ${step} }
 `);
-    expect(stages[2]).toMatchObject({ name: 'report', needs: ['unit-1', 'unit-2'] });
+    expect(stages[2]).toMatchObject({ name: 'report', needs: ['unit'] });
   });
 
   test('gives names that are names, differ, and depend on nothing but the values', () => {
@@ -201,6 +200,11 @@ describe('what does not fit together', () => {
       'a combination named as another stage',
       `  - { name: unit-1, ${step} }\n  - { name: unit, matrix: { values: { A: [1] } }, ${step} }`,
       'stages[1].matrix makes a second stage `unit-1`, as unit-1 does',
+    ],
+    [
+      'a combination named as another matrix',
+      `  - { name: unit, matrix: { values: { A: [1] } }, ${step} }\n  - { name: unit-1, matrix: { values: { B: [2] } }, ${step} }`,
+      'stages[0].matrix makes a stage `unit-1`, which is the name of a matrix',
     ],
     [
       'an image with a value that the matrix has not',

@@ -33,6 +33,17 @@ function play(
   }
 }
 
+/** Names that a stage has to wait for, as the documentation says it; a stage of a matrix is not needed by its own name. */
+function neededBy(stages: readonly StagePlan[], index: number): readonly string[] {
+  const { needs, group } = stages[index]!;
+  const others = needs === undefined ? stages.slice(0, index) : stages.filter(({ name }) => needs.includes(name));
+  return others
+    .filter((other) =>
+      needs === undefined ? group === undefined || other.group?.name !== group.name : other.group === undefined,
+    )
+    .map(({ name }) => name);
+}
+
 describe('stages', () => {
   test('without needs run one after the other, and the first that fails is the last', () => {
     const stages = [stage('a'), stage('b'), stage('c')];
@@ -62,8 +73,9 @@ describe('stages', () => {
 
   test('of a matrix run at once up to its own limit', () => {
     const group = { name: 'unit', limit: 2 };
-    const legs = ['1', '2', '3'].map((leg) => stage(`unit-${leg}`, { needs: [], group }));
-    expect(play(legs).rounds).toEqual([['unit-1', 'unit-2'], ['unit-3']]);
+    const legs = ['1', '2', '3'].map((leg) => stage(`unit-${leg}`, { group }));
+    const stages = [stage('install'), ...legs, stage('report', { needs: ['unit'] }), stage('last')];
+    expect(play(stages).rounds).toEqual([['install'], ['unit-1', 'unit-2'], ['unit-3'], ['report'], ['last']]);
   });
 
   test('for failure and for always run when something failed; for failure only then', () => {
@@ -159,8 +171,8 @@ describe('stages', () => {
         for (const [index, plan] of stages.entries()) {
           if (!order.includes(plan.name)) continue;
           const round = rounds.findIndex((each) => each.includes(plan.name));
-          for (const needed of plan.needs ?? stages.slice(0, index).map(({ name }) => name)) {
-            expect(rounds.slice(round).flat()).not.toContain(needed);
+          for (const name of neededBy(stages, index)) {
+            expect(rounds.slice(round).flat()).not.toContain(name);
           }
           // An `always` without a condition of its own is never left out.
           if (plan.outcome === 'success') expect(ended.get(plan.name)).not.toBe('blocked');
