@@ -9,6 +9,7 @@ import type { StageScope } from '../providers/executors/port.ts';
 import type { StageActivities } from './contracts.ts';
 import { type StageJournal, openJournal, readJournal } from './journal.ts';
 import type { LogWriter } from './logs.ts';
+import type { RunPipeline } from './pipelines.ts';
 import { repositoryAddress } from './secrets.ts';
 import {
   type Attempt,
@@ -65,11 +66,33 @@ async function runStage(deps: StageDependencies, turns: WorkspaceTurns, request:
   if (spec === undefined) throw new ProviderError('NotFound', `the definition of the run has no stage ${stage}`);
   const folders = foldersOf(plan.workspace);
   const turn = await turns.enter(plan.workspace.path, signal);
-  const journal = openJournal(
-    folders.journal,
-    stage,
-    spec.steps.some(({ once, resume }) => once || resume),
-  );
+  try {
+    const durable = spec.steps.some(({ once, resume }) => once || resume);
+    return await settleStage(
+      deps,
+      turn,
+      { ...request, known, spec, position },
+      openJournal(folders.journal, stage, durable),
+    );
+  } finally {
+    turn.leave();
+  }
+}
+
+interface Known {
+  readonly known: RunPipeline;
+  readonly spec: StageSpec;
+  readonly position: number;
+}
+
+async function settleStage(
+  deps: StageDependencies,
+  turn: WorkspaceTurn,
+  request: Request & Known,
+  journal: StageJournal,
+): Promise<StageReport> {
+  const { run, plan, stage, known, spec, position } = request;
+  const folders = foldersOf(plan.workspace);
   try {
     if (journal.history.settled !== undefined) return journal.history.settled;
     const startedAt = new Date();
@@ -94,8 +117,6 @@ async function runStage(deps: StageDependencies, turns: WorkspaceTurns, request:
     const attempt: Attempt = {
       ...request,
       deps,
-      known,
-      spec,
       scope,
       journal,
       secrets,
@@ -110,7 +131,6 @@ async function runStage(deps: StageDependencies, turns: WorkspaceTurns, request:
     return report;
   } finally {
     journal.close();
-    turn.leave();
   }
 }
 

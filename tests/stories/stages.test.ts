@@ -26,9 +26,9 @@ async function push(subject: string, stages: string): Promise<RunName> {
   return await story.push({ branch: 'feature/stages', subject, files: { 'slipway.yaml': definition, stamp: subject } });
 }
 
-/** Verdicts by stage, and by step where there is more than one. */
+/** Verdicts by stage of the definition; the images are built in one that is not. */
 function verdictsOf({ stages }: RunRecord): Readonly<Record<string, string | null>> {
-  return Object.fromEntries(stages.map(({ name, verdict }) => [name, verdict]));
+  return Object.fromEntries(stages.filter(({ name }) => name !== 'build').map(({ name, verdict }) => [name, verdict]));
 }
 
 const service = (): string => `    services:
