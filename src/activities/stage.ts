@@ -59,7 +59,7 @@ interface Request {
 }
 
 async function runStage(deps: StageDependencies, turns: WorkspaceTurns, request: Request): Promise<StageReport> {
-  const { run, plan, stage, signal } = request;
+  const { plan, stage, signal } = request;
   const known = await deps.pipelines.of(plan);
   const position = known.pipeline.stages.findIndex(({ name }) => name === stage);
   const spec = known.pipeline.stages[position];

@@ -160,6 +160,14 @@ export async function recordCacheUse(db: Db, use: CacheUseRecord): Promise<void>
     .execute();
 }
 
+/** Uses that no hit rate counts any more. */
+export async function forgetOldCacheUses(db: Db, keptDays = 90): Promise<void> {
+  await db
+    .deleteFrom('cacheUses')
+    .where('at', '<', sql<string>`now() - make_interval(days => ${keptDays})`)
+    .execute();
+}
+
 /** How often caches of a project were found. */
 export interface CacheHitRate {
   readonly cache: string;

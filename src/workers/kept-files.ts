@@ -1,7 +1,7 @@
 import type { ArtifactDependencies } from '../activities/artifacts.ts';
 import type { CacheDependencies, CacheIndex } from '../activities/caches.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
-import { expireArtifacts, findCache, forgetCache, putCache } from '../store/kept-files.ts';
+import { expireArtifacts, findCache, forgetCache, forgetOldCacheUses, putCache } from '../store/kept-files.ts';
 import type { Store } from '../store/store.ts';
 import type { FactSpool } from './facts.ts';
 
@@ -42,6 +42,7 @@ export function recordArtifactsTo(
   async function sweep(): Promise<void> {
     const loose = await expireArtifacts(db);
     for (const blob of loose) await blobs.remove(blob);
+    await forgetOldCacheUses(db);
   }
   return ({ run, stage, name, files, sizeBytes, at, expiresAt }) => {
     spool.record(`artifact/${run.project}/${run.number}/${stage}/${name}/${at}`, {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import type { CacheIndex, KeptCache } from '../../../src/activities/caches.ts';
 import {
   expireArtifacts,
+  forgetOldCacheUses,
   listArtifacts,
   listCaches,
   readHitRates,
@@ -129,4 +130,6 @@ test('the hit rate of caches counts every use once', async () => {
     { cache: 'pip', uses: 4, exact: 2, fallback: 1, hitRatio: 0.75 },
   ]);
   expect(await listCaches(store.db, name)).toEqual([]);
+  await forgetOldCacheUses(store.db, 0);
+  expect(await readHitRates(store.db, name)).toEqual([]);
 });
