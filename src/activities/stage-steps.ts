@@ -127,10 +127,20 @@ async function runStep(attempt: Attempt, place: StagePlace, turn: Turn, closing:
   progress({ step: step.name, index });
   journal.started(index, attempt.scope.attempt);
   deps.facts.stepStarted({ ...fact, at: startedAt.toISOString() });
-  const report = await judgeStep(attempt, place, turn, log, startedAt).finally(() => {
+  let report: StepReport;
+  try {
+    report = await judgeStep(attempt, place, turn, log, startedAt);
+  } catch (error) {
+    // For people's eyes only, where it would seem to run for ever; the next attempt, if there is one, says it anew.
+    const durationMs = Date.now() - startedAt.getTime();
+    const base = { name: step.name, startedAt: startedAt.toISOString(), durationMs };
+    const detail = 'It was ended before it could be judged.';
+    deps.facts.stepSettled({ ...fact, report: { ...base, verdict: 'inconclusive', detail } });
+    throw error;
+  } finally {
     // Nobody waits for the last segment of a log to be stored before the next step starts.
     closing.push(log.close());
-  });
+  }
   journal.ended(index, report);
   deps.facts.stepSettled({ ...fact, report });
   return report;

@@ -103,7 +103,8 @@ describe('a run', () => {
     await run.executeUpdate('abort', { args: [{ by: 'ada', reason: 'wrong branch' }] });
     expect(await run.result()).toEqual({ outcome: 'aborted', reason: 'ada aborted it: wrong branch.' });
     expect(ended).toBe(true);
-    expect(world.settledRuns).toMatchObject([{ outcome: 'aborted' }]);
+    const stages = [{ name: 'check', verdict: 'inconclusive', detail: 'The run was aborted.' }];
+    expect(world.settledRuns).toMatchObject([{ outcome: 'aborted', stages }]);
   });
 
   test('is not aborted any more once it is being settled', async () => {

@@ -65,7 +65,7 @@ export class Check {
       for (const { stage, end, why } of settle) {
         this.#ended.set(stage.name, end);
         // What never had its turn is told of by what kept it from it.
-        if (end === 'skipped') this.#report(idle(stage.name, why, true));
+        if (end === 'skipped') this.#report({ ...idle(stage.name, why), skipped: true });
       }
       for (const stage of start) this.#start(stage);
       if (this.#running.size === 0) break;
@@ -94,9 +94,10 @@ export class Check {
     const shelter = stage.outcome === 'always' ? { parent: new CancellationScope({ cancellable: false }) } : {};
     const scope = new CancellationScope({ cancellable: true, ...shelter });
     const report = scope.run(() => this.#options.runStage(stage));
+    const startedMs = Date.now();
     const done = report.then(
       (settled) => this.#settled(stage, settled),
-      (error: unknown) => this.#failed(stage, error),
+      (error: unknown) => this.#failed(stage, startedMs, error),
     );
     this.#running.set(stage.name, { stage, scope, done });
   }
@@ -114,11 +115,12 @@ export class Check {
     this.#stopAfter(stage);
   }
 
-  #failed(stage: StagePlan, error: unknown): void {
+  #failed(stage: StagePlan, startedMs: number, error: unknown): void {
     this.#running.delete(stage.name);
     if (isCancellation(error)) {
       this.#ended.set(stage.name, 'blocked');
-      if (this.#stopping !== undefined) this.#report(idle(stage.name, `Ended because ${this.#stopping} failed.`));
+      const why = this.#stopping === undefined ? 'The run was aborted.' : `Ended because ${this.#stopping} failed.`;
+      this.#report(idle(stage.name, why, startedMs));
       return;
     }
     if (this.#options.isMachineGone(error)) {
@@ -160,15 +162,14 @@ export class Check {
 }
 
 /** Of a stage that did not run to its end: nothing was found out by it. */
-function idle(name: string, detail: string, skipped = false): StageReport {
+function idle(name: string, detail: string, startedMs = Date.now()): StageReport {
   return {
     name,
     verdict: 'inconclusive',
     steps: [],
-    startedAt: new Date().toISOString(),
-    durationMs: 0,
+    startedAt: new Date(startedMs).toISOString(),
+    durationMs: Date.now() - startedMs,
     detail,
-    ...(skipped ? { skipped: true } : {}),
   };
 }
 
