@@ -62,6 +62,28 @@ export interface ArtifactItem {
   readonly files: readonly { readonly path: string; readonly sizeBytes: number; readonly sha256: string }[];
 }
 
+/** What stages keep from run to run. */
+export interface CacheList {
+  readonly sizeBytes: number;
+  /** Null where none was ever looked for. */
+  readonly hitRatio: number | null;
+  readonly caches: readonly {
+    readonly name: string;
+    readonly scope: string;
+    readonly key: string;
+    readonly sizeBytes: number;
+    readonly createdAt: string;
+    readonly usedAt: string;
+  }[];
+  readonly uses: readonly {
+    readonly cache: string;
+    readonly uses: number;
+    readonly exact: number;
+    readonly fallback: number;
+    readonly hitRatio: number | null;
+  }[];
+}
+
 /** A log, with the lines in it that were looked for. */
 export interface FoundLog extends LogStream {
   readonly matches?: readonly { readonly line: number; readonly at: string | null; readonly text: string }[];
@@ -121,6 +143,7 @@ export interface Client {
   listReleases(options: ListOptions): Promise<Page<StoredRelease>>;
   listIncidents(project: string | undefined): Promise<readonly Incident[]>;
   closeIncident(ref: DeploymentRef, reason: string): Promise<{ readonly closed: boolean }>;
+  listCaches(project: string): Promise<CacheList>;
   listArtifacts(run: RunName): Promise<readonly ArtifactItem[]>;
   readArtifactFile(
     run: RunName,
@@ -182,6 +205,7 @@ export function createClient(connection: Connection): Client {
     closeIncident: ({ project: owner, environment: name, number }, reason) =>
       http.post(`/v1/incidents/${owner}/${name}/${number}/close`, { reason }),
     listLogs: (of) => http.get(`${'environment' in of ? deployment(of) : run(of)}/logs`),
+    listCaches: (owner) => http.get(`${project(owner)}/caches`),
     listArtifacts: (name) => http.get(`${run(name)}/artifacts`),
     readArtifactFile: (name, artifact, path, signal) => {
       const file = path.split('/').map(encodeURIComponent).join('/');

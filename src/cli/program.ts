@@ -130,6 +130,10 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .option('--times', 'with the time before every line')
     .action(async (name, options) => (await import('./commands/logs.ts')).logs(contextOf(), name, options));
   program
+    .command('caches')
+    .description('files that stages keep from run to run, and how often they are found')
+    .action(async () => (await import('./commands/caches.ts')).caches(contextOf()));
+  program
     .command('artifacts')
     .description('files that the stages of a run have left')
     .argument('<run>')

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { routesOf } from '../../definition/routes.ts';
@@ -80,7 +81,8 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
       ...(parameters === undefined ? {} : { parameters }),
     });
     const known = accepted.input;
-    if (known.event.ref !== event.ref || known.event.after !== event.after || known.release !== release) {
+    const isOther = known.event.ref !== event.ref || known.event.after !== event.after || known.release !== release;
+    if (isOther || !isDeepStrictEqual(known.parameters ?? {}, parameters ?? {})) {
       throw refuse(
         'Conflict',
         `The idempotency key was used for another run, number ${accepted.number} of ${project}.`,

@@ -198,3 +198,31 @@ describe('logs of a run', () => {
     expect(unit.slice(0, -1).every((line) => /^20\S+Z /.test(line))).toBe(true);
   });
 });
+
+describe('a run by hand with parameters', () => {
+  const start = async (parameters: Readonly<Record<string, string>>) =>
+    await api.app.inject({
+      method: 'POST',
+      url: '/v1/projects/hello/runs',
+      headers: { authorization: `Bearer ${await api.token('developer')}`, 'content-type': 'application/json' },
+      payload: { ref: 'refs/heads/main', commit: 'c'.repeat(40), idempotencyKey: 'with-parameters', parameters },
+    });
+
+  test('has them, and its key is not good for others', async () => {
+    const answer = await start({ target: 'eu' });
+    expect(answer.statusCode).toBe(202);
+    const { run } = answer.json<{ run: { number: number } }>();
+    expect((await get(`/v1/projects/hello/runs/${run.number}`)).json()).toMatchObject({
+      input: { parameters: { target: 'eu' } },
+    });
+    expect((await start({ target: 'eu' })).statusCode).toBe(202);
+    expect((await start({ target: 'us' })).statusCode).toBe(409);
+  });
+
+  test.each([{ 'no name': 'x' }, { target: 'x\0y' }, { target: 'x'.repeat(2_000) }])(
+    '%j is refused',
+    async (parameters) => {
+      expect((await start(parameters)).statusCode).toBe(400);
+    },
+  );
+});
