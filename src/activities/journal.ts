@@ -3,8 +3,13 @@ import { dirname, join } from 'node:path';
 import type { StageReport, StepReport } from '../domain/run.ts';
 
 type Entry =
+  /** An attempt at the stage begins; how often the workspace had been made again by then. */
+  | { readonly kind: 'begin'; readonly generation: number }
   | { readonly kind: 'start'; readonly step: number; readonly attempt: number }
   | { readonly kind: 'end'; readonly step: number; readonly report: StepReport }
+  /** A step failed and is tried again; this is the number of the try. */
+  | { readonly kind: 'try'; readonly step: number; readonly number: number }
+  | { readonly kind: 'outputs'; readonly step: number; readonly values: Readonly<Record<string, string>> }
   /** From here on the stage is done again from this step; what came after it before does not count. */
   | { readonly kind: 'again'; readonly from: number }
   | { readonly kind: 'settled'; readonly report: StageReport };
@@ -13,8 +18,14 @@ type Entry =
 export interface StageHistory {
   /** Whether a step was ever started. */
   readonly begun: boolean;
-  /** Reports of the steps that ended, in order and without a gap. */
-  readonly ended: readonly StepReport[];
+  /** Reports of the steps that ended. */
+  readonly ended: ReadonlyMap<number, StepReport>;
+  /** Which try of a step was running, where it was not the first. */
+  readonly tries: ReadonlyMap<number, number>;
+  /** What steps that ended handed on. */
+  readonly outputs: ReadonlyMap<number, Readonly<Record<string, string>>>;
+  /** How often the workspace had been made again when the last attempt began. */
+  readonly generation: number;
   /** Every step that was ever started, also before the stage was begun again. */
   readonly started: ReadonlySet<number>;
   /** The report, when only the word of it was lost. */
@@ -24,7 +35,10 @@ export interface StageHistory {
 /** What a stage has done so far, for the attempt that comes after the death of its worker. */
 export interface StageJournal {
   readonly history: StageHistory;
+  begin(generation: number): void;
   started(step: number, attempt: number): void;
+  tried(step: number, number: number): void;
+  handedOn(step: number, values: Readonly<Record<string, string>>): void;
   ended(step: number, report: StepReport): void;
   again(from: number): void;
   settled(report: StageReport): void;
@@ -49,7 +63,10 @@ export function openJournal(folder: string, stage: string, durable: boolean): St
   }
   return {
     history,
+    begin: (generation) => write({ kind: 'begin', generation }),
     started: (step, attempt) => write({ kind: 'start', step, attempt }),
+    tried: (step, number) => write({ kind: 'try', step, number }),
+    handedOn: (step, values) => write({ kind: 'outputs', step, values }),
     ended: (step, report) => write({ kind: 'end', step, report }),
     again: (from) => write({ kind: 'again', from }),
     settled: (report) => write({ kind: 'settled', report }),
@@ -64,15 +81,46 @@ export function readJournal(folder: string, stage: string): StageHistory {
 
 function readHistory(path: string): StageHistory {
   const started = new Set<number>();
-  let ended: StepReport[] = [];
+  const ended = new Map<number, StepReport>();
+  const tries = new Map<number, number>();
+  const outputs = new Map<number, Readonly<Record<string, string>>>();
+  let generation = 0;
   let settled: StageReport | undefined;
   for (const entry of readEntries(path)) {
-    if (entry.kind === 'start') started.add(entry.step);
-    else if (entry.kind === 'end') ended = [...ended.slice(0, entry.step), entry.report];
-    else if (entry.kind === 'again') ended = ended.slice(0, entry.from);
-    else settled = entry.report;
+    switch (entry.kind) {
+      case 'begin':
+        generation = entry.generation;
+        break;
+      case 'start':
+        started.add(entry.step);
+        break;
+      case 'try':
+        tries.set(entry.step, entry.number);
+        break;
+      case 'outputs':
+        outputs.set(entry.step, entry.values);
+        break;
+      case 'end':
+        ended.set(entry.step, entry.report);
+        break;
+      case 'again':
+        for (const known of [ended, tries, outputs]) {
+          for (const step of [...known.keys()]) if (step >= entry.from) known.delete(step);
+        }
+        break;
+      case 'settled':
+        settled = entry.report;
+    }
   }
-  return { begun: started.size > 0, ended, started, ...(settled === undefined ? {} : { settled }) };
+  return {
+    begun: started.size > 0,
+    ended,
+    tries,
+    outputs,
+    started,
+    generation,
+    ...(settled === undefined ? {} : { settled }),
+  };
 }
 
 function readEntries(path: string): Entry[] {

@@ -88,7 +88,8 @@ const runWords: Readonly<Record<RunOutcome, string>> = {
 function runEvent({ outcome, stages, plan, images }: SettledRun): NoticeEvent {
   if (outcome === 'succeeded') return 'run-succeeded';
   if (outcome === 'aborted' || outcome === 'superseded') return outcome;
-  if (stages.length > 0 && worst(stages.map((stage) => stage.verdict)) !== 'passed') return 'tests-failed';
+  const judged = stages.filter((stage) => stage.skipped !== true);
+  if (judged.length > 0 && worst(judged.map((stage) => stage.verdict)) !== 'passed') return 'tests-failed';
   const built = plan !== undefined && plan.buildImages !== 'none' && plan.images.length > images.length;
   return built ? 'build-failed' : 'run-failed';
 }

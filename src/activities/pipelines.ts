@@ -1,9 +1,9 @@
 import { ProviderError } from '../domain/failures.ts';
 import type { RunInput, RunPlan } from '../domain/run.ts';
 import type { DefinitionPair } from '../definition/pair.ts';
-import { resolvePipeline } from '../definition/pipeline.ts';
+import { type ResolveOptions, resolvePipeline } from '../definition/pipeline.ts';
 import type { PipelineSpec } from '../definition/specs.ts';
-import { foldersOf, readRequest } from './workspaces.ts';
+import { foldersOf, readChanged, readRequest } from './workspaces.ts';
 
 /** Parsed pairs of documents by the hash under which the store keeps them. */
 export interface Definitions {
@@ -19,6 +19,12 @@ export interface RunPipeline {
 }
 
 const remembered = 200;
+
+/** What a pipeline is resolved by, when it is prepared and whenever it is read again. */
+export function resolveOptionsOf(input: RunInput, changed: readonly string[] | undefined): ResolveOptions {
+  const { event, parameters = {} } = input;
+  return { fork: event.fork ?? false, facts: { event, parameters, changed } };
+}
 
 /** Finds the pipeline of a run again: from memory, else from the workspace and the store. */
 export interface Pipelines {
@@ -44,9 +50,11 @@ export function createPipelines(definitions: Definitions): Pipelines {
     async of(plan) {
       const found = known.get(name(plan.run));
       if (found !== undefined) return found;
-      const [input, pair] = await Promise.all([
-        readRequest(foldersOf(plan.workspace)),
+      const folders = foldersOf(plan.workspace);
+      const [input, pair, changed] = await Promise.all([
+        readRequest(folders),
         definitions.read(plan.definition),
+        readChanged(folders),
       ]);
       if (input === undefined) {
         // Another try here finds it no more than this one; the run begins anew.
@@ -54,7 +62,7 @@ export function createPipelines(definitions: Definitions): Pipelines {
           nonRetryable: true,
         });
       }
-      const pipeline = { input, pair, pipeline: resolvePipeline(pair, { fork: input.event.fork ?? false }) };
+      const pipeline = { input, pair, pipeline: resolvePipeline(pair, resolveOptionsOf(input, changed)) };
       remember(plan.run, pipeline);
       return pipeline;
     },

@@ -1,25 +1,34 @@
 import { constants } from 'node:fs';
 import { open, realpath, rm } from 'node:fs/promises';
 import { join, sep } from 'node:path';
+import { asksForChanges } from '../definition/conditions.ts';
 import { hashDefinition, serialiseDefinition, type DefinitionPair } from '../definition/pair.ts';
 import { definitionInvalid, loadPair, loadProject, type Loaded } from '../definition/load.ts';
 import { resolvePipeline } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { routesOf } from '../definition/routes.ts';
-import type { PipelineSpec } from '../definition/specs.ts';
+import type { PipelineSpec, StageSpec } from '../definition/specs.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import { routeEvent, type Route } from '../domain/routing.ts';
-import type { CommitInfo, RunInput, RunPlan, RunRef, Workspace } from '../domain/run.ts';
+import type { CommitInfo, RunInput, RunPlan, RunRef, StagePlan, Workspace } from '../domain/run.ts';
 import { versionOf } from '../domain/version.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
 import type { NoticeActivities, SourceActivities } from './contracts.ts';
 import type { Logs } from './logs.ts';
 import { startedNotice } from './notice-texts.ts';
-import type { Pipelines } from './pipelines.ts';
+import { type Pipelines, resolveOptionsOf } from './pipelines.ts';
 import { repositoryAddress, type ReadSecret } from './secrets.ts';
+import { longestKeepMs } from './stage-files.ts';
 import type { CheckTools } from './tools.ts';
-import { ensureFolders, foldersOf, workspacePath, writeRequest, type WorkspaceFolders } from './workspaces.ts';
+import {
+  ensureFolders,
+  foldersOf,
+  workspacePath,
+  writeChanged,
+  writeRequest,
+  type WorkspaceFolders,
+} from './workspaces.ts';
 
 /** What the store does for a run that is being prepared. */
 export interface RunStore {
@@ -107,7 +116,9 @@ async function prepareRun(
     writeRequest(folders, input),
   ]);
   const pair = await documents.pair(folders, project, text);
-  const pipeline = resolvePipeline(pair, { fork: input.event.fork ?? false });
+  const changed = asksForChanges(pair.repository) ? await changedFiles(deps.repositories, input, signal) : undefined;
+  if (changed !== undefined) await writeChanged(folders, changed);
+  const pipeline = resolvePipeline(pair, resolveOptionsOf(input, changed));
   const decision = routeEvent(input.event, routesOf(project));
   // A run that was accepted is prepared even if the routes have changed since: its checks are still wanted, where it goes is not.
   const route = decision.kind === 'run' ? decision.route : undefined;
@@ -144,16 +155,58 @@ function planOf({ input, run, commit, definition, workspace, pipeline, route }: 
     commit,
     definition,
     workspace,
-    stages: pipeline.stages.map(({ name, timeoutMs, steps }) => ({
-      name,
-      timeoutMs,
-      steps: steps.map((step) => step.name),
-    })),
+    stages: pipeline.stages.map(toStagePlan),
+    concurrency: pipeline.concurrency,
     buildImages: route?.buildImages ?? 'none',
     images: pipeline.images.map(({ name }) => name),
     environments: route?.environments ?? [],
     buildTimeoutMs: pipeline.builds.timeoutMs,
   };
+}
+
+/** What the workflow needs of a stage; what is as it always was is left out, for every stage's input carries the whole plan. */
+function toStagePlan(stage: StageSpec): StagePlan {
+  const { name, timeoutMs, cleanUpMs, steps, needs, outcome, skip, failFast, group } = stage;
+  return {
+    name,
+    timeoutMs: timeoutMs + cleanUpMs + servicesMs(stage) + keepMs(stage),
+    steps: steps.map((step) => step.name),
+    ...(needs === undefined ? {} : { needs }),
+    ...(outcome === 'success' ? {} : { outcome }),
+    ...(skip === undefined ? {} : { skip }),
+    ...(failFast ? {} : { failFast }),
+    ...(group === undefined ? {} : { group }),
+  };
+}
+
+/** They start at once, before the stage's own time begins. */
+function servicesMs({ services }: StageSpec): number {
+  return Math.max(0, ...services.map(({ health }) => health.startupMs));
+}
+
+/** After the stage's own time, for what it leaves. */
+function keepMs({ caches, artifacts }: StageSpec): number {
+  return [caches, artifacts].filter((kept) => kept.length > 0).length * longestKeepMs;
+}
+
+/** Files that differ between the commits before and after the event; undefined where that cannot be told. */
+async function changedFiles(
+  repositories: SourceRepository,
+  { project, event }: RunInput,
+  signal: AbortSignal,
+): Promise<readonly string[] | undefined> {
+  if (/^0+$/.test(event.before)) return undefined;
+  const [before, after] = await Promise.all(
+    [event.before, event.after].map((commit) => repositories.listTree({ project, commit, path: '.', signal })),
+  );
+  if (before === undefined || after === undefined) return undefined;
+  const known = new Map(before.map(({ path, mode, object }) => [path, `${mode} ${object}`]));
+  const changed: string[] = [];
+  for (const { path, mode, object } of after) {
+    if (known.get(path) !== `${mode} ${object}`) changed.push(path);
+    known.delete(path);
+  }
+  return [...changed, ...known.keys()];
 }
 
 /** The first page of the run's log: what is being run, and where it goes. */

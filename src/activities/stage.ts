@@ -1,80 +1,45 @@
 import { activityInfo } from '@temporalio/activity';
+import type { StageSpec, StepSpec } from '../definition/specs.ts';
 import { ProviderError, failures, toFailure } from '../domain/failures.ts';
 import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
-import { sentences } from '../domain/sentences.ts';
-import type { SecretRef, StageSpec, StepSpec } from '../definition/specs.ts';
+import { definedAs } from '../domain/stage-graph.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
-import { createRedactor, type Redactor } from '../effects/redact.ts';
-import type { StageScope, StageSession, StepEnd, StepExecutors } from '../providers/executors/port.ts';
-import type { SourceRepository } from '../providers/repositories/port.ts';
+import { createRedactor } from '../effects/redact.ts';
+import type { StageScope } from '../providers/executors/port.ts';
 import type { StageActivities } from './contracts.ts';
-import { openJournal, readJournal, type StageJournal } from './journal.ts';
-import type { LogWriter, Logs } from './logs.ts';
-import type { Pipelines, RunPipeline } from './pipelines.ts';
-import { repositoryAddress, type ReadSecret } from './secrets.ts';
-import { ensureFolders, foldersOf, writeRequest } from './workspaces.ts';
+import { type StageJournal, openJournal, readJournal } from './journal.ts';
+import type { LogWriter } from './logs.ts';
+import type { RunPipeline } from './pipelines.ts';
+import { repositoryAddress } from './secrets.ts';
+import {
+  type Attempt,
+  type StageDependencies,
+  type StagePlace,
+  lastLines,
+  openPlace,
+  readSecrets,
+  verdictOf,
+} from './stage-attempt.ts';
+import type { StageFiles } from './stage-files.ts';
+import { type StepReports, isRepeated, runSteps } from './stage-steps.ts';
+import { type WorkspaceTurn, type WorkspaceTurns, createWorkspaceTurns } from './workspace-turns.ts';
+import { ensureFolders, foldersOf, raiseGeneration, readGeneration, writeRequest } from './workspaces.ts';
 
-/** Facts of stages for people's eyes; they go to the spool, so that they neither wait nor fail. */
-export interface StageFacts {
-  /** @param fact.phase - what the run is doing from here on, for lists and pages. */
-  stageStarted(fact: {
-    readonly run: RunRef;
-    readonly stage: string;
-    readonly position: number;
-    readonly at: string;
-    readonly phase: 'checking' | 'building' | 'pushing';
-  }): void;
-  stepStarted(fact: StepFact & { readonly at: string }): void;
-  stepSettled(fact: StepFact & { readonly report: StepReport }): void;
-  stageSettled(fact: { readonly run: RunRef; readonly position: number; readonly report: StageReport }): void;
-}
-
-export interface StepFact {
-  readonly run: RunRef;
-  readonly stage: string;
-  readonly step: string;
-  readonly position: number;
-}
-
-export interface StageDependencies {
-  readonly executors: StepExecutors;
-  readonly repositories: SourceRepository;
-  readonly pipelines: Pipelines;
-  readonly readSecret: ReadSecret;
-  readonly logs: Logs;
-  readonly facts: StageFacts;
-}
+export type { StageDependencies, StageFacts, StepFact } from './stage-attempt.ts';
 
 /** A third of the worker's throttle and a tenth of the time-out, so that an abort is heard of within a second. */
 const heartbeatMs = 300;
-/** Lines of a failed step that go into its report, and with it into the history. */
-const detailLines = 20;
-const detailChars = 4_000;
-
-/** What one attempt at a stage works with. */
-interface Attempt {
-  readonly deps: StageDependencies;
-  readonly known: RunPipeline;
-  readonly run: RunRef;
-  readonly plan: RunPlan;
-  readonly spec: StageSpec;
-  readonly scope: StageScope;
-  readonly secrets: ReadonlyMap<string, Readonly<Record<string, string>>>;
-  readonly redactor: Redactor;
-  readonly sessions: Sessions;
-  readonly signal: AbortSignal;
-  readonly progress: (detail: unknown) => void;
-}
 
 /** Runs the stages of pipelines on this worker. */
 export function createStageActivities(deps: StageDependencies): StageActivities {
+  const turns = createWorkspaceTurns();
   return {
     async runStage({ run, plan, stage }) {
       try {
         // The executors watch the silence of each step, with the limit that the step has.
         return await withHeartbeat(
           heartbeatMs,
-          (signal, progress) => runStage(deps, { run, plan, stage, signal, progress }),
+          (signal, progress) => runStage(deps, turns, { run, plan, stage, signal, progress }),
           undefined,
           Infinity,
         );
@@ -93,23 +58,51 @@ interface Request {
   readonly progress: (detail: unknown) => void;
 }
 
-async function runStage(deps: StageDependencies, request: Request): Promise<StageReport> {
-  const { run, plan, stage, signal, progress } = request;
+async function runStage(deps: StageDependencies, turns: WorkspaceTurns, request: Request): Promise<StageReport> {
+  const { plan, stage, signal } = request;
   const known = await deps.pipelines.of(plan);
   const position = known.pipeline.stages.findIndex(({ name }) => name === stage);
   const spec = known.pipeline.stages[position];
   if (spec === undefined) throw new ProviderError('NotFound', `the definition of the run has no stage ${stage}`);
   const folders = foldersOf(plan.workspace);
-  const journal = openJournal(
-    folders.journal,
-    stage,
-    spec.steps.some(({ once, resume }) => once || resume),
-  );
+  const turn = await turns.enter(plan.workspace.path, signal);
+  try {
+    const durable = spec.steps.some(({ once, resume }) => once || resume);
+    return await settleStage(
+      deps,
+      turn,
+      { ...request, known, spec, position },
+      openJournal(folders.journal, stage, durable),
+    );
+  } finally {
+    turn.leave();
+  }
+}
+
+interface Known {
+  readonly known: RunPipeline;
+  readonly spec: StageSpec;
+  readonly position: number;
+}
+
+async function settleStage(
+  deps: StageDependencies,
+  turn: WorkspaceTurn,
+  request: Request & Known,
+  journal: StageJournal,
+): Promise<StageReport> {
+  const { run, plan, stage, known, spec, position } = request;
+  const folders = foldersOf(plan.workspace);
   try {
     if (journal.history.settled !== undefined) return journal.history.settled;
     const startedAt = new Date();
     deps.facts.stageStarted({ run, stage, position, at: startedAt.toISOString(), phase: 'checking' });
-    const secrets = await readSecrets(known.pipeline.stages.slice(0, position + 1), deps.readSecret);
+    // Of what may have to be run again too: with the workspace, all that has been settled goes.
+    const concerned = known.pipeline.stages.filter(
+      ({ name }, index) =>
+        index <= position || (journal.history.begun && readJournal(folders.journal, name).settled !== undefined),
+    );
+    const secrets = await readSecrets(concerned, deps.readSecret);
     const scope: StageScope = {
       project: run.project,
       run: run.key,
@@ -120,42 +113,164 @@ async function runStage(deps: StageDependencies, request: Request): Promise<Stag
       home: folders.home,
       objects: deps.repositories.objectsFolder(run.project),
     };
-    const sessions = createSessions(deps.executors, scope, signal);
     const redactor = createRedactor([...secrets.values()].flatMap((values) => Object.values(values)));
-    const attempt: Attempt = { deps, known, run, plan, spec, scope, secrets, redactor, sessions, signal, progress };
-    try {
-      const steps = await takeUp(attempt, journal, startedAt.getTime());
-      const report = reportOf(spec, steps, startedAt);
-      journal.settled(report);
-      deps.facts.stageSettled({ run, position, report });
-      return report;
-    } finally {
-      await sessions.close();
-    }
+    const attempt: Attempt = {
+      ...request,
+      deps,
+      scope,
+      journal,
+      secrets,
+      redactor,
+      outputs: outputsBefore(known.pipeline.stages, spec, folders.journal),
+      tries: new Map(),
+      startedMs: startedAt.getTime(),
+    };
+    const report = await work(attempt, turn, startedAt);
+    journal.settled(report);
+    deps.facts.stageSettled({ run, position, report });
+    return report;
   } finally {
     journal.close();
   }
 }
 
-/** Goes on where an earlier attempt at the stage allows it, or begins again from a clean checkout. */
-async function takeUp(attempt: Attempt, journal: StageJournal, stageStartedMs: number): Promise<readonly StepReport[]> {
-  const { spec } = attempt;
-  const { begun, ended, started } = journal.history;
-  const from = begun ? resumePoint(spec, ended.length) : 0;
-  // A step that may run only once, and that going on from there would start again.
-  const repeated = spec.steps.findIndex((step, index) => index >= (from ?? 0) && step.once && started.has(index));
-  if (repeated >= 0) return [...ended.slice(0, repeated), interrupted(spec, repeated, ended[repeated])];
-  if (from === undefined) await renewWorkspace(attempt);
-  if (begun) journal.again(from ?? 0);
-  return runSteps(attempt, journal, ended.slice(0, from ?? 0), stageStartedMs);
+/** What the stages that this one comes after have handed on. Those of a matrix keep theirs: each has another value. */
+function outputsBefore(stages: readonly StageSpec[], spec: StageSpec, journal: string): Map<string, string> {
+  const outputs = new Map<string, string>();
+  for (const { name, steps, group } of stagesBefore(stages, spec)) {
+    if (group !== undefined || steps.every((step) => step.outputs.length === 0)) continue;
+    for (const values of readJournal(journal, name).outputs.values()) {
+      for (const [output, value] of Object.entries(values)) outputs.set(output, value);
+    }
+  }
+  return outputs;
 }
 
-/** The last step at which the stage may go on in the files as they are; undefined: only from a clean checkout. */
-function resumePoint(spec: StageSpec, next: number): number | undefined {
-  for (let index = Math.min(next, spec.steps.length - 1); index >= 0; index -= 1) {
-    if (spec.steps[index]?.resume === true) return index;
+/** All that a stage comes after, however far before. What a stage needs stands before it. */
+function stagesBefore(stages: readonly StageSpec[], spec: StageSpec): readonly StageSpec[] {
+  const at = stages.indexOf(spec);
+  if (spec.needs === undefined) return stages.slice(0, at).filter((stage) => definedAs(stage) !== definedAs(spec));
+  const wanted = new Set(spec.needs);
+  const found: StageSpec[] = [];
+  for (let index = at - 1; index >= 0; index -= 1) {
+    const stage = stages[index];
+    if (stage === undefined || !wanted.has(definedAs(stage))) continue;
+    found.unshift(stage);
+    for (const name of stage.needs ?? stages.slice(0, index).map(definedAs)) wanted.add(name);
+  }
+  return found;
+}
+
+/** Takes the stage to its verdict, and keeps what it leaves behind. Nothing of it runs any more when this returns. */
+async function work(attempt: Attempt, turn: WorkspaceTurn, startedAt: Date): Promise<StageReport> {
+  const { deps, spec, journal } = attempt;
+  const done = await takeUp(attempt, turn, journal);
+  const files = openFiles(attempt, spec);
+  try {
+    const restored = await deps.caches.restore(files, spec);
+    const report = await runInPlace(attempt, done, startedAt);
+    const passed = report.verdict === 'passed';
+    const lost = await deps.artifacts.keep(files, spec, passed);
+    if (passed && lost === undefined) await restored.save();
+    return lost === undefined || !passed ? report : { ...report, verdict: 'errored', detail: lost };
+  } finally {
+    await files.close();
+  }
+}
+
+/** @returns the report, once nothing of the stage runs any more: nobody may change what it left while it is being read. */
+async function runInPlace(attempt: Attempt, done: StepReports, startedAt: Date): Promise<StageReport> {
+  const { spec, redactor, signal } = attempt;
+  let place: StagePlace;
+  try {
+    place = await openPlace(attempt, spec);
+  } catch (error) {
+    const detail = verdictOf(error, signal);
+    if (detail === undefined) throw error;
+    return { ...reportOf(spec, [...done.values()], startedAt), verdict: 'errored', detail: redactor.text(detail) };
+  }
+  try {
+    const report = reportOf(spec, await runSteps(attempt, place, done), startedAt);
+    const ended = report.verdict === 'passed' ? [] : await place.endedServices();
+    if (ended.length === 0) return report;
+    // A test that cannot reach its database says so, and not why.
+    const detail = [report.detail, ...ended].filter((line) => line !== undefined).join('\n');
+    return { ...report, detail: redactor.text(detail) };
+  } finally {
+    await place.close();
+  }
+}
+
+/** What keeping files needs of the attempt, with a log that is there only where something is said. */
+function openFiles(attempt: Attempt, spec: StageSpec): StageFiles & { close(): Promise<void> } {
+  const { deps, run, plan, known, scope, redactor, signal } = attempt;
+  let log: LogWriter | undefined;
+  return {
+    run,
+    commit: plan.commit.sha,
+    event: known.input.event,
+    releaseBranch: known.pair.project.repository.releaseBranch,
+    source: scope.source,
+    home: scope.home,
+    scratch: foldersOf(plan.workspace).root,
+    signal,
+    say(line) {
+      log ??= deps.logs.open({ run, stage: spec.name, step: 'stage.files', attempt: scope.attempt }, redactor);
+      log.say(line);
+    },
+    async close() {
+      await log?.close();
+    },
+  };
+}
+
+/**
+ * Goes on where an earlier attempt at the stage allows it, or begins again from a clean checkout.
+ *
+ * @returns reports of steps that need not run again.
+ */
+async function takeUp(attempt: Attempt, turn: WorkspaceTurn, journal: StageJournal): Promise<StepReports> {
+  const { spec, plan, signal, outputs } = attempt;
+  const folders = foldersOf(plan.workspace);
+  const { begun, ended, started, generation } = journal.history;
+  // Made again for another stage meanwhile: then it is as clean as one could wish.
+  const isClean = generation < readGeneration(folders);
+  const kept = begun && !isClean ? keptReports(spec, ended) : new Map<number, StepReport>();
+  // A step that may run only once, and that going on from there would start again.
+  const repeated = spec.steps.findIndex((step, index) => step.once && started.has(index) && kept?.has(index) !== true);
+  if (repeated >= 0) {
+    const before = [...ended].filter(([index]) => index < repeated);
+    return new Map([...before, [repeated, interrupted(spec, repeated, ended.get(repeated))]]);
+  }
+  if (kept === undefined) await turn.renew(() => renewWorkspace(attempt), signal);
+  journal.begin(readGeneration(folders));
+  if (begun) journal.again(kept === undefined || isClean ? 0 : resumePoint(spec, kept));
+  for (const index of kept?.keys() ?? []) {
+    for (const [name, value] of Object.entries(journal.history.outputs.get(index) ?? {})) outputs.set(name, value);
+  }
+  // A step that goes on in the same files has used up the tries it had; from a clean checkout it is another matter.
+  if (begun && !isClean && kept !== undefined) {
+    for (const [index, number] of journal.history.tries) attempt.tries.set(index, number);
+  }
+  return kept ?? new Map<number, StepReport>();
+}
+
+/** Reports that still count when the stage goes on in the files as they are; undefined: it may go on only from a clean checkout. */
+function keptReports(spec: StageSpec, ended: ReadonlyMap<number, StepReport>): StepReports | undefined {
+  const open = [...spec.steps.entries()].filter(([index, step]) => !ended.has(index) && isRepeated(spec, step));
+  if (spec.parallel > 1) {
+    // Any of them may have been in the middle of something.
+    return open.every(([, { resume }]) => resume) ? new Map(ended) : undefined;
+  }
+  for (let index = open[0]?.[0] ?? spec.steps.length - 1; index >= 0; index -= 1) {
+    if (spec.steps[index]?.resume === true) return new Map([...ended].filter(([step]) => step < index));
   }
   return undefined;
+}
+
+/** The first step whose earlier end does not count. */
+function resumePoint(spec: StageSpec, kept: StepReports): number {
+  return spec.parallel > 1 ? spec.steps.length : Math.max(-1, ...kept.keys()) + 1;
 }
 
 function interrupted(spec: StageSpec, index: number, earlier: StepReport | undefined): StepReport {
@@ -171,7 +286,7 @@ function interrupted(spec: StageSpec, index: number, earlier: StepReport | undef
 }
 
 /**
- * A clean checkout, in which the stages before this one have been run again: what they left in it (installed dependencies) was lost with it.
+ * A clean checkout, in which the stages that had passed have been run again: what they left in it (installed dependencies) was lost with it.
  */
 async function renewWorkspace(attempt: Attempt): Promise<void> {
   const { deps, known, plan, run, scope, spec } = attempt;
@@ -179,220 +294,82 @@ async function renewWorkspace(attempt: Attempt): Promise<void> {
   const log = deps.logs.open({ run, stage: spec.name, step: 'workspace', attempt: scope.attempt }, attempt.redactor);
   try {
     log.say(`The worker died during ${spec.name}; it begins again from a clean checkout of ${plan.commit.sha}.`);
-    const before = known.pipeline.stages.slice(0, known.pipeline.stages.indexOf(spec));
-    const done = before.filter(({ name }) => readJournal(folders.journal, name).settled !== undefined);
+    const done = known.pipeline.stages.filter(
+      (stage) => stage !== spec && readJournal(folders.journal, stage.name).settled?.verdict === 'passed',
+    );
     const repository = await repositoryAddress(known.pair.project, deps.readSecret);
     await ensureFolders(folders, { keepJournal: true });
     await writeRequest(folders, known.input);
     const { after, ref } = known.input.event;
     await deps.repositories.checkOut({ repository, commit: after, ref, path: folders.source, signal: attempt.signal });
-    for (const stage of done) {
-      for (const step of stage.steps) await repeatStep(attempt, stage, step, log);
-    }
+    for (const stage of done) await repeatStage(attempt, stage, log);
+    await raiseGeneration(folders);
   } finally {
     await log.close();
   }
 }
 
-async function repeatStep(attempt: Attempt, stage: StageSpec, step: StepSpec, log: LogWriter): Promise<void> {
+async function repeatStage(attempt: Attempt, stage: StageSpec, log: LogWriter): Promise<void> {
+  const files = { ...openFiles(attempt, stage), say: (line: string) => log.say(line) };
+  await attempt.deps.caches.restore(files, stage);
+  const place = await openPlace(attempt, stage);
+  try {
+    for (const step of stage.steps) {
+      if (isRepeated(stage, step)) await repeatStep(attempt, place, stage, step, log);
+    }
+  } finally {
+    await place.close();
+  }
+}
+
+async function repeatStep(
+  attempt: Attempt,
+  place: StagePlace,
+  stage: StageSpec,
+  step: StepSpec,
+  log: LogWriter,
+): Promise<void> {
   if (step.once) {
     log.say(`${stage.name}/${step.name} may run only once and is not repeated.`);
     return;
   }
   log.say(`${stage.name}/${step.name} again`);
-  const end = await startStep(attempt, stage, step, step.timeoutMs, log);
-  if (end.exitCode === 0 || step.onFailure === 'warn') return;
-  throw new ProviderError(
-    'WorkspaceLost',
-    `the workspace could not be made again: ${stage.name}/${step.name}, which had passed, now ended with status ${end.exitCode}`,
-    { nonRetryable: true, details: { lastLines: lastLines(end.tail) } },
-  );
-}
-
-async function runSteps(
-  attempt: Attempt,
-  journal: StageJournal,
-  done: readonly StepReport[],
-  stageStartedMs: number,
-): Promise<readonly StepReport[]> {
-  const { spec, run, deps, progress } = attempt;
-  const reports = [...done];
-  const closing: Promise<void>[] = [];
-  try {
-    for (const [index, step] of spec.steps.entries()) {
-      if (index < done.length) continue;
-      const fact: StepFact = { run, stage: spec.name, step: step.name, position: index };
-      const log = deps.logs.open({ run, stage: spec.name, step: step.name, attempt: attempt.scope.attempt });
-      const startedAt = new Date();
-      progress({ step: step.name, index });
-      journal.started(index, attempt.scope.attempt);
-      deps.facts.stepStarted({ ...fact, at: startedAt.toISOString() });
-      const leftMs = Math.max(0, stageStartedMs + spec.timeoutMs - startedAt.getTime());
-      const report = await judgeStep(attempt, step, leftMs, log, startedAt).finally(() => {
-        // Nobody waits for the last segment of a log to be stored before the next step starts.
-        closing.push(log.close());
-      });
-      journal.ended(index, report);
-      deps.facts.stepSettled({ ...fact, report });
-      reports.push(report);
-      if (report.verdict !== 'passed' && step.onFailure === 'fail') break;
-    }
-    return reports;
-  } finally {
-    await Promise.all(closing);
+  const { signal } = attempt;
+  for (let number = 1; ; number += 1) {
+    // What it hands on is known already.
+    const env = step.outputs.length === 0 ? {} : { SLIPWAY_OUTPUT: '/dev/null' };
+    const end = await place.run(step, { log, timeoutMs: step.timeoutMs, signal, lane: 0, env });
+    if (end.exitCode === 0 || step.onFailure === 'warn') return;
+    if (number < (step.retry?.attempts ?? 1)) continue;
+    throw new ProviderError(
+      'WorkspaceLost',
+      `the workspace could not be made again: ${stage.name}/${step.name}, which had passed, now ended with status ${end.exitCode}`,
+      { nonRetryable: true, details: { lastLines: lastLines(end.tail) } },
+    );
   }
-}
-
-/** Runs a step and says what is to be thought of it. What kept it from being judged, and may not do so again, is thrown. */
-async function judgeStep(
-  attempt: Attempt,
-  step: StepSpec,
-  leftMs: number,
-  log: LogWriter,
-  startedAt: Date,
-): Promise<StepReport> {
-  const base = { name: step.name, startedAt: startedAt.toISOString() };
-  try {
-    const timeoutMs = Math.min(step.timeoutMs, leftMs);
-    const end = await startStep(attempt, attempt.spec, step, timeoutMs, log);
-    const why = complaint(step, end, timeoutMs < step.timeoutMs);
-    if (why !== undefined) log.say(why);
-    return {
-      ...base,
-      verdict: why === undefined ? 'passed' : 'failed',
-      exitCode: end.exitCode,
-      durationMs: Math.round(end.durationMs),
-      ...(why === undefined ? {} : { detail: withLastLines(why, end.tail) }),
-    };
-  } catch (error) {
-    if (!(error instanceof ProviderError) || error.retryable || attempt.signal.aborted) throw error;
-    if (error.type === 'WorkspaceLost') throw error;
-    const detail = sentences(error.message, failures[error.type].sentence);
-    log.say(detail);
-    return { ...base, verdict: 'errored', durationMs: Date.now() - startedAt.getTime(), detail };
-  }
-}
-
-async function startStep(
-  attempt: Attempt,
-  stage: StageSpec,
-  step: StepSpec,
-  timeoutMs: number,
-  log: LogWriter,
-): Promise<StepEnd> {
-  const session = await attempt.sessions.for(step);
-  return session.run({
-    step,
-    env: {
-      ...environmentOf(attempt, stage, step),
-      ...step.env,
-      ...attempt.secrets.get(secretsKey(stage, step)),
-    },
-    timeoutMs,
-    redactor: attempt.redactor,
-    sink: (chunk) => log.write(chunk),
-    say: (line) => log.say(line),
-    signal: attempt.signal,
-  });
-}
-
-/** What every step may know of its run. */
-function environmentOf({ run, plan, known }: Attempt, stage: StageSpec, step: StepSpec): Record<string, string> {
-  return {
-    CI: 'true',
-    SLIPWAY: 'true',
-    SLIPWAY_PROJECT: run.project,
-    SLIPWAY_RUN: String(run.number),
-    SLIPWAY_STAGE: stage.name,
-    SLIPWAY_STEP: step.name,
-    SLIPWAY_COMMIT: plan.commit.sha,
-    SLIPWAY_REF: known.input.event.ref,
-    SLIPWAY_VERSION: plan.version,
-    SLIPWAY_WORKSPACE: plan.workspace.path,
-  };
-}
-
-/** What is wrong with how a step ended, in one sentence with what to do; undefined: nothing. */
-function complaint(step: StepSpec, end: StepEnd, byStage: boolean): string | undefined {
-  const after = `after ${(end.durationMs / 1000).toFixed(1)} s`;
-  if (end.stalled) {
-    const silent = Math.round(step.stallAfterMs / 1000);
-    return `${step.name} said nothing for ${silent} s and was ended ${after}. ${failures.StepStalled.sentence}`;
-  }
-  if (end.timedOut) {
-    const whose = byStage ? 'the time of its stage' : 'its time';
-    return `${step.name} was ended ${after}: ${whose} was over. ${failures.StepTimedOut.sentence}`;
-  }
-  if (end.exitCode === 0) return undefined;
-  return `${step.name} ended with status ${end.exitCode} ${after}. ${failures.StepFailed.sentence}`;
-}
-
-function withLastLines(why: string, tail: string): string {
-  const lines = lastLines(tail);
-  return lines === '' ? why : `${why}\n${lines}`;
-}
-
-function lastLines(tail: string): string {
-  return tail.trimEnd().split('\n').slice(-detailLines).join('\n').slice(-detailChars);
 }
 
 /** The verdict of a stage: of its steps that count. Steps that only warn are named. */
 function reportOf(spec: StageSpec, steps: readonly StepReport[], startedAt: Date): StageReport {
   const lenient = new Set(spec.steps.filter(({ onFailure }) => onFailure === 'warn').map(({ name }) => name));
-  const bad = steps.filter(({ verdict }) => verdict !== 'passed');
-  const decisive = bad.find(({ name }) => !lenient.has(name));
+  const looked = steps.filter(({ skipped }) => skipped !== true);
+  const bad = looked.filter(({ verdict }) => verdict !== 'passed');
+  const strict = bad.filter(({ name }) => !lenient.has(name));
+  // What was ended because of another one says nothing of its own.
+  const decisive = strict.find(({ verdict }) => verdict !== 'inconclusive') ?? strict[0];
   const warned = bad.filter(({ name }) => lenient.has(name)).map(({ name }) => name);
-  const detail = decisive?.detail ?? (warned.length > 0 ? `Only warned: ${warned.join(', ')}.` : undefined);
+  const none = looked.length === 0 && steps.length > 0;
+  const detail =
+    decisive?.detail ??
+    (none ? steps[0]?.detail : undefined) ??
+    (warned.length > 0 ? `Only warned: ${warned.join(', ')}.` : undefined);
   return {
     name: spec.name,
-    verdict: decisive?.verdict ?? 'passed',
+    verdict: decisive?.verdict ?? (none ? 'inconclusive' : 'passed'),
     steps,
     startedAt: startedAt.toISOString(),
     durationMs: Date.now() - startedAt.getTime(),
     ...(detail === undefined ? {} : { detail }),
-  };
-}
-
-function secretsKey(stage: StageSpec, step: StepSpec): string {
-  return `${stage.name}/${step.name}`;
-}
-
-/** Reads what the steps of these stages declare, before anything is started: the redactor must know all of it. */
-async function readSecrets(
-  stages: readonly StageSpec[],
-  read: ReadSecret,
-): Promise<ReadonlyMap<string, Readonly<Record<string, string>>>> {
-  const found = new Map<string, Readonly<Record<string, string>>>();
-  for (const stage of stages) {
-    for (const step of stage.steps) {
-      const entries = Object.entries<SecretRef>(step.secrets);
-      if (entries.length === 0) continue;
-      const values = await Promise.all(entries.map(async ([name, ref]) => [name, await read(ref)] as const));
-      found.set(secretsKey(stage, step), Object.fromEntries(values));
-    }
-  }
-  return found;
-}
-
-/** One session for each kind of place that the steps of a stage need. */
-interface Sessions {
-  for(step: StepSpec): Promise<StageSession>;
-  close(): Promise<void>;
-}
-
-function createSessions(executors: StepExecutors, scope: StageScope, signal: AbortSignal): Sessions {
-  const open = new Map<StepSpec['executor'], Promise<StageSession>>();
-  return {
-    for(step) {
-      let session = open.get(step.executor);
-      if (session === undefined) {
-        session = executors[step.executor].open(scope, signal);
-        open.set(step.executor, session);
-      }
-      return session;
-    },
-    async close() {
-      for (const session of open.values()) await session.then((opened) => opened.close()).catch(() => undefined);
-    },
+    ...(none ? { skipped: true } : {}),
   };
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { mkdir, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { sizeOnDisk } from '../effects/folder-size.ts';
@@ -9,7 +10,9 @@ import type { RunInput, RunRef, Workspace } from '../domain/run.ts';
  * - `home`: HOME of the steps, empty when the run begins,
  * - `context`: a second, clean checkout that images are built from, where some are,
  * - `journal`: what each stage has done so far,
- * - `run.json`: what the run was asked for.
+ * - `run.json`: what the run was asked for,
+ * - `changed.json`: the files that differ from the commit before, where a condition asks for them,
+ * - `generation`: how often it was made again after its worker died.
  */
 export interface WorkspaceFolders {
   readonly root: string;
@@ -18,6 +21,8 @@ export interface WorkspaceFolders {
   readonly context: string;
   readonly journal: string;
   readonly request: string;
+  readonly changed: string;
+  readonly generation: string;
 }
 
 /** The folders of a workspace that another activity of the run was given. */
@@ -30,6 +35,8 @@ export function foldersOf(workspace: Pick<Workspace, 'path'>): WorkspaceFolders 
     context: join(root, 'context'),
     journal: join(root, 'journal'),
     request: join(root, 'run.json'),
+    changed: join(root, 'changed.json'),
+    generation: join(root, 'generation'),
   };
 }
 
@@ -48,7 +55,8 @@ export async function ensureFolders(
   { keepJournal = false }: { readonly keepJournal?: boolean } = {},
 ): Promise<void> {
   await mkdir(folders.root, { recursive: true });
-  const emptied = keepJournal ? [folders.home, folders.context] : [folders.home, folders.context, folders.journal];
+  const begun = [folders.journal, folders.changed, folders.generation];
+  const emptied = [folders.home, folders.context, ...(keepJournal ? [] : begun)];
   await Promise.all(emptied.map((path) => rm(path, { recursive: true, force: true })));
   await Promise.all([folders.home, folders.journal].map((path) => mkdir(path, { recursive: true })));
 }
@@ -88,4 +96,31 @@ export async function removeWorkspace(
 export async function readRequest(folders: WorkspaceFolders): Promise<RunInput | undefined> {
   const text = await readFile(folders.request, 'utf8').catch(() => undefined);
   return text === undefined ? undefined : (JSON.parse(text) as RunInput);
+}
+
+/** Keeps which files have changed; `undefined`, which cannot be told, is kept as nothing. */
+export async function writeChanged(folders: WorkspaceFolders, changed: readonly string[] | undefined): Promise<void> {
+  if (changed === undefined) await rm(folders.changed, { force: true });
+  else await writeFile(folders.changed, JSON.stringify(changed));
+}
+
+/** @returns undefined where it could not be told, or nothing asked for it. */
+export async function readChanged(folders: WorkspaceFolders): Promise<readonly string[] | undefined> {
+  const text = await readFile(folders.changed, 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : (JSON.parse(text) as readonly string[]);
+}
+
+/** How often the workspace was made again. */
+export function readGeneration(folders: WorkspaceFolders): number {
+  try {
+    return Number(readFileSync(folders.generation, 'utf8'));
+  } catch {
+    return 0;
+  }
+}
+
+/** From now on every stage that began before begins anew. */
+export async function raiseGeneration(folders: WorkspaceFolders): Promise<void> {
+  await writeFile(`${folders.generation}.new`, String(readGeneration(folders) + 1));
+  await rename(`${folders.generation}.new`, folders.generation);
 }

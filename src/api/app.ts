@@ -13,6 +13,7 @@ import { deploymentRoutes } from './routes/deployments.ts';
 import { environmentRoutes } from './routes/environments.ts';
 import { eventRoutes } from './routes/events.ts';
 import { healthRoutes } from './routes/health.ts';
+import { keptFileRoutes } from './routes/kept-files.ts';
 import { logRoutes } from './routes/logs.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { recordRoutes } from './routes/records.ts';
@@ -60,6 +61,7 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     projectRoutes,
     runRoutes,
     logRoutes,
+    keptFileRoutes,
     deploymentRoutes,
     environmentRoutes,
     recordRoutes,

@@ -207,6 +207,20 @@ export const LogSchema = z
   })
   .meta({ id: 'Log' });
 
+export const FoundLogSchema = LogSchema.extend({
+  matches: z
+    .array(
+      z.object({
+        line: z.number().int().describe('From 1.'),
+        at: Instant.nullable().describe('When it was written, to the second.'),
+        text: z.string().describe('Cut after 500 characters.'),
+      }),
+    )
+    .readonly()
+    .optional()
+    .describe('Only where a text was looked for: at most 100 lines of each log, and 1,000 in all.'),
+}).meta({ id: 'FoundLog' });
+
 export const TokenSchema = z
   .object({
     id: z.string(),
@@ -266,4 +280,15 @@ export const RunBody = z.strictObject({
     .describe('Default: what the ref points at now.'),
   release: Version.optional().describe('Deploys the recorded release of this version instead of building.'),
   idempotencyKey: z.string().min(1).max(200).optional().describe('As the header Idempotency-Key.'),
+  parameters: z
+    .record(
+      z.string().regex(/^[A-Za-z][A-Za-z0-9_-]{0,39}$/),
+      z
+        .string()
+        .max(1_000)
+        .regex(/^[^\0]*$/, 'must have no zero byte'),
+    )
+    .refine((parameters) => Object.keys(parameters).length <= 50, 'must be at most 50')
+    .optional()
+    .describe('What conditions of stages and steps ask for. Never a secret.'),
 });

@@ -52,6 +52,43 @@ export interface TokenItem {
   readonly revokedAt: string | null;
 }
 
+/** Files that a stage has left. */
+export interface ArtifactItem {
+  readonly stage: string;
+  readonly name: string;
+  readonly sizeBytes: number;
+  readonly createdAt: string;
+  readonly expiresAt: string;
+  readonly files: readonly { readonly path: string; readonly sizeBytes: number; readonly sha256: string }[];
+}
+
+/** What stages keep from run to run. */
+export interface CacheList {
+  readonly sizeBytes: number;
+  /** Null where none was ever looked for. */
+  readonly hitRatio: number | null;
+  readonly caches: readonly {
+    readonly name: string;
+    readonly scope: string;
+    readonly key: string;
+    readonly sizeBytes: number;
+    readonly createdAt: string;
+    readonly usedAt: string;
+  }[];
+  readonly uses: readonly {
+    readonly cache: string;
+    readonly uses: number;
+    readonly exact: number;
+    readonly fallback: number;
+    readonly hitRatio: number | null;
+  }[];
+}
+
+/** A log, with the lines in it that were looked for. */
+export interface FoundLog extends LogStream {
+  readonly matches?: readonly { readonly line: number; readonly at: string | null; readonly text: string }[];
+}
+
 /** Every request that commands make, by name. The addresses are known here and nowhere else. */
 export interface Client {
   readonly connection: Connection;
@@ -69,6 +106,7 @@ export interface Client {
     readonly ref: string;
     readonly commit?: string | undefined;
     readonly idempotencyKey?: string | undefined;
+    readonly parameters?: Readonly<Record<string, string>> | undefined;
   }): Promise<{ readonly run: RunName }>;
   /** Does it again, from its start or from approval with what it had built. */
   rerun(run: RunName, from: 'start' | 'approval'): Promise<{ readonly run: RunName }>;
@@ -105,8 +143,18 @@ export interface Client {
   listReleases(options: ListOptions): Promise<Page<StoredRelease>>;
   listIncidents(project: string | undefined): Promise<readonly Incident[]>;
   closeIncident(ref: DeploymentRef, reason: string): Promise<{ readonly closed: boolean }>;
+  listCaches(project: string): Promise<CacheList>;
+  listArtifacts(run: RunName): Promise<readonly ArtifactItem[]>;
+  readArtifactFile(
+    run: RunName,
+    artifact: Pick<ArtifactItem, 'stage' | 'name'>,
+    path: string,
+    signal: AbortSignal,
+  ): Promise<ReadableStream<Uint8Array>>;
   listLogs(of: RunName | DeploymentRef): Promise<readonly LogStream[]>;
-  readLog(log: string): Promise<string>;
+  /** Logs of a run that contain a text, with the lines that do. */
+  searchLogs(run: RunName, text: string, step: string | undefined): Promise<readonly FoundLog[]>;
+  readLog(log: string, options?: { readonly times?: boolean }): Promise<string>;
   /** The text as it comes, from its first line, until the log is closed. */
   followLog(log: string, signal: AbortSignal): AsyncGenerator<string>;
   putProject(
@@ -157,7 +205,14 @@ export function createClient(connection: Connection): Client {
     closeIncident: ({ project: owner, environment: name, number }, reason) =>
       http.post(`/v1/incidents/${owner}/${name}/${number}/close`, { reason }),
     listLogs: (of) => http.get(`${'environment' in of ? deployment(of) : run(of)}/logs`),
-    readLog: (log) => http.getText(`/v1/logs/${log}`),
+    listCaches: (owner) => http.get(`${project(owner)}/caches`),
+    listArtifacts: (name) => http.get(`${run(name)}/artifacts`),
+    readArtifactFile: (name, artifact, path, signal) => {
+      const file = path.split('/').map(encodeURIComponent).join('/');
+      return http.getBody(`${run(name)}/artifacts/${artifact.stage}/${artifact.name}/${file}`, signal);
+    },
+    searchLogs: (name, text, step) => http.get(`${run(name)}/logs`, { q: text, step }),
+    readLog: (log, { times } = {}) => http.getText(`/v1/logs/${log}`, times === true ? { times: true } : {}),
     async *followLog(log, signal) {
       for await (const { data } of http.stream(`/v1/logs/${log}`, signal)) yield JSON.parse(data) as string;
     },

@@ -26,6 +26,8 @@ export interface Http {
   get<T>(path: string, query?: Query): Promise<T>;
   /** The body as it is, for logs and other texts. */
   getText(path: string, query?: Query): Promise<string>;
+  /** The body as it comes, for files. */
+  getBody(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>>;
   post<T>(path: string, body: unknown): Promise<T>;
   /** Events until the server ends the stream or `signal` aborts; begins again where it broke off. */
   stream(path: string, signal: AbortSignal): AsyncGenerator<ServerEvent>;
@@ -60,6 +62,7 @@ export function createHttp(connection: Connection): Http {
     connection,
     get: async <T>(path: string, query?: Query) => (await (await send(path, { signal: timeout() }, query)).json()) as T,
     getText: async (path, query) => await (await send(path, {}, query)).text(),
+    getBody: async (path, signal) => (await send(path, { signal })).body ?? new ReadableStream<Uint8Array>(),
     post: async <T>(path: string, body: unknown) => {
       const headers = { 'content-type': 'application/json' };
       const response = await send(path, { method: 'POST', body: JSON.stringify(body), headers, signal: timeout() });

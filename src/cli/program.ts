@@ -126,7 +126,20 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .argument('<name>')
     .option('-f, --follow', 'from the first line on, as it comes, until it is over')
     .option('--step <step>', 'only this step, as `unit` or `test/unit`')
+    .option('--search <text>', 'only the lines of a run that contain this text')
+    .option('--times', 'with the time before every line')
     .action(async (name, options) => (await import('./commands/logs.ts')).logs(contextOf(), name, options));
+  program
+    .command('caches')
+    .description('files that stages keep from run to run, and how often they are found')
+    .action(async () => (await import('./commands/caches.ts')).caches(contextOf()));
+  program
+    .command('artifacts')
+    .description('files that the stages of a run have left')
+    .argument('<run>')
+    .option('--download <folder>', 'write them there')
+    .option('--only <artifact>', 'only this one, as `reports` or `test/reports`')
+    .action(async (name, options) => (await import('./commands/artifacts.ts')).artifacts(contextOf(), name, options));
 
   program
     .command('run')
@@ -134,6 +147,7 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .argument('<ref>')
     .option('--commit <sha>', 'this commit instead of the newest')
     .option('--key <key>', 'starting it again with the same key gives the same run')
+    .option('-p, --parameter <name=value>', 'what conditions ask for; may be given again', collectParameter)
     .action(async (ref, options) => (await import('./commands/act.ts')).startRun(contextOf(), ref, options));
   program
     .command('rerun')
@@ -281,4 +295,11 @@ function toDuration(text: string): number {
   const ms = parseDuration(text);
   if (ms === undefined) throw new InvalidArgumentError('Write it as 90s, 10m or 1h30m.');
   return ms;
+}
+
+/** Puts `name=value` to those before it. */
+function collectParameter(given: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const at = given.indexOf('=');
+  if (at <= 0) throw new InvalidArgumentError('It is written as name=value.');
+  return { ...before, [given.slice(0, at)]: given.slice(at + 1) };
 }

@@ -20,6 +20,7 @@ export function checkPair(repository: unknown, project: unknown): PairFindings {
       ...stepsRunWhereAllowed(repository, project),
       ...stepsHaveImages(repository, project),
       ...stepSecretsExist(repository, project),
+      ...stepsStayInTheirLimits(repository, project),
       ...buildsStayInTheirNetwork(repository, project),
       ...probesStay(repository, project),
       ...migrationsAreAllowed(repository, project),
@@ -77,6 +78,34 @@ function stepSecretsExist(repository: unknown, project: unknown): readonly Findi
           ],
     ),
   );
+}
+
+function stepsStayInTheirLimits(repository: unknown, project: unknown): readonly Finding[] {
+  const steps = groupAt(project, 'steps');
+  const limits = group(steps['resources']);
+  return stepsOf(repository).flatMap(({ path, step }) => {
+    const more = ['cpus', 'memory'].flatMap((name) => {
+      const limit = number(limits[name]);
+      const own = number(groupAt(step, 'resources')[name]);
+      if (limit === undefined || own === undefined || own <= limit) return [];
+      return [
+        {
+          path: [...path, 'resources', name],
+          message: `is more than the project gives to a step`,
+          hint: 'Make it smaller, or ask for more under `steps.resources` of the project.',
+        },
+      ];
+    });
+    if (steps['network'] !== 'none' || step['network'] !== 'bridge') return more;
+    return [
+      ...more,
+      {
+        path: [...path, 'network'],
+        message: 'is `bridge`, but the steps of the project have no network',
+        hint: 'Leave it out, or ask for `steps.network: bridge` in the project.',
+      },
+    ];
+  });
 }
 
 function buildsStayInTheirNetwork(repository: unknown, project: unknown): readonly Finding[] {

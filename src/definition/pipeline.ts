@@ -1,7 +1,23 @@
 import { ProviderError } from '../domain/failures.ts';
+import { definedAs } from '../domain/stage-graph.ts';
+import { type RunFacts, whyNot } from './conditions.ts';
+import { type Combination, combinationsOf, fillIn, stageNameOf } from './matrix.ts';
 import type { DefinitionPair } from './pair.ts';
 import type { RepositoryDefinition } from './repository.ts';
-import type { ImageSpec, PipelineSpec, RegistrySpec, SecretRefs, StageSpec, StepCommand, StepSpec } from './specs.ts';
+import type {
+  ArtifactSpec,
+  CacheSpec,
+  ImageSpec,
+  PipelineSpec,
+  RegistrySpec,
+  ResourceLimits,
+  RetrySpec,
+  SecretRefs,
+  StageServiceSpec,
+  StageSpec,
+  StepCommand,
+  StepSpec,
+} from './specs.ts';
 
 type StageDefinition = RepositoryDefinition['stages'][number];
 type StepDefinition = StageDefinition['steps'][number];
@@ -21,22 +37,74 @@ const stageTimeoutsMs: Readonly<Record<string, number>> = {
 };
 const otherStageTimeoutMs = 20 * minuteMs;
 
+/** Of a step that runs whatever happened, ms: it cleans up, and somebody waits for the verdict. Judgement. */
+const cleanUpTimeoutMs = minuteMs;
+
+/** What is known of a run when its pipeline is resolved. */
+export interface ResolveOptions {
+  /** The commit comes from a fork: no secrets, and never on the host. */
+  readonly fork?: boolean;
+  /** What conditions are judged by. Default: a push of the release branch of which nothing else is known. */
+  readonly facts?: RunFacts;
+}
+
 /**
  * What the two documents make of one commit's checks and images.
  *
- * @param options.fork - the commit comes from a fork: no secrets, and never on the host.
  * @throws `NotAllowed`: a step of a fork has no image to run in.
  */
-export function resolvePipeline(pair: DefinitionPair, options: { readonly fork?: boolean } = {}): PipelineSpec {
+export function resolvePipeline(pair: DefinitionPair, options: ResolveOptions = {}): PipelineSpec {
   const { repository, project } = pair;
-  const fork = options.fork ?? false;
+  const facts = options.facts ?? {
+    event: { kind: 'push', ref: `refs/heads/${project.repository.releaseBranch}` },
+    parameters: {},
+    changed: undefined,
+  };
+  const context: Context = { pair, fork: options.fork ?? false, facts };
   return {
     tools: Object.entries(repository.tools).map(([name, range]) => ({ name, range })),
-    stages: repository.stages.map((stage) => resolveStage(pair, stage, fork)),
+    stages: inOrder(repository.stages.flatMap((stage) => resolveStage(context, stage))),
+    concurrency: project.steps.concurrency,
     images: repository.images.map((image) => resolveImage(pair, image)),
     builds: { timeoutMs: project.builds.timeout, concurrency: project.builds.concurrency },
     registry: resolveRegistry(pair),
   };
+}
+
+interface Context {
+  readonly pair: DefinitionPair;
+  readonly fork: boolean;
+  readonly facts: RunFacts;
+}
+
+/** The combinations that a stage is made for, one without values where it has no matrix. */
+function legsOf({ name, matrix }: StageDefinition): readonly { readonly name: string; readonly values: Combination }[] {
+  if (matrix === undefined) return [{ name, values: {} }];
+  return combinationsOf(matrix).map((values) => ({ name: stageNameOf(name, values), values }));
+}
+
+/**
+ * Puts what a stage needs before it, and leaves the order as it was written wherever that already is so. A stage without `needs` comes after
+ * all that stand above it, which then is said where the order has changed.
+ */
+function inOrder(stages: readonly StageSpec[]): readonly StageSpec[] {
+  const ordered: StageSpec[] = [];
+  let waiting = stages;
+  for (let first = waiting[0]; first !== undefined; first = waiting[0]) {
+    const head = first;
+    const open = new Set(waiting.map(definedAs));
+    const isFree = ({ needs }: StageSpec): boolean => needs?.every((name) => !open.has(name)) ?? false;
+    // The head of a circle goes as it is; the rules of the document refuse it.
+    const next = head.needs === undefined ? head : (waiting.find(isFree) ?? head);
+    ordered.push(next);
+    waiting = waiting.filter((other) => other !== next);
+  }
+  if (ordered.every((stage, index) => stage === stages[index])) return ordered;
+  return ordered.map((stage) => {
+    if (stage.needs !== undefined) return stage;
+    const before = stages.slice(0, stages.indexOf(stage)).map(definedAs);
+    return { ...stage, needs: [...new Set(before)].filter((name) => name !== definedAs(stage)) };
+  });
 }
 
 /** Where images of the project are pushed to and run from. */
@@ -50,24 +118,122 @@ export function resolveRegistry({ project }: Pick<DefinitionPair, 'project'>): R
   };
 }
 
-function resolveStage(pair: DefinitionPair, stage: StageDefinition, fork: boolean): StageSpec {
+function resolveStage(context: Context, stage: StageDefinition): readonly StageSpec[] {
+  const { pair, facts } = context;
+  const { concurrency } = pair.project.steps;
   const timeoutMs = stage.timeout ?? stageTimeoutsMs[stage.name] ?? otherStageTimeoutMs;
-  return { name: stage.name, timeoutMs, steps: stage.steps.map((step) => resolveStep(pair, step, timeoutMs, fork)) };
+  const skip = whyNot(stage.when, facts);
+  const legs = legsOf(stage);
+  return legs.map(({ name, values }): StageSpec => {
+    const steps = stage.steps.map((step) => resolveStep(context, stage, step, timeoutMs, values));
+    const last = steps.filter(({ outcome }) => outcome !== 'success');
+    return {
+      name,
+      timeoutMs,
+      cleanUpMs: last.reduce((sum, step) => sum + step.timeoutMs, 0),
+      steps,
+      ...(stage.needs === undefined ? {} : { needs: stage.needs }),
+      outcome: stage.when.outcome,
+      ...(skip === undefined ? {} : { skip }),
+      failFast: stage.failFast,
+      parallel: stage.parallel ? concurrency : 1,
+      ...(stage.matrix === undefined
+        ? {}
+        : { group: { name: stage.name, limit: stage.matrix.maxParallel ?? concurrency } }),
+      matrix: values,
+      services: Object.entries(stage.services).map(([service, spec]) => resolveService(pair, service, spec)),
+      caches: stage.caches.map((cache) => resolveCache(pair, cache)),
+      artifacts: stage.artifacts.map((artifact) => resolveArtifact(pair, artifact)),
+    };
+  });
 }
 
-function resolveStep(pair: DefinitionPair, step: StepDefinition, stageTimeoutMs: number, fork: boolean): StepSpec {
+function resolveService(
+  { project }: DefinitionPair,
+  name: string,
+  { image, port, command, env, health }: StageDefinition['services'][string],
+): StageServiceSpec {
+  return {
+    name,
+    image,
+    port,
+    ...(command === undefined ? {} : { command }),
+    env,
+    health: {
+      command: health.command,
+      intervalMs: health.interval,
+      timeoutMs: health.timeout,
+      startupMs: health.startup,
+    },
+    resources: limitsOf(project.steps.resources),
+  };
+}
+
+function resolveCache({ project }: DefinitionPair, cache: StageDefinition['caches'][number]): CacheSpec {
+  const { size, largest } = project.steps.caches;
+  return {
+    name: cache.name,
+    paths: cache.paths.map((path) =>
+      path.startsWith('~/') ? { root: 'home', path: path.slice(2) } : { root: 'source', path },
+    ),
+    key: cache.key,
+    fallback: cache.fallback,
+    largestBytes: largest,
+    totalBytes: size,
+  };
+}
+
+function resolveArtifact({ project }: DefinitionPair, artifact: StageDefinition['artifacts'][number]): ArtifactSpec {
+  const { size, longest } = project.steps.artifacts;
+  return {
+    name: artifact.name,
+    paths: artifact.paths,
+    retentionMs: Math.min(artifact.retention, longest),
+    when: artifact.when,
+    largestBytes: size,
+  };
+}
+
+function limitsOf(
+  project: { readonly cpus?: number; readonly memory?: number },
+  own: { readonly cpus?: number; readonly memory?: number } = {},
+): ResourceLimits {
+  const cpus = least(project.cpus, own.cpus);
+  const memory = least(project.memory, own.memory);
+  return { ...(cpus === undefined ? {} : { cpus }), ...(memory === undefined ? {} : { memoryBytes: memory }) };
+}
+
+function least(...limits: readonly (number | undefined)[]): number | undefined {
+  const given = limits.filter((limit) => limit !== undefined);
+  return given.length === 0 ? undefined : Math.min(...given);
+}
+
+function resolveStep(
+  { pair, fork, facts }: Context,
+  stage: StageDefinition,
+  step: StepDefinition,
+  stageTimeoutMs: number,
+  matrix: Combination,
+): StepSpec {
   const { repository, project } = pair;
+  const { outcome } = step.when;
+  const skip = whyNot(step.when, facts);
+  const longestMs = outcome === 'success' ? stageTimeoutMs : cleanUpTimeoutMs;
   const base = {
     name: step.name,
     command: commandOf(step),
-    env: { ...repository.env, ...step.env, ...project.steps.env },
+    env: { ...repository.env, ...matrix, ...step.env, ...project.steps.env },
     secrets: fork ? {} : pick(project.steps.secrets, step.secrets),
-    timeoutMs: Math.min(step.timeout ?? stageTimeoutMs, stageTimeoutMs),
+    timeoutMs: Math.min(step.timeout ?? longestMs, stageTimeoutMs),
     stallAfterMs: step.stallAfter,
     onFailure: step.onFailure,
     resume: step.resume,
     once: step.once,
     workdir: step.workdir,
+    outcome,
+    ...(skip === undefined ? {} : { skip }),
+    ...(step.retry === undefined ? {} : { retry: retryOf(step.retry) }),
+    outputs: step.outputs,
   };
   const floor = project.steps.executor;
   // The repository can ask for a container where the host is allowed, never the other way round.
@@ -81,17 +247,19 @@ function resolveStep(pair: DefinitionPair, step: StepDefinition, stageTimeoutMs:
       `Step ${step.name} has no image to run in, and ${fork ? 'a pull request from a fork' : 'this project'} never runs on the host.`,
     );
   }
-  const { cpus, memory } = project.steps.resources;
+  const isolated = step.network === 'none';
+  const served = Object.keys(stage.services).length > 0;
   return {
     ...base,
     executor,
-    image,
-    network: project.steps.network,
-    resources: {
-      ...(cpus === undefined ? {} : { cpus }),
-      ...(memory === undefined ? {} : { memoryBytes: memory }),
-    },
+    image: fillIn(image, matrix),
+    network: isolated ? 'none' : served ? 'stage' : project.steps.network,
+    resources: limitsOf(project.steps.resources, step.resources),
   };
+}
+
+function retryOf({ attempts, backoff, on }: NonNullable<StepDefinition['retry']>): RetrySpec {
+  return { attempts, backoffMs: backoff, ...(on === undefined ? {} : { on }) };
 }
 
 /** The image a step runs in when it runs in a container. */

@@ -5,7 +5,7 @@ import { Notifier } from './kinds/notifier.ts';
 import { Probe } from './kinds/probe.ts';
 import { Router } from './kinds/router.ts';
 import { Target } from './kinds/target.ts';
-import { ImageReference } from './repository.ts';
+import { ImageReference } from './stages.ts';
 import {
   Duration,
   InnerPath,
@@ -266,6 +266,31 @@ export const ProjectDefinition = z
           {},
         ),
         env: Variables.describe('Settings of every step; the repository cannot change them.').default({}),
+        concurrency: z
+          .number()
+          .int()
+          .min(1)
+          .max(64)
+          .describe('Stages of a run, and steps of a stage, that run at once where they may. Judgement.')
+          .default(4),
+        caches: z
+          .strictObject({
+            size: Size.describe(
+              'Of all caches of the project; the one that was not used for longest goes first. Judgement.',
+            ).prefault('10Gi'),
+            largest: Size.describe('Of one cache, packed; a larger one is not kept. Judgement.').prefault('2Gi'),
+          })
+          .describe('Files that stages keep from run to run.')
+          .prefault({}),
+        artifacts: z
+          .strictObject({
+            size: Size.describe(
+              'Of one artifact; of a larger one nothing is kept, and its stage is errored. Judgement.',
+            ).prefault('2Gi'),
+            longest: Duration.describe('Kept at most this long, whatever the repository says.').prefault('90d'),
+          })
+          .describe('Files that stages leave for people.')
+          .prefault({}),
       })
       .describe('Where and with what the repository may run its steps.')
       .prefault({}),

@@ -15,18 +15,19 @@ import {
   quoted,
   mustBe,
 } from './scalars.ts';
-
-/** An image's name, in a form that cannot be taken for an option of a command. */
-export const ImageReference = z.string({ error: mustBe('the name of an image') }).regex(/^[a-zA-Z0-9][\w./:@-]*$/, {
-  error: (issue) =>
-    `${quoted(issue.input)} is no name of an image; write \`node:24-slim\` or \`registry:5000/team/tools:3\``,
-});
-
-const Argv = z
-  .array(z.union([z.string(), z.number()], { error: mustBe('a text or a number') }).transform(String), {
-    error: mustBe('a list: the command and its arguments, each on its own; for one line of shell use `shell`'),
-  })
-  .min(1, { error: 'must name at least the command' });
+import {
+  Argv,
+  Artifact,
+  Cache,
+  ImageReference,
+  Matrix,
+  OutputName,
+  Retry,
+  StageService,
+  StepImage,
+  StepResources,
+  When,
+} from './stages.ts';
 
 const Step = z
   .strictObject({
@@ -37,8 +38,8 @@ const Step = z
       .min(1, { error: 'must not be empty' })
       .describe('Script for `/bin/sh`, ended by the first command that fails. Either this or `run`.')
       .exactOptional(),
-    image: ImageReference.describe(
-      'Image that the step runs in. Default: that of the document, then that of the project.',
+    image: StepImage.describe(
+      'Image that the step runs in; `{NAME}` in it is a value of the matrix. Default: that of the document, then that of the project.',
     ).exactOptional(),
     executor: z
       .enum(['container', 'host'])
@@ -66,6 +67,22 @@ const Step = z
       .describe('Never started a second time: when it was interrupted, a person is asked.')
       .default(false),
     workdir: InnerPath.describe('Folder it runs in, from the root of the repository.').default('.'),
+    when: When.describe('When it runs. Default: whenever its stage does and nothing in it failed before.').prefault({}),
+    retry: Retry.describe('A failure is tried again. Default: once is enough.').exactOptional(),
+    outputs: z
+      .array(OutputName)
+      .max(20)
+      .describe(
+        'Values that it hands on: it writes `NAME=value` lines to the file `$SLIPWAY_OUTPUT`, and later steps of the stage, and of the stages that come after it, have them as variables.',
+      )
+      .default([]),
+    network: z
+      .enum(['bridge', 'none'])
+      .describe(
+        'Network of its container; `none` is stricter than the project asks for. Default: what the project says.',
+      )
+      .exactOptional(),
+    resources: StepResources.describe('Limits of its container, within those of the project.').prefault({}),
   })
   // For editors; the rule with the better sentence is in rules.ts.
   .meta({ oneOf: [{ required: ['run'] }, { required: ['shell'] }] });
@@ -79,7 +96,33 @@ const Stage = z.strictObject({
     .array(Step)
     .min(1, { error: 'must have at least one step' })
     .max(200, { error: 'must have at most 200 steps' })
-    .describe('One after the other.'),
+    .describe('One after the other, or at once with `parallel`.'),
+  needs: z
+    .array(Name)
+    .max(50)
+    .describe(
+      'Stages that must have ended before; with `[]` it starts at once. Stages that do not need each other run beside each other. Default: every stage above it.',
+    )
+    .exactOptional(),
+  when: When.describe('When it runs. Default: whenever everything before it passed.').prefault({}),
+  parallel: z
+    .boolean()
+    .describe(
+      'Its steps run at once, those with `when: { outcome: failure }` or `always` after them. As many as the project allows.',
+    )
+    .default(false),
+  failFast: z
+    .boolean()
+    .describe('Its failure, and that of a step of it, ends what runs beside it. `false`: that is let finish.')
+    .default(true),
+  matrix: Matrix.describe('Makes a stage of it for each combination of values.').exactOptional(),
+  services: z
+    .record(Name, StageService)
+    .refine((services) => Object.keys(services).length <= 10, { error: 'must have at most 10 services' })
+    .describe('Containers beside its steps, on a network that only this stage has.')
+    .default({}),
+  caches: z.array(Cache).max(20).describe('Files kept from run to run.').default([]),
+  artifacts: z.array(Artifact).max(20).describe('Files kept for people.').default([]),
 });
 
 const Image = z.strictObject({
@@ -155,7 +198,9 @@ export const RepositoryDefinition = z
     stages: z
       .array(Stage)
       .max(50, { error: 'must have at most 50 stages' })
-      .describe('The checks, one stage after the other; the first that fails ends the run.')
+      .describe(
+        'The checks, one stage after the other unless they say what they need; the first that fails ends the run.',
+      )
       .default([]),
     images: z.array(Image).max(50, { error: 'must have at most 50 images' }).describe('Built at once.').default([]),
     service: Service.describe(

@@ -6,6 +6,7 @@ import type { Path } from './document.ts';
 import { isProduction, targetName } from './environment.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import type { Finding } from './problems.ts';
+import { stageRules } from './stage-rules.ts';
 import { suggestion } from './suggest.ts';
 
 type Rule = (document: unknown) => readonly Finding[];
@@ -19,6 +20,7 @@ const repositoryRules: readonly Rule[] = [
   serviceHasAnImage,
   ownProbesKeepTheirKind,
   variablesAreGivenOnce,
+  ...stageRules,
 ];
 
 const projectRules: readonly Rule[] = [

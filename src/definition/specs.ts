@@ -24,7 +24,10 @@ export interface Credentials {
 /** What one commit goes through before anything is deployed. */
 export interface PipelineSpec {
   readonly tools: readonly ToolRequirement[];
+  /** What a stage needs comes before it. */
   readonly stages: readonly StageSpec[];
+  /** Stages that run at once. */
+  readonly concurrency: number;
   readonly images: readonly ImageSpec[];
   readonly builds: BuildsSpec;
   readonly registry: RegistrySpec;
@@ -39,10 +42,80 @@ export interface ToolRequirement {
 }
 
 export interface StageSpec {
+  /** Unique in the run: with the values of its matrix, where it has one. */
   readonly name: string;
-  /** Hard limit of the whole stage. */
+  /** Hard limit of the whole stage, without {@link StageSpec.cleanUpMs}. */
   readonly timeoutMs: number;
+  /** What its steps with outcome `failure` or `always` have beyond that. */
+  readonly cleanUpMs: number;
   readonly steps: readonly StepSpec[];
+  /** Stages that must have ended before, a matrix by its own name; absent: all before it but those of its own matrix. */
+  readonly needs?: readonly string[];
+  readonly outcome: OutcomeCondition;
+  /** Why its condition keeps it from running, as a sentence; absent: it runs. */
+  readonly skip?: string;
+  readonly failFast: boolean;
+  /** How many of its steps run at once; 1: one after the other. */
+  readonly parallel: number;
+  /** The stages made of one matrix, and how many of them run at once. */
+  readonly group?: { readonly name: string; readonly limit: number };
+  /** Values of its matrix, which its steps get as variables. */
+  readonly matrix: Readonly<Record<string, string>>;
+  readonly services: readonly StageServiceSpec[];
+  readonly caches: readonly CacheSpec[];
+  readonly artifacts: readonly ArtifactSpec[];
+}
+
+/** After which verdict of what was before something runs. */
+export type OutcomeCondition = 'success' | 'failure' | 'always';
+
+/** A container beside the steps of a stage. */
+export interface StageServiceSpec {
+  readonly name: string;
+  readonly image: string;
+  readonly port: number;
+  /** Arguments instead of those of the image. */
+  readonly command?: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly health: {
+    readonly command: readonly string[];
+    readonly intervalMs: number;
+    readonly timeoutMs: number;
+    /** Longest time until it is ready. */
+    readonly startupMs: number;
+  };
+  readonly resources: ResourceLimits;
+}
+
+export interface CacheSpec {
+  readonly name: string;
+  /** Below `source` (the checkout) or `home`. */
+  readonly paths: readonly { readonly root: 'source' | 'home'; readonly path: string }[];
+  /** Patterns of the files whose content is its key. */
+  readonly key: readonly string[];
+  /** Where none fits exactly, the newest of the name is taken. */
+  readonly fallback: boolean;
+  /** Packed; a larger one is not kept. */
+  readonly largestBytes: number;
+  /** Of all caches of the project. */
+  readonly totalBytes: number;
+}
+
+export interface ArtifactSpec {
+  readonly name: string;
+  readonly paths: readonly string[];
+  readonly retentionMs: number;
+  readonly when: OutcomeCondition;
+  readonly largestBytes: number;
+}
+
+export interface RetrySpec {
+  /** Tries in all. */
+  readonly attempts: number;
+  /** Before the second; doubled before each further one. */
+  readonly backoffMs: number;
+  /** Exit codes after which it is tried again; absent: after any failure. */
+  readonly on?: readonly number[];
 }
 
 export type StepCommand =
@@ -67,12 +140,19 @@ interface StepBase {
   readonly once: boolean;
   /** Relative to the checkout, never outside of it. `.` is its root. */
   readonly workdir: string;
+  readonly outcome: OutcomeCondition;
+  /** Why its condition keeps it from running, as a sentence; absent: it runs. */
+  readonly skip?: string;
+  readonly retry?: RetrySpec;
+  /** Names of the values that it must hand on. */
+  readonly outputs: readonly string[];
 }
 
 export interface ContainerStep extends StepBase {
   readonly executor: 'container';
   readonly image: string;
-  readonly network: 'bridge' | 'none';
+  /** `stage`: the network that its stage has for itself and its services. */
+  readonly network: 'bridge' | 'none' | 'stage';
   /** Limits of the container; absent means the engine's. */
   readonly resources: ResourceLimits;
 }

@@ -110,6 +110,12 @@ export const failures = {
     status: 409,
     sentence: 'The worker died during a step that may run only once: check what it did, then run again or abort.',
   },
+  ServiceNotReady: {
+    retryable: false,
+    status: 422,
+    sentence:
+      'Read what the service said, in its log beside those of the steps; correct its settings or its health check.',
+  },
   WorkspaceLost: {
     retryable: true,
     status: 500,

@@ -29,6 +29,8 @@ export interface RunInput {
   readonly requestedBy?: string;
   /** Deploys the recorded digests of this release instead of building (rerun from approval, dispatch of an old tag). */
   readonly release?: string;
+  /** What a person gave to a run that was started by hand; conditions ask for it, and steps have it as `SLIPWAY_PARAMETER_<NAME>`. */
+  readonly parameters?: Readonly<Record<string, string>>;
 }
 
 export interface CommitInfo {
@@ -59,8 +61,18 @@ export type BuildImages = 'none' | 'validate' | 'build' | 'push';
 export interface StagePlan {
   readonly name: string;
   readonly steps: readonly string[];
-  /** Hard limit of the whole stage, ms. */
+  /** Hard limit of the whole stage with its cleaning up, ms. */
   readonly timeoutMs: number;
+  /** Stages that must have ended before, a matrix by its own name. Default: all before it but those of its own matrix. */
+  readonly needs?: readonly string[];
+  /** After which end of what it needs it runs. Default: `success`. */
+  readonly outcome?: 'success' | 'failure' | 'always';
+  /** Why its condition keeps it from running, as a sentence. Default: it runs. */
+  readonly skip?: string;
+  /** `false`: what runs beside it is let finish when it fails. Default: true. */
+  readonly failFast?: boolean;
+  /** The stages made of one matrix, and how many of them run at once. */
+  readonly group?: { readonly name: string; readonly limit: number };
 }
 
 /** What `prepareRun` found out; everything the workflow needs to decide, nothing more. */
@@ -78,6 +90,8 @@ export interface RunPlan {
   readonly environments: readonly string[];
   /** Time limit of build and push, ms. */
   readonly buildTimeoutMs: number;
+  /** Stages that run at once. Default: 4. */
+  readonly concurrency?: number;
 }
 
 export interface StepReport {
@@ -88,6 +102,10 @@ export interface StepReport {
   readonly durationMs: number;
   /** One sentence for a person, with the last lines when it failed. */
   readonly detail?: string;
+  /** How often it was tried, where that was more than once. */
+  readonly tries?: number;
+  /** Its condition kept it from running; the verdict is `inconclusive`, for nothing was looked at. */
+  readonly skipped?: true;
 }
 
 export interface StageReport {
@@ -97,6 +115,8 @@ export interface StageReport {
   readonly startedAt: string;
   readonly durationMs: number;
   readonly detail?: string;
+  /** Its condition, or that of each of its steps, kept it from running; the verdict is `inconclusive`. */
+  readonly skipped?: true;
 }
 
 export interface ImageReport {

@@ -1,4 +1,5 @@
 import { Buffer } from 'node:buffer';
+import { createControlFilter, withoutControls } from './control.ts';
 import type { LogFiles } from './log-files.ts';
 import type { RedactingStream, Redactor } from './redact.ts';
 
@@ -61,14 +62,16 @@ const mostSpare = 8;
 const newline = 0x0a;
 
 /**
- * Cuts the output of one step into segments and writes them as it comes: complete, in order, with escape sequences as they are. Memory
- * stays at a few segments whatever the step prints, for whoever writes is made to wait.
+ * Cuts the output of one step into segments and writes them as it comes: complete, in order, without what a terminal would obey but for
+ * colours. Memory stays at a few segments whatever the step prints, for whoever writes is made to wait.
  *
  * Losing a log never fails a step: after an error of the disk the rest is counted and dropped, and a line at its end says so.
  */
 export function createLogWriter(options: LogWriterOptions): LogWriter {
   const maxBytes = options.maxSegmentBytes ?? defaultSegmentBytes;
   const stream: RedactingStream | undefined = options.redactor?.active === true ? options.redactor.stream() : undefined;
+  // What comes without one comes from a step, whose output was made safe before its secrets were looked for.
+  const shown = options.redactor === undefined ? undefined : createControlFilter();
   let current: Buffer | undefined;
   let used = 0;
   let firstAt = '';
@@ -138,17 +141,20 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
 
   return {
     write(chunk) {
-      if (stream === undefined) take(Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk));
-      else stream.push(chunk, take);
+      const raw = Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk);
+      const bytes = shown === undefined ? raw : shown.push(raw);
+      if (stream === undefined) take(bytes);
+      else stream.push(bytes, take);
       return queued > patience ? writing : undefined;
     },
     say(line) {
-      stream?.end(take);
-      const text = options.redactor?.text(line) ?? line;
+      flush();
+      const safe = withoutControls(line);
+      const text = options.redactor?.text(safe) ?? safe;
       take(Buffer.from(`${endsLine ? '' : '\n'}${text}\n`));
     },
     async close() {
-      stream?.end(take);
+      flush();
       cut();
       await writing;
       if (lostBytes > 0) await sayLost();
@@ -161,6 +167,15 @@ export function createLogWriter(options: LogWriterOptions): LogWriter {
       return end;
     },
   };
+
+  function flush(): void {
+    const rest = shown?.end();
+    if (rest !== undefined && rest.length > 0) {
+      if (stream === undefined) take(rest);
+      else stream.push(rest, take);
+    }
+    stream?.end(take);
+  }
 
   /** Where there is room again for one line, there was none for the log; where there is not, the row of the log says it. */
   async function sayLost(): Promise<void> {

@@ -4,7 +4,7 @@ import type { DeploymentResult } from '../domain/deployment.ts';
 import type { RunOutcome } from '../domain/outcome.ts';
 import type { RunInput, RunRef } from '../domain/run.ts';
 import { appendAudit } from './audit.ts';
-import { settleDeploymentRow } from './deployments.ts';
+import { settleDeploymentRow } from './settlements.ts';
 import { type StageView, holdRuns, readStages, settleRunRow } from './runs.ts';
 import type { Db, Row } from './schema.ts';
 import { inTransaction } from './transaction.ts';

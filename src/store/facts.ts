@@ -7,6 +7,7 @@ import { recordDeploymentStep, recordPhase } from './deployments.ts';
 import { type OperatorWord, recordLive } from './operator-words.ts';
 import { publish } from './events.ts';
 import { openIncidentRow } from './incidents.ts';
+import { type ArtifactRecord, type CacheUseRecord, recordArtifact, recordCacheUse } from './kept-files.ts';
 import { type LogOwner, type LogSegment, addSegment, closeLog, openLog } from './logs.ts';
 import { deleteOld } from './retention.ts';
 import {
@@ -61,6 +62,8 @@ export type Fact =
     }
   | ({ readonly kind: 'live' } & OperatorWord)
   | { readonly kind: 'sample'; readonly deployment: DeploymentRef; readonly sample: Sample }
+  | { readonly kind: 'artifact'; readonly artifact: ArtifactRecord }
+  | { readonly kind: 'cache-use'; readonly use: CacheUseRecord }
   | { readonly kind: 'log-opened'; readonly owner: LogOwner; readonly at: string }
   | { readonly kind: 'log-segment'; readonly owner: LogOwner; readonly segment: LogSegment }
   | {
@@ -179,6 +182,12 @@ async function applyFact(tx: Db, fact: Fact): Promise<void> {
       return;
     case 'sample':
       await recordSample(tx, fact.deployment, fact.sample);
+      return;
+    case 'artifact':
+      await recordArtifact(tx, fact.artifact);
+      return;
+    case 'cache-use':
+      await recordCacheUse(tx, fact.use);
       return;
     case 'log-opened':
       await openLog(tx, fact.owner, fact.at);

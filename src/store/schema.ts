@@ -269,6 +269,43 @@ export interface LogSegmentsTable {
   at: string;
 }
 
+export interface ArtifactsTable {
+  project: string;
+  run: number;
+  stage: string;
+  name: string;
+  files: Json<
+    readonly { readonly path: string; readonly sizeBytes: number; readonly sha256: string; readonly blob: string }[]
+  >;
+  sizeBytes: number;
+  createdAt: string;
+  expiresAt: string;
+  removedAt: string | null;
+}
+
+export interface CachesTable {
+  project: string;
+  /** The ref whose runs may write it. */
+  scope: string;
+  name: string;
+  key: string;
+  blob: string;
+  sizeBytes: number;
+  createdAt: Instant;
+  usedAt: Instant;
+}
+
+export interface CacheUsesTable {
+  project: string;
+  run: number;
+  stage: string;
+  cache: string;
+  hit: 'exact' | 'fallback' | 'miss';
+  sizeBytes: number;
+  durationMs: number;
+  at: string;
+}
+
 /** What a token may do; each role may do what those before it may. */
 export type Role = 'viewer' | 'developer' | 'approver' | 'operator' | 'admin';
 
@@ -344,6 +381,9 @@ export interface Database {
   samples: SamplesTable;
   logStreams: LogStreamsTable;
   logSegments: LogSegmentsTable;
+  artifacts: ArtifactsTable;
+  caches: CachesTable;
+  cacheUses: CacheUsesTable;
   tokens: TokensTable;
   notices: NoticesTable;
   audit: AuditTable;

@@ -2,6 +2,8 @@ import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { createAbandonedActivities } from '../activities/abandoned.ts';
+import { createStageArtifacts } from '../activities/artifacts.ts';
+import { createStageCaches } from '../activities/caches.ts';
 import type { Activities, UpkeepActivities } from '../activities/contracts.ts';
 import { createDataActivities } from '../activities/data.ts';
 import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
@@ -33,6 +35,7 @@ import { createBlobs } from '../providers/blobs/index.ts';
 import { createDockerBuilder } from '../providers/builders/docker.ts';
 import { createContainerExecutor } from '../providers/executors/container.ts';
 import { createHostExecutor } from '../providers/executors/host.ts';
+import { createServiceHost } from '../providers/executors/services.ts';
 import { createHaproxyRequestLog } from '../providers/metrics/haproxy-log.ts';
 import { migrationRunners } from '../providers/migrations/index.ts';
 import { createOciRegistry } from '../providers/registries/oci.ts';
@@ -53,6 +56,7 @@ import {
   createStageFacts,
   recordSampleTo,
 } from './facts.ts';
+import { createCacheIndex, recordArtifactsTo, recordCacheUsesTo } from './kept-files.ts';
 
 /** What a worker has opened before its activities. */
 export interface WorkerParts {
@@ -124,6 +128,11 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     openEngine: createEngineOpener(config),
     workspaces,
   });
+  // A worker of the same name in the same folder is the same worker, however often it was started.
+  const services = await createServiceHost({ address: engine, owner: `${config.worker.name}:${config.folders.work}` });
+  if (config.worker.capabilities.includes('build')) {
+    await services.reapAbandoned().catch(warn('services of an earlier start could not be removed'));
+  }
   const build = {
     // On the queue of this machine: the files of it, and the images of its engine.
     removeLeftFiles: removing.removeLeftFiles,
@@ -147,9 +156,20 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     }),
     ...createStageActivities({
       executors: { host: createHostExecutor(), container: await createContainerExecutor({ address: engine }) },
+      services,
       repositories,
       pipelines,
       readSecret,
+      caches: createStageCaches({
+        blobs,
+        index: createCacheIndex(store, warn('caches could not be asked')),
+        repositories,
+        recordUse: recordCacheUsesTo(spool),
+      }),
+      artifacts: createStageArtifacts({
+        blobs,
+        record: recordArtifactsTo(spool, store, blobs, warn('artifacts over their time could not be removed')),
+      }),
       logs,
       facts,
     }),

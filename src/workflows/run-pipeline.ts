@@ -19,6 +19,7 @@ import { readAbort } from './inbound.ts';
 import { type AbortMessage, type RunView, abortRunSignal, abortRunUpdate, deploymentId, runQuery } from './messages.ts';
 import { brief, call, long, record, tidy } from './options.ts';
 import { attributesOf, showPage } from './progress.ts';
+import { Check } from './stages/check.ts';
 
 /** The machine of a checkout has this long to take the next piece of work before the run begins anew elsewhere, ms. */
 const workspaceMs = 300_000;
@@ -49,7 +50,8 @@ class Run {
   readonly #work = new CancellationScope({ cancellable: true });
   #plan: RunPlan | undefined;
   #phase: RunView['phase'] = 'preparing';
-  #stages: StageReport[] = [];
+  #stages: readonly StageReport[] = [];
+  #check: Check | undefined;
   #images: readonly ImageReport[] = [];
   #deployments: readonly DeploymentInput[] = [];
   #abort: AbortMessage | undefined;
@@ -76,7 +78,12 @@ class Run {
   }
 
   abort(abort: AbortMessage): void {
-    if (this.#abort !== undefined || this.#phase === 'settling' || this.#phase === 'closed') return;
+    if (this.#phase === 'settling' || this.#phase === 'closed') return;
+    if (this.#abort !== undefined) {
+      // Whoever says it twice does not want to wait for the cleaning up either.
+      this.#check?.hurry();
+      return;
+    }
     this.#abort = abort;
     this.#work.cancel();
   }
@@ -134,15 +141,19 @@ class Run {
     const { project } = this.#input;
     upsertSearchAttributes(attributesOf({ project, phase: 'checking', version: plan.version }));
     this.#enter('checking');
-    for (const stage of plan.stages) {
-      const report = await this.#runStage(plan, stage);
-      this.#stages.push(report);
-      this.#show();
-      if (report.verdict === 'failed') return { outcome: 'failed', reason: stageReason(report) };
-      if (report.verdict === 'errored') return { outcome: 'errored', reason: stageReason(report) };
-    }
+    this.#check = new Check({
+      plan,
+      runStage: (stage) => this.#runStage(plan, stage),
+      onReport: (reports) => {
+        this.#stages = reports;
+        this.#show();
+      },
+      isMachineGone,
+    });
+    const ending = await this.#check.run();
+    if (ending !== undefined) return ending;
     await this.#makeImages(plan);
-    return { outcome: 'succeeded', reason: succeededReason(plan, this.#images) };
+    return { outcome: 'succeeded', reason: succeededReason(plan, this.#stages, this.#images) };
   }
 
   async #runStage(plan: RunPlan, stage: StagePlan): Promise<StageReport> {
@@ -283,13 +294,9 @@ function aborted(abort: AbortMessage): Ending {
   return { outcome: 'aborted', reason: sentences(`${abort.by} aborted it: ${abort.reason ?? 'no reason given'}`) };
 }
 
-function stageReason(report: StageReport): string {
-  const bad = report.steps.find((step) => step.verdict === report.verdict);
-  const what = bad === undefined ? report.name : `${report.name}, step ${bad.name}`;
-  return sentences(`${what} ${report.verdict}: ${bad?.detail ?? report.detail ?? 'see its log'}`);
-}
-
-function succeededReason(plan: RunPlan, images: readonly ImageReport[]): string {
+function succeededReason(plan: RunPlan, stages: readonly StageReport[], images: readonly ImageReport[]): string {
   const where = plan.environments.length === 0 ? '' : `, goes to ${plan.environments.join(', ')}`;
-  return `${plan.stages.length} stages passed${images.length === 0 ? '' : `, ${images.length} images`}${where}.`;
+  const skipped = stages.filter((stage) => stage.skipped === true).length;
+  const ran = `${plan.stages.length - skipped} stages passed${skipped === 0 ? '' : `, ${skipped} skipped`}`;
+  return `${ran}${images.length === 0 ? '' : `, ${images.length} images`}${where}.`;
 }

@@ -3,6 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
+import { type KeptArtifact, createStageArtifacts } from '../../src/activities/artifacts.ts';
+import { createStageCaches } from '../../src/activities/caches.ts';
+import type { StageActivities } from '../../src/activities/contracts.ts';
 import type { Logs, LogName } from '../../src/activities/logs.ts';
 import type { Notice } from '../../src/activities/contracts.ts';
 import { createPipelines } from '../../src/activities/pipelines.ts';
@@ -13,9 +16,13 @@ import { reviveDefinition } from '../../src/definition/load.ts';
 import { runKey } from '../../src/definition/run-key.ts';
 import { ProviderError } from '../../src/domain/failures.ts';
 import type { RunInput, RunPlan, SourceEvent, StageReport } from '../../src/domain/run.ts';
+import { createFolderBlobs } from '../../src/providers/blobs/folder.ts';
+import type { BlobStore } from '../../src/providers/blobs/port.ts';
 import { createHostExecutor } from '../../src/providers/executors/host.ts';
 import type { StepExecutors } from '../../src/providers/executors/port.ts';
+import type { ServiceHost } from '../../src/providers/executors/services-port.ts';
 import { createGitRepository } from '../../src/providers/repositories/git.ts';
+import { createMemoryCacheIndex } from './fakes/caches.ts';
 import { createGitOrigin, type GitOrigin } from './git-origin.ts';
 
 /** Everything that runs of one repository need, on this machine and without Temporal; logs and facts are kept to be looked at. */
@@ -24,12 +31,14 @@ export interface RunFixture {
   readonly origin: GitOrigin;
   readonly facts: string[];
   readonly notices: Notice[];
+  readonly artifacts: KeptArtifact[];
+  readonly blobs: BlobStore;
   readonly secrets: Map<string, string>;
   readonly source: SourceDependencies;
   readonly stage: StageDependencies;
   /** project.yaml, read by every run. */
   projectYaml: string;
-  input(commit: string, event?: Partial<SourceEvent>): RunInput;
+  input(commit: string, event?: Partial<SourceEvent>, more?: Partial<RunInput>): RunInput;
   prepare(input: RunInput): Promise<RunPlan>;
   runStage(plan: RunPlan, stage: string, environment?: MockActivityEnvironment): Promise<StageReport>;
   log(step: string, attempt?: number): string;
@@ -42,7 +51,9 @@ export function activityEnvironment(attempt = 1): MockActivityEnvironment {
 }
 
 /** @param options.executors - default: the host, and no containers. */
-export function createRunFixture(options: { readonly executors?: Partial<StepExecutors> } = {}): RunFixture {
+export function createRunFixture(
+  options: { readonly executors?: Partial<StepExecutors>; readonly services?: ServiceHost } = {},
+): RunFixture {
   const folder = mkdtempSync(join(tmpdir(), 'slipway-run-'));
   const origin = createGitOrigin();
   const logs = new Map<string, Buffer[]>();
@@ -50,6 +61,8 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
   const numbers = new Map<string, number>();
   const facts: string[] = [];
   const notices: Notice[] = [];
+  const artifacts: KeptArtifact[] = [];
+  const blobs = createFolderBlobs({ folder: join(folder, 'blobs') });
   const secrets = new Map<string, string>();
   const name = (log: Pick<LogName, 'stage' | 'step' | 'attempt'>): string => `${log.stage}/${log.step}/${log.attempt}`;
 
@@ -88,11 +101,14 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
       : Promise.resolve(value);
   };
 
+  let activities: StageActivities | undefined;
   const fixture: RunFixture = {
     folder,
     origin,
     facts,
     notices,
+    artifacts,
+    blobs,
     secrets,
     projectYaml: [
       'version: 1',
@@ -129,13 +145,21 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
         container: { kind: 'container', open: missing },
         ...options.executors,
       },
+      services: options.services ?? { open: missing, reapAbandoned: missing },
       repositories,
       pipelines,
       readSecret,
+      caches: createStageCaches({
+        blobs,
+        index: createMemoryCacheIndex(),
+        repositories,
+        recordUse: ({ cache, hit }) => void facts.push(`cache ${cache} ${hit}`),
+      }),
+      artifacts: createStageArtifacts({ blobs, record: (artifact) => void artifacts.push(artifact) }),
       logs: keep,
       facts: stageFacts,
     },
-    input(commit, event = {}) {
+    input(commit, event = {}, more = {}) {
       const whole: SourceEvent = {
         kind: 'push',
         ref: 'refs/heads/main',
@@ -144,16 +168,16 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
         author: 'ada',
         ...event,
       };
-      return { project: 'hello', key: runKey(whole), event: whole, acceptedAt: new Date().toISOString() };
+      return { project: 'hello', key: runKey(whole), event: whole, acceptedAt: new Date().toISOString(), ...more };
     },
     prepare: (input) => {
       const activities = createSourceActivities(fixture.source);
       return activityEnvironment().run<[], RunPlan, () => Promise<RunPlan>>(() => activities.prepareRun(input));
     },
     runStage: (plan, stage, environment = activityEnvironment()) => {
-      const activities = createStageActivities(fixture.stage);
+      const made = (activities ??= createStageActivities(fixture.stage));
       return environment.run<[], StageReport, () => Promise<StageReport>>(() =>
-        activities.runStage({ run: plan.run, plan, stage }),
+        made.runStage({ run: plan.run, plan, stage }),
       );
     },
     log: (step, attempt = 1) => Buffer.concat(logs.get(`${step}/${attempt}`) ?? []).toString(),

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { StageReport } from '../../src/domain/run.ts';
+import type { RunPlan, StagePlan, StageReport } from '../../src/domain/run.ts';
 import type { Verdict } from '../../src/domain/verdict.ts';
 import { deploymentId } from '../../src/workflows/messages.ts';
-import { broken, isOpen, stayUntil } from '../support/fake-activities.ts';
+import { type World, broken, isOpen, stayUntil } from '../support/fake-activities.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
 import { createScenario } from '../support/workflow-env-scenario.ts';
 
@@ -103,7 +103,8 @@ describe('a run', () => {
     await run.executeUpdate('abort', { args: [{ by: 'ada', reason: 'wrong branch' }] });
     expect(await run.result()).toEqual({ outcome: 'aborted', reason: 'ada aborted it: wrong branch.' });
     expect(ended).toBe(true);
-    expect(world.settledRuns).toMatchObject([{ outcome: 'aborted' }]);
+    const stages = [{ name: 'check', verdict: 'inconclusive', detail: 'The run was aborted.' }];
+    expect(world.settledRuns).toMatchObject([{ outcome: 'aborted', stages }]);
   });
 
   test('is not aborted any more once it is being settled', async () => {
@@ -152,6 +153,172 @@ describe('a run', () => {
     expect(await (await when.push()).result()).toMatchObject({ outcome: 'succeeded' });
     expect(world.called('prepareRun')).toHaveLength(2);
     expect(world.called('runStage')).toHaveLength(1);
+  });
+
+  describe('with stages that need each other', () => {
+    const staged = (name: string, more: Partial<StagePlan> = {}): StagePlan => ({
+      name,
+      steps: ['x'],
+      timeoutMs: 60_000,
+      ...more,
+    });
+    const names = (world: World): string[] =>
+      world.called('runStage').map(({ input }) => (input as { readonly stage: string }).stage);
+
+    test('starts each as soon as what it needs has ended, and those that need nothing of each other at once', async () => {
+      const { world, given, when, then } = createScenario(env);
+      world.runPlan = {
+        stages: [
+          staged('install'),
+          staged('lint', { needs: ['install'] }),
+          staged('unit', { needs: ['install'] }),
+          staged('report', { needs: ['lint', 'unit'] }),
+        ],
+      };
+      const lint = given.gate('runStage', (input: { readonly stage: string }) => input.stage === 'lint');
+      const run = await when.push();
+      await then.called('runStage', 3);
+      expect(names(world)).toEqual(['install', expect.stringMatching(/lint|unit/), expect.stringMatching(/lint|unit/)]);
+      lint();
+      expect(await run.result()).toMatchObject({ outcome: 'succeeded', reason: '4 stages passed.' });
+      expect(names(world).at(-1)).toBe('report');
+      expect(world.settledRuns[0]?.stages.map(({ name }) => name)).toEqual(['install', 'lint', 'unit', 'report']);
+    });
+
+    test('never runs more at once than it may', async () => {
+      const { world, when } = createScenario(env);
+      let [running, most] = [0, 0];
+      world.runPlan = {
+        concurrency: 2,
+        stages: ['a', 'b', 'c', 'd', 'e'].map((name) => staged(name, { needs: [] })),
+      };
+      world.on('runStage', async ({ stage }) => {
+        running += 1;
+        most = Math.max(most, running);
+        const began = Date.now();
+        await stayUntil(() => Date.now() - began > 100);
+        running -= 1;
+        return { ...reported('passed'), name: stage };
+      });
+      expect(await (await when.push()).result()).toMatchObject({ outcome: 'succeeded' });
+      expect(most).toBe(2);
+    });
+
+    test('ends what runs beside a stage that fails, and then runs what runs always and on failure', async () => {
+      const { world, when } = createScenario(env);
+      let ended = false;
+      world.runPlan = {
+        stages: [
+          staged('unit', { needs: [] }),
+          staged('slow', { needs: [] }),
+          staged('package'),
+          staged('explain', { outcome: 'failure' }),
+          staged('clean', { outcome: 'always' }),
+        ],
+      };
+      world.on('runStage', async ({ stage }) => {
+        if (stage === 'slow') {
+          try {
+            await stayUntil(() => false);
+          } finally {
+            ended = true;
+          }
+        }
+        if (stage === 'unit') await stayUntil(() => names(world).includes('slow'));
+        return { ...reported(stage === 'unit' ? 'failed' : 'passed', 'two tests are red'), name: stage };
+      });
+      const result = await (await when.push()).result();
+      expect(result).toEqual({ outcome: 'failed', reason: 'unit failed: two tests are red' });
+      expect(ended).toBe(true);
+      expect(names(world).slice(2)).toEqual(['explain', 'clean']);
+      expect(world.settledRuns[0]?.stages).toMatchObject([
+        { name: 'unit', verdict: 'failed' },
+        { name: 'slow', verdict: 'inconclusive', detail: 'Ended because unit failed.' },
+        { name: 'explain', verdict: 'passed' },
+        { name: 'clean', verdict: 'passed' },
+      ]);
+    });
+
+    test('with failFast off lets them finish', async () => {
+      const { world, when } = createScenario(env);
+      world.runPlan = { stages: [staged('unit', { needs: [], failFast: false }), staged('slow', { needs: [] })] };
+      world.on('runStage', async ({ stage }) => {
+        if (stage === 'slow') await stayUntil(() => world.called('runStage').length === 2);
+        return { ...reported(stage === 'unit' ? 'failed' : 'passed'), name: stage };
+      });
+      expect(await (await when.push()).result()).toMatchObject({ outcome: 'failed' });
+      expect(world.settledRuns[0]?.stages).toMatchObject([{ verdict: 'failed' }, { name: 'slow', verdict: 'passed' }]);
+    });
+
+    test('cleans up after a stage that could not be judged, and after an abort', async () => {
+      const { world, when } = createScenario(env);
+      const stages = [staged('unit'), staged('clean', { outcome: 'always' })];
+      world.runPlan = { stages };
+      world.on('runStage', ({ stage }) => {
+        if (stage === 'unit') throw broken('SecretMissing', 'the secret TOKEN is missing');
+        return { ...reported('passed'), name: stage };
+      });
+      expect(await (await when.push()).result()).toEqual({
+        outcome: 'errored',
+        reason: expect.stringContaining('the secret TOKEN is missing'),
+      });
+      expect(names(world)).toEqual(['unit', 'clean']);
+
+      const other = createScenario(env);
+      other.world.runPlan = { stages };
+      other.world.on('runStage', async ({ stage }) => {
+        if (stage === 'unit') await stayUntil(() => false);
+        return { ...reported('passed'), name: stage };
+      });
+      const run = await other.when.push();
+      await other.then.called('runStage');
+      await run.executeUpdate('abort', { args: [{ by: 'ada', reason: 'wrong branch' }] });
+      expect(await run.result()).toMatchObject({ outcome: 'aborted' });
+      expect(names(other.world)).toEqual(['unit', 'clean']);
+    });
+
+    test('aborted twice does not wait for the cleaning up either', async () => {
+      const { world, when, then } = createScenario(env);
+      world.runPlan = { stages: [staged('unit'), staged('clean', { outcome: 'always' })] };
+      world.on('runStage', async ({ stage }) => {
+        await stayUntil(() => false);
+        return { ...reported('passed'), name: stage };
+      });
+      const run = await when.push();
+      await then.called('runStage');
+      await run.executeUpdate('abort', { args: [{ by: 'ada' }] });
+      await then.called('runStage', 2);
+      await run.executeUpdate('abort', { args: [{ by: 'ada' }] });
+      expect(await run.result()).toMatchObject({ outcome: 'aborted' });
+    });
+
+    test('tells of stages that their condition has kept from running', async () => {
+      const { world, when } = createScenario(env);
+      world.runPlan = { stages: [staged('unit'), staged('publish', { skip: 'The branch is x, not main.' })] };
+      expect(await (await when.push()).result()).toEqual({
+        outcome: 'succeeded',
+        reason: '1 stages passed, 1 skipped.',
+      });
+      expect(world.settledRuns[0]?.stages[1]).toMatchObject({
+        name: 'publish',
+        verdict: 'inconclusive',
+        skipped: true,
+        detail: 'The branch is x, not main.',
+      });
+    });
+
+    test('begins anew once, however many of them ran on the machine that is gone', async () => {
+      const { world, when } = createScenario(env);
+      const stages = ['a', 'b', 'c'].map((name) => staged(name, { needs: [] }));
+      world.on('prepareRun', async (input) => {
+        const plan = (await env.natural('prepareRun')(input as never, world)) as RunPlan;
+        const queue = world.called('prepareRun').length === 1 ? 'nobody-polls-this' : 'build';
+        return { ...plan, stages, workspace: { queue, path: '/nowhere', patienceMs: 300 } };
+      });
+      expect(await (await when.push()).result()).toMatchObject({ outcome: 'succeeded' });
+      expect(world.called('prepareRun')).toHaveLength(2);
+      expect(names(world).sort()).toEqual(['a', 'b', 'c']);
+    });
   });
 
   test('starts one deployment for each environment of its route and does not wait for them', async () => {

@@ -4,8 +4,10 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { type LogStream, readLog } from '../../store/logs.ts';
 import type { ApiContext } from '../context.ts';
+import { withTimes } from '../log-search.ts';
 import { type StreamMessage, alsoStreaming, lastSeen, stream, wantsStream } from '../plugins/sse.ts';
 import { refuse } from '../problems.ts';
+import { Flag } from '../schemas.ts';
 import { completeCharacters } from '../text.ts';
 
 const tags = ['logs'];
@@ -66,6 +68,10 @@ export function logRoutes({ deps, feeds }: ApiContext): FastifyPluginAsyncZod {
             '`Range: bytes=…` gives a part of it; while it is being written, the whole is what there is. `Accept: text/event-stream` gives it as it is written: each event is a piece of its text as a JSON string, its id the offset behind it, and the stream ends with the log. 204 when `Last-Event-ID` is at its end.',
           params: LogPath,
           headers: z.looseObject({ range: z.string().optional() }),
+          querystring: z.object({
+            times: Flag.optional().describe('Every line begins with the time at which it was written, to the second.'),
+            download: Flag.optional().describe('A browser keeps it as a file.'),
+          }),
         },
       },
       async (request, reply) => {
@@ -79,15 +85,24 @@ export function logRoutes({ deps, feeds }: ApiContext): FastifyPluginAsyncZod {
           await stream(reply, (signal) => follow(log, from, signal));
           return;
         }
-        return await sendText(reply, found, request.headers.range);
+        return await sendText(reply, found, request.headers.range, request.query);
       },
     );
     await Promise.resolve();
   };
 
-  async function sendText(reply: FastifyReply, found: LogStream, wanted: string | undefined): Promise<FastifyReply> {
+  async function sendText(
+    reply: FastifyReply,
+    found: LogStream,
+    wanted: string | undefined,
+    {
+      times = false,
+      download = false,
+    }: { readonly times?: boolean | undefined; readonly download?: boolean | undefined },
+  ): Promise<FastifyReply> {
     const size = found.sizeBytes;
-    const range = parseRange(wanted, size);
+    // With times it is another text, of which nobody knows the length.
+    const range = times ? undefined : parseRange(wanted, size);
     if (range === 'unsatisfiable') {
       reply.header('content-range', `bytes */${size}`);
       throw refuse('InvalidInput', `The log has ${size} bytes; the range lies behind them.`, { status: 416 });
@@ -97,12 +112,23 @@ export function logRoutes({ deps, feeds }: ApiContext): FastifyPluginAsyncZod {
     return await reply
       .type('text/plain; charset=utf-8')
       .headers({
-        'accept-ranges': 'bytes',
+        'accept-ranges': times ? 'none' : 'bytes',
+        ...(download ? { 'content-disposition': `attachment; filename="${fileName(found)}"` } : {}),
         'x-content-type-options': 'nosniff',
         'x-log-complete': found.closedAt === null ? 'false' : 'true',
       })
-      .send(Readable.from(bytesOf(found, from, to), { objectMode: false }));
+      .send(Readable.from(await text(found, from, to, times), { objectMode: false }));
   }
+
+  async function text(found: LogStream, from: number, to: number, times: boolean): Promise<AsyncIterable<Buffer>> {
+    const bytes = bytesOf(found, from, to);
+    return times && found.blob !== null ? withTimes(bytes, await deps.logs.readTimes(found.blob)) : bytes;
+  }
+}
+
+/** Of the log on the reader's machine: letters, digits, hyphens and points only. */
+function fileName({ stage, step, attempt }: LogStream): string {
+  return `${stage}-${step}-${attempt}.log`.replaceAll(/[^\w.-]/g, '_');
 }
 
 /** One range of bytes, as `to` one past the end; undefined when the whole is wanted. */

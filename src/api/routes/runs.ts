@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { routesOf } from '../../definition/routes.ts';
@@ -7,18 +8,19 @@ import { routeEvent } from '../../domain/routing.ts';
 import type { SourceEvent } from '../../domain/run.ts';
 import { appendAudit } from '../../store/audit.ts';
 import { acceptRun } from '../../store/inbox.ts';
-import { listLogs } from '../../store/logs.ts';
+import { type LogStream, listLogs } from '../../store/logs.ts';
 import { readRelease } from '../../store/releases.ts';
 import { type RunRecord, listRuns, readRun, readStages } from '../../store/runs.ts';
 import type { Identity } from '../../store/tokens.ts';
 import { abortRunUpdate, runId } from '../../workflows/messages.ts';
 import { whoAsks } from '../auth.ts';
 import type { ApiContext } from '../context.ts';
+import { type LogMatch, searchLog } from '../log-search.ts';
 import { refuse } from '../problems.ts';
 import {
   AbortBody,
   Flag,
-  LogSchema,
+  FoundLogSchema,
   Name,
   Paging,
   ProjectPath,
@@ -32,6 +34,10 @@ import {
 } from '../schemas.ts';
 
 const tags = ['runs'];
+/** Lines that one search answers with, and those of one log. Judgement: nobody reads more. */
+const mostMatches = 1_000;
+const mostMatchesOfOne = 100;
+type FoundLog = LogStream & { readonly matches?: readonly LogMatch[] };
 const noCommit = '0'.repeat(40);
 const Started = z.object({
   run: z.object({ project: z.string(), number: z.number().int(), key: z.string(), id: z.string() }),
@@ -56,14 +62,15 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
       readonly key: string;
       readonly event: SourceEvent;
       readonly release?: string | undefined;
+      readonly parameters?: Readonly<Record<string, string>> | undefined;
     },
   ): Promise<Started> {
-    const { project, key, event, release } = asked;
+    const { project, key, event, release, parameters } = asked;
     await appendAudit(db, {
       actor: identity.name,
       action: 'run.start',
       object: runId(project, key),
-      detail: { token: identity.id, event, release: release ?? null },
+      detail: { token: identity.id, event, release: release ?? null, parameters: parameters ?? null },
     });
     const accepted = await acceptRun(db, {
       project,
@@ -72,9 +79,11 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
       acceptedAt: new Date().toISOString(),
       requestedBy: identity.name,
       ...(release === undefined ? {} : { release }),
+      ...(parameters === undefined ? {} : { parameters }),
     });
     const known = accepted.input;
-    if (known.event.ref !== event.ref || known.event.after !== event.after || known.release !== release) {
+    const isOther = known.event.ref !== event.ref || known.event.after !== event.after || known.release !== release;
+    if (isOther || !isDeepStrictEqual(known.parameters ?? {}, parameters ?? {})) {
       throw refuse(
         'Conflict',
         `The idempotency key was used for another run, number ${accepted.number} of ${project}.`,
@@ -117,8 +126,25 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
 
     app.get(
       '/v1/projects/:project/runs/:number/logs',
-      { schema: { tags, summary: 'Its logs', params: RunPath, response: { 200: z.array(LogSchema).readonly() } } },
-      async (request) => await listLogs(db, { project: request.params.project, run: request.params.number }),
+      {
+        schema: {
+          tags,
+          summary: 'Its logs, or the lines of them that contain a text',
+          params: RunPath,
+          querystring: z.object({
+            step: z.string().max(200).optional().describe('Only of this step, as `unit` or `test/unit`.'),
+            q: z.string().min(1).max(200).optional().describe('Only logs that contain this, exactly as it is written.'),
+          }),
+          response: { 200: z.array(FoundLogSchema).readonly() },
+        },
+      },
+      async (request) => {
+        const { step, q } = request.query;
+        const { project, number } = request.params;
+        const all = await listLogs(db, { project, run: number });
+        const wanted = all.filter((log) => step === undefined || [log.step, `${log.stage}/${log.step}`].includes(step));
+        return q === undefined ? wanted : await search(wanted, q);
+      },
     );
 
     app.post(
@@ -136,7 +162,7 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
       },
       async (request, reply) => {
         const { project: name } = request.params;
-        const { ref, release } = request.body;
+        const { ref, release, parameters } = request.body;
         const identity = whoAsks(request);
         const project = await projects.read(name);
         const after = (request.body.commit ?? (await resolve(name, ref))).toLowerCase();
@@ -149,7 +175,7 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
         const given = request.body.idempotencyKey ?? request.headers['idempotency-key'] ?? randomUUID();
         return await reply
           .code(202)
-          .send(await begin(identity, { project: name, key: runKeyOf(given), event, release }));
+          .send(await begin(identity, { project: name, key: runKeyOf(given), event, release, parameters }));
       },
     );
 
@@ -178,7 +204,9 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
         }
         const given = request.headers['idempotency-key'] ?? randomUUID();
         const release = from === 'approval' ? (version ?? undefined) : input.release;
-        const started = await begin(whoAsks(request), { project, key: runKeyOf(given), event: input.event, release });
+        const { event, parameters } = input;
+        const again = { project, key: runKeyOf(given), event, release, parameters };
+        const started = await begin(whoAsks(request), again);
         return await reply.code(202).send(started);
       },
     );
@@ -214,6 +242,20 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
     );
     await Promise.resolve();
   };
+
+  async function search(logs: readonly LogStream[], text: string): Promise<readonly FoundLog[]> {
+    const found: FoundLog[] = [];
+    let left = mostMatches;
+    for (const log of logs) {
+      if (left === 0) break;
+      if (log.blob === null) continue;
+      const place = { blob: log.blob, sizeBytes: log.sizeBytes };
+      const matches = await searchLog(deps.logs, place, text, Math.min(left, mostMatchesOfOne));
+      left -= matches.length;
+      if (matches.length > 0) found.push({ ...log, matches });
+    }
+    return found;
+  }
 
   async function resolve(project: string, ref: string): Promise<string> {
     if (deps.resolveRef === undefined) {

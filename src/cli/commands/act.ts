@@ -12,12 +12,22 @@ const longestReason = 120;
 export async function startRun(
   context: CommandContext,
   ref: string,
-  options: { readonly commit?: string | undefined; readonly key?: string | undefined },
+  options: {
+    readonly commit?: string | undefined;
+    readonly key?: string | undefined;
+    readonly parameter?: Readonly<Record<string, string>> | undefined;
+  },
 ): Promise<void> {
   const client = await context.connect();
   const project = await needProject(client);
   const full = ref.startsWith('refs/') ? ref : /^v?\d+\.\d+\.\d+/.test(ref) ? `refs/tags/${ref}` : `refs/heads/${ref}`;
-  const { run } = await client.startRun({ project, ref: full, commit: options.commit, idempotencyKey: options.key });
+  const { run } = await client.startRun({
+    project,
+    ref: full,
+    commit: options.commit,
+    idempotencyKey: options.key,
+    parameters: options.parameter,
+  });
   const name = `${run.project}#${run.number}`;
   context.terminal.say(`${name} begins; ${client.connection.url}/v1/projects/${run.project}/runs/${run.number}`);
   if (context.timeoutMs === 0) {

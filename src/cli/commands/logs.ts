@@ -4,10 +4,15 @@ import { type CommandContext, defaultProject, interrupted } from '../context.ts'
 import { CliError } from '../exit.ts';
 import { nameOf, parseName } from '../names.ts';
 import type { DeploymentRef } from '../../domain/deployment.ts';
+import { withoutControls } from '../../effects/control.ts';
 
 export interface LogsOptions {
   readonly follow?: true | undefined;
   readonly step?: string | undefined;
+  /** Only lines that contain this. */
+  readonly search?: string | undefined;
+  /** With the time before every line. */
+  readonly times?: true | undefined;
 }
 
 const pollMs = 500;
@@ -17,6 +22,11 @@ export async function logs(context: CommandContext, name: string, options: LogsO
   const client = await context.connect();
   const named = parseName(name, await defaultProject(client));
   const shown = named.kind === 'run' ? `${named.project}#${named.number}` : nameOf(named);
+  if (options.search !== undefined) {
+    if (named.kind !== 'run') throw new CliError('usage', 'Only the logs of a run can be searched.');
+    await search(context, client, named, { text: options.search, step: options.step });
+    return;
+  }
   const printed = new Set<string>();
   for (;;) {
     // Asked before the logs: what was opened until it was over is then certainly in the list.
@@ -24,7 +34,7 @@ export async function logs(context: CommandContext, name: string, options: LogsO
     const found = (await client.listLogs(named)).filter((log) => matches(log, options.step));
     for (const log of found.filter((each) => !printed.has(each.log))) {
       printed.add(log.log);
-      await print(context, client, log, options.follow === true);
+      await print(context, client, log, options);
       if (context.signal.aborted) throw interrupted(shown, `slipway logs ${shown} -f`);
     }
     if (over) break;
@@ -48,28 +58,43 @@ function matches(log: LogStream, step: string | undefined): boolean {
   return step === undefined || log.step === step || `${log.stage}/${log.step}` === step;
 }
 
-async function print(context: CommandContext, client: Client, log: LogStream, follow: boolean): Promise<void> {
+/** Every line that contains the text, with its place; none is an answer too. */
+async function search(
+  context: CommandContext,
+  client: Client,
+  run: RunName,
+  { text, step }: { readonly text: string; readonly step: string | undefined },
+): Promise<void> {
+  const { terminal } = context;
+  const found = await client.searchLogs(run, text, step);
+  for (const { log, stage, step: own, attempt, matches = [] } of found) {
+    for (const match of matches) {
+      if (terminal.json) terminal.piece({ log, stage, step: own, attempt, ...match }, '');
+      else terminal.stdout.write(`${stage}/${own}:${match.line} ${match.at ?? '-'} ${withoutControls(match.text)}\n`);
+    }
+  }
+}
+
+async function print(
+  context: CommandContext,
+  client: Client,
+  log: LogStream,
+  { follow = false, times = false }: { readonly follow?: boolean | undefined; readonly times?: boolean | undefined },
+): Promise<void> {
   const { terminal } = context;
   const title = `${log.stage} / ${log.step}${log.attempt > 1 ? ` (attempt ${log.attempt})` : ''}`;
   if (!terminal.json) terminal.say(terminal.paint.bold(`── ${title}`));
   const piece = (text: string): void => {
-    const safe = terminal.stdout.isTTY === true ? withoutControl(text) : text;
+    // What an older worker has written may still have them.
+    const safe = withoutControls(text);
     if (terminal.json)
       terminal.piece({ log: log.log, stage: log.stage, step: log.step, attempt: log.attempt, text }, '');
     else terminal.stdout.write(safe);
   };
   if (!follow || log.closedAt !== null) {
-    const text = await client.readLog(log.log);
+    const text = await client.readLog(log.log, { times });
     piece(text === '' || text.endsWith('\n') ? text : `${text}\n`);
     return;
   }
   for await (const text of client.followLog(log.log, context.signal)) piece(text);
-}
-
-const escapes =
-  /\u001b\[[0-9;]*m|\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|.)|[\u0000-\u0008\u000b-\u001a\u001c-\u001f\u007f]/g;
-
-/** A log is foreign text: colours may pass, whatever moves the cursor or renames the window may not. */
-export function withoutControl(text: string): string {
-  return text.replaceAll(escapes, (match) => (match === '\r' || /^\u001b\[[0-9;]*m$/.test(match) ? match : ''));
 }

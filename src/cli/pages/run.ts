@@ -38,7 +38,9 @@ export function runRows(run: RunRecord): TimelineRow[] {
   return run.stages.flatMap((stage) => {
     const quiet = stage.verdict === 'passed';
     const steps = quiet ? [] : stage.steps.map((step) => row(step, 1));
-    return [row({ ...stage, detail: quiet ? stage.detail : null }, 0), ...steps];
+    // Why it did not run stands nowhere else.
+    const told = quiet || stage.verdict === 'inconclusive';
+    return [row({ ...stage, detail: told ? stage.detail : null }, 0), ...steps];
   });
 }
 

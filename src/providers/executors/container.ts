@@ -3,28 +3,22 @@ import { userInfo } from 'node:os';
 import type Docker from 'dockerode';
 import type { ContainerStep } from '../../definition/specs.ts';
 import { ProviderError } from '../../domain/failures.ts';
-import { connectEngine, engineError, isEngineGone, messageOf, readEvents, statusOf } from '../builders/engine.ts';
-import type { RegistryCredentials } from '../registries/port.ts';
+import { connectEngine, engineError, messageOf } from '../builders/engine.ts';
 import { folderOf } from './command.ts';
+import { type StageEngineOptions, ensureImage, labelsOf, maxProcesses, reap, remove } from './engine.ts';
 import { readFrames } from './frames.ts';
 import type { StageScope, StageSession, StepExecutor, StepRun } from './port.ts';
 import { createMark, runStep, runnerCommand, type Runner } from './runner.ts';
 
-export interface ContainerExecutorOptions {
+export interface ContainerExecutorOptions extends StageEngineOptions {
   /** Of the engine, as in DOCKER_HOST. It must see the worker's files under the same paths. */
   readonly address: string;
-  /** Name and password for images of this registry. */
-  readonly credentials?: (image: string) => Promise<RegistryCredentials | undefined>;
-  /** Puts into every container a label that tells this installation's from another's on the same engine. */
-  readonly labels?: Readonly<Record<string, string>>;
 }
 
-/** More would be a bomb of forks (judgement). */
-const maxProcesses = 4_096;
 /** As a shell says that SIGKILL ended a program. */
 const killedCode = 137;
 /**
- * Steps in containers: one for all steps of a stage that share image, network and limits.
+ * Steps in containers: one for all steps of a lane of a stage that share image, network and limits.
  *
  * A container has the checkout and HOME and nothing else of the worker: no socket of the engine, no capabilities, no way to gain rights, its
  * own root read-only, temporary folders in memory, the worker's user, so that the files of a checkout stay the worker's.
@@ -34,7 +28,7 @@ export async function createContainerExecutor(options: ContainerExecutorOptions)
   return {
     kind: 'container',
     async open(scope, signal) {
-      await reap(docker, scope);
+      await reap(docker, 'step', scope);
       return createSession(docker, options, scope, signal);
     },
   };
@@ -47,10 +41,19 @@ function createSession(
   signal: AbortSignal,
 ): StageSession<ContainerStep> {
   const runners = new Map<string, Promise<Runner>>();
+  const images = new Map<string, Promise<void>>();
 
+  /** Once, however many steps ask for it at once. */
+  async function ready(run: StepRun<ContainerStep>): Promise<void> {
+    const { image } = run.step;
+    const fetching = images.get(image) ?? ensureImage(docker, options, { image, name: run.step.name }, run.say, signal);
+    images.set(image, fetching);
+    fetching.catch(() => images.delete(image));
+    await fetching;
+  }
   async function start(run: StepRun<ContainerStep>, key: string): Promise<Runner> {
-    await ensureImage(docker, options, run, signal);
-    signal.throwIfAborted();
+    await ready(run);
+    run.signal.throwIfAborted();
     try {
       return await startRunner(docker, specOf(options, scope, run.step, key));
     } catch (error) {
@@ -60,7 +63,7 @@ function createSession(
 
   return {
     async run(run) {
-      const key = keyOf(run.step);
+      const key = keyOf(run.step, run.lane ?? 0);
       const folder = await folderOf(scope.source, run.step);
       let starting = runners.get(key);
       if (starting === undefined) {
@@ -148,35 +151,10 @@ function attachRunner(container: Docker.Container, socket: NodeJS.ReadWriteStrea
   };
 }
 
-/** What an earlier attempt at the stage left, whose worker could not end it. */
-async function reap(docker: Docker, scope: StageScope): Promise<void> {
-  const label = [
-    `slipway.role=step`,
-    `slipway.project=${scope.project}`,
-    `slipway.run=${scope.run}`,
-    `slipway.stage=${scope.stage}`,
-  ];
-  try {
-    const left = await docker.listContainers({ all: true, filters: JSON.stringify({ label }) });
-    await Promise.all(left.map(({ Id }) => remove(docker.getContainer(Id))));
-  } catch (error) {
-    throw engineError(error, `end what an earlier attempt at ${scope.stage} left`);
-  }
-}
-
-async function remove(container: Docker.Container): Promise<void> {
-  try {
-    await container.remove({ force: true, v: true });
-  } catch (error) {
-    // Gone, or on its way.
-    if (![404, 409].includes(statusOf(error) ?? 0)) throw error;
-  }
-}
-
-/** Steps with the same key share a container. */
-function keyOf({ image, network, resources }: ContainerStep): string {
+/** Steps with the same key share a container, one after the other. */
+function keyOf({ image, network, resources }: ContainerStep, lane: number): string {
   return createHash('sha256')
-    .update(JSON.stringify([image, network, resources]))
+    .update(JSON.stringify([image, network, resources, lane]))
     .digest('hex')
     .slice(0, 12);
 }
@@ -202,18 +180,11 @@ function specOf(
     Tty: false,
     User: `${uid}:${gid}`,
     WorkingDir: scope.source,
-    Labels: {
-      ...options.labels,
-      'slipway.role': 'step',
-      'slipway.project': scope.project,
-      'slipway.run': scope.run,
-      'slipway.number': String(scope.number),
-      'slipway.stage': scope.stage,
-      'slipway.attempt': String(scope.attempt),
-    },
+    Labels: { ...options.labels, ...labelsOf('step', scope) },
     HostConfig: {
       Binds: [`${scope.source}:${scope.source}`, `${scope.home}:${scope.home}`, `${scope.objects}:${scope.objects}:ro`],
-      NetworkMode: step.network,
+      // Without a network of its own, a stage has none rather than one that others are on.
+      NetworkMode: step.network === 'stage' ? (scope.network ?? 'none') : step.network,
       CapDrop: ['ALL'],
       SecurityOpt: ['no-new-privileges'],
       PidsLimit: maxProcesses,
@@ -232,48 +203,6 @@ function specOf(
       ...(memoryBytes === undefined ? {} : { Memory: memoryBytes, MemorySwap: memoryBytes }),
     },
   };
-}
-
-async function ensureImage(
-  docker: Docker,
-  options: ContainerExecutorOptions,
-  { step, say }: StepRun<ContainerStep>,
-  signal: AbortSignal,
-): Promise<void> {
-  const { image } = step;
-  try {
-    await docker.getImage(image).inspect();
-    return;
-  } catch (error) {
-    if (statusOf(error) !== 404) throw engineError(error, `look for the image ${image}`);
-  }
-  say(`fetching the image ${image}`);
-  try {
-    const credentials = await options.credentials?.(image);
-    const auth =
-      credentials === undefined
-        ? {}
-        : {
-            authconfig: {
-              username: credentials.username,
-              password: credentials.password,
-              serveraddress: credentials.address,
-            },
-          };
-    const tag = /[:@][^/]*$/.test(image) ? {} : { tag: 'latest' };
-    const stream = await docker.createImage({ ...auth, ...tag, fromImage: image, abortSignal: signal });
-    for await (const { status } of readEvents(stream as AsyncIterable<Buffer>)) {
-      if (status?.startsWith('Status:') === true) say(status);
-    }
-  } catch (error) {
-    if (signal.aborted) throw signal.reason;
-    if (isEngineGone(error)) throw engineError(error, `fetch the image ${image}`);
-    const said = messageOf(error);
-    const type = /not found|manifest unknown|denied|unauthorized|does not exist|invalid reference/i.test(said)
-      ? 'ImageNotFound'
-      : 'RegistryUnavailable';
-    throw new ProviderError(type, `the image ${image} of ${step.name} could not be fetched: ${said}`, { cause: error });
-  }
 }
 
 function startError(error: unknown, step: ContainerStep): Error {

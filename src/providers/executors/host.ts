@@ -19,23 +19,25 @@ export function createHostExecutor(): StepExecutor<HostStep> {
   return {
     kind: 'host',
     open: (scope) => {
-      let runner: Runner | undefined;
+      const runners = new Map<number, Runner>();
       return Promise.resolve({
         async run(run) {
           const folder = await folderOf(scope.source, run.step);
-          const own = (runner ??= startRunner(scope));
+          const { lane = 0 } = run;
+          const runner = runners.get(lane) ?? startRunner(scope);
+          runners.set(lane, runner);
           try {
-            const { end, alive } = await runStep(own, run, folder);
-            if (!alive) runner = undefined;
+            const { end, alive } = await runStep(runner, run, folder);
+            if (!alive) runners.delete(lane);
             return end;
           } catch (error) {
             // A missing program is no fault of the runner.
-            if (!(error instanceof ProviderError)) runner = undefined;
+            if (!(error instanceof ProviderError)) runners.delete(lane);
             throw error;
           }
         },
         async close() {
-          await runner?.kill();
+          await Promise.all([...runners.values()].map((runner) => runner.kill()));
         },
       });
     },

@@ -14,6 +14,8 @@ export interface StageScope {
   readonly home: string;
   /** Folder of the mirror's objects, which a container needs to see, read-only, for Git to work in it. */
   readonly objects: string;
+  /** Network of the engine that the stage has for itself, where services run beside its steps. */
+  readonly network?: string;
 }
 
 /** One step about to be started. */
@@ -23,6 +25,8 @@ export interface StepRun<S extends StepSpec = StepSpec> {
   readonly env: Readonly<Record<string, string>>;
   /** What is left of the step's and the stage's time, ms. */
   readonly timeoutMs: number;
+  /** Steps of one lane run one after the other, in the same place; those of others beside them. Default 0. */
+  readonly lane?: number;
   readonly redactor: Redactor;
   /** Takes the output, redacted. While its promise is open the step waits in its write. */
   readonly sink: (chunk: Buffer) => void | Promise<void>;
@@ -42,7 +46,7 @@ export interface StepEnd {
   readonly stalled: boolean;
 }
 
-/** A place where the steps of one attempt run, one after the other. */
+/** A place where the steps of one attempt run, those of one lane one after the other. */
 export interface StageSession<S extends StepSpec = StepSpec> {
   /**
    * @throws `ToolMissing`, `ImageNotFound`, `EngineRefused` (not retried); `WorkspaceLost`, `EngineUnavailable` (retried)

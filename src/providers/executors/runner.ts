@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { StepSpec } from '../../definition/specs.ts';
 import { ProviderError } from '../../domain/failures.ts';
+import { createControlFilter } from '../../effects/control.ts';
 import { createTail } from '../../effects/tail.ts';
 import { argumentsOf } from './command.ts';
 import type { StepEnd, StepRun } from './port.ts';
@@ -75,6 +76,8 @@ export async function runStep(
   const { step, signal } = run;
   const began = performance.now();
   const tail = createTail(maxTailBytes);
+  // Before secrets are looked for, which nothing that is taken away may have kept apart.
+  const shown = createControlFilter();
   const redacting = run.redactor.stream();
   const scan = createMarkScan(runner.mark);
   let stoppedBy: 'timeout' | 'stall' | 'abort' | undefined;
@@ -83,8 +86,10 @@ export async function runStep(
   async function give(chunk: Buffer | undefined): Promise<void> {
     const parts: Buffer[] = [];
     const collect = (part: Buffer): void => void parts.push(part);
-    if (chunk === undefined) redacting.end(collect);
-    else redacting.push(chunk, collect);
+    if (chunk === undefined) {
+      redacting.push(shown.end(), collect);
+      redacting.end(collect);
+    } else redacting.push(shown.push(chunk), collect);
     if (parts.length === 0) return;
     // In one piece, for a chunk full of secrets falls into thousands.
     const part = parts.length === 1 ? parts[0] : Buffer.concat(parts);

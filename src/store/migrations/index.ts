@@ -3,12 +3,14 @@ import type { Migration } from 'kysely/migration';
 import { first } from './0001-first.ts';
 import { fence } from './0002-fence.ts';
 import { operatorWords } from './0003-operator-words.ts';
+import { keptFiles } from './0004-kept-files.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
 export const migrations: Readonly<Record<string, Migration>> = {
   '0001-first': fromText(first),
   '0002-fence': fromText(fence),
   '0003-operator-words': fromText(operatorWords),
+  '0004-kept-files': fromText(keptFiles),
 };
 
 function fromText(text: string): Migration {

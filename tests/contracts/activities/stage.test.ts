@@ -168,6 +168,7 @@ describe('a stage', () => {
     expect(performance.now() - began).toBeLessThan(5_000);
     const processes = execFileSync('ps', ['-eo', 'args'], { encoding: 'utf8' });
     expect(processes).not.toMatch(/^sleep 30[01]$/m);
+    expect(fixture.facts.at(-1)).toBe('step tree inconclusive');
   });
 
   test('that was settled before the word of it got lost is not run again', async () => {

@@ -28,6 +28,8 @@ export const plainStep = {
   resume: false,
   once: false,
   workdir: '.',
+  outcome: 'success',
+  outputs: [],
 } as const;
 
 /** What holds wherever steps run. */

@@ -3,7 +3,7 @@ import { deploymentNext, deploymentPage } from '../../../src/cli/pages/deploymen
 import { byUrgency, columnsOf, environmentNext, environmentPage, runList } from '../../../src/cli/pages/lists.ts';
 import { planPage } from '../../../src/cli/pages/plan.ts';
 import { runPage } from '../../../src/cli/pages/run.ts';
-import { withoutControl } from '../../../src/cli/commands/logs.ts';
+import { withoutControls } from '../../../src/effects/control.ts';
 import { createPainter } from '../../../src/cli/words.ts';
 import { aDeployment, aPlan, aRun, anEnvironment, at } from '../../support/story-records.ts';
 
@@ -268,6 +268,6 @@ describe('lists', () => {
 describe('foreign text on a terminal', () => {
   test('keeps its colours and loses what moves the cursor, renames the window or rings', () => {
     const text = '\u001b[31mred\u001b[0m\u001b[2J\u001b]0;title\u0007\u001b[1;1H\u0007end\r\n';
-    expect(withoutControl(text)).toBe('\u001b[31mred\u001b[0mend\r\n');
+    expect(withoutControls(text)).toBe('\u001b[31mred\u001b[0mend\r\n');
   });
 });

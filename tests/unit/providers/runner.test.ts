@@ -15,6 +15,8 @@ const step: HostStep = {
   resume: false,
   once: false,
   workdir: '.',
+  outcome: 'success',
+  outputs: [],
 };
 
 describe('the line of a step', () => {

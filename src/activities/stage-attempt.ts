@@ -1,0 +1,212 @@
+import type { SecretRef, StageSpec, StepSpec } from '../definition/specs.ts';
+import { ProviderError, failures } from '../domain/failures.ts';
+import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import type { Redactor } from '../effects/redact.ts';
+import type { ServiceHost, StageServices } from '../providers/executors/services-port.ts';
+import type { StageScope, StageSession, StepEnd, StepExecutors } from '../providers/executors/port.ts';
+import type { SourceRepository } from '../providers/repositories/port.ts';
+import type { StageArtifacts } from './artifacts.ts';
+import type { StageCaches } from './caches.ts';
+import type { StageJournal } from './journal.ts';
+import type { LogWriter, Logs } from './logs.ts';
+import type { Pipelines, RunPipeline } from './pipelines.ts';
+import type { ReadSecret } from './secrets.ts';
+
+/** Facts of stages for people's eyes; they go to the spool, so that they neither wait nor fail. */
+export interface StageFacts {
+  /** @param fact.phase - what the run is doing from here on, for lists and pages. */
+  stageStarted(fact: {
+    readonly run: RunRef;
+    readonly stage: string;
+    readonly position: number;
+    readonly at: string;
+    readonly phase: 'checking' | 'building' | 'pushing';
+  }): void;
+  stepStarted(fact: StepFact & { readonly at: string }): void;
+  stepSettled(fact: StepFact & { readonly report: StepReport }): void;
+  stageSettled(fact: { readonly run: RunRef; readonly position: number; readonly report: StageReport }): void;
+}
+
+export interface StepFact {
+  readonly run: RunRef;
+  readonly stage: string;
+  readonly step: string;
+  readonly position: number;
+}
+
+export interface StageDependencies {
+  readonly executors: StepExecutors;
+  readonly services: ServiceHost;
+  readonly repositories: SourceRepository;
+  readonly pipelines: Pipelines;
+  readonly readSecret: ReadSecret;
+  readonly caches: StageCaches;
+  readonly artifacts: StageArtifacts;
+  readonly logs: Logs;
+  readonly facts: StageFacts;
+}
+
+/** What one attempt at a stage works with. */
+export interface Attempt {
+  readonly deps: StageDependencies;
+  readonly known: RunPipeline;
+  readonly run: RunRef;
+  readonly plan: RunPlan;
+  readonly spec: StageSpec;
+  readonly scope: StageScope;
+  readonly journal: StageJournal;
+  readonly secrets: Secrets;
+  readonly redactor: Redactor;
+  /** What steps before have handed on, by name. */
+  readonly outputs: Map<string, string>;
+  /** Which try of a step comes next, where it is not the first. */
+  readonly tries: Map<number, number>;
+  readonly startedMs: number;
+  readonly signal: AbortSignal;
+  readonly progress: (detail: unknown) => void;
+}
+
+/** Secrets of steps by `stage/step`. */
+export type Secrets = ReadonlyMap<string, Readonly<Record<string, string>>>;
+
+/** Lines of a failed step that go into its report, and with it into the history. */
+const detailLines = 20;
+const detailChars = 4_000;
+
+/** Where the steps of a stage run, with the services beside them. */
+export interface StagePlace {
+  run(step: StepSpec, how: HowToRun): Promise<StepEnd>;
+  /** What there is to say of services that run no more, a sentence each. */
+  endedServices(): Promise<readonly string[]>;
+  close(): Promise<void>;
+}
+
+export interface HowToRun {
+  readonly log: LogWriter;
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal;
+  /** Steps of the same lane run one after the other, those of others at once. */
+  readonly lane: number;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Opens the place where a stage's steps run; its services are ready when it returns.
+ *
+ * @throws `ServiceNotReady`, `ImageNotFound` (not retried): a service; `EngineUnavailable` (retried)
+ */
+export async function openPlace(attempt: Attempt, spec: StageSpec): Promise<StagePlace> {
+  const { deps, run, signal } = attempt;
+  const scope = { ...attempt.scope, stage: spec.name };
+  let services: StageServices | undefined;
+  if (spec.services.length > 0) {
+    services = await deps.services.open(
+      {
+        scope,
+        services: spec.services,
+        // Without a way out where the project gives its steps none; the host reaches a published port only over a network that has one.
+        internal: attempt.known.pair.project.steps.network === 'none' && !spec.steps.some(isHost),
+        publish: spec.steps.some(isHost),
+        openLog: (service) =>
+          deps.logs.open(
+            { run, stage: spec.name, step: `service.${service}`, attempt: scope.attempt },
+            attempt.redactor,
+          ),
+      },
+      signal,
+    );
+  }
+  const open = new Map<StepSpec['executor'], Promise<StageSession>>();
+  const session = (executor: StepSpec['executor']): Promise<StageSession> => {
+    let opening = open.get(executor);
+    if (opening === undefined) {
+      const inside = services === undefined ? scope : { ...scope, network: services.network };
+      opening = deps.executors[executor].open(inside, signal);
+      open.set(executor, opening);
+    }
+    return opening;
+  };
+  return {
+    async run(step, { log, timeoutMs, signal: stop, lane, env = {} }) {
+      const opened = await session(step.executor);
+      return await opened.run({
+        step,
+        env: {
+          ...environmentOf(attempt, spec, step),
+          ...services?.environment(step.executor),
+          ...Object.fromEntries(attempt.outputs),
+          ...step.env,
+          ...attempt.secrets.get(secretsKey(spec, step)),
+          ...env,
+        },
+        timeoutMs,
+        lane,
+        redactor: attempt.redactor,
+        sink: (chunk) => log.write(chunk),
+        say: (line) => log.say(line),
+        signal: stop,
+      });
+    },
+    endedServices: async () => (await services?.ended()) ?? [],
+    async close() {
+      await Promise.all(
+        [...open.values()].map((opening) => opening.then((opened) => opened.close()).catch(() => undefined)),
+      );
+      await services?.close();
+    },
+  };
+}
+
+function isHost(step: StepSpec): boolean {
+  return step.executor === 'host';
+}
+
+/** What every step may know of its run. */
+function environmentOf({ run, plan, known }: Attempt, stage: StageSpec, step: StepSpec): Record<string, string> {
+  const parameters = Object.entries(known.input.parameters ?? {}).map(
+    ([name, value]) => [`SLIPWAY_PARAMETER_${name.toUpperCase().replaceAll('-', '_')}`, value] as const,
+  );
+  return {
+    CI: 'true',
+    SLIPWAY: 'true',
+    SLIPWAY_PROJECT: run.project,
+    SLIPWAY_RUN: String(run.number),
+    SLIPWAY_STAGE: stage.name,
+    SLIPWAY_STEP: step.name,
+    SLIPWAY_COMMIT: plan.commit.sha,
+    SLIPWAY_REF: known.input.event.ref,
+    SLIPWAY_VERSION: plan.version,
+    SLIPWAY_WORKSPACE: plan.workspace.path,
+    ...Object.fromEntries(parameters),
+  };
+}
+
+function secretsKey(stage: StageSpec, step: StepSpec): string {
+  return `${stage.name}/${step.name}`;
+}
+
+/** Reads what the steps of these stages declare, before anything is started: the redactor must know all of it. */
+export async function readSecrets(stages: readonly StageSpec[], read: ReadSecret): Promise<Secrets> {
+  const found = new Map<string, Readonly<Record<string, string>>>();
+  for (const stage of stages) {
+    for (const step of stage.steps) {
+      const entries = Object.entries<SecretRef>(step.secrets);
+      if (entries.length === 0) continue;
+      const values = await Promise.all(entries.map(async ([name, ref]) => [name, await read(ref)] as const));
+      found.set(secretsKey(stage, step), Object.fromEntries(values));
+    }
+  }
+  return found;
+}
+
+/** What an error makes of what it kept from being judged; undefined: it may be tried again, or is nobody's verdict. */
+export function verdictOf(error: unknown, signal: AbortSignal): string | undefined {
+  if (!(error instanceof ProviderError) || error.retryable || signal.aborted) return undefined;
+  if (error.type === 'WorkspaceLost') return undefined;
+  const { message } = error;
+  return `${/[.!?]$/.test(message) ? message : `${message}.`} ${failures[error.type].sentence}`;
+}
+
+export function lastLines(tail: string): string {
+  return tail.trimEnd().split('\n').slice(-detailLines).join('\n').slice(-detailChars);
+}

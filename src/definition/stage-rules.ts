@@ -1,0 +1,249 @@
+/** What the schema cannot say of stages: what they need, what their matrix makes of them, and what their steps hand on. */
+import type { Path } from './document.ts';
+import { type Group, group, groups, list, text, texts } from './lenient.ts';
+import { type Combination, combinationsOf, fillIn, namesIn, stageNameOf } from './matrix.ts';
+import type { Finding } from './problems.ts';
+import { ImageReference, mostCombinations, mostStages } from './stages.ts';
+import { suggestion } from './suggest.ts';
+
+type Rule = (document: unknown) => readonly Finding[];
+
+export const stageRules: readonly Rule[] = [
+  needsAreStages,
+  needsAreNoCircle,
+  matricesAreBounded,
+  stageNamesStayUnique,
+  imagesAreFilledIn,
+  partsAreNamedOnce,
+  triesMayBeRepeated,
+  outputsAreGivenOnce,
+];
+
+interface StagePlace {
+  readonly path: Path;
+  readonly stage: Group;
+  readonly name: string;
+  readonly combinations: readonly Combination[];
+}
+
+/** Every stage of a document with its combinations, as far as they can be read; one without values where it has no matrix. */
+function stagesOf(document: unknown): readonly StagePlace[] {
+  return groups(group(document)['stages']).map(([index, stage]) => ({
+    path: ['stages', index],
+    stage,
+    name: text(stage['name']) ?? '',
+    combinations: stage['matrix'] === undefined ? [{}] : readCombinations(group(stage['matrix'])),
+  }));
+}
+
+function readCombinations(matrix: Group): readonly Combination[] {
+  const values = Object.entries(group(matrix['values'])).map(
+    ([name, given]) => [name, list(given).flatMap(scalar)] as const,
+  );
+  return combinationsOf(
+    {
+      values: Object.fromEntries(values),
+      include: groups(matrix['include']).map(([, one]) => combination(one)),
+      exclude: groups(matrix['exclude']).map(([, one]) => combination(one)),
+    },
+    mostCombinations,
+  );
+}
+
+function combination(given: Group): Combination {
+  return Object.fromEntries(Object.entries(given).flatMap(([name, value]) => scalar(value).map((one) => [name, one])));
+}
+
+function scalar(value: unknown): readonly string[] {
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? [String(value)] : [];
+}
+
+function needsAreStages(document: unknown): readonly Finding[] {
+  const stages = stagesOf(document);
+  const names = stages.map(({ name }) => name).filter((name) => name !== '');
+  return stages.flatMap(({ path, stage, name }) =>
+    texts(stage['needs']).flatMap(([index, needed]): readonly Finding[] => {
+      const place = [...path, 'needs', index];
+      if (needed === name) return [{ path: place, message: 'is the stage itself', hint: 'Leave it out.' }];
+      if (names.includes(needed)) return [];
+      const others = names.filter((other) => other !== name);
+      return [
+        { path: place, message: `is \`${needed}\`, which is none of the stages`, hint: suggestion(needed, others) },
+      ];
+    }),
+  );
+}
+
+function needsAreNoCircle(document: unknown): readonly Finding[] {
+  const stages = stagesOf(document);
+  const before = new Map(
+    stages.map(({ name, stage }, index) => [
+      name,
+      stage['needs'] === undefined
+        ? stages.slice(0, index).map((other) => other.name)
+        : texts(stage['needs']).map(([, needed]) => needed),
+    ]),
+  );
+  const done = new Set<string>();
+  const way: string[] = [];
+
+  /** The first circle that is found on the way; one is enough to be told of. */
+  function circle(name: string): readonly string[] | undefined {
+    if (done.has(name)) return undefined;
+    const at = way.indexOf(name);
+    if (at >= 0) return [...way.slice(at), name];
+    way.push(name);
+    for (const needed of before.get(name) ?? []) {
+      // Needing itself is told of by its own rule.
+      const found = needed === name ? undefined : circle(needed);
+      if (found !== undefined) return found;
+    }
+    way.pop();
+    done.add(name);
+    return undefined;
+  }
+
+  for (const { name } of stages) {
+    way.length = 0;
+    const found = circle(name);
+    if (found === undefined) continue;
+    const place = stages.find((stage) => found.includes(stage.name) && stage.stage['needs'] !== undefined);
+    return [
+      {
+        path: [...(place?.path ?? ['stages']), 'needs'],
+        message: `leads in a circle: ${found.join(' → ')}`,
+        hint: 'A stage without `needs` comes after every stage above it; give it `needs` of its own, or put it first.',
+      },
+    ];
+  }
+  return [];
+}
+
+function matricesAreBounded(document: unknown): readonly Finding[] {
+  const stages = stagesOf(document);
+  const each = stages.flatMap(({ path, stage, combinations }): readonly Finding[] => {
+    if (stage['matrix'] === undefined) return [];
+    const place = [...path, 'matrix'];
+    if (combinations.length === 0) {
+      return [{ path: place, message: 'makes no combination', hint: 'Give it `values`, or leave it out.' }];
+    }
+    if (combinations.length <= mostCombinations) return [];
+    const message = `makes more than the ${mostCombinations} combinations that a matrix may have`;
+    return [
+      { path: place, message, hint: 'Leave some out with `exclude`, or name the ones you want under `include`.' },
+    ];
+  });
+  const all = stages.reduce((sum, { combinations }) => sum + combinations.length, 0);
+  if (each.length > 0 || all <= mostStages) return each;
+  const message = `make ${all} with all their combinations, more than the ${mostStages} that a run may have`;
+  return [{ path: ['stages'], message, hint: 'Leave out combinations with `exclude`.' }];
+}
+
+function stageNamesStayUnique(document: unknown): readonly Finding[] {
+  const holders = new Map<string, string>();
+  const matrices = stagesOf(document).flatMap(({ stage, name }) => (stage['matrix'] === undefined ? [] : [name]));
+  return stagesOf(document).flatMap(({ path, stage, name, combinations }): readonly Finding[] => {
+    const hasMatrix = stage['matrix'] !== undefined;
+    for (const values of combinations) {
+      const whole = hasMatrix ? stageNameOf(name, values) : name;
+      const holder = holders.get(whole);
+      // Whoever needs one by its name would get the other.
+      const other = matrices.find((base) => base === whole && base !== name);
+      if (other !== undefined) {
+        return [
+          {
+            path: [...path, hasMatrix ? 'matrix' : 'name'],
+            message: `makes a stage \`${whole}\`, which is the name of a matrix`,
+            hint: 'Give one of them another name.',
+          },
+        ];
+      }
+      // Two stages of one name are told of by the rule for all names.
+      if (holder !== undefined && (hasMatrix || holder !== name)) {
+        return [
+          {
+            path: hasMatrix ? [...path, 'matrix'] : [...path, 'name'],
+            message: `makes a second stage \`${whole}\`${holder === name ? '' : `, as ${holder} does`}`,
+            hint: 'Names are made of the values in small letters and digits; make these differ.',
+          },
+        ];
+      }
+      holders.set(whole, name);
+    }
+    return [];
+  });
+}
+
+function imagesAreFilledIn(document: unknown): readonly Finding[] {
+  return stagesOf(document).flatMap(({ path, stage, combinations }) =>
+    groups(stage['steps']).flatMap(([index, step]): readonly Finding[] => {
+      const image = text(step['image']);
+      const names = image === undefined ? [] : namesIn(image);
+      if (image === undefined || names.length === 0) return [];
+      const place = [...path, 'steps', index, 'image'];
+      for (const values of combinations) {
+        const missing = names.find((name) => values[name] === undefined);
+        if (missing !== undefined) {
+          return [
+            {
+              path: place,
+              message: `has \`{${missing}}\`, which is no value of the matrix${stage['matrix'] === undefined ? '; the stage has none' : ' in every combination'}`,
+              hint: suggestion(missing, Object.keys(values)),
+            },
+          ];
+        }
+        const filled = fillIn(image, values);
+        if (ImageReference.safeParse(filled).success) continue;
+        const message = `would be \`${filled}\`, which is no name of an image`;
+        return [{ path: place, message, hint: 'Change the value of the matrix that stands in it.' }];
+      }
+      return [];
+    }),
+  );
+}
+
+function partsAreNamedOnce(document: unknown): readonly Finding[] {
+  return stagesOf(document).flatMap(({ path, stage }) =>
+    ['caches', 'artifacts'].flatMap((section) => {
+      const seen = new Set<string>();
+      return groups(stage[section]).flatMap(([index, part]): readonly Finding[] => {
+        const name = text(part['name']);
+        if (name === undefined || !seen.has(name)) {
+          if (name !== undefined) seen.add(name);
+          return [];
+        }
+        const place = [...path, section, index, 'name'];
+        return [{ path: place, message: `is \`${name}\` a second time`, hint: 'Give each its own name.' }];
+      });
+    }),
+  );
+}
+
+function triesMayBeRepeated(document: unknown): readonly Finding[] {
+  return stagesOf(document).flatMap(({ path, stage }) =>
+    groups(stage['steps']).flatMap(([index, step]): readonly Finding[] => {
+      if (step['retry'] === undefined || step['once'] !== true) return [];
+      const place = [...path, 'steps', index, 'retry'];
+      return [{ path: place, message: 'stands beside `once`', hint: 'Keep one of the two.', atKey: true }];
+    }),
+  );
+}
+
+function outputsAreGivenOnce(document: unknown): readonly Finding[] {
+  const givers = new Map<string, string>();
+  return stagesOf(document).flatMap(({ path, stage, name }) =>
+    groups(stage['steps']).flatMap(([index, step]) => {
+      const own = `${name}/${text(step['name']) ?? index}`;
+      return texts(step['outputs']).flatMap(([at, output]): readonly Finding[] => {
+        const giver = givers.get(output);
+        if (giver === undefined) {
+          givers.set(output, own);
+          return [];
+        }
+        const place = [...path, 'steps', index, 'outputs', at];
+        const message = `is \`${output}\`, which ${giver === own ? 'stands there already' : `${giver} hands on already`}`;
+        return [{ path: place, message, hint: 'Give each value its own name: later steps know it by that only.' }];
+      });
+    }),
+  );
+}

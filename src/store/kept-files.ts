@@ -1,0 +1,203 @@
+import { sql } from 'kysely';
+import type { Db, Row } from './schema.ts';
+import { json } from './store.ts';
+import { inTransaction } from './transaction.ts';
+
+export interface ArtifactFileRow {
+  readonly path: string;
+  readonly sizeBytes: number;
+  readonly sha256: string;
+  readonly blob: string;
+}
+
+/** An artifact as it is kept. */
+export interface ArtifactRecord {
+  readonly project: string;
+  readonly run: number;
+  readonly stage: string;
+  readonly name: string;
+  readonly files: readonly ArtifactFileRow[];
+  readonly sizeBytes: number;
+  readonly createdAt: string;
+  readonly expiresAt: string;
+}
+
+export type CacheRow = Row<'caches'>;
+
+/** An artifact; the last word of a stage on its name holds. */
+export async function recordArtifact(db: Db, artifact: ArtifactRecord): Promise<void> {
+  const { project, run, stage, name, files, sizeBytes, createdAt, expiresAt } = artifact;
+  await db
+    .insertInto('artifacts')
+    .values({ project, run, stage, name, files: json(files), sizeBytes, createdAt, expiresAt, removedAt: null })
+    .onConflict((conflict) =>
+      conflict.columns(['project', 'run', 'stage', 'name']).doUpdateSet((set) => ({
+        files: set.ref('excluded.files'),
+        sizeBytes: set.ref('excluded.sizeBytes'),
+        createdAt: set.ref('excluded.createdAt'),
+        expiresAt: set.ref('excluded.expiresAt'),
+        removedAt: null,
+      })),
+    )
+    .execute();
+}
+
+/** What is kept of a run and is not over its time. */
+export async function listArtifacts(db: Db, project: string, run: number): Promise<readonly ArtifactRecord[]> {
+  return await db
+    .selectFrom('artifacts')
+    .select(['project', 'run', 'stage', 'name', 'files', 'sizeBytes', 'createdAt', 'expiresAt'])
+    .where('project', '=', project)
+    .where('run', '=', run)
+    .where('removedAt', 'is', null)
+    .where('expiresAt', '>', sql<string>`now()`)
+    .orderBy('stage')
+    .orderBy('name')
+    .execute();
+}
+
+/** Marks artifacts whose time is over. @returns their blobs, for whoever removes them; those of a lost call are never asked for again. */
+export async function expireArtifacts(db: Db, most = 100): Promise<readonly string[]> {
+  const { rows } = await sql<{ files: readonly ArtifactFileRow[] }>`
+    update artifacts set removed_at = now()
+    where (project, run, stage, name) in (
+      select project, run, stage, name from artifacts
+      where removed_at is null and expires_at <= now() order by expires_at limit ${most} for update skip locked)
+    returning files`.execute(db);
+  return rows.flatMap(({ files }) => files.map(({ blob }) => blob));
+}
+
+/** Which cache of the scopes, in their order: one with the key, else, where `fallback`, the newest of the name. It counts as used from now on. */
+export async function findCache(
+  db: Db,
+  wanted: {
+    readonly project: string;
+    readonly scopes: readonly string[];
+    readonly name: string;
+    readonly key: string;
+    readonly fallback: boolean;
+  },
+): Promise<CacheRow | undefined> {
+  const { project, scopes, name, key, fallback } = wanted;
+  const found = await db
+    .selectFrom('caches')
+    .selectAll()
+    .where('project', '=', project)
+    .where('name', '=', name)
+    .where('scope', 'in', [...scopes])
+    .where((where) => where.or([where('key', '=', key), where.val(fallback)]))
+    .orderBy(sql`key <> ${key}`)
+    .orderBy(sql`array_position(${[...scopes]}::text[], scope)`)
+    .orderBy('createdAt', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  if (found === undefined) return undefined;
+  await db
+    .updateTable('caches')
+    .set({ usedAt: sql<string>`now()` })
+    .where('project', '=', project)
+    .where('scope', '=', found.scope)
+    .where('name', '=', name)
+    .where('key', '=', found.key)
+    .execute();
+  return found;
+}
+
+/**
+ * Keeps a cache, and forgets those that were not used for longest until all of the project fit again.
+ *
+ * @returns blobs that nobody names any more.
+ */
+export async function putCache(
+  db: Db,
+  cache: Pick<CacheRow, 'project' | 'scope' | 'name' | 'key' | 'blob' | 'sizeBytes'>,
+  totalBytes: number,
+): Promise<readonly string[]> {
+  return await inTransaction(db, async (tx) => {
+    // Two that put at once would each see the other's room as free.
+    await sql`select pg_advisory_xact_lock(hashtextextended(${`caches/${cache.project}`}, 0))`.execute(tx);
+    const before = await tx
+      .deleteFrom('caches')
+      .where('project', '=', cache.project)
+      .where('scope', '=', cache.scope)
+      .where('name', '=', cache.name)
+      .where('key', '=', cache.key)
+      .returning('blob')
+      .execute();
+    await tx.insertInto('caches').values(cache).execute();
+    const { rows } = await sql<{ blob: string }>`
+      delete from caches where project = ${cache.project} and blob in (
+        select blob from (
+          select blob, sum(size_bytes) over (order by used_at desc, created_at desc, blob) as together
+          from caches where project = ${cache.project}) ranked
+        where together > ${totalBytes})
+      returning blob`.execute(tx);
+    return [...before, ...rows].map(({ blob }) => blob);
+  });
+}
+
+/** It is of no use. */
+export async function forgetCache(db: Db, blob: string): Promise<void> {
+  await db.deleteFrom('caches').where('blob', '=', blob).execute();
+}
+
+export interface CacheUseRecord {
+  readonly project: string;
+  readonly run: number;
+  readonly stage: string;
+  readonly cache: string;
+  readonly hit: 'exact' | 'fallback' | 'miss';
+  readonly sizeBytes: number;
+  readonly durationMs: number;
+  readonly at: string;
+}
+
+export async function recordCacheUse(db: Db, use: CacheUseRecord): Promise<void> {
+  await db
+    .insertInto('cacheUses')
+    .values(use)
+    .onConflict((conflict) => conflict.doNothing())
+    .execute();
+}
+
+/** Uses that no hit rate counts any more. */
+export async function forgetOldCacheUses(db: Db, keptDays = 90): Promise<void> {
+  await db
+    .deleteFrom('cacheUses')
+    .where('at', '<', sql<string>`now() - make_interval(days => ${keptDays})`)
+    .execute();
+}
+
+/** How often caches of a project were found. */
+export interface CacheHitRate {
+  readonly cache: string;
+  readonly uses: number;
+  readonly exact: number;
+  readonly fallback: number;
+  /** Share of uses that found something; null: never used. */
+  readonly hitRatio: number | null;
+}
+
+/** Caches of a project, the one used last first. */
+export async function listCaches(db: Db, project: string): Promise<readonly Omit<CacheRow, 'blob'>[]> {
+  return await db
+    .selectFrom('caches')
+    .select(['project', 'scope', 'name', 'key', 'sizeBytes', 'createdAt', 'usedAt'])
+    .where('project', '=', project)
+    .orderBy('usedAt', 'desc')
+    .limit(500)
+    .execute();
+}
+
+/** Hit rates by cache over the last days. */
+export async function readHitRates(db: Db, project: string, days = 30): Promise<readonly CacheHitRate[]> {
+  const { rows } = await sql<{ cache: string; uses: string; exact: string; fallback: string }>`
+    select cache, count(*) as uses, count(*) filter (where hit = 'exact') as exact,
+           count(*) filter (where hit = 'fallback') as fallback
+    from cache_uses where project = ${project} and at > now() - make_interval(days => ${days})
+    group by cache order by cache`.execute(db);
+  return rows.map((row) => {
+    const [uses, exact, fallback] = [Number(row.uses), Number(row.exact), Number(row.fallback)];
+    return { cache: row.cache, uses, exact, fallback, hitRatio: uses === 0 ? null : (exact + fallback) / uses };
+  });
+}

@@ -1,0 +1,91 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { type CacheUse, type StageCaches, createStageCaches } from '../../../src/activities/caches.ts';
+import type { StageFiles } from '../../../src/activities/stage-files.ts';
+import type { StageSpec } from '../../../src/definition/specs.ts';
+import { createFolderBlobs } from '../../../src/providers/blobs/folder.ts';
+import { createMemoryCacheIndex } from '../../support/fakes/caches.ts';
+
+let root: string;
+let caches: StageCaches;
+let uses: CacheUse[];
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'slipway-caches-'));
+  uses = [];
+  caches = createStageCaches({
+    blobs: createFolderBlobs({ folder: join(root, 'blobs') }),
+    index: createMemoryCacheIndex(),
+    repositories: { listTree: () => Promise.resolve([{ mode: '100644', object: 'abc', path: 'lock' }]) },
+    recordUse: (use) => void uses.push(use),
+  });
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+const spec = {
+  name: 'install',
+  steps: [],
+  matrix: {},
+  caches: [
+    {
+      name: 'modules',
+      paths: [{ root: 'source', path: 'modules' }],
+      key: ['lock'],
+      fallback: false,
+      largestBytes: 1_000_000,
+      totalBytes: 10_000_000,
+    },
+  ],
+} as unknown as StageSpec;
+
+/** A run with a checkout of its own, which finds a cache or makes one that says whose it is. */
+async function run(event: StageFiles['event'], content: string): Promise<string> {
+  const own = mkdtempSync(join(root, 'run-'));
+  for (const folder of ['source', 'home']) mkdirSync(join(own, folder));
+  const files: StageFiles = {
+    run: { project: 'shop', key: 'k', number: 1 },
+    commit: 'c'.repeat(40),
+    event,
+    releaseBranch: 'main',
+    source: join(own, 'source'),
+    home: join(own, 'home'),
+    scratch: own,
+    say: () => undefined,
+    signal: new AbortController().signal,
+  };
+  const restored = await caches.restore(files, spec);
+  const file = join(own, 'source/modules/by');
+  if (!existsSync(file)) {
+    mkdirSync(join(own, 'source/modules'));
+    writeFileSync(file, content);
+  }
+  await restored.save();
+  // What was unpacked on the way is not left about.
+  expect(readdirSync(own).sort()).toEqual(['home', 'source']);
+  return readFileSync(file, 'utf8');
+}
+
+describe('what a fork puts into a cache', () => {
+  const main = { ref: 'refs/heads/main' };
+
+  test.each([
+    ['a pull request', { ref: 'refs/pull/7/head', fork: true }],
+    ['one that says it is the release branch', { ref: 'refs/heads/main', fork: true }],
+    ['one that says it is another branch', { ref: 'refs/heads/develop', fork: true }],
+  ])('is found by itself only: %s', async (_, fork) => {
+    expect(await run(fork, 'poison')).toBe('poison');
+    expect(await run(fork, 'other poison')).toBe('poison');
+    expect(await run(main, 'good')).toBe('good');
+    expect(await run({ ref: 'refs/heads/develop' }, 'never')).toBe('good');
+    expect(await run({ ref: 'refs/pull/8/head', fork: true }, 'never')).toBe('good');
+  });
+
+  test('is not needed where the release branch has one, and cannot take its place', async () => {
+    expect(await run(main, 'good')).toBe('good');
+    expect(await run({ ref: 'refs/pull/7/head', fork: true }, 'poison')).toBe('good');
+    expect(await run(main, 'new')).toBe('good');
+    expect(uses.map(({ hit }) => hit)).toEqual(['miss', 'exact', 'exact']);
+  });
+});

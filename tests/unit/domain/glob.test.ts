@@ -1,0 +1,48 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import picomatch from 'picomatch';
+import { matchesPath } from '../../../src/domain/glob.ts';
+
+describe('a glob', () => {
+  test.each([
+    ['src/**', 'src/a/b.ts', true],
+    ['src/**', 'srcs/a', false],
+    ['**/*.lock', 'yarn.lock', true],
+    ['**/*.lock', 'a/b/yarn.lock', true],
+    ['src/**/test.ts', 'src/test.ts', true],
+    ['src/**/test.ts', 'src/a/b/test.ts', true],
+    ['requirements*.txt', 'requirements-dev.txt', true],
+    ['requirements*.txt', 'app/requirements.txt', false],
+    ['*.{js,ts}', 'a.ts', true],
+    ['*.{js,ts}', 'a.py', false],
+  ])('%s of %s is %s', (glob, path, expected) => {
+    expect(matchesPath(glob, path)).toBe(expected);
+  });
+
+  test('matches what picomatch says it does', () => {
+    const part = fc.constantFrom('a', 'b', 'ab', '*', 'a*', '**');
+    const glob = fc
+      .array(part, { minLength: 1, maxLength: 4 })
+      // A last `**` is told apart: there it stands for at least one thing in the folder.
+      .map((parts) => [...parts.filter((one, index) => one !== '**' || parts[index - 1] !== '**'), 'a'].join('/'));
+    const path = fc
+      .array(fc.constantFrom('a', 'b', 'ab', 'ba'), { minLength: 1, maxLength: 5 })
+      .map((parts) => parts.join('/'));
+    fc.assert(
+      fc.property(glob, path, (pattern, file) => {
+        expect({ pattern, file, is: matchesPath(pattern, file) }).toEqual({
+          pattern,
+          file,
+          is: picomatch.isMatch(file, pattern),
+        });
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('takes no longer for being nasty', () => {
+    const began = performance.now();
+    matchesPath(`**/**/**/${'*a'.repeat(90)}b`, 'a'.repeat(1_000));
+    expect(performance.now() - began).toBeLessThan(500);
+  });
+});
