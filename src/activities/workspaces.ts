@@ -7,6 +7,7 @@ import type { RunInput, RunRef, Workspace } from '../domain/run.ts';
  * - `source`: the checkout, which is what {@link Workspace.path} names,
  * - `home`: HOME of the steps, empty when the run begins,
  * - `context`: a second, clean checkout that images are built from, where some are,
+ * - `evidence`: by image, what is in it and what was found in it,
  * - `journal`: what each stage has done so far,
  * - `run.json`: what the run was asked for.
  */
@@ -15,6 +16,7 @@ export interface WorkspaceFolders {
   readonly source: string;
   readonly home: string;
   readonly context: string;
+  readonly evidence: string;
   readonly journal: string;
   readonly request: string;
 }
@@ -27,6 +29,7 @@ export function foldersOf(workspace: Pick<Workspace, 'path'>): WorkspaceFolders 
     source: workspace.path,
     home: join(root, 'home'),
     context: join(root, 'context'),
+    evidence: join(root, 'evidence'),
     journal: join(root, 'journal'),
     request: join(root, 'run.json'),
   };
@@ -47,7 +50,9 @@ export async function ensureFolders(
   { keepJournal = false }: { readonly keepJournal?: boolean } = {},
 ): Promise<void> {
   await mkdir(folders.root, { recursive: true });
-  const emptied = keepJournal ? [folders.home, folders.context] : [folders.home, folders.context, folders.journal];
+  const emptied = keepJournal
+    ? [folders.home, folders.context, folders.evidence]
+    : [folders.home, folders.context, folders.evidence, folders.journal];
   await Promise.all(emptied.map((path) => rm(path, { recursive: true, force: true })));
   await Promise.all([folders.home, folders.journal].map((path) => mkdir(path, { recursive: true })));
 }

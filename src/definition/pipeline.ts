@@ -1,7 +1,16 @@
 import { ProviderError } from '../domain/failures.ts';
 import type { DefinitionPair } from './pair.ts';
 import type { RepositoryDefinition } from './repository.ts';
-import type { ImageSpec, PipelineSpec, RegistrySpec, SecretRefs, StageSpec, StepCommand, StepSpec } from './specs.ts';
+import type {
+  ImageSpec,
+  PipelineSpec,
+  RegistrySpec,
+  SecretRefs,
+  StageSpec,
+  StepCommand,
+  StepSpec,
+  SupplyChainSpec,
+} from './specs.ts';
 
 type StageDefinition = RepositoryDefinition['stages'][number];
 type StepDefinition = StageDefinition['steps'][number];
@@ -36,6 +45,35 @@ export function resolvePipeline(pair: DefinitionPair, options: { readonly fork?:
     images: repository.images.map((image) => resolveImage(pair, image)),
     builds: { timeoutMs: project.builds.timeout, concurrency: project.builds.concurrency },
     registry: resolveRegistry(pair),
+    supplyChain: resolveSupplyChain(pair, fork),
+  };
+}
+
+/** What must be known of images, in every environment. A fork's images are never signed. */
+function resolveSupplyChain({ project }: Pick<DefinitionPair, 'project'>, fork: boolean): SupplyChainSpec {
+  const { tags, maxSize, verify, sbom, scan, signing, builder } = project.images;
+  return {
+    tags,
+    maxSizeBytes: maxSize,
+    verify,
+    sbom: sbom || scan !== undefined,
+    ...(scan === undefined
+      ? {}
+      : {
+          scan: {
+            scanner: scan.scanner,
+            database: scan.database,
+            maxAgeMs: scan.maxAge,
+            severities: scan.severities,
+            exceptions: scan.exceptions,
+            mode: scan.mode,
+            modes: Object.fromEntries(
+              Object.entries(project.environments).map(([name, { images }]) => [name, images.scan ?? scan.mode]),
+            ),
+          },
+        }),
+    ...(signing === undefined || fork ? {} : { signing }),
+    builder,
   };
 }
 

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Database } from './kinds/database.ts';
 import { Forge } from './kinds/forge.ts';
+import { EnvironmentImages, Images } from './kinds/images.ts';
 import { Notifier } from './kinds/notifier.ts';
 import { Probe } from './kinds/probe.ts';
 import { Router } from './kinds/router.ts';
@@ -187,6 +188,7 @@ const Environment = z.strictObject({
     })
     .describe('Changes of the database that come with a release.')
     .prefault({}),
+  images: EnvironmentImages.describe('What must be known of an image before it runs here.').prefault({}),
   env: Variables.describe('Settings of the service, over those of the repository.').default({}),
   secrets: Secrets.describe('Secrets of the service, by the variable that carries them.').default({}),
 });
@@ -278,6 +280,7 @@ export const ProjectDefinition = z
       })
       .describe('How images are built.')
       .prefault({}),
+    images: Images.describe('What images are called, what must be known of them, and who signs them.').prefault({}),
     migrations: z
       .strictObject({
         runner: z

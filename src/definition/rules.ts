@@ -4,6 +4,7 @@
  */
 import type { Path } from './document.ts';
 import { isProduction, targetName } from './environment.ts';
+import { scansAreMade, trustHasKeys } from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import type { Finding } from './problems.ts';
 import { suggestion } from './suggest.ts';
@@ -34,6 +35,8 @@ const projectRules: readonly Rule[] = [
   restoresHaveBackups,
   settingsAreNotSecret,
   notifiersKnowEnvironments,
+  trustHasKeys,
+  scansAreMade,
 ];
 
 /** Everything in `slipway.yaml` that does not fit together. */

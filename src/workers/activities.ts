@@ -5,6 +5,7 @@ import type { Activities } from '../activities/contracts.ts';
 import { createDataActivities } from '../activities/data.ts';
 import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
 import { createFactActivities } from '../activities/facts.ts';
+import { createImageTrust } from '../activities/image-trust.ts';
 import { createImageActivities } from '../activities/images.ts';
 import { createMaterials } from '../activities/material.ts';
 import { createNoticeActivities } from '../activities/notices.ts';
@@ -40,6 +41,7 @@ import type { Secrets } from '../providers/secrets/port.ts';
 import { connectDocker } from '../providers/targets/docker-client.ts';
 import { targets } from '../providers/targets/index.ts';
 import type { Target } from '../providers/targets/port.ts';
+import { readImageEvidence } from '../store/runs.ts';
 import type { Store } from '../store/store.ts';
 import {
   type FactSpool,
@@ -50,6 +52,7 @@ import {
   createStageFacts,
   recordSampleTo,
 } from './facts.ts';
+import { createSupplyChain, createToolFinder } from './supply-chain.ts';
 
 /** What a worker has opened before its activities. */
 export interface WorkerParts {
@@ -96,7 +99,13 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   });
   const materials = createMaterials({ repositories, readSecret, folder: join(config.folders.work, 'materials') });
   const databases = createDatabases((place) => openDatabase(place, parts, readSecret));
-  const deploy = { store, places, materials, databases, fence, blobs };
+  const supplyChain = createSupplyChain(createToolFinder(config, logger), blobs);
+  const trust = createImageTrust({
+    signer: supplyChain.signer,
+    readSecret,
+    readEvidence: (project, run) => readImageEvidence(store.db, project, run),
+  });
+  const deploy = { store, places, materials, databases, fence, blobs, trust };
 
   const notices = createNoticeActivities({ store, logger, readSecret, settings: config.api });
   const runFacts = createRunFactActivities({ store, sendNotice: (notice) => notices.sendNotice(notice) });
@@ -138,6 +147,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         return { manifests, pusher: await createDockerPusher(engine, address, manifests) };
       },
       builds: createKnownBuilds(store, warn('known builds could not be asked')),
+      supplyChain,
       repositories,
       pipelines,
       readSecret,

@@ -165,7 +165,7 @@ class Run {
     this.#images = await call(
       long.pushImages,
       `pushes ${names}`,
-      { run: plan.run, plan, images: this.#images },
+      { run: plan.run, plan, images: this.#images, stages: this.#stages },
       limits,
     );
   }
@@ -246,6 +246,8 @@ const brokenInput: readonly FailureType[] = [
   'EnvironmentFileInvalid',
   'CommitNotFound',
   'BuildFailed',
+  'ImageVulnerable',
+  'TagTaken',
   'StepFailed',
   'StepTimedOut',
   'StepStalled',

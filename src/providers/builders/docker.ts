@@ -1,3 +1,6 @@
+import { createWriteStream } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import { ProviderError } from '../../domain/failures.ts';
@@ -247,6 +250,20 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
         await docker.getImage(id).tag({ repo: repository, tag });
       } catch (error) {
         throw engineError(error, `tag ${repository}:${tag}`);
+      }
+    },
+
+    async save(id, path, { moved, signal }) {
+      try {
+        const stream = (await docker.getImage(id).get()) as Readable;
+        stream.on('data', moved);
+        await pipeline(stream, createWriteStream(path), { signal });
+      } catch (error) {
+        if (signal.aborted) throw signal.reason;
+        if ((error as NodeJS.ErrnoException).code === 'ENOSPC') {
+          throw new ProviderError('DiskFull', `no room is left for ${path}`, { cause: error });
+        }
+        throw engineError(error, `save the image ${id}`);
       }
     },
 

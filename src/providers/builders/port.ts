@@ -64,6 +64,13 @@ export interface ImageBuilder {
   build(request: BuildRequest, progress: BuildProgress): Promise<LocalImage>;
   /** Adds a name for people. */
   tag(id: string, repository: string, tag: string): Promise<void>;
+  /**
+   * Writes an image to a file, as `docker save` does.
+   *
+   * @param path - absolute; after an error it may hold a part.
+   * @throws `EngineUnavailable` (retried), `EngineRefused`, `DiskFull` (not retried)
+   */
+  save(id: string, path: string, progress: BuildProgress): Promise<void>;
   /** Throws an image away and keeps its layers for the next build. Nothing happens where something still uses it. */
   remove(id: string): Promise<void>;
 }

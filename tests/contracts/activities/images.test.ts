@@ -2,13 +2,15 @@ import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import Docker from 'dockerode';
-import { createImageActivities, type ImageDependencies, type KnownBuild } from '../../../src/activities/images.ts';
+import type { ImageDependencies, KnownBuild } from '../../../src/activities/image-work.ts';
+import { createImageActivities } from '../../../src/activities/images.ts';
 import type { ImageReport, RunPlan } from '../../../src/domain/run.ts';
 import { createDockerBuilder } from '../../../src/providers/builders/docker.ts';
 import { createOciRegistry } from '../../../src/providers/registries/oci.ts';
 import { createDockerPusher } from '../../../src/providers/registries/pusher.ts';
 import { components } from '../../support/components.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../../support/run-fixture.ts';
+import { emptySupplyChain } from '../../support/supply-chain.ts';
 import { until } from '../../support/until.ts';
 
 let fixture: RunFixture;
@@ -30,6 +32,7 @@ beforeAll(async () => {
   );
   deps = {
     ...fixture.stage,
+    supplyChain: emptySupplyChain(),
     builder: await createDockerBuilder(parts.docker.address),
     async openRegistry(address) {
       const manifests = createOciRegistry(address);
