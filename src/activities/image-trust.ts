@@ -3,9 +3,9 @@ import { allowsImage } from '../domain/image-scan.ts';
 import { type Statement, provenanceProblem } from '../domain/provenance.ts';
 import type { ReleaseImage } from '../domain/release.ts';
 import type { ImageEvidence } from '../domain/run.ts';
+import type { ReadRegistry } from '../providers/registries/logins/index.ts';
 import type { ImageSigner, SignedImage } from '../providers/signers/port.ts';
 import type { Place } from './places.ts';
-import { type ReadSecret, registryAddress } from './secrets.ts';
 
 /** Looks whether images are what they are said to be, before they run. */
 export interface ImageTrust {
@@ -27,12 +27,12 @@ export interface ImageTrust {
 
 export interface ImageTrustDependencies {
   readonly signer: ImageSigner;
-  readonly readSecret: ReadSecret;
+  readonly readRegistry: ReadRegistry;
   /** What is known of the images of a run, by their name. */
   readonly readEvidence: (project: string, run: number) => Promise<Readonly<Record<string, ImageEvidence>>>;
 }
 
-export function createImageTrust({ signer, readSecret, readEvidence }: ImageTrustDependencies): ImageTrust {
+export function createImageTrust({ signer, readRegistry, readEvidence }: ImageTrustDependencies): ImageTrust {
   async function verifyProvenance(place: Place, image: SignedImage, signal?: AbortSignal): Promise<void> {
     const { imageTrust: demanded, project } = place.spec;
     const statements = await signer.readAttestations(image, demanded.keys, 'provenance', signal);
@@ -52,7 +52,7 @@ export function createImageTrust({ signer, readSecret, readEvidence }: ImageTrus
     async verify(place, images, signal) {
       const { imageTrust: demanded, registry } = place.spec;
       if (!demanded.requireSignature && !demanded.requireAttestation) return [];
-      const address = await registryAddress(registry, readSecret);
+      const address = await readRegistry(registry, signal);
       const lines: string[] = [];
       for (const { name, repository, digest } of images) {
         const image: SignedImage = { registry: address, repository, digest };

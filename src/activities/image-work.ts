@@ -6,6 +6,7 @@ import { type Verdict, worst } from '../domain/verdict.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
 import type { BuildProgress, ImageBuilder } from '../providers/builders/port.ts';
+import type { ReadRegistry } from '../providers/registries/logins/index.ts';
 import type { ImagePusher, ImageRegistry, RegistryAddress } from '../providers/registries/port.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
 import type { SbomMaker } from '../providers/sboms/port.ts';
@@ -14,7 +15,7 @@ import type { ImageSigner } from '../providers/signers/port.ts';
 import type { ScanSpec } from '../definition/specs.ts';
 import type { LogWriter, Logs } from './logs.ts';
 import type { Pipelines, RunPipeline } from './pipelines.ts';
-import { registryAddress, type ReadSecret } from './secrets.ts';
+import type { ReadSecret } from './secrets.ts';
 import type { StageFacts } from './stage.ts';
 
 /** An image in the registry, by what it was made of. */
@@ -60,6 +61,7 @@ export interface ImageDependencies {
   readonly repositories: SourceRepository;
   readonly pipelines: Pipelines;
   readonly readSecret: ReadSecret;
+  readonly readRegistry: ReadRegistry;
   readonly logs: Logs;
   readonly facts: StageFacts;
 }
@@ -103,8 +105,8 @@ export async function together<T>(
       heartbeatMs,
       async (cancelled, progress) => {
         const known = await deps.pipelines.of(plan);
-        const registry = await registryAddress(known.pipeline.registry, deps.readSecret);
         const signal = AbortSignal.any([cancelled, late]);
+        const registry = await deps.readRegistry(known.pipeline.registry, signal);
         return act({ deps, known, run, plan, registry, signal, moved: () => progress() });
       },
       undefined,

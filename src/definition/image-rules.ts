@@ -50,3 +50,19 @@ export function scansAreMade(document: unknown): readonly Finding[] {
     ];
   });
 }
+
+/** A registry is logged in to in one way. */
+export function registryHasOneLogin(document: unknown): readonly Finding[] {
+  const registry = groupAt(document, 'registry');
+  const given = ['credentials', 'credentialHelper', 'ecr'].filter((name) => registry[name] !== undefined);
+  const [first, second] = given;
+  if (first === undefined || second === undefined) return [];
+  return [
+    {
+      path: ['registry', second],
+      message: `stands beside \`${first}\``,
+      hint: 'Keep one of them: only one way of logging in is used.',
+      atKey: true,
+    },
+  ];
+}

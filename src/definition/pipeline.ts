@@ -79,12 +79,14 @@ function resolveSupplyChain({ project }: Pick<DefinitionPair, 'project'>, fork: 
 
 /** Where images of the project are pushed to and run from. */
 export function resolveRegistry({ project }: Pick<DefinitionPair, 'project'>): RegistrySpec {
-  const { address, insecure, credentials, prefix } = project.registry;
+  const { address, insecure, credentials, credentialHelper, ecr, prefix } = project.registry;
   return {
     address,
     prefix: prefix ?? project.project,
     insecure,
     ...(credentials === undefined ? {} : { credentials }),
+    ...(credentialHelper === undefined ? {} : { credentialHelper }),
+    ...(ecr === undefined ? {} : { ecr }),
   };
 }
 

@@ -230,7 +230,25 @@ export const ProjectDefinition = z
           .regex(/^[a-z0-9]+(?:[._/-][a-z0-9]+)*$/, { error: 'must be a path in small letters, such as `team`' })
           .describe('Between the address and the name of the image. Default: the name of the project.')
           .exactOptional(),
-        credentials: Credentials.describe('Default: none.').exactOptional(),
+        credentials: Credentials.describe('Name and password. Default: none.').exactOptional(),
+        credentialHelper: z
+          .string()
+          .regex(/^[a-z0-9][a-z0-9-]*$/, { error: 'must be the name behind `docker-credential-`, such as `ecr-login`' })
+          .describe('Instead of `credentials`: asks the program `docker-credential-<name>` of the worker.')
+          .exactOptional(),
+        ecr: z
+          .strictObject({
+            region: z
+              .string()
+              .regex(/^[a-z]{2}(?:-[a-z]+)+-\d$/, { error: 'must be a region such as `eu-central-1`' })
+              .describe('Region of AWS.'),
+            accessKey: z
+              .strictObject({ id: Secret.describe('Id of the key.'), secret: Secret.describe('The key.') })
+              .describe('Default: what the worker has for AWS.')
+              .exactOptional(),
+          })
+          .describe('Instead of `credentials`: asks AWS for a token, by `aws ecr get-login-password` on the worker, and again before it ends.')
+          .exactOptional(),
         insecure: z.boolean().describe('Plain HTTP. Only for a registry on this machine.').default(false),
       })
       .describe('Where images are pushed to and run from.'),

@@ -4,7 +4,7 @@
  */
 import type { Path } from './document.ts';
 import { isProduction, targetName } from './environment.ts';
-import { scansAreMade, trustHasKeys } from './image-rules.ts';
+import { registryHasOneLogin, scansAreMade, trustHasKeys } from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import type { Finding } from './problems.ts';
 import { suggestion } from './suggest.ts';
@@ -37,6 +37,7 @@ const projectRules: readonly Rule[] = [
   notifiersKnowEnvironments,
   trustHasKeys,
   scansAreMade,
+  registryHasOneLogin,
 ];
 
 /** Everything in `slipway.yaml` that does not fit together. */

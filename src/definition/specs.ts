@@ -160,7 +160,18 @@ export interface RegistrySpec {
   readonly prefix: string;
   /** Plain HTTP. */
   readonly insecure: boolean;
+  /** One of the three, or none. */
   readonly credentials?: Credentials;
+  /** `docker-credential-<name>` of the worker is asked. */
+  readonly credentialHelper?: string;
+  /** AWS is asked for a token. */
+  readonly ecr?: EcrSpec;
+}
+
+export interface EcrSpec {
+  readonly region: string;
+  /** Default: what the worker has for AWS. */
+  readonly accessKey?: { readonly id: SecretRef; readonly secret: SecretRef };
 }
 
 // ─── Deployment ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────

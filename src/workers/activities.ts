@@ -14,7 +14,6 @@ import { type Place, createPlaces } from '../activities/places.ts';
 import { createPlanActivities } from '../activities/plan.ts';
 import { createReleaseActivities } from '../activities/release.ts';
 import { createRunFactActivities } from '../activities/run-facts.ts';
-import { registryAddress } from '../activities/secrets.ts';
 import { createSourceActivities } from '../activities/source.ts';
 import { createStageActivities } from '../activities/stage.ts';
 import { createToolCheck } from '../activities/tools.ts';
@@ -33,6 +32,7 @@ import { createContainerExecutor } from '../providers/executors/container.ts';
 import { createHostExecutor } from '../providers/executors/host.ts';
 import { createHaproxyRequestLog } from '../providers/metrics/haproxy-log.ts';
 import { migrationRunners } from '../providers/migrations/index.ts';
+import { type ReadRegistry, createRegistryReader } from '../providers/registries/logins/index.ts';
 import { createOciRegistry } from '../providers/registries/oci.ts';
 import { createDockerPusher } from '../providers/registries/pusher.ts';
 import { createGitRepository } from '../providers/repositories/git.ts';
@@ -86,6 +86,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const readSecrets = async (refs: SecretRefs): Promise<Readonly<Record<string, string>>> =>
     Object.fromEntries(Object.entries(await secrets.readAll(refs)).map(([name, secret]) => [name, secret.reveal()]));
 
+  const readRegistry = createRegistryReader({ readSecret, environment: config.environment });
   const repositories = createGitRepository({ folder: join(config.folders.work, 'mirrors') });
   const blobs = createBlobs({ kind: 'folder', folder: config.folders.blobs });
   const logs = createLogs(parts.files, spool, warn('a log could not be written'));
@@ -93,7 +94,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const pipelines = createPipelines(createDefinitions(store));
   const places = createPlaces({
     store,
-    openTarget: createTargetOpener(config, readSecret),
+    openTarget: createTargetOpener(config, readRegistry),
     openRouter: await createRouterOpener(config),
     folder: join(config.folders.work, 'places'),
   });
@@ -102,7 +103,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const supplyChain = createSupplyChain(createToolFinder(config, logger), blobs);
   const trust = createImageTrust({
     signer: supplyChain.signer,
-    readSecret,
+    readRegistry,
     readEvidence: (project, run) => readImageEvidence(store.db, project, run),
   });
   const deploy = { store, places, materials, databases, fence, blobs, trust };
@@ -148,6 +149,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       },
       builds: createKnownBuilds(store, warn('known builds could not be asked')),
       supplyChain,
+      readRegistry,
       repositories,
       pipelines,
       readSecret,
@@ -180,7 +182,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
 /** One connection an engine, however many environments are on it. */
 function createTargetOpener(
   config: Config,
-  readSecret: (ref: SecretRef) => Promise<string>,
+  readRegistry: ReadRegistry,
 ): (spec: EnvironmentSpec) => Promise<Target> {
   const known = new Map<string, Promise<Target>>();
   return async ({ target, registry }) => {
@@ -195,21 +197,18 @@ function createTargetOpener(
     return await opening;
 
     async function openTarget(): Promise<Target> {
-      const { credentials } = await registryAddress(registry, readSecret);
       return await targets.docker.create({
         kind: 'docker',
         address,
         publishAddress: target.publishAddress,
         ...(target.network === undefined ? {} : { network: target.network }),
-        ...(credentials === undefined
-          ? {}
-          : {
-              registryAuth: {
-                username: credentials.username,
-                password: credentials.password,
-                serveraddress: credentials.address,
-              },
-            }),
+        // At each pull: what AWS gives holds for hours, a target is kept for days.
+        async registryAuth() {
+          const { credentials } = await readRegistry(registry);
+          if (credentials === undefined) return undefined;
+          const { username, password, address: serveraddress } = credentials;
+          return { username, password, serveraddress };
+        },
       });
     }
   };

@@ -14,6 +14,7 @@ import type { Provenance } from '../../src/domain/provenance.ts';
 import type { ImageReport, RunPlan, StageReport } from '../../src/domain/run.ts';
 import { scratchFolder } from '../../src/effects/scratch.ts';
 import { createDockerBuilder } from '../../src/providers/builders/docker.ts';
+import { createRegistryReader } from '../../src/providers/registries/logins/index.ts';
 import { createOciRegistry } from '../../src/providers/registries/oci.ts';
 import { createDockerPusher } from '../../src/providers/registries/pusher.ts';
 import { components } from '../support/components.ts';
@@ -49,6 +50,7 @@ beforeAll(async () => {
   deps = {
     ...fixture.stage,
     supplyChain: await realSupplyChain(blobs),
+    readRegistry: createRegistryReader({ readSecret: fixture.source.readSecret, environment: {} }),
     builder: await createDockerBuilder(parts.docker.address),
     async openRegistry(address) {
       const manifests = createOciRegistry(address);
@@ -139,7 +141,7 @@ function placeOf(plan: RunPlan, trust: Partial<ImageTrustSpec> = {}, release: Pa
 
 function verify(place: Place, image: ImageReport): Promise<readonly string[]> {
   const { signer } = deps.supplyChain;
-  const trust = createImageTrust({ signer, readSecret: deps.readSecret, readEvidence: () => Promise.resolve({}) });
+  const trust = createImageTrust({ signer, readRegistry: deps.readRegistry, readEvidence: () => Promise.resolve({}) });
   return trust.verify(place, [image]);
 }
 

@@ -6,6 +6,7 @@ import type { ImageDependencies, KnownBuild } from '../../../src/activities/imag
 import { createImageActivities } from '../../../src/activities/images.ts';
 import type { ImageReport, RunPlan } from '../../../src/domain/run.ts';
 import { createDockerBuilder } from '../../../src/providers/builders/docker.ts';
+import { createRegistryReader } from '../../../src/providers/registries/logins/index.ts';
 import { createOciRegistry } from '../../../src/providers/registries/oci.ts';
 import { createDockerPusher } from '../../../src/providers/registries/pusher.ts';
 import { components } from '../../support/components.ts';
@@ -33,6 +34,7 @@ beforeAll(async () => {
   deps = {
     ...fixture.stage,
     supplyChain: emptySupplyChain(),
+    readRegistry: createRegistryReader({ readSecret: fixture.source.readSecret, environment: {} }),
     builder: await createDockerBuilder(parts.docker.address),
     async openRegistry(address) {
       const manifests = createOciRegistry(address);
