@@ -57,7 +57,10 @@ export async function attestImage(
   await withScratch('attest', async (folder) => {
     if (await isThere(files.scan)) {
       const predicateFile = join(folder, 'scan.json');
-      await writeFile(predicateFile, JSON.stringify(scanPredicate(JSON.parse(await readFile(files.scan, 'utf8')) as ImageScan)));
+      await writeFile(
+        predicateFile,
+        JSON.stringify(scanPredicate(JSON.parse(await readFile(files.scan, 'utf8')) as ImageScan)),
+      );
       await signer.attest(subject, key, { type: 'scan', predicateFile, replace: true }, signal);
       attested.push('scan');
       moved();
@@ -147,7 +150,12 @@ async function stepsOf({ deps, known }: Pick<ImageWork, 'deps' | 'known'>): Prom
         digests.set(step.image, found?.digests[0]?.replace(/^.*@/, '') ?? found?.id);
       }
       const digest = digests.get(step.image);
-      steps.push({ stage: stage.name, name: step.name, executor: step.image, ...(digest === undefined ? {} : { digest }) });
+      steps.push({
+        stage: stage.name,
+        name: step.name,
+        executor: step.image,
+        ...(digest === undefined ? {} : { digest }),
+      });
     }
   }
   return steps;

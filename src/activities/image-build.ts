@@ -4,6 +4,7 @@ import { ProviderError } from '../domain/failures.ts';
 import { type ImageTag, imageTags } from '../domain/image-tags.ts';
 import { buildKey } from '../providers/builders/build-key.ts';
 import { dockerfileWarnings, sizeWarnings } from '../providers/builders/dockerfile-warnings.ts';
+import { needsBuildKit } from '../providers/builders/buildkit.ts';
 import { baseImages } from '../providers/builders/dockerfile.ts';
 import { readDockerignore } from '../providers/builders/dockerignore.ts';
 import type { BuildProgress } from '../providers/builders/port.ts';
@@ -45,7 +46,9 @@ export async function buildImage(
   }
 
   const latest = await deps.builds.latest(run.project, image.name).catch(() => undefined);
-  const built = await deps.builder.build(
+  const secrets = await readBuildSecrets(work, image);
+  const builder = inputs.buildKit ? deps.buildKit : deps.builder;
+  const built = await builder.build(
     {
       name: image.name,
       folder: join(await checkout(), image.context),
@@ -59,6 +62,7 @@ export async function buildImage(
       modifiedAt: new Date(plan.commit.at),
       cache: latest === undefined ? undefined : `${latest.repository}@${latest.digest}`,
       credentials: registry.credentials,
+      ...secrets,
     },
     progress,
   );
@@ -84,6 +88,8 @@ interface Inputs {
   /** By the name that the Dockerfile has for them. */
   readonly bases: Readonly<Record<string, string>>;
   readonly warnings: readonly string[];
+  /** Whether the engine's own builder is not enough. */
+  readonly buildKit: boolean;
 }
 
 /** Everything that decides what the image will be, read from the commit itself: what steps have made meanwhile is no part of it. */
@@ -115,7 +121,22 @@ async function readInputs(work: ImageWork, image: ImageSpec, progress: BuildProg
     platforms: image.platforms,
     network: image.network,
   });
-  return { key, ignore, bases, warnings: dockerfileWarnings(dockerfile, image.target) };
+  const mounts = Object.keys(image.secrets).length > 0 || image.sshKey !== undefined;
+  const buildKit = mounts || needsBuildKit(dockerfile);
+  return { key, ignore, bases, buildKit, warnings: dockerfileWarnings(dockerfile, image.target) };
+}
+
+/** Read at the moment of the build. */
+async function readBuildSecrets(
+  { deps }: ImageWork,
+  { secrets, sshKey }: ImageSpec,
+): Promise<{ readonly secrets?: Readonly<Record<string, string>>; readonly sshKey?: string }> {
+  const values: Record<string, string> = {};
+  for (const [name, ref] of Object.entries(secrets)) values[name] = await deps.readSecret(ref);
+  return {
+    ...(Object.keys(values).length === 0 ? {} : { secrets: values }),
+    ...(sshKey === undefined ? {} : { sshKey: await deps.readSecret(sshKey) }),
+  };
 }
 
 function missing(image: ImageSpec, what: string): ProviderError {

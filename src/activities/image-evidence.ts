@@ -67,7 +67,12 @@ export function stopVulnerable(work: ImageWork, images: readonly ImageReport[]):
   throw new ProviderError(
     failed ? 'ImageVulnerable' : 'ScanErrored',
     bad.map(({ name, evidence }) => `${name}: ${evidence?.scan?.reason ?? ''}`).join('\n'),
-    { details: { images: bad.map(({ name }) => name), lastLines: bad.flatMap(({ evidence }) => evidence?.scan?.lines ?? []) } },
+    {
+      details: {
+        images: bad.map(({ name }) => name),
+        lastLines: bad.flatMap(({ evidence }) => evidence?.scan?.lines ?? []),
+      },
+    },
   );
 }
 

@@ -68,7 +68,8 @@ export async function pushImage(
   const attested = await attestImage(work, pushed, stages, log);
   const { evidence } = pushed;
   return {
-    image: attested.length === 0 || evidence === undefined ? pushed : { ...pushed, evidence: { ...evidence, attested } },
+    image:
+      attested.length === 0 || evidence === undefined ? pushed : { ...pushed, evidence: { ...evidence, attested } },
   };
 }
 

@@ -60,7 +60,9 @@ export function createImageTrust({ signer, readRegistry, readEvidence }: ImageTr
         if (demanded.requireAttestation) await verifyProvenance(place, image, signal);
         const what = [
           ...(demanded.requireSignature ? ['signed by a trusted key'] : []),
-          ...(demanded.requireAttestation ? [`built by ${demanded.builder} from ${place.release.commit.slice(0, 7)}`] : []),
+          ...(demanded.requireAttestation
+            ? [`built by ${demanded.builder} from ${place.release.commit.slice(0, 7)}`]
+            : []),
         ];
         lines.push(`image ${name}: ${what.join(', ')}`);
       }

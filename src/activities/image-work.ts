@@ -55,6 +55,8 @@ export interface OpenedRegistry {
 
 export interface ImageDependencies {
   readonly builder: ImageBuilder;
+  /** Builds what the other one cannot, on the same engine. */
+  readonly buildKit: ImageBuilder;
   readonly openRegistry: (registry: RegistryAddress) => Promise<OpenedRegistry>;
   readonly builds: KnownBuilds;
   readonly supplyChain: SupplyChain;

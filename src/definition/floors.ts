@@ -20,6 +20,7 @@ export function checkPair(repository: unknown, project: unknown): PairFindings {
       ...stepsRunWhereAllowed(repository, project),
       ...stepsHaveImages(repository, project),
       ...stepSecretsExist(repository, project),
+      ...buildSecretsExist(repository, project),
       ...buildsStayInTheirNetwork(repository, project),
       ...probesStay(repository, project),
       ...migrationsAreAllowed(repository, project),
@@ -77,6 +78,33 @@ function stepSecretsExist(repository: unknown, project: unknown): readonly Findi
           ],
     ),
   );
+}
+
+function buildSecretsExist(repository: unknown, project: unknown): readonly Finding[] {
+  const builds = groupAt(project, 'builds');
+  const known = Object.keys(group(builds['secrets']));
+  return groups(group(repository)['images']).flatMap(([index, image]) => [
+    ...texts(image['secrets']).flatMap(([place, name]) =>
+      known.includes(name)
+        ? []
+        : [
+            {
+              path: ['images', index, 'secrets', place],
+              message: `is \`${name}\`, which the project does not offer to builds`,
+              hint: known.length === 0 ? 'Ask for it under `builds.secrets` of the project.' : suggestion(name, known),
+            },
+          ],
+    ),
+    ...(image['ssh'] === true && builds['sshKey'] === undefined
+      ? [
+          {
+            path: ['images', index, 'ssh'],
+            message: 'is asked for, but the project has no key for builds',
+            hint: 'Ask for `builds.sshKey` in the project.',
+          },
+        ]
+      : []),
+  ]);
 }
 
 function buildsStayInTheirNetwork(repository: unknown, project: unknown): readonly Finding[] {

@@ -42,7 +42,7 @@ export function resolvePipeline(pair: DefinitionPair, options: { readonly fork?:
   return {
     tools: Object.entries(repository.tools).map(([name, range]) => ({ name, range })),
     stages: repository.stages.map((stage) => resolveStage(pair, stage, fork)),
-    images: repository.images.map((image) => resolveImage(pair, image)),
+    images: repository.images.map((image) => resolveImage(pair, image, fork)),
     builds: { timeoutMs: project.builds.timeout, concurrency: project.builds.concurrency },
     registry: resolveRegistry(pair),
     supplyChain: resolveSupplyChain(pair, fork),
@@ -147,7 +147,7 @@ function commandOf(step: StepDefinition): StepCommand {
   return step.run === undefined ? { kind: 'shell', script: step.shell ?? '' } : { kind: 'argv', argv: step.run };
 }
 
-function resolveImage(pair: DefinitionPair, image: RepositoryDefinition['images'][number]): ImageSpec {
+function resolveImage(pair: DefinitionPair, image: RepositoryDefinition['images'][number], fork: boolean): ImageSpec {
   const { builds } = pair.project;
   const { address, prefix } = resolveRegistry(pair);
   return {
@@ -159,6 +159,8 @@ function resolveImage(pair: DefinitionPair, image: RepositoryDefinition['images'
     args: { ...image.args, ...builds.args },
     platforms: image.platforms,
     network: builds.network === 'none' ? 'none' : (image.network ?? builds.network),
+    secrets: fork ? {} : pick(builds.secrets, image.secrets),
+    ...(fork || !image.ssh || builds.sshKey === undefined ? {} : { sshKey: builds.sshKey }),
   };
 }
 

@@ -247,7 +247,9 @@ export const ProjectDefinition = z
               .describe('Default: what the worker has for AWS.')
               .exactOptional(),
           })
-          .describe('Instead of `credentials`: asks AWS for a token, by `aws ecr get-login-password` on the worker, and again before it ends.')
+          .describe(
+            'Instead of `credentials`: asks AWS for a token, by `aws ecr get-login-password` on the worker, and again before it ends.',
+          )
           .exactOptional(),
         insecure: z.boolean().describe('Plain HTTP. Only for a registry on this machine.').default(false),
       })
@@ -295,6 +297,12 @@ export const ProjectDefinition = z
         ),
         concurrency: z.number().int().min(1).max(32).describe('Images built at once. Judgement.').default(3),
         args: Variables.describe('Build arguments, over those of the repository.').default({}),
+        secrets: Secrets.describe(
+          'What an image may ask for by name, to be mounted into single RUN instructions. Never given to pull requests from forks.',
+        ).default({}),
+        sshKey: Secret.describe(
+          'Private key that images with `ssh` may use in single RUN instructions. Never given to pull requests from forks.',
+        ).exactOptional(),
       })
       .describe('How images are built.')
       .prefault({}),

@@ -144,6 +144,9 @@ export interface ImageSpec {
   readonly platforms: readonly string[];
   /** Of the build's RUN instructions; the floor of the project applied. */
   readonly network: 'default' | 'none';
+  /** Only those that the image names and the project offers. Empty for pull requests from forks. */
+  readonly secrets: SecretRefs;
+  readonly sshKey?: SecretRef;
 }
 
 export interface BuildsSpec {

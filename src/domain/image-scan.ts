@@ -101,10 +101,18 @@ export function judgeScan(scan: ImageScan, rules: ScanRules): ScanVerdict {
     excepted: excepted.slice(0, mostShown),
   };
   if (lines.length > 0) {
-    return { ...looked, verdict: 'failed', reason: `${lines.length} of ${scan.packages} packages' advisories count: ${lines.slice(0, 3).join('; ')}` };
+    return {
+      ...looked,
+      verdict: 'failed',
+      reason: `${lines.length} of ${scan.packages} packages' advisories count: ${lines.slice(0, 3).join('; ')}`,
+    };
   }
   if (scan.packages === 0) {
-    return { ...looked, verdict: 'inconclusive', reason: 'the image has no package that the database knows the kind of' };
+    return {
+      ...looked,
+      verdict: 'inconclusive',
+      reason: 'the image has no package that the database knows the kind of',
+    };
   }
   return { ...looked, verdict: 'passed', reason: `${scan.packages} packages, none with an advisory that counts` };
 }

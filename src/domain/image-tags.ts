@@ -93,13 +93,9 @@ function placeholdersOf(input: TagInput): Readonly<Record<TagPlaceholder, string
 }
 
 function fill(template: string, values: Readonly<Record<string, string | undefined>>): string | undefined {
-  let missing = false;
-  const text = template.replaceAll(/\{(\w+)\}/g, (_, name: string) => {
-    const value = values[name];
-    if (value === undefined) missing = true;
-    return value ?? '';
-  });
-  return missing ? undefined : text;
+  const names = [...template.matchAll(/\{(\w+)\}/g)].map(([, name = '']) => name);
+  if (names.some((name) => values[name] === undefined)) return undefined;
+  return template.replaceAll(/\{(\w+)\}/g, (_, name: string) => values[name] ?? '');
 }
 
 /** Makes any text a tag: small letters, everything a tag cannot hold becomes `-`, and it begins with a letter, digit or `_`. */

@@ -96,9 +96,7 @@ export function makeProvenance(input: ProvenanceInput): Provenance {
         durationMs: step.durationMs,
       })),
     ),
-    ...(scan === undefined
-      ? []
-      : [{ name: 'scan', verdict: scan.verdict, startedOn: scan.scannedAt, durationMs: 0 }]),
+    ...(scan === undefined ? [] : [{ name: 'scan', verdict: scan.verdict, startedOn: scan.scannedAt, durationMs: 0 }]),
   ];
   const startedOn = stages[0]?.startedAt ?? input.finishedAt;
   return {

@@ -302,7 +302,9 @@ export async function readImageEvidence(
     .where('project', '=', project)
     .where('run', '=', number)
     .execute();
-  return Object.fromEntries(rows.flatMap(({ name, evidence }) => (evidence === null ? [] : [[name, evidence] as const])));
+  return Object.fromEntries(
+    rows.flatMap(({ name, evidence }) => (evidence === null ? [] : [[name, evidence] as const])),
+  );
 }
 
 function toImageReport(row: Row<'images'>): ImageReport {

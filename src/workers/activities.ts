@@ -27,6 +27,7 @@ import type { Fence } from '../effects/fence.ts';
 import type { LogFiles } from '../effects/log-files.ts';
 import { createPostgresBackup } from '../providers/backups/postgres.ts';
 import { createBlobs } from '../providers/blobs/index.ts';
+import { createBuildKitBuilder } from '../providers/builders/buildkit.ts';
 import { createDockerBuilder } from '../providers/builders/docker.ts';
 import { createContainerExecutor } from '../providers/executors/container.ts';
 import { createHostExecutor } from '../providers/executors/host.ts';
@@ -100,7 +101,8 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   });
   const materials = createMaterials({ repositories, readSecret, folder: join(config.folders.work, 'materials') });
   const databases = createDatabases((place) => openDatabase(place, parts, readSecret));
-  const supplyChain = createSupplyChain(createToolFinder(config, logger), blobs);
+  const findTool = createToolFinder(config, logger);
+  const supplyChain = createSupplyChain(findTool, blobs);
   const trust = createImageTrust({
     signer: supplyChain.signer,
     readRegistry,
@@ -116,6 +118,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     ...createTurnActivities({ store, temporal: parts.temporal }),
   };
   const engine = config.engine.address;
+  const builder = await createDockerBuilder(engine);
   const build = {
     ...createSourceActivities({
       repositories,
@@ -142,7 +145,8 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       facts,
     }),
     ...createImageActivities({
-      builder: await createDockerBuilder(engine),
+      builder,
+      buildKit: createBuildKitBuilder(engine, builder, findTool('buildx')),
       async openRegistry(address) {
         const manifests = createOciRegistry(address);
         return { manifests, pusher: await createDockerPusher(engine, address, manifests) };
@@ -180,10 +184,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
 }
 
 /** One connection an engine, however many environments are on it. */
-function createTargetOpener(
-  config: Config,
-  readRegistry: ReadRegistry,
-): (spec: EnvironmentSpec) => Promise<Target> {
+function createTargetOpener(config: Config, readRegistry: ReadRegistry): (spec: EnvironmentSpec) => Promise<Target> {
   const known = new Map<string, Promise<Target>>();
   return async ({ target, registry }) => {
     const address = target.socket === undefined ? config.engine.address : `unix://${target.socket}`;

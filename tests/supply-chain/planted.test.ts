@@ -19,7 +19,14 @@ import { createOciRegistry } from '../../src/providers/registries/oci.ts';
 import { createDockerPusher } from '../../src/providers/registries/pusher.ts';
 import { components } from '../support/components.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../support/run-fixture.ts';
-import { type TestKey, advisory, makeKey, realSupplyChain, toolPath, writeOsvDatabase } from '../support/supply-chain.ts';
+import {
+  type TestKey,
+  advisory,
+  makeKey,
+  realSupplyChain,
+  toolPath,
+  writeOsvDatabase,
+} from '../support/supply-chain.ts';
 
 /** Syft, osv-scanner and cosign as they are, an engine and a registry; only the vulnerability is made up. */
 let fixture: RunFixture;
@@ -47,11 +54,13 @@ beforeAll(async () => {
   stranger = makeKey(cosign, folder, 'stranger');
   fixture.secrets.set('COSIGN_KEY', key.privateKey).set('COSIGN_PASSWORD', key.password);
   database();
+  const builder = await createDockerBuilder(parts.docker.address);
   deps = {
     ...fixture.stage,
     supplyChain: await realSupplyChain(blobs),
     readRegistry: createRegistryReader({ readSecret: fixture.source.readSecret, environment: {} }),
-    builder: await createDockerBuilder(parts.docker.address),
+    builder,
+    buildKit: builder,
     async openRegistry(address) {
       const manifests = createOciRegistry(address);
       return { manifests, pusher: await createDockerPusher(parts.docker.address, address, manifests) };
@@ -67,7 +76,11 @@ beforeAll(async () => {
 
 afterAll(async () => {
   const images = await docker.listImages({ filters: JSON.stringify({ label: ['slipway.project=hello'] }) });
-  for (const { Id } of images) await docker.getImage(Id).remove({ force: true }).catch(() => undefined);
+  for (const { Id } of images)
+    await docker
+      .getImage(Id)
+      .remove({ force: true })
+      .catch(() => undefined);
   fixture.remove();
   rmSync(folder, { recursive: true, force: true });
 });
@@ -116,7 +129,11 @@ const build = (plan: RunPlan): Promise<readonly ImageReport[]> =>
     { run: plan.run, plan },
   );
 
-const push = (plan: RunPlan, images: readonly ImageReport[], stages: readonly StageReport[]): Promise<readonly ImageReport[]> =>
+const push = (
+  plan: RunPlan,
+  images: readonly ImageReport[],
+  stages: readonly StageReport[],
+): Promise<readonly ImageReport[]> =>
   activityEnvironment().run(
     (input: Parameters<ReturnType<typeof createImageActivities>['pushImages']>[0]) =>
       createImageActivities(deps).pushImages(input),
@@ -134,8 +151,20 @@ function placeOf(plan: RunPlan, trust: Partial<ImageTrustSpec> = {}, release: Pa
     ...trust,
   };
   return {
-    spec: { project: 'hello', name: 'production', imageTrust, registry: { address: registry, prefix: '', insecure: true } },
-    release: { commit: plan.commit.sha, definition: plan.definition, version: plan.version, build: plan.run.number, images: [], ...release },
+    spec: {
+      project: 'hello',
+      name: 'production',
+      imageTrust,
+      registry: { address: registry, prefix: '', insecure: true },
+    },
+    release: {
+      commit: plan.commit.sha,
+      definition: plan.definition,
+      version: plan.version,
+      build: plan.run.number,
+      images: [],
+      ...release,
+    },
   } as unknown as Place;
 }
 
@@ -179,11 +208,18 @@ describe('an image with a planted vulnerable package', () => {
     expect(await verify(placeOf(plan), pushed)).toEqual([
       `image app: signed by a trusted key, built by urn:slipway:builder from ${plan.commit.sha.slice(0, 7)}`,
     ]);
-    const image = { registry: { address: registry, insecure: true }, repository: pushed.repository, digest: pushed.digest };
+    const image = {
+      registry: { address: registry, insecure: true },
+      repository: pushed.repository,
+      digest: pushed.digest,
+    };
     const [statement] = await deps.supplyChain.signer.readAttestations(image, [key.publicKey], 'provenance');
     const provenance = statement!.predicate as Provenance;
     expect(statement!.subject[0]!.digest).toEqual({ sha256: pushed.digest.replace('sha256:', '') });
-    expect(provenance.buildDefinition.externalParameters).toMatchObject({ commit: plan.commit.sha, ref: 'refs/heads/main' });
+    expect(provenance.buildDefinition.externalParameters).toMatchObject({
+      commit: plan.commit.sha,
+      ref: 'refs/heads/main',
+    });
     expect(provenance.buildDefinition.internalParameters).toMatchObject({
       definition: plan.definition,
       buildKey: pushed.evidence!.buildKey,
@@ -204,7 +240,11 @@ describe('an image with a planted vulnerable package', () => {
   }, 60_000);
 
   test('attested again by the same run has one provenance, by another run of equal inputs two', async () => {
-    const image = { registry: { address: registry, insecure: true }, repository: pushed.repository, digest: pushed.digest };
+    const image = {
+      registry: { address: registry, insecure: true },
+      repository: pushed.repository,
+      digest: pushed.digest,
+    };
     const count = async (): Promise<number> =>
       (await deps.supplyChain.signer.readAttestations(image, [key.publicKey], 'provenance')).length;
     const again = await push(plan, [pushed], []);
@@ -239,7 +279,10 @@ describe('an image with a planted vulnerable package', () => {
     };
     set('2099-01-01');
     const [built] = await build(await prepare('1.0.0'));
-    expect(built!.evidence!.scan).toMatchObject({ verdict: 'passed', excepted: [expect.stringContaining('not reached')] });
+    expect(built!.evidence!.scan).toMatchObject({
+      verdict: 'passed',
+      excepted: [expect.stringContaining('not reached')],
+    });
     set('2020-01-01');
     await expect(build(await prepare('1.0.0'))).rejects.toMatchObject({
       type: 'ImageVulnerable',
@@ -302,12 +345,17 @@ describe('a scan that cannot be made is an error, never a pass', () => {
 describe('an image is refused', () => {
   test('that nobody signed, or another one than was trusted', async () => {
     project();
-    fixture.projectYaml = fixture.projectYaml.replace(/ {2}signing: .*\n {2}requireSignature.*\n {2}attestation.*\n/, '');
+    fixture.projectYaml = fixture.projectYaml.replace(
+      / {2}signing: .*\n {2}requireSignature.*\n {2}attestation.*\n/,
+      '',
+    );
     const bare = await prepare('1.0.1', { 'app/node_modules/x': 'unsigned' });
     const [image] = await push(bare, await build(bare), []);
     expect(image!.evidence!.attested).toBeUndefined();
     await expect(verify(placeOf(bare), image!)).rejects.toMatchObject({ type: 'ImageNotSigned', retryable: false });
-    await expect(verify(placeOf(bare, { requireSignature: false }), image!)).rejects.toMatchObject({ type: 'ImageNotSigned' });
+    await expect(verify(placeOf(bare, { requireSignature: false }), image!)).rejects.toMatchObject({
+      type: 'ImageNotSigned',
+    });
     await expect(verify(placeOf(plan, { keys: [stranger.publicKey] }), pushed)).rejects.toMatchObject({
       type: 'ImageNotSigned',
     });
@@ -338,7 +386,9 @@ describe('an image is refused', () => {
   test('whose attestation was tampered with', async () => {
     const restore = await tamper(pushed, (statement) => statement.replace(plan.commit.sha, 'd'.repeat(40)));
     try {
-      const error: unknown = await verify(placeOf(plan, {}, { commit: 'd'.repeat(40) }), pushed).catch((reason: unknown) => reason);
+      const error: unknown = await verify(placeOf(plan, {}, { commit: 'd'.repeat(40) }), pushed).catch(
+        (reason: unknown) => reason,
+      );
       expect(error).toMatchObject({ type: 'AttestationInvalid', retryable: false });
       await expect(verify(placeOf(plan), pushed)).rejects.toMatchObject({ type: 'AttestationInvalid' });
     } finally {
@@ -369,7 +419,13 @@ test('the key is in no log, no fact, no error and no file', async () => {
     const next = await prepare('1.0.1', { 'app/node_modules/z': 'wrong password' });
     const error: unknown = await push(next, await build(next), []).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ type: 'SignerFailed' });
-    const told = JSON.stringify([error, String(error), fixture.facts, fixture.log('push/app'), fixture.log('build/app')]);
+    const told = JSON.stringify([
+      error,
+      String(error),
+      fixture.facts,
+      fixture.log('push/app'),
+      fixture.log('build/app'),
+    ]);
     expect(told).not.toContain('wr0ng');
     expect(told).not.toContain(key.password);
     expect(told).not.toContain(key.privateKey.split('\n')[2]);
@@ -392,7 +448,9 @@ const api = (image: ImageReport): string => `http://${registry}/v2/${image.repos
 const sha256 = (bytes: Buffer): string => `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
 
 async function getManifest(image: ImageReport): Promise<string> {
-  const response = await fetch(`${api(image)}/manifests/${attestationTag(image)}`, { headers: { accept: ociManifest } });
+  const response = await fetch(`${api(image)}/manifests/${attestationTag(image)}`, {
+    headers: { accept: ociManifest },
+  });
   expect(response.status).toBe(200);
   return await response.text();
 }

@@ -13,7 +13,10 @@ import { testStateFolder } from './components.ts';
 
 /** A worker that has none of the programs; whatever asks for one is told so. */
 export function emptySupplyChain(blobs: Map<string, number> = new Map()): SupplyChain {
-  return supplyChainOf((tool) => () => Promise.reject(new ProviderError('ToolMissing', `there is no ${tool} here`)), blobs);
+  return supplyChainOf(
+    (tool) => () => Promise.reject(new ProviderError('ToolMissing', `there is no ${tool} here`)),
+    blobs,
+  );
 }
 
 /** The real programs, found or built; building takes minutes, once a machine. */
@@ -39,7 +42,10 @@ export async function toolPath(tool: SupplyChainTool): Promise<string> {
   return await ensureSupplyChainTool(context, tool);
 }
 
-function supplyChainOf(find: (tool: SupplyChainTool) => () => Promise<string>, blobs: Map<string, number>): SupplyChain {
+function supplyChainOf(
+  find: (tool: SupplyChainTool) => () => Promise<string>,
+  blobs: Map<string, number>,
+): SupplyChain {
   return {
     sboms: sbomMakers.syft.create(find('syft')),
     scanners: { 'osv-scanner': scanners['osv-scanner'](find('osv-scanner')), trivy: scanners.trivy(find('trivy')) },
@@ -101,7 +107,11 @@ export function advisory(options: {
 }
 
 /** Makes a database for osv-scanner: one archive an ecosystem, as of the given time. */
-export function writeOsvDatabase(folder: string, parts: Readonly<Record<string, readonly object[]>>, at = new Date()): void {
+export function writeOsvDatabase(
+  folder: string,
+  parts: Readonly<Record<string, readonly object[]>>,
+  at = new Date(),
+): void {
   for (const [ecosystem, advisories] of Object.entries(parts)) {
     const file = join(folder, 'osv-scanner', ecosystem, 'all.zip');
     mkdirSync(join(file, '..'), { recursive: true });

@@ -45,17 +45,23 @@ export const Images = z.strictObject({
     .describe(
       `Names of a pushed image, the identifying one first. ${Object.entries(tagPlaceholders)
         .map(([name, meaning]) => `\`{${name}}\`: ${meaning}`)
-        .join('; ')}. What names a build or a version is never given to another image; \`latest\` only comes from the release branch.`,
+        .join(
+          '; ',
+        )}. What names a build or a version is never given to another image; \`latest\` only comes from the release branch.`,
     )
     .default([...defaultTagTemplates]),
   maxSize: Size.describe('A larger image is warned about. Judgement.').prefault('1Gi'),
   verify: z
     .enum(['digest', 'content'])
-    .describe('After the push: `digest` asks the registry for the digest, `content` fetches everything it names and counts it over.')
+    .describe(
+      'After the push: `digest` asks the registry for the digest, `content` fetches everything it names and counts it over.',
+    )
     .default('digest'),
   sbom: z
     .boolean()
-    .describe('Makes a bill of materials of every image (SPDX and CycloneDX, by syft). Always done where images are scanned.')
+    .describe(
+      'Makes a bill of materials of every image (SPDX and CycloneDX, by syft). Always done where images are scanned.',
+    )
     .default(false),
   scan: z
     .strictObject({

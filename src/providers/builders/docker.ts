@@ -1,5 +1,4 @@
 import { createWriteStream } from 'node:fs';
-import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
@@ -255,9 +254,14 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
 
     async save(id, path, { moved, signal }) {
       try {
-        const stream = (await docker.getImage(id).get()) as Readable;
-        stream.on('data', moved);
-        await pipeline(stream, createWriteStream(path), { signal });
+        const stream = (await docker.getImage(id).get()) as unknown as AsyncIterable<Buffer>;
+        const moving = async function* (): AsyncGenerator<Buffer> {
+          for await (const chunk of stream) {
+            moved();
+            yield chunk;
+          }
+        };
+        await pipeline(moving, createWriteStream(path), { signal });
       } catch (error) {
         if (signal.aborted) throw signal.reason;
         if ((error as NodeJS.ErrnoException).code === 'ENOSPC') {

@@ -18,7 +18,8 @@ interface DockerfileStage {
  */
 export function dockerfileWarnings(dockerfile: string, target?: string): readonly string[] {
   const stages = readStages(dockerfile);
-  const final = (target === undefined ? undefined : stages.find(({ name }) => name === target.toLowerCase())) ?? stages.at(-1);
+  const final =
+    (target === undefined ? undefined : stages.find(({ name }) => name === target.toLowerCase())) ?? stages.at(-1);
   if (final === undefined) return [];
   const user = userOf(stages, final);
   const warnings: string[] = [];
@@ -29,7 +30,9 @@ export function dockerfileWarnings(dockerfile: string, target?: string): readonl
   }
   const loose = stages
     .map(({ from }) => from)
-    .filter((from) => !from.includes('$') && from !== 'scratch' && !stages.some(({ name }) => name === from.toLowerCase()))
+    .filter(
+      (from) => !from.includes('$') && from !== 'scratch' && !stages.some(({ name }) => name === from.toLowerCase()),
+    )
     .filter((from) => /:latest$/.test(from) || !/[:@][^/]*$/.test(from));
   if (loose.length > 0) warnings.push(`${[...new Set(loose)].join(', ')} is named without a version`);
   return warnings;
@@ -55,8 +58,16 @@ function readStages(dockerfile: string): readonly DockerfileStage[] {
     const stage = stages.at(-1);
     switch (keyword.toUpperCase()) {
       case 'FROM': {
-        const [from = '', as, name] = rest.trim().split(/\s+/).filter((word) => !word.startsWith('--'));
-        stages.push({ from, name: as?.toLowerCase() === 'as' ? name?.toLowerCase() : undefined, runs: [], user: undefined });
+        const [from = '', as, name] = rest
+          .trim()
+          .split(/\s+/)
+          .filter((word) => !word.startsWith('--'));
+        stages.push({
+          from,
+          name: as?.toLowerCase() === 'as' ? name?.toLowerCase() : undefined,
+          runs: [],
+          user: undefined,
+        });
         break;
       }
       case 'USER':

@@ -37,6 +37,10 @@ export interface BuildRequest {
   /** The image built of it before, as `repository@sha256:…`: its layers are used where this engine has built nothing of the name yet. */
   readonly cache?: string | undefined;
   readonly credentials?: RegistryCredentials | undefined;
+  /** Values that RUN instructions may mount by these ids (`--mount=type=secret`). Only BuildKit can keep them out of the image. */
+  readonly secrets?: Readonly<Record<string, string>> | undefined;
+  /** Private key that RUN instructions may use (`--mount=type=ssh`). */
+  readonly sshKey?: string | undefined;
 }
 
 /**

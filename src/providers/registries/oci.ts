@@ -60,7 +60,10 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
 
   async function request(call: Call, authorization: string | undefined): Promise<Response> {
     const late = new AbortController();
-    const timer = setTimeout(() => late.abort(new Error(`no answer within ${requestTimeoutMs / 1_000} s`)), requestTimeoutMs);
+    const timer = setTimeout(
+      () => late.abort(new Error(`no answer within ${requestTimeoutMs / 1_000} s`)),
+      requestTimeoutMs,
+    );
     const timeout = call.streamed === true ? late.signal : AbortSignal.timeout(requestTimeoutMs);
     try {
       return await fetch(new URL(call.path, base), {

@@ -60,7 +60,9 @@ async function readHeader(
     throw errored(name, 'what syft wrote is no SPDX list');
   }
   // The image itself is one of them.
-  const packages = document.packages.filter(({ primaryPackagePurpose }) => primaryPackagePurpose !== 'CONTAINER').length;
+  const packages = document.packages.filter(
+    ({ primaryPackagePurpose }) => primaryPackagePurpose !== 'CONTAINER',
+  ).length;
   const creator = document.creationInfo?.creators?.find((each) => each.startsWith('Tool: syft-'));
   return { packages, tool: { name: 'syft', version: creator?.slice('Tool: syft-'.length) ?? 'unknown' } };
 }

@@ -84,7 +84,9 @@ export function createOsvScanner(program: (signal?: AbortSignal) => Promise<stri
         }),
       );
       const failed = (why: string): ProviderError =>
-        new ProviderError('ScanErrored', `${name} could not be scanned: ${why}`, { details: { image: name, exitCode } });
+        new ProviderError('ScanErrored', `${name} could not be scanned: ${why}`, {
+          details: { image: name, exitCode },
+        });
       if (timedOut) throw failed(`osv-scanner took longer than ${callMs / 60_000} minutes`);
       if (exitCode === codes.nothing) throw failed('osv-scanner saw no package, although there are some');
       if (exitCode !== codes.clean && exitCode !== codes.found) throw failed(lastLine(stderr));
@@ -92,7 +94,8 @@ export function createOsvScanner(program: (signal?: AbortSignal) => Promise<stri
       if (/could not load db|unable to fetch|failed to load/i.test(stderr)) throw failed(lastLine(stderr));
       if (truncated) throw failed('it found more than can be read');
       const vulnerabilities = readFindings(stdout, failed);
-      if (exitCode === codes.found && vulnerabilities.length === 0) throw failed('it found something and does not say what');
+      if (exitCode === codes.found && vulnerabilities.length === 0)
+        throw failed('it found something and does not say what');
       return { ...scan, vulnerabilities } satisfies ImageScan;
     },
   };
@@ -121,9 +124,13 @@ async function checkParts(database: string, wanted: readonly string[], now: Date
     const file = join(database, 'osv-scanner', ecosystem, 'all.zip');
     const found = await stat(file).catch(() => undefined);
     if (found === undefined) {
-      throw new ProviderError('ScanErrored', `the image has packages of ${ecosystem}, and there are no advisories at ${file}`, {
-        details: { ecosystem, file },
-      });
+      throw new ProviderError(
+        'ScanErrored',
+        `the image has packages of ${ecosystem}, and there are no advisories at ${file}`,
+        {
+          details: { ecosystem, file },
+        },
+      );
     }
     checkDatabaseAge(file, found.mtime, now, maxAgeMs);
     if (found.mtime < oldest) oldest = found.mtime;
@@ -199,7 +206,9 @@ function severityOf(
     MEDIUM: 'medium',
     LOW: 'low',
   };
-  const said = advisories.flatMap(({ database_specific }) => words[database_specific?.severity?.toUpperCase() ?? ''] ?? []);
+  const said = advisories.flatMap(
+    ({ database_specific }) => words[database_specific?.severity?.toUpperCase() ?? ''] ?? [],
+  );
   return (['critical', 'high', 'medium', 'low'] as const).find((severity) => said.includes(severity)) ?? 'unknown';
 }
 

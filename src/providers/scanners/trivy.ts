@@ -105,7 +105,10 @@ function readReport(
         severity: severityOf(found.Severity),
         package: found.PkgName,
         version: found.InstalledVersion,
-        fixedIn: (found.FixedVersion ?? '').split(',').map((each) => each.trim()).filter((each) => each !== ''),
+        fixedIn: (found.FixedVersion ?? '')
+          .split(',')
+          .map((each) => each.trim())
+          .filter((each) => each !== ''),
       })),
     ),
   };
@@ -113,7 +116,9 @@ function readReport(
 
 function severityOf(said: string | undefined): VulnerabilitySeverity {
   const severity = said?.toLowerCase();
-  return severity === 'critical' || severity === 'high' || severity === 'medium' || severity === 'low' ? severity : 'unknown';
+  return severity === 'critical' || severity === 'high' || severity === 'medium' || severity === 'low'
+    ? severity
+    : 'unknown';
 }
 
 function lastLine(text: string): string {

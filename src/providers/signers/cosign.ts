@@ -15,7 +15,10 @@ const maxOutputBytes = 64 * 1024 * 1024;
 
 /** How cosign 2.6 says it, in the order in which it is looked for; its last line only, for warnings name the network too. */
 const complaints: readonly (readonly [RegExp, FailureType])[] = [
-  [/no signatures found|no attestations found|no matching attestations:\s*$|none of the attestations matched/i, 'ImageNotSigned'],
+  [
+    /no signatures found|no attestations found|no matching attestations:\s*$|none of the attestations matched/i,
+    'ImageNotSigned',
+  ],
   [/UNAUTHORIZED|DENIED|status code 40[13]/i, 'RegistryRefused'],
   [/MANIFEST_UNKNOWN|NAME_UNKNOWN|manifest unknown|status code 404/i, 'ImageNotFound'],
   [
@@ -98,7 +101,11 @@ export function createCosignSigner(program: (signal?: AbortSignal) => Promise<st
   }
 
   /** One of the keys is enough; what the last one was refused for is told where none is. */
-  async function byAnyKey(call: Omit<Call, 'publicKey'>, keys: readonly string[], refused: FailureType): Promise<string> {
+  async function byAnyKey(
+    call: Omit<Call, 'publicKey'>,
+    keys: readonly string[],
+    refused: FailureType,
+  ): Promise<string> {
     let refusal: unknown = failed('ImageNotSigned', call, 'no key is trusted');
     for (const publicKey of keys) {
       try {
@@ -161,7 +168,9 @@ function nameOf(type: AttestationType): string {
 
 function lastLine(text: string): string {
   const lines = text.split('\n').filter((line) => line.trim() !== '' && !line.startsWith('WARNING'));
-  return (lines.at(-1) ?? 'it gave no reason').replace(/^(?:main\.go:\d+: )?[Ee]rror(?: during command execution)?: /, '').slice(0, 1_000);
+  return (lines.at(-1) ?? 'it gave no reason')
+    .replace(/^(?:main\.go:\d+: )?[Ee]rror(?: during command execution)?: /, '')
+    .slice(0, 1_000);
 }
 
 function failed(

@@ -31,11 +31,13 @@ beforeAll(async () => {
     '127.0.0.1:5000"',
     `${registry}", prefix: slipway-test-${process.pid}`,
   );
+  const builder = await createDockerBuilder(parts.docker.address);
   deps = {
     ...fixture.stage,
     supplyChain: emptySupplyChain(),
     readRegistry: createRegistryReader({ readSecret: fixture.source.readSecret, environment: {} }),
-    builder: await createDockerBuilder(parts.docker.address),
+    builder,
+    buildKit: builder,
     async openRegistry(address) {
       const manifests = createOciRegistry(address);
       return { manifests, pusher: await createDockerPusher(parts.docker.address, address, manifests) };

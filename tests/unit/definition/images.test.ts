@@ -58,18 +58,35 @@ describe('what must be known of images', () => {
 
   test.each([
     ['a signature without a key', '{ requireSignature: true }', '{}', 'images.requireSignature is asked for'],
-    ['the same of one environment', '{}', '{ requireSignature: true }', 'environments.production.images.requireSignature'],
-    ['an attestation that nobody makes', `{ attestation: required, trust: [${quoted}] }`, '{}', 'nothing is signed here'],
+    [
+      'the same of one environment',
+      '{}',
+      '{ requireSignature: true }',
+      'environments.production.images.requireSignature',
+    ],
+    [
+      'an attestation that nobody makes',
+      `{ attestation: required, trust: [${quoted}] }`,
+      '{}',
+      'nothing is signed here',
+    ],
     ['a scan that nobody makes', '{}', '{ scan: block }', 'environments.production.images.scan is asked for'],
     ['a tag of nothing', '{ tags: ["{branch}-{hash}"] }', '{}', 'names `{hash}`, which stands for nothing'],
-    ['an exception without a reason', '{ scan: { database: /db, exceptions: [{ id: X, until: "2026-01-01" }] } }', '{}', 'reason'],
+    [
+      'an exception without a reason',
+      '{ scan: { database: /db, exceptions: [{ id: X, until: "2026-01-01" }] } }',
+      '{}',
+      'reason',
+    ],
     ['a database that is no place', '{ scan: { database: db } }', '{}', 'must be a folder of the worker'],
   ])('is refused as %s', (_, images, production, said) => {
     expect(problemsOf({ project: withImages(images, production) }).join('\n')).toContain(said);
   });
 
   test('does not repeat a private key that somebody wrote down as a public one', () => {
-    const said = problemsOf({ project: withImages('{ trust: ["-----BEGIN ENCRYPTED KEY----- c2VjcmV0"] }') }).join('\n');
+    const said = problemsOf({ project: withImages('{ trust: ["-----BEGIN ENCRYPTED KEY----- c2VjcmV0"] }') }).join(
+      '\n',
+    );
     expect(said).toContain('must be a public key in PEM');
     expect(said).not.toContain('c2VjcmV0');
   });

@@ -95,7 +95,12 @@ describe('a verified statement', () => {
     ['an empty predicate', { predicate: {} }, 'does not tell of a build by Slipway'],
     [
       'another kind of build',
-      { predicate: { ...provenance, buildDefinition: { buildType: 'https://example.com/make' } } as unknown as Provenance },
+      {
+        predicate: {
+          ...provenance,
+          buildDefinition: { buildType: 'https://example.com/make' },
+        } as unknown as Provenance,
+      },
       'does not tell of a build by Slipway',
     ],
   ])('with %s has', (_, other, said) => {

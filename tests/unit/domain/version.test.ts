@@ -33,7 +33,8 @@ describe('versions', () => {
 });
 
 describe('tags of images', () => {
-  const tagsOf = (ref: string): readonly string[] => imageTags({ ...at(ref), releaseBranch: 'main' }).map(({ name }) => name);
+  const tagsOf = (ref: string): readonly string[] =>
+    imageTags({ ...at(ref), releaseBranch: 'main' }).map(({ name }) => name);
 
   test('name build and commit, and are `latest` from the release branch only', () => {
     expect(tagsOf('refs/heads/main')).toEqual(['42-a3f4b2c', 'latest']);

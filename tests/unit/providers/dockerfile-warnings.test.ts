@@ -21,7 +21,11 @@ describe('a Dockerfile', () => {
     ['a number that is root', good.replace('USER 1000', 'USER 0'), ['it runs as root']],
     ['one stage with a build in it', 'FROM node:24\nRUN npm ci\nUSER node', ['one stage only']],
     ['a base without a version', good.replace('node:24-slim', 'node'), ['node is named without a version']],
-    ['a base that moves', good.replace('node:24-slim', 'reg:5000/node:latest'), ['reg:5000/node:latest is named without']],
+    [
+      'a base that moves',
+      good.replace('node:24-slim', 'reg:5000/node:latest'),
+      ['reg:5000/node:latest is named without'],
+    ],
   ])('with %s does', (_, dockerfile, said) => {
     const warnings = dockerfileWarnings(dockerfile);
     expect(warnings).toHaveLength(said.length);

@@ -41,7 +41,10 @@ describe('a credential helper', () => {
   const spec = registry({ credentialHelper: 'vault' });
 
   test('is asked for the server by its protocol', async () => {
-    program('docker-credential-vault', `read server; echo "{\\"ServerURL\\":\\"$server\\",\\"Username\\":\\"$1\\",\\"Secret\\":\\"s for $server\\"}"`);
+    program(
+      'docker-credential-vault',
+      `read server; echo "{\\"ServerURL\\":\\"$server\\",\\"Username\\":\\"$1\\",\\"Secret\\":\\"s for $server\\"}"`,
+    );
     expect(await reader()(spec)).toEqual({
       address: 'registry.example',
       insecure: false,
@@ -67,7 +70,7 @@ describe('a credential helper', () => {
 });
 
 describe('ECR', () => {
-  const counting = `echo x >> ${'$'}COUNT; echo "token $(wc -l < ${'$'}COUNT | tr -d ' ') $*"`;
+  const counting = `echo x >> $COUNT; echo "token $(wc -l < $COUNT | tr -d ' ') $*"`;
   const aws = (): Record<string, string> => ({ COUNT: join(folder, 'count') });
 
   test('is asked once for a token, and again long before it ends', async () => {
@@ -89,9 +92,15 @@ describe('ECR', () => {
   });
 
   test('that refused once is asked again', async () => {
-    program('aws', `[ -e "${'$'}COUNT" ] && { echo good; exit 0; }; touch "${'$'}COUNT"; echo "An error occurred (AccessDenied)" >&2; exit 254`);
+    program(
+      'aws',
+      `[ -e "$COUNT" ] && { echo good; exit 0; }; touch "$COUNT"; echo "An error occurred (AccessDenied)" >&2; exit 254`,
+    );
     const login = createEcrLogin({ address: 'a', region: 'eu-central-1', environment: () => Promise.resolve(aws()) });
-    await expect(login.read()).rejects.toMatchObject({ type: 'RegistryRefused', message: expect.stringContaining('AccessDenied') });
+    await expect(login.read()).rejects.toMatchObject({
+      type: 'RegistryRefused',
+      message: expect.stringContaining('AccessDenied'),
+    });
     expect((await login.read()).password).toBe('good');
   });
 
@@ -103,7 +112,13 @@ describe('ECR', () => {
 
   test('gets the key of the project instead of that of the worker, and nothing else of the environment', async () => {
     program('aws', 'env | sort | grep -v -e ^PWD -e ^_ -e ^SHLVL -e ^OLDPWD | tr "\\n" " "');
-    const worker = { HOME: '/home/w', AWS_PROFILE: 'p', AWS_SESSION_TOKEN: 't', AWS_ENDPOINT_URL: 'http://x', SECRET: 'no' };
+    const worker = {
+      HOME: '/home/w',
+      AWS_PROFILE: 'p',
+      AWS_SESSION_TOKEN: 't',
+      AWS_ENDPOINT_URL: 'http://x',
+      SECRET: 'no',
+    };
     const own = await reader(worker)(registry({ ecr: { region: 'eu-central-1' } }));
     expect(own.credentials?.password).toContain('AWS_PROFILE=p AWS_SESSION_TOKEN=t HOME=/home/w');
     expect(own.credentials?.password).not.toContain('SECRET');

@@ -31,13 +31,20 @@ export function createEcrLogin({ address, region, environment, now = Date.now }:
     });
     const said = stderr.trim().split('\n').at(-1)?.slice(0, 500) ?? '';
     if (timedOut || /could not connect|connect timeout|endpoint url/i.test(said)) {
-      throw new ProviderError('RegistryUnavailable', `AWS gives no token for ${address}: ${timedOut ? 'no answer' : said}`);
+      throw new ProviderError(
+        'RegistryUnavailable',
+        `AWS gives no token for ${address}: ${timedOut ? 'no answer' : said}`,
+      );
     }
     const token = stdout.trim();
     if (exitCode !== 0 || token === '') {
-      throw new ProviderError('RegistryRefused', `AWS gives no token for ${address}: ${said || `exit code ${exitCode}`}`, {
-        details: { registry: address, region },
-      });
+      throw new ProviderError(
+        'RegistryRefused',
+        `AWS gives no token for ${address}: ${said || `exit code ${exitCode}`}`,
+        {
+          details: { registry: address, region },
+        },
+      );
     }
     return token;
   }

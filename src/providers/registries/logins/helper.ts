@@ -43,7 +43,8 @@ export function createHelperLogin({ name, address, environment }: HelperOptions)
       // Helpers print their complaints to standard output; what else they print there is the password.
       if (exitCode !== 0) throw failed(unknown.test(stdout + stderr) ? 'it knows none' : `exit code ${exitCode}`);
       const { Username, Secret } = parse(stdout);
-      if (typeof Username !== 'string' || typeof Secret !== 'string' || Secret === '') throw failed('it answered something else');
+      if (typeof Username !== 'string' || typeof Secret !== 'string' || Secret === '')
+        throw failed('it answered something else');
       // So helpers say that the secret is an identity token, which only Docker itself can use.
       if (Username === '<token>') throw failed('it gives an identity token, which cannot be used here');
       return { address, username: Username, password: Secret };

@@ -26,7 +26,8 @@ export function createRegistryReader({ readSecret, environment }: LoginOptions):
 
   function loginOf(registry: RegistrySpec): RegistryLogin | undefined {
     const { address, credentialHelper, ecr } = registry;
-    if (credentialHelper !== undefined) return createHelperLogin({ name: credentialHelper, address, environment: passed });
+    if (credentialHelper !== undefined)
+      return createHelperLogin({ name: credentialHelper, address, environment: passed });
     if (ecr === undefined) return undefined;
     const key = JSON.stringify([address, ecr]);
     const login =
@@ -38,8 +39,9 @@ export function createRegistryReader({ readSecret, environment }: LoginOptions):
           if (ecr.accessKey === undefined) return passed;
           const { id, secret } = ecr.accessKey;
           const [AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY] = await Promise.all([readSecret(id), readSecret(secret)]);
-          const { AWS_SESSION_TOKEN: _session, AWS_PROFILE: _profile, ...rest } = passed;
-          return { ...rest, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY };
+          // What belongs to another key would go before this one, or make it invalid.
+          const rest = Object.entries(passed).filter(([name]) => !['AWS_SESSION_TOKEN', 'AWS_PROFILE'].includes(name));
+          return { ...Object.fromEntries(rest), AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY };
         },
       });
     known.set(key, login);
