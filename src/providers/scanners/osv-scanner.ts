@@ -1,4 +1,4 @@
-import { readFile, stat } from 'node:fs/promises';
+import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ProviderError } from '../../domain/failures.ts';
 import type { ImageScan, Vulnerability, VulnerabilitySeverity } from '../../domain/image-scan.ts';
@@ -57,7 +57,7 @@ export function createOsvScanner(program: (signal?: AbortSignal) => Promise<stri
     name: 'osv-scanner',
     async scan({ name, sbom, database, maxAgeMs, now, signal }) {
       const osv = await program(signal);
-      const wanted = await readEcosystems(sbom.cyclonedx);
+      const { wanted, list } = await readKnown(sbom.cyclonedx);
       const databaseAt = await checkParts(database, [...wanted.keys()], now, maxAgeMs);
       const looked = [...wanted.values()].reduce((sum, count) => sum + count, 0);
       const version = await programVersion(osv, signal);
@@ -69,11 +69,13 @@ export function createOsvScanner(program: (signal?: AbortSignal) => Promise<stri
       };
       // It calls it an error when there is nothing to look up.
       if (looked === 0) return { ...scan, vulnerabilities: [] };
-      const { exitCode, stdout, stderr, timedOut, truncated } = await withScratch('osv', (scratch) =>
-        runTool({
+      const { exitCode, stdout, stderr, timedOut, truncated } = await withScratch('osv', async (scratch) => {
+        const file = join(scratch, 'sbom.cdx.json');
+        await writeFile(file, list);
+        return await runTool({
           command: [
             ...([osv, 'scan', 'source', '--format', 'json', '--offline', '--offline-vulnerabilities'] as const),
-            ...['--verbosity', 'warn', '--local-db-path', database, '--lockfile', sbom.cyclonedx],
+            ...['--verbosity', 'warn', '--local-db-path', database, '--lockfile', file],
           ],
           env: { OSV_SCANNER_LOCAL_DB_CACHE_DIRECTORY: database },
           cwd: scratch,
@@ -81,8 +83,8 @@ export function createOsvScanner(program: (signal?: AbortSignal) => Promise<stri
           timeoutMs: callMs,
           maxOutputBytes,
           signal,
-        }),
-      );
+        });
+      });
       const failed = (why: string): ProviderError =>
         new ProviderError('ScanErrored', `${name} could not be scanned: ${why}`, {
           details: { image: name, exitCode },
@@ -105,16 +107,22 @@ interface CycloneDx {
   readonly components?: readonly { readonly purl?: string }[];
 }
 
-/** How many packages there are of each ecosystem that has advisories. */
-async function readEcosystems(file: string): Promise<ReadonlyMap<string, number>> {
-  const { components = [] } = JSON.parse(await readFile(file, 'utf8')) as CycloneDx;
-  const counts = new Map<string, number>();
-  for (const { purl } of components) {
+/**
+ * What of a list has advisories, and how many packages that are of each ecosystem. The rest is left out: osv-scanner takes a binary of no known
+ * origin for one of OSS-Fuzz.
+ */
+async function readKnown(
+  file: string,
+): Promise<{ readonly wanted: ReadonlyMap<string, number>; readonly list: string }> {
+  const document = JSON.parse(await readFile(file, 'utf8')) as CycloneDx;
+  const wanted = new Map<string, number>();
+  const components = (document.components ?? []).filter(({ purl }) => {
     const [, type = '', namespace = ''] = /^pkg:([a-z]+)\/([^/@?]+)/.exec(purl ?? '') ?? [];
     const ecosystem = ['deb', 'apk', 'rpm'].includes(type) ? distributions[namespace] : ecosystems[type];
-    if (ecosystem !== undefined) counts.set(ecosystem, (counts.get(ecosystem) ?? 0) + 1);
-  }
-  return counts;
+    if (ecosystem !== undefined) wanted.set(ecosystem, (wanted.get(ecosystem) ?? 0) + 1);
+    return ecosystem !== undefined;
+  });
+  return { wanted, list: JSON.stringify({ ...document, components, dependencies: [] }) };
 }
 
 /** @returns when the oldest part that is needed was renewed; now, where none is needed. */

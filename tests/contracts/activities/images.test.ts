@@ -74,7 +74,7 @@ async function prepare(files: Record<string, string | null>, ref = 'refs/heads/m
     'app/file': 'a\n',
     ...files,
   });
-  return fixture.prepare(fixture.input(commit, { ref }));
+  return fixture.prepare(fixture.input(commit, { ref, kind: ref.startsWith('refs/tags/') ? 'tag' : 'push' }));
 }
 
 const activities = (): ReturnType<typeof createImageActivities> => createImageActivities(deps);
@@ -155,6 +155,23 @@ describe('images of a run', () => {
     expect(promoted).toMatchObject({ digest: pushed!.digest, tags: [again.version] });
     const manifests = createOciRegistry({ address: registry, insecure: true });
     expect(await manifests.readManifest(promoted!.repository, again.version)).toMatchObject({ digest: pushed!.digest });
+  });
+
+  test('are not pushed under a version that names another image already', async () => {
+    const first = await prepare({ 'app/file': 'taken\n' }, 'refs/tags/v3.1.4');
+    const [pushed] = await push(first, await build(first));
+    expect(pushed!.tags).toContain('3.1.4');
+    // The same image again is no other one.
+    await push(first, await build(first));
+    const moved = await prepare({ 'app/file': 'taken by another\n' }, 'refs/tags/v3.1.4');
+    const built = await build(moved);
+    await expect(push(moved, built)).rejects.toMatchObject({
+      type: 'TagTaken',
+      nonRetryable: true,
+      message: expect.stringContaining('3.1.4'),
+    });
+    const manifests = createOciRegistry({ address: registry, insecure: true });
+    expect(await manifests.readManifest(pushed!.repository, '3.1.4')).toMatchObject({ digest: pushed!.digest });
   });
 
   test('are built again when the registry has lost them', async () => {
