@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { Logger } from 'pino';
 import type { SupplyChain } from '../activities/image-work.ts';
 import type { Config } from '../config.ts';
+import { ProviderError } from '../domain/failures.ts';
 import { createLocalContext } from '../local/context.ts';
 import { type SupplyChainTool, ensureSupplyChainTool } from '../local/supply-chain.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
@@ -12,6 +13,9 @@ import { signers } from '../providers/signers/index.ts';
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
 };
+
+/** A short activity has 8 s (workflows/options.ts). */
+const patienceMs = 4_000;
 
 /** Asks for the path of a program, which may have to be built first. */
 export type FindTool = (tool: SupplyChainTool) => (signal?: AbortSignal) => Promise<string>;
@@ -31,7 +35,7 @@ export function createToolFinder(config: Config, logger: Logger): FindTool {
       known.set(tool, finding);
       finding.catch(() => known.delete(tool));
     }
-    return await untilAborted(finding, signal);
+    return await untilCalledOff(tool, finding, signal);
   };
 }
 
@@ -46,18 +50,31 @@ export function createSupplyChain(find: FindTool, blobs: BlobStore): SupplyChain
   };
 }
 
-/** Whoever waits may be called off; the program is built to its end for the next one. */
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return await work;
-  signal.throwIfAborted();
+/**
+ * Whoever waits may be called off; the program is built to its end for the next one. A short activity, which has no signal, does not wait for a
+ * compiler: it says what goes on instead of running into its limit.
+ */
+async function untilCalledOff(
+  tool: SupplyChainTool,
+  work: Promise<string>,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  signal?.throwIfAborted();
+  const patience = signal ?? AbortSignal.timeout(patienceMs);
   let stop: (() => void) | undefined;
-  const aborted = new Promise<never>((_resolve, reject) => {
-    stop = () => reject(signal.reason as Error);
-    signal.addEventListener('abort', stop, { once: true });
+  const calledOff = new Promise<never>((_resolve, reject) => {
+    stop = () => {
+      const building = new ProviderError(
+        'ToolMissing',
+        `${tool} is being built on this worker, which takes minutes; try again then.`,
+      );
+      reject(signal === undefined ? building : (signal.reason as Error));
+    };
+    patience.addEventListener('abort', stop, { once: true });
   });
   try {
-    return await Promise.race([work, aborted]);
+    return await Promise.race([work, calledOff]);
   } finally {
-    if (stop !== undefined) signal.removeEventListener('abort', stop);
+    if (stop !== undefined) patience.removeEventListener('abort', stop);
   }
 }
