@@ -41,9 +41,12 @@ export function createImageTrust({ signer, readRegistry, readEvidence }: ImageTr
     const problems = statements.map((statement: Statement) => provenanceProblem(statement, expected));
     // An image of equal inputs belongs to several releases, and each has a statement of its own.
     if (problems.includes(undefined)) return;
+    // What is wrong with the one of this commit says more than that the others are of other commits.
+    const own = statements.findIndex((statement) => JSON.stringify(statement.predicate).includes(commit));
+    const told = problems[own] ?? problems.at(-1) ?? 'says nothing';
     throw new ProviderError(
       'AttestationInvalid',
-      `${image.repository}@${image.digest} has provenance, but it ${problems.at(-1) ?? 'says nothing'}`,
+      `${image.repository}@${image.digest} has provenance, but it ${told}`,
       { details: { repository: image.repository, digest: image.digest, problems } },
     );
   }

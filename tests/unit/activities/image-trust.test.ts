@@ -110,6 +110,12 @@ describe('before an image runs', () => {
       type: 'AttestationInvalid',
       retryable: false,
     });
+    const older: Statement = JSON.parse(
+      JSON.stringify(statementOf(commit)).replace(definition, 'e'.repeat(64)),
+    ) as Statement;
+    await expect(trustIn({ statements: [other, older, other] }).trust.verify(place, [image])).rejects.toMatchObject({
+      message: expect.stringContaining('was made by the definition eeee'),
+    });
     await expect(trustIn({ statements: [] }).trust.verify(place, [image])).rejects.toMatchObject({
       type: 'AttestationInvalid',
     });
