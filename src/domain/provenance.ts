@@ -48,7 +48,7 @@ export interface ProvenanceStep {
 }
 
 export interface ProvenanceVerdict {
-  /** `stage › step`, or `scan`. */
+  /** `stage › step`, `stage › gate name`, or `scan`. */
   readonly name: string;
   readonly verdict: string;
   readonly startedOn: string;
@@ -70,13 +70,18 @@ export interface Statement {
 export const buildType = 'https://slipway.dev/build/v1';
 export const provenanceType = 'https://slsa.dev/provenance/v1';
 
+/** A stage with the gates that its reports were judged by, where there are some. */
+export type JudgedStage = StageReport & {
+  readonly gates?: readonly { readonly gate: string; readonly verdict: string }[];
+};
+
 export interface ProvenanceInput {
   readonly plan: RunPlan;
   readonly ref: string;
   /** Without a password. */
   readonly repository: string;
   readonly image: ImageReport;
-  readonly stages: readonly StageReport[];
+  readonly stages: readonly JudgedStage[];
   readonly steps: readonly ProvenanceStep[];
   readonly builder: { readonly id: string; readonly version: string };
   readonly scan?: ScanVerdict;
@@ -88,14 +93,20 @@ export function makeProvenance(input: ProvenanceInput): Provenance {
   const { plan, image, stages, builder, scan } = input;
   const { run, commit } = plan;
   const verdicts = [
-    ...stages.flatMap((stage) =>
-      stage.steps.map((step) => ({
-        name: `${stage.name} › ${step.name}`,
+    ...stages.flatMap(({ name, steps, gates = [], startedAt, durationMs }) => [
+      ...steps.map((step) => ({
+        name: `${name} › ${step.name}`,
         verdict: step.verdict,
         startedOn: step.startedAt,
         durationMs: step.durationMs,
       })),
-    ),
+      ...gates.map(({ gate, verdict }) => ({
+        name: `${name} › gate ${gate}`,
+        verdict,
+        startedOn: startedAt,
+        durationMs,
+      })),
+    ]),
     ...(scan === undefined ? [] : [{ name: 'scan', verdict: scan.verdict, startedOn: scan.scannedAt, durationMs: 0 }]),
   ];
   const startedOn = stages[0]?.startedAt ?? input.finishedAt;

@@ -36,6 +36,7 @@ const provenance = makeProvenance({
       verdict: 'passed',
       startedAt: '2026-11-25T10:00:00.000Z',
       durationMs: 5,
+      gates: [{ gate: 'coverage', verdict: 'failed' }],
       steps: [{ name: 'unit', verdict: 'passed', startedAt: '2026-11-25T10:00:00.000Z', durationMs: 5 }],
     },
   ],
@@ -69,7 +70,10 @@ test('provenance tells what was done, to what, and by whom', () => {
     runDetails: {
       builder: { id: 'urn:us' },
       metadata: { invocationId: 'run/shop/k1', startedOn: '2026-11-25T10:00:00.000Z' },
-      slipway_verdicts: [{ name: 'test › unit', verdict: 'passed' }],
+      slipway_verdicts: [
+        { name: 'test › unit', verdict: 'passed' },
+        { name: 'test › gate coverage', verdict: 'failed' },
+      ],
     },
   });
 });
