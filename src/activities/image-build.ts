@@ -30,7 +30,7 @@ export async function buildImage(
   const { key } = inputs;
   const tags = plan.buildImages === 'validate' ? [] : tagsOf(work).map(({ name }) => name);
   const { warnings } = inputs;
-  const evidence = { buildKey: key, bases: inputs.bases, warnings };
+  const evidence = { buildKey: key, bases: await publicDigests(work, inputs.bases), warnings };
   const reported = { name: image.name, repository: image.repository, tags, durationMs: 0, evidence };
 
   const stored = await findPushed(work, image, key);
@@ -137,6 +137,19 @@ async function readBuildSecrets(
     ...(Object.keys(values).length === 0 ? {} : { secrets: values }),
     ...(sshKey === undefined ? {} : { sshKey: await deps.readSecret(sshKey) }),
   };
+}
+
+/** Of base images that came from a registry the digest there, by which anybody can have them; of others the id on this engine. */
+async function publicDigests(
+  { deps }: ImageWork,
+  ids: Readonly<Record<string, string>>,
+): Promise<Readonly<Record<string, string>>> {
+  const digests: Record<string, string> = {};
+  for (const [name, id] of Object.entries(ids)) {
+    const found = await deps.builder.inspect(id);
+    digests[name] = found?.digests[0]?.replace(/^.*@/, '') ?? id;
+  }
+  return digests;
 }
 
 function missing(image: ImageSpec, what: string): ProviderError {
