@@ -2,7 +2,7 @@ import { access, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ProviderError } from '../domain/failures.ts';
 import type { ImageScan } from '../domain/image-scan.ts';
-import { type Provenance, type ProvenanceStep, makeProvenance } from '../domain/provenance.ts';
+import { type Provenance, type ProvenanceStep, invocationOf, makeProvenance } from '../domain/provenance.ts';
 import type { ImageReport, StageReport } from '../domain/run.ts';
 import { withScratch } from '../effects/scratch-folder.ts';
 import { publicUrl } from '../providers/repositories/git-command.ts';
@@ -89,10 +89,7 @@ async function attestProvenance(
   async function isAttested(): Promise<boolean> {
     try {
       const statements = await signer.readAttestations(subject, trust, 'provenance', signal);
-      return statements.some(({ predicate }) => {
-        const { runDetails } = predicate as Partial<Provenance>;
-        return runDetails?.metadata.invocationId === invocationId;
-      });
+      return statements.some((statement) => invocationOf(statement) === invocationId);
     } catch (error) {
       // Nothing is there yet, or nothing of ours.
       const type = error instanceof ProviderError ? error.type : undefined;

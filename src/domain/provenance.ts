@@ -62,7 +62,7 @@ export interface ResourceDescriptor {
 
 /** An in-toto statement, as much of it as is looked at. */
 export interface Statement {
-  readonly subject: readonly { readonly name?: string; readonly digest: Readonly<Record<string, string>> }[];
+  readonly subject: readonly { readonly name?: string; readonly digest?: Readonly<Record<string, string>> }[];
   readonly predicateType: string;
   readonly predicate: unknown;
 }
@@ -167,10 +167,10 @@ export interface ExpectedProvenance {
 export function provenanceProblem(statement: Statement, expected: ExpectedProvenance): string | undefined {
   if (statement.predicateType !== provenanceType) return `is a ${statement.predicateType}, not SLSA provenance`;
   const wanted = expected.digest.replace(/^sha256:/, '');
-  if (!statement.subject.some(({ digest }) => digest['sha256'] === wanted)) {
-    return `is about ${statement.subject.map(({ digest }) => `sha256:${digest['sha256'] ?? '?'}`).join(', ') || 'nothing'}, not about ${expected.digest}`;
+  if (!statement.subject.some(({ digest }) => digest?.['sha256'] === wanted)) {
+    return `is about ${statement.subject.map(({ digest }) => `sha256:${digest?.['sha256'] ?? '?'}`).join(', ') || 'nothing'}, not about ${expected.digest}`;
   }
-  const predicate = statement.predicate as DeepPartial<Provenance>;
+  const predicate = readPredicate(statement);
   const definition = predicate.buildDefinition;
   const builder = predicate.runDetails?.builder?.id;
   if (definition?.buildType !== buildType) return 'does not tell of a build by Slipway';
@@ -183,6 +183,16 @@ export function provenanceProblem(statement: Statement, expected: ExpectedProven
     return `was made by the definition ${text(hash).slice(0, 12)}, not by ${expected.definition.slice(0, 12)}`;
   }
   return undefined;
+}
+
+/** Which run a statement tells of; undefined where it is of somebody else. */
+export function invocationOf(statement: Statement): string | undefined {
+  return readPredicate(statement).runDetails?.metadata?.invocationId;
+}
+
+/** A trusted key may have signed what somebody else's program wrote: nothing of its form is taken for granted. */
+function readPredicate({ predicate }: Statement): DeepPartial<Provenance> {
+  return typeof predicate === 'object' && predicate !== null ? predicate : {};
 }
 
 type DeepPartial<T> = T extends object ? { readonly [K in keyof T]?: DeepPartial<T[K]> } : T;

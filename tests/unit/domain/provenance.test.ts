@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import {
   type Provenance,
   type Statement,
+  invocationOf,
   makeProvenance,
   provenanceProblem,
   provenanceType,
@@ -57,6 +58,13 @@ const expected = {
   builder: 'urn:us',
 };
 
+test('the run of a statement is found, and none in what others wrote', () => {
+  expect(invocationOf(statement)).toBe('run/shop/k1');
+  for (const predicate of [null, 'x', {}, { runDetails: {} }]) {
+    expect(invocationOf({ ...statement, predicate })).toBeUndefined();
+  }
+});
+
 test('provenance tells what was done, to what, and by whom', () => {
   expect(provenance).toMatchObject({
     buildDefinition: {
@@ -96,7 +104,9 @@ describe('a verified statement', () => {
   test.each([
     ['another type', { predicateType: 'https://spdx.dev/Document' }, 'not SLSA provenance'],
     ['no subject', { subject: [] }, 'is about nothing'],
+    ['a subject without a digest', { subject: [{ name: 'app' }] }, 'is about sha256:?'],
     ['an empty predicate', { predicate: {} }, 'does not tell of a build by Slipway'],
+    ['no predicate', { predicate: null }, 'does not tell of a build by Slipway'],
     [
       'another kind of build',
       {
