@@ -59,20 +59,24 @@ export interface StageActivities {
 
 export interface ImageActivities {
   /**
-   * Builds the images of the definition at once with a limit; equal inputs give the image already built. Heartbeats.
+   * Builds the images of the definition at once with a limit; equal inputs give the image already built. Where the project says so, each gets
+   * its bill of materials and is scanned before anything is pushed. Heartbeats.
    *
    * @throws `BuildFailed` (not retried): details carry the image and its own last lines
+   * @throws `ImageVulnerable`, `ScanErrored` (not retried): no environment of the run could take the image
    */
   buildImages(input: { readonly run: RunRef; readonly plan: RunPlan }): Promise<readonly ImageReport[]>;
   /**
-   * Pushes and verifies by asking the registry for the digest. Heartbeats.
+   * Pushes and verifies by asking the registry for the digest; signs and attests where the project has a key. Heartbeats.
    *
-   * @throws `RegistryRefused`, `DigestMismatch` (not retried), `RegistryUnavailable` (retried)
+   * @param input.stages - how the stages went, for the provenance; absent from runs of an older Slipway.
+   * @throws `RegistryRefused`, `DigestMismatch`, `TagTaken` (not retried), `RegistryUnavailable`, `SignerFailed` (retried)
    */
   pushImages(input: {
     readonly run: RunRef;
     readonly plan: RunPlan;
     readonly images: readonly ImageReport[];
+    readonly stages?: readonly StageReport[];
   }): Promise<readonly ImageReport[]>;
 }
 
@@ -95,7 +99,12 @@ export interface RunFactActivities {
 // ─── Plan, turn, facts ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export interface PlanActivities {
-  /** Makes the plan from the release, the definitions and what is live now; records it by its hash. Looks, changes nothing. */
+  /**
+   * Makes the plan from the release, the definitions and what is live now; records it by its hash. Looks, changes nothing. Verifies what the
+   * images of the release are signed and attested as, where the environment demands it.
+   *
+   * @throws `ImageNotSigned`, `AttestationInvalid`, `ImageVulnerable`, `ScanErrored` (not retried)
+   */
   planDeployment(input: DeploymentInput): Promise<Plan>;
   /** Sizes, disk and connections for the backup; {@link Plan.estimate} is made with it. */
   estimateBackup(input: DeploymentRef): Promise<Plan['estimate']>;
@@ -222,8 +231,10 @@ export interface ReleaseActivities {
   readEnvironment(input: DeploymentRef): Promise<EnvironmentFacts>;
   /**
    * Starts the release in the slot by digest and waits until the platform says healthy. A container of another release in that slot is
-   * replaced; the same release healthy there is a no-op. Heartbeats.
+   * replaced; the same release healthy there is a no-op. Signature and attestation of the image are verified first where the environment
+   * demands it, except for a move back, which goes to what was verified before. Heartbeats.
    *
+   * @throws `ImageNotSigned`, `AttestationInvalid` (not retried)
    * @throws `ContainerUnhealthy`, `ImageNotFound`, `PortTaken` (not retried): details carry the last log lines and the probe's transcript
    */
   ensureReleaseRunning(

@@ -16,6 +16,8 @@ type SettledRun = Parameters<RunFactActivities['settleRun']>[0] & {
 };
 
 const longestDetail = 600;
+/** Of one image; the log has all of them. Judgement. */
+const mostScanLines = 5;
 
 /** What people are told at the end of a run: what it was, how it went, and what to do where there is something to do. */
 export function runNotice(settled: SettledRun): Notice {
@@ -66,6 +68,36 @@ export function startedNotice({ project, event }: RunInput, plan: RunPlan): Noti
       ...(environments.length === 0 ? [] : [`goes to ${environments.join(', ')}`]),
       `slipway status ${project}#${run.number} --watch`,
     ].filter((line) => line !== ''),
+  };
+}
+
+/**
+ * What security people are told of the images of a run whose scan did not pass, and only warned (A-03: alert and go on; where it blocks, the run's own
+ * notice says why it ended). Undefined where there is nothing to tell.
+ */
+export function scanNotice({ input, number, plan, images }: SettledRun): Notice | undefined {
+  const bad = images.flatMap(({ name, evidence }) =>
+    evidence?.scan === undefined || evidence.scan.verdict === 'passed' ? [] : [{ name, scan: evidence.scan }],
+  );
+  if (bad.length === 0) return undefined;
+  const { project } = input;
+  const failed = bad.filter(({ scan }) => scan.verdict === 'failed');
+  const isCritical = failed.some(({ scan }) => scan.counts.critical > 0);
+  return {
+    event: 'security-alert',
+    level: isCritical ? 'critical' : failed.length > 0 ? 'error' : 'warning',
+    project,
+    key: `${project}/run/${number}/scan`,
+    title: `${project} #${number}: ${failed.length > 0 ? 'vulnerable packages' : 'nothing is known'} in ${bad.map(({ name }) => name).join(', ')}`,
+    lines: [
+      `version ${plan?.version ?? 'not known yet'}, commit ${input.event.after.slice(0, 12)}`,
+      ...bad.flatMap(({ name, scan }) =>
+        scan.lines.length === 0
+          ? [`${name}: ${scan.verdict}, ${scan.reason.slice(0, longestDetail)}`]
+          : scan.lines.slice(0, mostScanLines).map((line) => `${name}: ${line}`),
+      ),
+      `slipway logs ${project}#${number} --step ${bad[0]?.name ?? ''}`,
+    ],
   };
 }
 

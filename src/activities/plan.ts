@@ -13,6 +13,7 @@ import type { Store } from '../store/store.ts';
 import { typed } from './changes.ts';
 import type { PlanActivities } from './contracts.ts';
 import type { Databases } from './databases.ts';
+import type { ImageTrust } from './image-trust.ts';
 import type { Materials } from './material.ts';
 import type { Place, Places } from './places.ts';
 import { readFacts } from './release.ts';
@@ -24,6 +25,7 @@ export interface PlanDependencies {
   readonly materials: Materials;
   readonly databases: Databases;
   readonly repositories: SourceRepository;
+  readonly trust: ImageTrust;
   readonly secretVersions: (refs: SecretRefs) => Promise<Readonly<Record<string, string>>>;
 }
 
@@ -51,11 +53,13 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
         // As it is in force now: what follows a plan reads the same again, and a change since then is another hash.
         const place = await places.open(input, 'store');
         const { spec, release } = place;
-        const [{ live }, { migrations, configuration }, secrets, sizes] = await Promise.all([
+        const [{ live }, { migrations, configuration }, secrets, sizes, trusted, scanned] = await Promise.all([
           readFacts(place),
           materials.of(place),
           deps.secretVersions(spec.secrets),
           estimate(place),
+          deps.trust.verify(place, release.images),
+          deps.trust.checkScans(place),
         ]);
         const database = await databases.of(place);
         const pending = database === undefined ? [] : await database.migrations.pending(migrations);
@@ -112,7 +116,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             firstRelease: live === null,
           }),
           estimate: sizes,
-          checks: checks.map(({ line }) => line),
+          checks: [...checks.map(({ line }) => line), ...trusted, ...scanned],
           plannedAt,
         };
         await recordPlan(store.db, plan);

@@ -7,6 +7,7 @@ import { type Redactor, createRedactor } from '../effects/redact.ts';
 import type { HealthCommand, SlotState } from '../providers/targets/port.ts';
 import { changing, typed } from './changes.ts';
 import type { EnvironmentFacts, ReleaseActivities } from './contracts.ts';
+import type { ImageTrust } from './image-trust.ts';
 import type { Materials } from './material.ts';
 import type { Place, Places } from './places.ts';
 import { versionInForce } from './versions.ts';
@@ -17,6 +18,7 @@ export interface ReleaseDependencies {
   readonly places: Places;
   readonly materials: Materials;
   readonly fence: Fence;
+  readonly trust: ImageTrust;
   /** Values of the running service's secrets, at the moment of their use. */
   readonly readSecrets: (refs: SecretRefs) => Promise<Readonly<Record<string, string>>>;
 }
@@ -47,6 +49,8 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
         const [{ configuration }, secretEnv] = await Promise.all([
           deps.materials.of(place, signal),
           deps.readSecrets(spec.secrets),
+          // A move back goes to what was verified on its way there, and must not wait for a registry.
+          input.back === true ? [] : deps.trust.verify(place, [image], signal),
         ]);
         const redactor = createRedactor(Object.values(secretEnv));
         const { slot } = input;

@@ -20,7 +20,7 @@ import {
 import type { Db } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import type { NoticeActivities, RunFactActivities } from './contracts.ts';
-import { runNotice } from './notice-texts.ts';
+import { runNotice, scanNotice } from './notice-texts.ts';
 import { inTransaction } from '../store/transaction.ts';
 
 export interface RunFactDependencies {
@@ -36,7 +36,10 @@ export function createRunFactActivities({ store, sendNotice }: RunFactDependenci
     async settleRun(settle) {
       try {
         const { number, deployments } = await settleRun(store.db, settle);
-        await sendNotice(runNotice({ ...settle, number, deployments }));
+        const settled = { ...settle, number, deployments };
+        await sendNotice(runNotice(settled));
+        const alert = scanNotice(settled);
+        if (alert !== undefined) await sendNotice(alert);
         return { deployments };
       } catch (error) {
         // Without the project nothing can be written of the run, and nothing can come of it.

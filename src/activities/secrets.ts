@@ -1,6 +1,5 @@
 import type { ProjectDefinition } from '../definition/project.ts';
-import type { RegistrySpec, SecretRef } from '../definition/specs.ts';
-import type { RegistryAddress } from '../providers/registries/port.ts';
+import type { SecretRef } from '../definition/specs.ts';
 import type { RepositoryAddress } from '../providers/repositories/port.ts';
 
 /**
@@ -20,12 +19,4 @@ export async function repositoryAddress(
   if (credentials === undefined) return address;
   const password = await readSecret(credentials.password);
   return { ...address, credentials: { kind: 'password', username: credentials.username, password } };
-}
-
-/** Where a project's images go, with its password. */
-export async function registryAddress(registry: RegistrySpec, readSecret: ReadSecret): Promise<RegistryAddress> {
-  const { address, insecure, credentials } = registry;
-  if (credentials === undefined) return { address, insecure };
-  const password = await readSecret(credentials.password);
-  return { address, insecure, credentials: { address, username: credentials.username, password } };
 }

@@ -9,6 +9,7 @@ import type { RunInput, RunRef, Workspace } from '../domain/run.ts';
  * - `source`: the checkout, which is what {@link Workspace.path} names,
  * - `home`: HOME of the steps, empty when the run begins,
  * - `context`: a second, clean checkout that images are built from, where some are,
+ * - `evidence`: by image, what is in it and what was found in it,
  * - `journal`: what each stage has done so far,
  * - `run.json`: what the run was asked for,
  * - `changed.json`: the files that differ from the commit before, where a condition asks for them,
@@ -19,6 +20,7 @@ export interface WorkspaceFolders {
   readonly source: string;
   readonly home: string;
   readonly context: string;
+  readonly evidence: string;
   readonly journal: string;
   readonly request: string;
   readonly changed: string;
@@ -33,6 +35,7 @@ export function foldersOf(workspace: Pick<Workspace, 'path'>): WorkspaceFolders 
     source: workspace.path,
     home: join(root, 'home'),
     context: join(root, 'context'),
+    evidence: join(root, 'evidence'),
     journal: join(root, 'journal'),
     request: join(root, 'run.json'),
     changed: join(root, 'changed.json'),
@@ -56,7 +59,7 @@ export async function ensureFolders(
 ): Promise<void> {
   await mkdir(folders.root, { recursive: true });
   const begun = [folders.journal, folders.changed, folders.generation];
-  const emptied = [folders.home, folders.context, ...(keepJournal ? [] : begun)];
+  const emptied = [folders.home, folders.context, folders.evidence, ...(keepJournal ? [] : begun)];
   await Promise.all(emptied.map((path) => rm(path, { recursive: true, force: true })));
   await Promise.all([folders.home, folders.journal].map((path) => mkdir(path, { recursive: true })));
 }

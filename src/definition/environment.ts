@@ -8,6 +8,7 @@ import type { RepositoryDefinition } from './repository.ts';
 import type {
   DatabaseSpec,
   EnvironmentSpec,
+  ImageTrustSpec,
   MigrationsSpec,
   NotifierSpec,
   ProbeSpec,
@@ -55,7 +56,20 @@ export function resolveEnvironment(pair: DefinitionPair, name: string): Environm
     ...(migrations === undefined ? {} : { migrations }),
     secrets: environment.secrets,
     registry: resolveRegistry(pair),
+    imageTrust: resolveImageTrust(project, environment),
     notifications: resolveNotifications(project),
+  };
+}
+
+/** What an image must be known to be before it runs in an environment. */
+function resolveImageTrust({ images }: ProjectDefinition, environment: EnvironmentDefinition): ImageTrustSpec {
+  const own = environment.images;
+  return {
+    scan: images.scan === undefined ? 'off' : (own.scan ?? images.scan.mode),
+    requireSignature: own.requireSignature ?? images.requireSignature,
+    requireAttestation: (own.attestation ?? images.attestation) === 'required',
+    keys: images.trust,
+    builder: images.builder,
   };
 }
 

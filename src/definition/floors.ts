@@ -21,6 +21,7 @@ export function checkPair(repository: unknown, project: unknown): PairFindings {
       ...stepsHaveImages(repository, project),
       ...stepSecretsExist(repository, project),
       ...stepsStayInTheirLimits(repository, project),
+      ...buildSecretsExist(repository, project),
       ...buildsStayInTheirNetwork(repository, project),
       ...probesStay(repository, project),
       ...migrationsAreAllowed(repository, project),
@@ -106,6 +107,33 @@ function stepsStayInTheirLimits(repository: unknown, project: unknown): readonly
       },
     ];
   });
+}
+
+function buildSecretsExist(repository: unknown, project: unknown): readonly Finding[] {
+  const builds = groupAt(project, 'builds');
+  const known = Object.keys(group(builds['secrets']));
+  return groups(group(repository)['images']).flatMap(([index, image]) => [
+    ...texts(image['secrets']).flatMap(([place, name]) =>
+      known.includes(name)
+        ? []
+        : [
+            {
+              path: ['images', index, 'secrets', place],
+              message: `is \`${name}\`, which the project does not offer to builds`,
+              hint: known.length === 0 ? 'Ask for it under `builds.secrets` of the project.' : suggestion(name, known),
+            },
+          ],
+    ),
+    ...(image['ssh'] === true && builds['sshKey'] === undefined
+      ? [
+          {
+            path: ['images', index, 'ssh'],
+            message: 'is asked for, but the project has no key for builds',
+            hint: 'Ask for `builds.sshKey` in the project.',
+          },
+        ]
+      : []),
+  ]);
 }
 
 function buildsStayInTheirNetwork(repository: unknown, project: unknown): readonly Finding[] {

@@ -17,6 +17,7 @@ import type {
   StageSpec,
   StepCommand,
   StepSpec,
+  SupplyChainSpec,
 } from './specs.ts';
 
 type StageDefinition = RepositoryDefinition['stages'][number];
@@ -65,9 +66,38 @@ export function resolvePipeline(pair: DefinitionPair, options: ResolveOptions = 
     tools: Object.entries(repository.tools).map(([name, range]) => ({ name, range })),
     stages: inOrder(repository.stages.flatMap((stage) => resolveStage(context, stage))),
     concurrency: project.steps.concurrency,
-    images: repository.images.map((image) => resolveImage(pair, image)),
+    images: repository.images.map((image) => resolveImage(pair, image, context.fork)),
     builds: { timeoutMs: project.builds.timeout, concurrency: project.builds.concurrency },
     registry: resolveRegistry(pair),
+    supplyChain: resolveSupplyChain(pair, context.fork),
+  };
+}
+
+/** What must be known of images, in every environment. A fork's images are never signed. */
+function resolveSupplyChain({ project }: Pick<DefinitionPair, 'project'>, fork: boolean): SupplyChainSpec {
+  const { tags, maxSize, verify, sbom, scan, signing, builder } = project.images;
+  return {
+    tags,
+    maxSizeBytes: maxSize,
+    verify,
+    sbom: sbom || scan !== undefined,
+    ...(scan === undefined
+      ? {}
+      : {
+          scan: {
+            scanner: scan.scanner,
+            database: scan.database,
+            maxAgeMs: scan.maxAge,
+            severities: scan.severities,
+            exceptions: scan.exceptions,
+            mode: scan.mode,
+            modes: Object.fromEntries(
+              Object.entries(project.environments).map(([name, { images }]) => [name, images.scan ?? scan.mode]),
+            ),
+          },
+        }),
+    ...(signing === undefined || fork ? {} : { signing }),
+    builder,
   };
 }
 
@@ -109,12 +139,14 @@ function inOrder(stages: readonly StageSpec[]): readonly StageSpec[] {
 
 /** Where images of the project are pushed to and run from. */
 export function resolveRegistry({ project }: Pick<DefinitionPair, 'project'>): RegistrySpec {
-  const { address, insecure, credentials, prefix } = project.registry;
+  const { address, insecure, credentials, credentialHelper, ecr, prefix } = project.registry;
   return {
     address,
     prefix: prefix ?? project.project,
     insecure,
     ...(credentials === undefined ? {} : { credentials }),
+    ...(credentialHelper === undefined ? {} : { credentialHelper }),
+    ...(ecr === undefined ? {} : { ecr }),
   };
 }
 
@@ -275,7 +307,7 @@ function commandOf(step: StepDefinition): StepCommand {
   return step.run === undefined ? { kind: 'shell', script: step.shell ?? '' } : { kind: 'argv', argv: step.run };
 }
 
-function resolveImage(pair: DefinitionPair, image: RepositoryDefinition['images'][number]): ImageSpec {
+function resolveImage(pair: DefinitionPair, image: RepositoryDefinition['images'][number], fork: boolean): ImageSpec {
   const { builds } = pair.project;
   const { address, prefix } = resolveRegistry(pair);
   return {
@@ -287,6 +319,8 @@ function resolveImage(pair: DefinitionPair, image: RepositoryDefinition['images'
     args: { ...image.args, ...builds.args },
     platforms: image.platforms,
     network: builds.network === 'none' ? 'none' : (image.network ?? builds.network),
+    secrets: fork ? {} : pick(builds.secrets, image.secrets),
+    ...(fork || !image.ssh || builds.sshKey === undefined ? {} : { sshKey: builds.sshKey }),
   };
 }
 

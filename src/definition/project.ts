@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Database } from './kinds/database.ts';
 import { Forge } from './kinds/forge.ts';
+import { EnvironmentImages, Images } from './kinds/images.ts';
 import { Notifier } from './kinds/notifier.ts';
 import { Probe } from './kinds/probe.ts';
 import { Router } from './kinds/router.ts';
@@ -192,6 +193,7 @@ const Environment = z.strictObject({
     })
     .describe('Changes of the database that come with a release.')
     .prefault({}),
+  images: EnvironmentImages.describe('What must be known of an image before it runs here.').prefault({}),
   env: Variables.describe('Settings of the service, over those of the repository.').default({}),
   secrets: Secrets.describe('Secrets of the service, by the variable that carries them.').default({}),
 });
@@ -233,7 +235,27 @@ export const ProjectDefinition = z
           .regex(/^[a-z0-9]+(?:[._/-][a-z0-9]+)*$/, { error: 'must be a path in small letters, such as `team`' })
           .describe('Between the address and the name of the image. Default: the name of the project.')
           .exactOptional(),
-        credentials: Credentials.describe('Default: none.').exactOptional(),
+        credentials: Credentials.describe('Name and password. Default: none.').exactOptional(),
+        credentialHelper: z
+          .string()
+          .regex(/^[a-z0-9][a-z0-9-]*$/, { error: 'must be the name behind `docker-credential-`, such as `ecr-login`' })
+          .describe('Instead of `credentials`: asks the program `docker-credential-<name>` of the worker.')
+          .exactOptional(),
+        ecr: z
+          .strictObject({
+            region: z
+              .string()
+              .regex(/^[a-z]{2}(?:-[a-z]+)+-\d$/, { error: 'must be a region such as `eu-central-1`' })
+              .describe('Region of AWS.'),
+            accessKey: z
+              .strictObject({ id: Secret.describe('Id of the key.'), secret: Secret.describe('The key.') })
+              .describe('Default: what the worker has for AWS.')
+              .exactOptional(),
+          })
+          .describe(
+            'Instead of `credentials`: asks AWS for a token, by `aws ecr get-login-password` on the worker, and again before it ends.',
+          )
+          .exactOptional(),
         insecure: z.boolean().describe('Plain HTTP. Only for a registry on this machine.').default(false),
       })
       .describe('Where images are pushed to and run from.'),
@@ -305,9 +327,16 @@ export const ProjectDefinition = z
         ),
         concurrency: z.number().int().min(1).max(32).describe('Images built at once. Judgement.').default(3),
         args: Variables.describe('Build arguments, over those of the repository.').default({}),
+        secrets: Secrets.describe(
+          'What an image may ask for by name, to be mounted into single RUN instructions. Never given to pull requests from forks.',
+        ).default({}),
+        sshKey: Secret.describe(
+          'Private key that images with `ssh` may use in single RUN instructions. Never given to pull requests from forks.',
+        ).exactOptional(),
       })
       .describe('How images are built.')
       .prefault({}),
+    images: Images.describe('What images are called, what must be known of them, and who signs them.').prefault({}),
     migrations: z
       .strictObject({
         runner: z

@@ -139,6 +139,17 @@ const Image = z.strictObject({
     .array(z.string().regex(/^[a-z0-9]+\/[a-z0-9]+(?:\/[a-z0-9]+)?$/, { error: 'must look like `linux/amd64`' }))
     .describe("Default: the worker's own.")
     .default([]),
+  secrets: z
+    .array(VariableName)
+    .max(20)
+    .describe(
+      'Secrets of the project (`builds.secrets`) that `RUN --mount=type=secret,id=NAME` may read. They are in no layer. Needs BuildKit.',
+    )
+    .default([]),
+  ssh: z
+    .boolean()
+    .describe('Whether `RUN --mount=type=ssh` may use the key of the project (`builds.sshKey`). Needs BuildKit.')
+    .default(false),
   network: z
     .enum(['default', 'none'])
     .describe(

@@ -4,6 +4,7 @@
  */
 import type { Path } from './document.ts';
 import { isProduction, targetName } from './environment.ts';
+import { registryHasOneLogin, scansAreMade, trustHasKeys } from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import type { Finding } from './problems.ts';
 import { stageRules } from './stage-rules.ts';
@@ -36,6 +37,9 @@ const projectRules: readonly Rule[] = [
   restoresHaveBackups,
   settingsAreNotSecret,
   notifiersKnowEnvironments,
+  trustHasKeys,
+  scansAreMade,
+  registryHasOneLogin,
 ];
 
 /** Everything in `slipway.yaml` that does not fit together. */

@@ -2,6 +2,7 @@
  * What activities and providers are given: the two documents resolved against each other, defaults filled in, floors applied, durations in
  * ms and sizes in bytes. How a person writes them is in `repository.ts` and `project.ts`.
  */
+import type { ScanException, ScanMode, VulnerabilitySeverity } from '../domain/image-scan.ts';
 import type { MigrationPhase } from '../domain/migration.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
 import type { StrategySpec } from '../domain/policy.ts';
@@ -31,6 +32,46 @@ export interface PipelineSpec {
   readonly images: readonly ImageSpec[];
   readonly builds: BuildsSpec;
   readonly registry: RegistrySpec;
+  readonly supplyChain: SupplyChainSpec;
+}
+
+/** What must be known of the images of a project, and who says so. */
+export interface SupplyChainSpec {
+  /** Templates, the identifying one first (`domain/image-tags.ts`). */
+  readonly tags: readonly string[];
+  readonly maxSizeBytes: number;
+  readonly verify: 'digest' | 'content';
+  readonly sbom: boolean;
+  /** Absent: images are not scanned. */
+  readonly scan?: ScanSpec;
+  /** Absent: images are not signed. */
+  readonly signing?: { readonly key: SecretRef; readonly password?: SecretRef };
+  readonly builder: string;
+}
+
+export interface ScanSpec {
+  readonly scanner: 'osv-scanner' | 'trivy';
+  /** Folder of the worker. */
+  readonly database: string;
+  readonly maxAgeMs: number;
+  readonly severities: readonly VulnerabilitySeverity[];
+  readonly exceptions: readonly ScanException[];
+  /** Of a run that leads to no environment. */
+  readonly mode: ScanMode;
+  /** By environment. */
+  readonly modes: Readonly<Record<string, ScanMode>>;
+}
+
+/** What must be known of an image before it runs in an environment. */
+export interface ImageTrustSpec {
+  /** `off` where the project does not scan at all. */
+  readonly scan: ScanMode;
+  readonly requireSignature: boolean;
+  readonly requireAttestation: boolean;
+  /** Public keys in PEM; the signature of any of them counts. */
+  readonly keys: readonly string[];
+  /** URI of the builder that provenance must name. */
+  readonly builder: string;
 }
 
 /** A tool that the worker must have, checked when the run is prepared. */
@@ -183,6 +224,9 @@ export interface ImageSpec {
   readonly platforms: readonly string[];
   /** Of the build's RUN instructions; the floor of the project applied. */
   readonly network: 'default' | 'none';
+  /** Only those that the image names and the project offers. Empty for pull requests from forks. */
+  readonly secrets: SecretRefs;
+  readonly sshKey?: SecretRef;
 }
 
 export interface BuildsSpec {
@@ -199,7 +243,18 @@ export interface RegistrySpec {
   readonly prefix: string;
   /** Plain HTTP. */
   readonly insecure: boolean;
+  /** One of the three, or none. */
   readonly credentials?: Credentials;
+  /** `docker-credential-<name>` of the worker is asked. */
+  readonly credentialHelper?: string;
+  /** AWS is asked for a token. */
+  readonly ecr?: EcrSpec;
+}
+
+export interface EcrSpec {
+  readonly region: string;
+  /** Default: what the worker has for AWS. */
+  readonly accessKey?: { readonly id: SecretRef; readonly secret: SecretRef };
 }
 
 // ─── Deployment ────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -221,6 +276,7 @@ export interface EnvironmentSpec {
   /** Secrets of the running service, by variable. */
   readonly secrets: SecretRefs;
   readonly registry: RegistrySpec;
+  readonly imageTrust: ImageTrustSpec;
   readonly notifications: readonly NotifierSpec[];
 }
 

@@ -154,6 +154,37 @@ export const failures = {
     sentence:
       'The registry holds something else than was pushed: do not deploy it, and find out who else writes there.',
   },
+  TagTaken: {
+    retryable: false,
+    status: 409,
+    sentence: 'A tag that must not change names another image already: give the new one another version.',
+  },
+  ImageVulnerable: {
+    retryable: false,
+    status: 422,
+    sentence: 'Update the packages named, or have an exception with a reason and a last day put into the project.',
+  },
+  ScanErrored: {
+    retryable: false,
+    status: 502,
+    sentence: 'Nothing is known of the image: repair the scanner or renew its database, then run again.',
+  },
+  SignerFailed: {
+    retryable: true,
+    status: 502,
+    sentence: 'Check the signing key of the project, its password, and that the registry takes signatures.',
+  },
+  ImageNotSigned: {
+    retryable: false,
+    status: 422,
+    sentence: 'Only images signed by a key of the project are deployed here: build the commit again with signing on.',
+  },
+  AttestationInvalid: {
+    retryable: false,
+    status: 422,
+    sentence:
+      'What is attested is not what would be deployed: do not deploy it, and find out who else writes to the registry.',
+  },
 
   // Plan and approval.
   PlanChanged: {

@@ -1,3 +1,4 @@
+import type { ScanVerdict } from './image-scan.ts';
 import type { Verdict } from './verdict.ts';
 
 /** What happened in the repository, in one form for every forge. */
@@ -130,4 +131,22 @@ export interface ImageReport {
   /** True when equal inputs had been built before and that image was taken. */
   readonly reused: boolean;
   readonly durationMs: number;
+  /** What is known of how it came to be. Absent in runs of an older Slipway. */
+  readonly evidence?: ImageEvidence;
+}
+
+/** What was found out about an image while it was made; the long texts lie in the workspace and are attached to its digest. */
+export interface ImageEvidence {
+  /** Hash over everything it was made of (spec B-02). */
+  readonly buildKey: string;
+  /** `sha256:…` of the images it begins from, by the name that the Dockerfile has for them. */
+  readonly bases: Readonly<Record<string, string>>;
+  /** What could be better about its Dockerfile or size; nothing fails for it. */
+  readonly warnings: readonly string[];
+  /** How many packages its bill of materials has; absent where none was made. */
+  readonly packages?: number;
+  /** Absent where the project does not scan. */
+  readonly scan?: ScanVerdict;
+  /** That it was signed and what was attested, after the push. */
+  readonly attested?: readonly string[];
 }

@@ -18,6 +18,12 @@ export function normaliseVersion(version: string): string {
 
 /** The version of what a run makes: the semantic version of the tag where there is one, otherwise `{build}-{short commit}`. */
 export function versionOf(input: { readonly ref: string; readonly build: number; readonly commit: string }): string {
-  const tag = input.ref.startsWith('refs/tags/') ? normaliseVersion(input.ref.slice('refs/tags/'.length)) : '';
-  return semantic.test(tag) ? tag : `${input.build}-${shortCommit(input.commit)}`;
+  const tag = input.ref.startsWith('refs/tags/') ? semanticVersion(input.ref.slice('refs/tags/'.length)) : undefined;
+  return tag ?? `${input.build}-${shortCommit(input.commit)}`;
+}
+
+/** A tag's semantic version without the leading `v`; undefined where it is none. */
+export function semanticVersion(tag: string): string | undefined {
+  const version = normaliseVersion(tag);
+  return semantic.test(version) ? version : undefined;
 }

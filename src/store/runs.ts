@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
 import type { DeploymentRef } from '../domain/deployment.ts';
 import type { Outcome, RunOutcome } from '../domain/outcome.ts';
-import type { ImageReport, RunInput, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import type { ImageEvidence, ImageReport, RunInput, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
 import { publish } from './events.ts';
 import { acceptRun } from './inbox.ts';
 import { type Page, type PageRequest, before, omit, rowsToRead, toPage } from './page.ts';
@@ -219,7 +219,13 @@ export async function recordImages(db: Db, run: RunRef, images: readonly ImageRe
   for (const image of images) {
     await db
       .insertInto('images')
-      .values({ project: run.project, run: run.number, ...image, tags: json(image.tags) })
+      .values({
+        project: run.project,
+        run: run.number,
+        ...image,
+        tags: json(image.tags),
+        evidence: image.evidence === undefined ? null : json(image.evidence),
+      })
       .onConflict((conflict) =>
         conflict.columns(['project', 'run', 'name']).doUpdateSet((set) => ({
           repository: set.ref('excluded.repository'),
@@ -227,6 +233,7 @@ export async function recordImages(db: Db, run: RunRef, images: readonly ImageRe
           tags: set.ref('excluded.tags'),
           sizeBytes: set.ref('excluded.sizeBytes'),
           reused: set.ref('excluded.reused'),
+          evidence: set.ref('excluded.evidence'),
           durationMs: set.ref('excluded.durationMs'),
         })),
       )
@@ -299,7 +306,29 @@ export async function readRun(db: Db, project: string, number: number): Promise<
       .orderBy('id')
       .execute(),
   ]);
-  return { ...run, stages, images: images.map((image) => omit(image, 'project', 'run')), deployments };
+  return { ...run, stages, images: images.map(toImageReport), deployments };
+}
+
+/** What is known of the images of a run, by their name; nothing of those that an older Slipway made. */
+export async function readImageEvidence(
+  db: Db,
+  project: string,
+  number: number,
+): Promise<Readonly<Record<string, ImageEvidence>>> {
+  const rows = await db
+    .selectFrom('images')
+    .select(['name', 'evidence'])
+    .where('project', '=', project)
+    .where('run', '=', number)
+    .execute();
+  return Object.fromEntries(
+    rows.flatMap(({ name, evidence }) => (evidence === null ? [] : [[name, evidence] as const])),
+  );
+}
+
+function toImageReport(row: Row<'images'>): ImageReport {
+  const { evidence, ...image } = omit(row, 'project', 'run');
+  return evidence === null ? image : { ...image, evidence };
 }
 
 /** The stages of a run in the order in which they ran. */

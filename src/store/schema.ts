@@ -12,7 +12,7 @@ import type { MigrationRef } from '../domain/migration.ts';
 import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease, ReleaseImage } from '../domain/release.ts';
-import type { RunInput, RunPlan, SourceEvent } from '../domain/run.ts';
+import type { ImageEvidence, RunInput, RunPlan, SourceEvent } from '../domain/run.ts';
 import type { Verdict } from '../domain/verdict.ts';
 
 /** jsonb: written as text, for the driver would make a PostgreSQL array of a JavaScript one. */
@@ -113,6 +113,7 @@ export interface ImagesTable {
   sizeBytes: number;
   reused: boolean;
   durationMs: number;
+  evidence: Json<ImageEvidence> | null;
 }
 
 export interface BuildsTable {

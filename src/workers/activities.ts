@@ -8,6 +8,7 @@ import type { Activities, UpkeepActivities } from '../activities/contracts.ts';
 import { createDataActivities } from '../activities/data.ts';
 import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
 import { createFactActivities } from '../activities/facts.ts';
+import { createImageTrust } from '../activities/image-trust.ts';
 import { createImageActivities } from '../activities/images.ts';
 import { createMaterials } from '../activities/material.ts';
 import { createNoticeActivities } from '../activities/notices.ts';
@@ -16,7 +17,6 @@ import { type Place, createPlaces } from '../activities/places.ts';
 import { createPlanActivities } from '../activities/plan.ts';
 import { createReleaseActivities } from '../activities/release.ts';
 import { createRunFactActivities } from '../activities/run-facts.ts';
-import { registryAddress } from '../activities/secrets.ts';
 import { createSourceActivities } from '../activities/source.ts';
 import { createStageActivities } from '../activities/stage.ts';
 import { createToolCheck } from '../activities/tools.ts';
@@ -32,12 +32,14 @@ import type { LogFiles } from '../effects/log-files.ts';
 import { pingPostgres } from '../providers/backups/postgres-ping.ts';
 import { createPostgresBackup } from '../providers/backups/postgres.ts';
 import { createBlobs } from '../providers/blobs/index.ts';
+import { createBuildKitBuilder } from '../providers/builders/buildkit.ts';
 import { createDockerBuilder } from '../providers/builders/docker.ts';
 import { createContainerExecutor } from '../providers/executors/container.ts';
 import { createHostExecutor } from '../providers/executors/host.ts';
 import { createServiceHost } from '../providers/executors/services.ts';
 import { createHaproxyRequestLog } from '../providers/metrics/haproxy-log.ts';
 import { migrationRunners } from '../providers/migrations/index.ts';
+import { type ReadRegistry, createRegistryReader } from '../providers/registries/logins/index.ts';
 import { createOciRegistry } from '../providers/registries/oci.ts';
 import { createDockerPusher } from '../providers/registries/pusher.ts';
 import { createGitRepository } from '../providers/repositories/git.ts';
@@ -46,6 +48,7 @@ import type { Secrets } from '../providers/secrets/port.ts';
 import { connectDocker } from '../providers/targets/docker-client.ts';
 import { targets } from '../providers/targets/index.ts';
 import type { Target } from '../providers/targets/port.ts';
+import { readImageEvidence } from '../store/runs.ts';
 import type { Store } from '../store/store.ts';
 import {
   type FactSpool,
@@ -57,6 +60,7 @@ import {
   recordSampleTo,
 } from './facts.ts';
 import { createCacheIndex, recordArtifactsTo, recordCacheUsesTo } from './kept-files.ts';
+import { createSupplyChain, createToolFinder } from './supply-chain.ts';
 
 /** What a worker has opened before its activities. */
 export interface WorkerParts {
@@ -90,6 +94,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const readSecrets = async (refs: SecretRefs): Promise<Readonly<Record<string, string>>> =>
     Object.fromEntries(Object.entries(await secrets.readAll(refs)).map(([name, secret]) => [name, secret.reveal()]));
 
+  const readRegistry = createRegistryReader({ readSecret, environment: config.environment });
   const repositories = createGitRepository({ folder: join(config.folders.work, 'mirrors') });
   const blobs = createBlobs({ kind: 'folder', folder: config.folders.blobs });
   const logs = createLogs(parts.files, spool, warn('a log could not be written'));
@@ -97,13 +102,20 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const pipelines = createPipelines(createDefinitions(store));
   const places = createPlaces({
     store,
-    openTarget: createTargetOpener(config, readSecret),
+    openTarget: createTargetOpener(config, readRegistry),
     openRouter: await createRouterOpener(config),
     folder: join(config.folders.work, 'places'),
   });
   const materials = createMaterials({ repositories, readSecret, folder: join(config.folders.work, 'materials') });
   const databases = createDatabases((place) => openDatabase(place, parts, readSecret));
-  const deploy = { store, places, materials, databases, fence, blobs };
+  const findTool = createToolFinder(config, logger);
+  const supplyChain = createSupplyChain(findTool, blobs);
+  const trust = createImageTrust({
+    signer: supplyChain.signer,
+    readRegistry,
+    readEvidence: (project, run) => readImageEvidence(store.db, project, run),
+  });
+  const deploy = { store, places, materials, databases, fence, blobs, trust };
 
   const notices = createNoticeActivities({ store, logger, readSecret, settings: config.api });
   const runFacts = createRunFactActivities({ store, sendNotice: (notice) => notices.sendNotice(notice) });
@@ -175,11 +187,14 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     }),
     ...createImageActivities({
       builder,
+      buildKit: createBuildKitBuilder(engine, builder, findTool('buildx')),
       async openRegistry(address) {
         const manifests = createOciRegistry(address);
         return { manifests, pusher: await createDockerPusher(engine, address, manifests) };
       },
       builds: createKnownBuilds(store, warn('known builds could not be asked')),
+      supplyChain,
+      readRegistry,
       repositories,
       pipelines,
       readSecret,
@@ -224,10 +239,7 @@ function createEngineOpener(config: Config): (place: Place) => Promise<EngineIma
 }
 
 /** One connection an engine, however many environments are on it. */
-function createTargetOpener(
-  config: Config,
-  readSecret: (ref: SecretRef) => Promise<string>,
-): (spec: EnvironmentSpec) => Promise<Target> {
+function createTargetOpener(config: Config, readRegistry: ReadRegistry): (spec: EnvironmentSpec) => Promise<Target> {
   const known = new Map<string, Promise<Target>>();
   return async ({ target, registry }) => {
     const address = target.socket === undefined ? config.engine.address : `unix://${target.socket}`;
@@ -241,21 +253,18 @@ function createTargetOpener(
     return await opening;
 
     async function openTarget(): Promise<Target> {
-      const { credentials } = await registryAddress(registry, readSecret);
       return await targets.docker.create({
         kind: 'docker',
         address,
         publishAddress: target.publishAddress,
         ...(target.network === undefined ? {} : { network: target.network }),
-        ...(credentials === undefined
-          ? {}
-          : {
-              registryAuth: {
-                username: credentials.username,
-                password: credentials.password,
-                serveraddress: credentials.address,
-              },
-            }),
+        // At each pull: what AWS gives holds for hours, a target is kept for days.
+        async registryAuth() {
+          const { credentials } = await readRegistry(registry);
+          if (credentials === undefined) return undefined;
+          const { username, password, address: serveraddress } = credentials;
+          return { username, password, serveraddress };
+        },
       });
     }
   };

@@ -3,7 +3,7 @@ import { createSpool } from '../effects/spool.ts';
 import type { Logs } from '../activities/logs.ts';
 import type { RunStore } from '../activities/source.ts';
 import type { StageFacts } from '../activities/stage.ts';
-import type { KnownBuilds } from '../activities/images.ts';
+import type { KnownBuilds } from '../activities/image-work.ts';
 import type { Definitions } from '../activities/pipelines.ts';
 import { reviveDefinition } from '../definition/load.ts';
 import type { DeploymentRef } from '../domain/deployment.ts';

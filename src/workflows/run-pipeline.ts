@@ -177,7 +177,7 @@ class Run {
     this.#images = await call(
       long.pushImages,
       `pushes ${names}`,
-      { run: plan.run, plan, images: this.#images },
+      { run: plan.run, plan, images: this.#images, stages: this.#stages },
       limits,
     );
   }
@@ -258,6 +258,8 @@ const brokenInput: readonly FailureType[] = [
   'EnvironmentFileInvalid',
   'CommitNotFound',
   'BuildFailed',
+  'ImageVulnerable',
+  'TagTaken',
   'StepFailed',
   'StepTimedOut',
   'StepStalled',

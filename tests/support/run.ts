@@ -12,6 +12,8 @@ interface Group {
   readonly needs: readonly TestComponentName[];
   /** One after the other, each file in a process of its own: they share ports, containers and a clock. */
   readonly serial: boolean;
+  /** Needs programs that take minutes to build: run when it is named, or with `--all`. */
+  readonly heavy?: boolean;
 }
 
 const everything: readonly TestComponentName[] = [
@@ -34,6 +36,7 @@ const groups: readonly Group[] = [
   { name: 'contracts', needs: everything, serial: true },
   { name: 'stories', needs: everything, serial: true },
   { name: 'faults', needs: everything, serial: true },
+  { name: 'supply-chain', needs: ['docker', 'registry', 'toolsImage'], serial: true, heavy: true },
 ];
 
 interface Figures {
@@ -113,7 +116,11 @@ function choose(args: readonly string[]): { group: Group; files: string[] }[] {
   }
   return groups
     .map((group) => ({ group, files: files.filter((file) => file.startsWith(join('tests', group.name))) }))
-    .filter(({ group, files: own }) => named.length === 0 || named.includes(group.name) || own.length > 0)
+    .filter(({ group, files: own }) =>
+      named.length === 0
+        ? group.heavy !== true || args.includes('--all')
+        : named.includes(group.name) || own.length > 0,
+    )
     .filter(({ group }) => hasTests(group));
 }
 

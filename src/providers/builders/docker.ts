@@ -1,3 +1,5 @@
+import { createWriteStream } from 'node:fs';
+import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
 import { ProviderError } from '../../domain/failures.ts';
@@ -283,6 +285,25 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
         // A container of it has come between.
         if (statusOf(error) === 409) return false;
         throw engineError(error, `remove the image ${id}`);
+      }
+    },
+
+    async save(id, path, { moved, signal }) {
+      try {
+        const stream = (await docker.getImage(id).get()) as unknown as AsyncIterable<Buffer>;
+        const moving = async function* (): AsyncGenerator<Buffer> {
+          for await (const chunk of stream) {
+            moved();
+            yield chunk;
+          }
+        };
+        await pipeline(moving, createWriteStream(path), { signal });
+      } catch (error) {
+        if (signal.aborted) throw signal.reason;
+        if ((error as NodeJS.ErrnoException).code === 'ENOSPC') {
+          throw new ProviderError('DiskFull', `no room is left for ${path}`, { cause: error });
+        }
+        throw engineError(error, `save the image ${id}`);
       }
     },
 

@@ -47,7 +47,7 @@ function declare(words: readonly string[], args: Readonly<Record<string, string>
 }
 
 /** Whole instructions: comments dropped, continued lines joined. */
-function instructions(dockerfile: string): readonly string[] {
+export function instructions(dockerfile: string): readonly string[] {
   const escape = /^\s*#\s*escape\s*=\s*`/m.test(dockerfile.split('\n', 5).join('\n')) ? '`' : '\\';
   const found: string[] = [];
   let open = '';

@@ -38,6 +38,10 @@ export interface BuildRequest {
   /** The image built of it before, as `repository@sha256:…`: its layers are used where this engine has built nothing of the name yet. */
   readonly cache?: string | undefined;
   readonly credentials?: RegistryCredentials | undefined;
+  /** Values that RUN instructions may mount by these ids (`--mount=type=secret`). Only BuildKit can keep them out of the image. */
+  readonly secrets?: Readonly<Record<string, string>> | undefined;
+  /** Private key that RUN instructions may use (`--mount=type=ssh`). */
+  readonly sshKey?: string | undefined;
 }
 
 /**
@@ -73,6 +77,13 @@ export interface ImageBuilder {
    * @returns false where a container is of it, running or not: it stays as it is.
    */
   discard(image: BuiltImage): Promise<boolean>;
+  /**
+   * Writes an image to a file, as `docker save` does.
+   *
+   * @param path - absolute; after an error it may hold a part.
+   * @throws `EngineUnavailable` (retried), `EngineRefused`, `DiskFull` (not retried)
+   */
+  save(id: string, path: string, progress: BuildProgress): Promise<void>;
   /** Throws an image away and keeps its layers for the next build. Nothing happens where something still uses it. */
   remove(id: string): Promise<void>;
 }

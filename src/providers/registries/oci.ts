@@ -1,5 +1,6 @@
+import { createHash } from 'node:crypto';
 import { ProviderError } from '../../domain/failures.ts';
-import type { ImageRegistry, Manifest, RegistryAddress, RegistryCredentials } from './port.ts';
+import type { ImageRegistry, Manifest, ManifestContent, RegistryAddress, RegistryCredentials } from './port.ts';
 
 /** What a client must say it takes, or an older registry answers with a converted manifest and another digest. */
 const manifestTypes = [
@@ -20,6 +21,24 @@ interface Call {
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly signal?: AbortSignal | undefined;
+  /** A large answer: only its beginning must come in time, the rest for as long as something comes. */
+  readonly streamed?: boolean;
+}
+
+interface ContentOptions {
+  readonly signal?: AbortSignal;
+  readonly moved?: () => void;
+}
+
+interface RawDescriptor {
+  readonly digest: string;
+  readonly size: number;
+}
+
+interface RawManifest {
+  readonly config?: RawDescriptor;
+  readonly layers?: readonly RawDescriptor[];
+  readonly manifests?: readonly RawDescriptor[];
 }
 
 /** A registry that speaks the distribution protocol: `registry:2`, Docker Hub, ECR, Harbor and the rest. */
@@ -40,7 +59,12 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
   }
 
   async function request(call: Call, authorization: string | undefined): Promise<Response> {
-    const timeout = AbortSignal.timeout(requestTimeoutMs);
+    const late = new AbortController();
+    const timer = setTimeout(
+      () => late.abort(new Error(`no answer within ${requestTimeoutMs / 1_000} s`)),
+      requestTimeoutMs,
+    );
+    const timeout = call.streamed === true ? late.signal : AbortSignal.timeout(requestTimeoutMs);
     try {
       return await fetch(new URL(call.path, base), {
         method: call.method,
@@ -51,6 +75,8 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
     } catch (error) {
       if (call.signal?.aborted === true) throw call.signal.reason;
       throw unavailable(`${registry.address} does not answer: ${reasonOf(error)}`, error);
+    } finally {
+      clearTimeout(timer);
     }
   }
 
@@ -98,16 +124,93 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
     };
   }
 
+  async function readContent(
+    repository: string,
+    reference: string,
+    signal?: AbortSignal,
+  ): Promise<ManifestContent | undefined> {
+    const response = await manifest('GET', repository, reference, signal);
+    if (response.status === 404) return undefined;
+    const bytes = Buffer.from(await response.arrayBuffer());
+    const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+    if (reference.startsWith('sha256:') && digest !== reference) throw changed(repository, reference, digest);
+    const { config, layers = [], manifests = [] } = JSON.parse(bytes.toString()) as RawManifest;
+    return {
+      digest,
+      mediaType: response.headers.get('content-type') ?? '',
+      sizeBytes: bytes.length,
+      ...(config === undefined ? {} : { config: config.digest }),
+      blobs: [...(config === undefined ? [] : [config]), ...layers].map((each) => ({
+        digest: each.digest,
+        sizeBytes: each.size,
+      })),
+      manifests: manifests.map((each) => each.digest),
+    };
+  }
+
+  /** Reads a blob to its end without keeping it. */
+  async function countBlob(repository: string, digest: string, options: ContentOptions): Promise<number> {
+    const path = `/v2/${pathOf(repository)}/blobs/${digest}`;
+    const response = await send({ method: 'GET', path, repository, signal: options.signal, streamed: true });
+    if (response.status === 404) throw lacks(repository, digest);
+    const hash = createHash('sha256');
+    let bytes = 0;
+    try {
+      for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+        hash.update(chunk);
+        bytes += chunk.length;
+        options.moved?.();
+      }
+    } catch (error) {
+      if (options.signal?.aborted === true) throw options.signal.reason;
+      throw unavailable(`${registry.address} broke off in the middle of ${digest}: ${reasonOf(error)}`, error);
+    }
+    const held = `sha256:${hash.digest('hex')}`;
+    if (held !== digest) throw changed(repository, digest, held);
+    return bytes;
+  }
+
+  async function verifyContent(
+    repository: string,
+    digest: string,
+    options: ContentOptions,
+  ): Promise<{ readonly blobs: number; readonly bytes: number }> {
+    const content = await readContent(repository, digest, options.signal);
+    if (content === undefined) throw lacks(repository, digest);
+    let blobs = 1;
+    let bytes = content.sizeBytes;
+    for (const blob of content.blobs) {
+      bytes += await countBlob(repository, blob.digest, options);
+      blobs += 1;
+    }
+    for (const each of content.manifests) {
+      const inner = await verifyContent(repository, each, options);
+      bytes += inner.bytes;
+      blobs += inner.blobs;
+    }
+    return { blobs, bytes };
+  }
+
+  function lacks(repository: string, digest: string): ProviderError {
+    return new ProviderError('ImageNotFound', `${registry.address} has no ${repository}@${digest}`, {
+      details: { repository, digest },
+    });
+  }
+
+  function changed(repository: string, digest: string, held: string): ProviderError {
+    return new ProviderError('DigestMismatch', `${registry.address} gives ${held} for ${repository}@${digest}`, {
+      details: { repository, digest, held },
+    });
+  }
+
   return {
     readManifest,
+    readContent,
+    verifyContent,
 
     async ensureTag(repository, digest, tag, signal) {
       const found = await manifest('GET', repository, digest, signal);
-      if (found.status === 404) {
-        throw new ProviderError('ImageNotFound', `${registry.address} has no ${repository}@${digest}`, {
-          details: { repository, digest },
-        });
-      }
+      if (found.status === 404) throw lacks(repository, digest);
       const body = await found.text();
       const mediaType = found.headers.get('content-type') ?? 'application/vnd.docker.distribution.manifest.v2+json';
       await send({

@@ -23,6 +23,16 @@ export interface Manifest {
   readonly sizeBytes: number;
 }
 
+/** A manifest with what it names. */
+export interface ManifestContent extends Manifest {
+  /** Digest of the configuration; absent for a list of manifests. */
+  readonly config?: string;
+  /** Configuration and layers. */
+  readonly blobs: readonly { readonly digest: string; readonly sizeBytes: number }[];
+  /** Manifests of a list, by platform. */
+  readonly manifests: readonly string[];
+}
+
 /**
  * A registry of images, as the OCI distribution specification has it. Every call may be repeated; after an error the registry holds what it
  * held, or what was asked for.
@@ -32,6 +42,22 @@ export interface Manifest {
 export interface ImageRegistry {
   /** @param reference - a tag or a digest; undefined where there is none. */
   readManifest(repository: string, reference: string, signal?: AbortSignal): Promise<Manifest | undefined>;
+  /**
+   * The manifest itself; undefined where there is none.
+   *
+   * @throws `DigestMismatch` (not retried): asked for by digest, something else was given.
+   */
+  readContent(repository: string, reference: string, signal?: AbortSignal): Promise<ManifestContent | undefined>;
+  /**
+   * Fetches everything that a digest names, as an empty engine would, and counts the digest of each part over. Nothing is kept.
+   *
+   * @throws `ImageNotFound`, `DigestMismatch` (not retried): a part is missing, or is not what its name says.
+   */
+  verifyContent(
+    repository: string,
+    digest: string,
+    options: { readonly signal?: AbortSignal; readonly moved?: () => void },
+  ): Promise<{ readonly blobs: number; readonly bytes: number }>;
   /**
    * Gives the manifest one more tag, without moving a layer, and asks for it again.
    *

@@ -9,6 +9,9 @@ export interface RegistryAuth {
   readonly serveraddress: string;
 }
 
+/** Credentials as they are now; undefined where none are needed. */
+export type ReadRegistryAuth = () => Promise<RegistryAuth | undefined>;
+
 /**
  * Makes sure that the engine has an image, by its digest.
  *
@@ -17,7 +20,7 @@ export interface RegistryAuth {
 export async function ensureImage(
   docker: Docker,
   reference: string,
-  auth: RegistryAuth | undefined,
+  readAuth: ReadRegistryAuth | undefined,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   try {
@@ -26,6 +29,7 @@ export async function ensureImage(
   } catch (error) {
     if (statusOf(error) !== 404) throw error;
   }
+  const auth = await readAuth?.();
   try {
     const stream: AsyncIterable<unknown> = await docker.pull(reference, {
       ...(auth === undefined ? {} : { authconfig: auth }),

@@ -16,7 +16,7 @@ import {
   toSlotState,
 } from './docker-container.ts';
 import { awaitContainerHealthy } from './docker-health.ts';
-import { ensureImage } from './docker-pull.ts';
+import { type ReadRegistryAuth, ensureImage } from './docker-pull.ts';
 import { toSlotStats } from './docker-stats.ts';
 import { readPortOwner } from './port-owner.ts';
 import type { SlotRef, SlotSpec, SlotState, Target } from './port.ts';
@@ -33,12 +33,11 @@ export const DockerTarget = z.strictObject({
     .string()
     .default('127.0.0.1')
     .describe('Address that the ports of the slots listen on. Default: 127.0.0.1.'),
-  registryAuth: z
-    .strictObject({ username: z.string(), password: z.string(), serveraddress: z.string() })
-    .optional()
-    .describe('Credentials for pulling.'),
 });
-export type DockerTarget = z.infer<typeof DockerTarget>;
+export type DockerTarget = z.infer<typeof DockerTarget> & {
+  /** Asked at each pull, and only there. */
+  readonly registryAuth?: ReadRegistryAuth;
+};
 
 const maxExecOutput = 65_536;
 

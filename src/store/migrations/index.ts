@@ -4,6 +4,7 @@ import { first } from './0001-first.ts';
 import { fence } from './0002-fence.ts';
 import { operatorWords } from './0003-operator-words.ts';
 import { keptFiles } from './0004-kept-files.ts';
+import { imageEvidence } from './0006-image-evidence.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -11,6 +12,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0002-fence': fromText(fence),
   '0003-operator-words': fromText(operatorWords),
   '0004-kept-files': fromText(keptFiles),
+  '0006-image-evidence': fromText(imageEvidence),
 };
 
 function fromText(text: string): Migration {

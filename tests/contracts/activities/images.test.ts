@@ -2,13 +2,16 @@ import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import Docker from 'dockerode';
-import { createImageActivities, type ImageDependencies, type KnownBuild } from '../../../src/activities/images.ts';
+import type { ImageDependencies, KnownBuild } from '../../../src/activities/image-work.ts';
+import { createImageActivities } from '../../../src/activities/images.ts';
 import type { ImageReport, RunPlan } from '../../../src/domain/run.ts';
 import { createDockerBuilder } from '../../../src/providers/builders/docker.ts';
+import { createRegistryReader } from '../../../src/providers/registries/logins/index.ts';
 import { createOciRegistry } from '../../../src/providers/registries/oci.ts';
 import { createDockerPusher } from '../../../src/providers/registries/pusher.ts';
 import { components } from '../../support/components.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../../support/run-fixture.ts';
+import { emptySupplyChain } from '../../support/supply-chain.ts';
 import { until } from '../../support/until.ts';
 
 let fixture: RunFixture;
@@ -28,9 +31,13 @@ beforeAll(async () => {
     '127.0.0.1:5000"',
     `${registry}", prefix: slipway-test-${process.pid}`,
   );
+  const builder = await createDockerBuilder(parts.docker.address);
   deps = {
     ...fixture.stage,
-    builder: await createDockerBuilder(parts.docker.address),
+    supplyChain: emptySupplyChain(),
+    readRegistry: createRegistryReader({ readSecret: fixture.source.readSecret, environment: {} }),
+    builder,
+    buildKit: builder,
     async openRegistry(address) {
       const manifests = createOciRegistry(address);
       return { manifests, pusher: await createDockerPusher(parts.docker.address, address, manifests) };
@@ -67,7 +74,7 @@ async function prepare(files: Record<string, string | null>, ref = 'refs/heads/m
     'app/file': 'a\n',
     ...files,
   });
-  return fixture.prepare(fixture.input(commit, { ref }));
+  return fixture.prepare(fixture.input(commit, { ref, kind: ref.startsWith('refs/tags/') ? 'tag' : 'push' }));
 }
 
 const activities = (): ReturnType<typeof createImageActivities> => createImageActivities(deps);
@@ -150,6 +157,23 @@ describe('images of a run', () => {
     expect(promoted).toMatchObject({ digest: pushed!.digest, tags: [again.version] });
     const manifests = createOciRegistry({ address: registry, insecure: true });
     expect(await manifests.readManifest(promoted!.repository, again.version)).toMatchObject({ digest: pushed!.digest });
+  });
+
+  test('are not pushed under a version that names another image already', async () => {
+    const first = await prepare({ 'app/file': 'taken\n' }, 'refs/tags/v3.1.4');
+    const [pushed] = await push(first, await build(first));
+    expect(pushed!.tags).toContain('3.1.4');
+    // The same image again is no other one.
+    await push(first, await build(first));
+    const moved = await prepare({ 'app/file': 'taken by another\n' }, 'refs/tags/v3.1.4');
+    const built = await build(moved);
+    await expect(push(moved, built)).rejects.toMatchObject({
+      type: 'TagTaken',
+      nonRetryable: true,
+      message: expect.stringContaining('3.1.4'),
+    });
+    const manifests = createOciRegistry({ address: registry, insecure: true });
+    expect(await manifests.readManifest(pushed!.repository, '3.1.4')).toMatchObject({ digest: pushed!.digest });
   });
 
   test('are built again when the registry has lost them', async () => {

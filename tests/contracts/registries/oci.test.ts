@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { randomBytes } from 'node:crypto';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -209,6 +210,43 @@ describe('a manifest', () => {
     await expect(registry.ensureTag(repository, `sha256:${'0'.repeat(64)}`, '1')).rejects.toMatchObject({
       type: 'ImageNotFound',
     });
+  });
+
+  test('is fetched with all that it names, and each part counted over', async () => {
+    const repository = `${address}/slipway-test/content`;
+    const digest = await pusher.push({ id: await makeImage(), repository, tag: '1', ...quiet });
+    const content = await registry.readContent(repository, '1');
+    expect(content).toMatchObject({ digest, manifests: [] });
+    expect(content?.blobs.map((blob) => blob.digest)).toContain(content?.config);
+    const { blobs, bytes } = await registry.verifyContent(repository, digest, {});
+    expect(blobs).toBe((content?.blobs.length ?? 0) + 1);
+    expect(bytes).toBe((content?.blobs ?? []).reduce((sum, each) => sum + each.sizeBytes, content?.sizeBytes ?? 0));
+    await expect(registry.verifyContent(repository, `sha256:${'0'.repeat(64)}`, {})).rejects.toMatchObject({
+      type: 'ImageNotFound',
+    });
+  });
+
+  test('whose parts are not what their names say is refused', async () => {
+    const layer = Buffer.from('a layer');
+    const named = (text: Buffer): string => `sha256:${createHash('sha256').update(text).digest('hex')}`;
+    const body = Buffer.from(
+      JSON.stringify({ schemaVersion: 2, config: { digest: named(layer), size: layer.length }, layers: [] }),
+    );
+    let given: Buffer = layer;
+    const { server, address: lying } = await standIn((request, response) => {
+      response.writeHead(200).end(request.url?.includes('/manifests/') === true ? body : given);
+    });
+    try {
+      const known = createOciRegistry({ address: lying, insecure: true });
+      expect(await known.verifyContent(`${lying}/x`, named(body), {})).toMatchObject({ blobs: 2 });
+      given = Buffer.from('another');
+      await expect(known.verifyContent(`${lying}/x`, named(body), {})).rejects.toMatchObject({
+        type: 'DigestMismatch',
+      });
+      await expect(known.readContent(`${lying}/x`, named(layer))).rejects.toMatchObject({ type: 'DigestMismatch' });
+    } finally {
+      server.close();
+    }
   });
 
   test('is deleted by its digest, and again is no error', async () => {

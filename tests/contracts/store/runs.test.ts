@@ -16,6 +16,7 @@ import {
   listRuns,
   openRun,
   readRun,
+  readImageEvidence,
   recordImages,
   recordRunPhase,
   recordRunPlan,
@@ -157,8 +158,14 @@ describe('a run', () => {
       sizeBytes: 5_000_000_000,
       reused: false,
       durationMs: 3,
+      evidence: { buildKey: 'key', bases: { node: 'sha256:2' }, warnings: ['it runs as root'], packages: 12 },
     };
-    await recordImages(store.db, run, [image]);
+    const { evidence, ...made } = image;
+    const old = { ...made, name: 'old' };
+    await recordImages(store.db, run, [image, old]);
+    await recordImages(store.db, run, [image, old]);
+    expect(await readImageEvidence(store.db, project, 1)).toEqual({ web: evidence });
+    expect(await readImageEvidence(store.db, project, 2)).toEqual({});
     await settleRunRow(store.db, run, { outcome: 'succeeded', reason: 'All stages passed.' });
     await settleRunRow(store.db, run, { outcome: 'failed', reason: 'a late word' });
     await recordRunPhase(store.db, run, 'checking');
@@ -172,7 +179,7 @@ describe('a run', () => {
       stages: [
         { name: 'tests', verdict: 'passed', durationMs: 12, steps: [{ name: 'unit', exitCode: 0, durationMs: 11 }] },
       ],
-      images: [image],
+      images: [{ name: 'old', digest: 'sha256:1' }, image],
       deployments: [],
     });
   });

@@ -46,6 +46,7 @@ async function start(over: Partial<Target>, beats: unknown[] = []) {
     places: { open: () => Promise.resolve(place) },
     materials: { of: () => Promise.resolve({ configuration: { env: {} }, migrations: [] } as never) },
     fence: {} as never,
+    trust: { verify: () => Promise.resolve([]) } as never,
     readSecrets: () => Promise.resolve({ DATABASE_PASSWORD: secret }),
   });
   const lease = { target: 'hello-production', signal: new AbortController().signal, check: () => undefined };

@@ -33,7 +33,8 @@ describe('versions', () => {
 });
 
 describe('tags of images', () => {
-  const tagsOf = (ref: string): readonly string[] => imageTags({ ...at(ref), releaseBranch: 'main' });
+  const tagsOf = (ref: string): readonly string[] =>
+    imageTags({ ...at(ref), releaseBranch: 'main' }).map(({ name }) => name);
 
   test('name build and commit, and are `latest` from the release branch only', () => {
     expect(tagsOf('refs/heads/main')).toEqual(['42-a3f4b2c', 'latest']);
@@ -46,6 +47,40 @@ describe('tags of images', () => {
   test('name the version too where a tag was pushed, in a form that a registry takes', () => {
     expect(tagsOf('refs/tags/v1.2.0')).toEqual(['42-a3f4b2c', '1.2.0']);
     expect(tagsOf('refs/tags/v1.2.0+build.5')).toEqual(['42-a3f4b2c', '1.2.0-build.5']);
+  });
+
+  const templates = ['{branch}-{sha}', '{sha}', 'pr-{n}', '{semver}', '{major}', '{minor}', 'latest'];
+  const named = (ref: string, pullRequest?: number): readonly string[] =>
+    imageTags({ ...at(ref), releaseBranch: 'main', templates, pullRequest }).map(({ name }) => name);
+
+  test('are made by templates, of which those without a value give none', () => {
+    expect(named('refs/heads/main')).toEqual(['main-a3f4b2c', 'a3f4b2c', 'latest']);
+    expect(named('refs/heads/feature/Login')).toEqual(['feature-login-a3f4b2c', 'a3f4b2c']);
+    expect(named('refs/pull/7/head', 7)).toEqual(['a3f4b2c', 'pr-7']);
+    expect(named('refs/tags/v1.2.3')).toEqual(['a3f4b2c', '1.2.3', '1', '1.2']);
+    // A pre-release must not become what people get who ask for 1.
+    expect(named('refs/tags/v1.2.3-rc.1')).toEqual(['a3f4b2c', '1.2.3-rc.1']);
+  });
+
+  test('are never none: the run can be found by one', () => {
+    const only = (...wanted: string[]): readonly string[] =>
+      imageTags({ ...at('refs/heads/main'), releaseBranch: 'main', templates: wanted }).map(({ name }) => name);
+    expect(only('pr-{n}')).toEqual(['42-a3f4b2c']);
+    expect(only('latest')).toEqual(['42-a3f4b2c', 'latest']);
+  });
+
+  test('of a build or a version stay what they are, others move', () => {
+    const tags = imageTags({
+      ...at('refs/tags/v1.2.3'),
+      releaseBranch: 'main',
+      templates: ['{build}-{commit}', '{version}', '{sha}', '{major}'],
+    });
+    expect(tags).toEqual([
+      { name: '42-a3f4b2c', immutable: true },
+      { name: '1.2.3', immutable: true },
+      { name: 'a3f4b2c', immutable: false },
+      { name: '1', immutable: false },
+    ]);
   });
 
   test.each([

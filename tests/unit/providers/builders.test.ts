@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from '@jest/globals';
 import { buildKey, type BuildInputs } from '../../../src/providers/builders/build-key.ts';
+import { needsBuildKit } from '../../../src/providers/builders/buildkit.ts';
 import { baseImages } from '../../../src/providers/builders/dockerfile.ts';
 import { readDockerignore } from '../../../src/providers/builders/dockerignore.ts';
 import { readEvents, type EngineEvent } from '../../../src/providers/builders/engine.ts';
@@ -110,5 +111,17 @@ describe('the key of a build', () => {
     ['the platform', { platforms: ['linux/arm64'] }],
   ])('changes with %s', (_, change) => {
     expect(buildKey({ ...inputs, ...change })).not.toBe(buildKey(inputs));
+  });
+});
+
+describe('BuildKit is needed', () => {
+  test.each([
+    ['for a mount', 'FROM a\nRUN --mount=type=cache,target=/x make', true],
+    ['for a syntax', '# syntax=docker/dockerfile:1\nFROM a', true],
+    ['for a here-document', 'FROM a\nRUN <<EOF\nmake\nEOF', true],
+    ['for a file written in place', 'FROM a\nCOPY <<"EOF" /x\ny\nEOF', true],
+    ['for nothing else', 'FROM a\nRUN echo "--mount" && cat < /x', false],
+  ])('%s', (_, dockerfile, needed) => {
+    expect(needsBuildKit(dockerfile)).toBe(needed);
   });
 });

@@ -1,0 +1,180 @@
+import { access, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ProviderError } from '../domain/failures.ts';
+import type { ImageScan } from '../domain/image-scan.ts';
+import { type Provenance, type ProvenanceStep, invocationOf, makeProvenance } from '../domain/provenance.ts';
+import type { ImageReport, StageReport } from '../domain/run.ts';
+import { withScratch } from '../effects/scratch-folder.ts';
+import { publicUrl } from '../providers/repositories/git-command.ts';
+import type { AttestationType, SignedImage, SigningKey } from '../providers/signers/port.ts';
+import { evidenceFiles } from './image-evidence.ts';
+import type { ImageWork } from './image-work.ts';
+import type { LogWriter } from './logs.ts';
+
+/**
+ * Statements about one digest lie in one manifest that is read, added to and written again; where two runs of equal inputs do so at once, one may
+ * overwrite the other. So it is looked whether ours is there, this often at most. Judgement.
+ */
+const maxTries = 5;
+
+/**
+ * Signs a pushed image and attests to what is in it and how it came to be. Nothing happens where the project has no key.
+ *
+ * @param stages - how the stages of the run went.
+ * @returns what was attested.
+ * @throws `SignerFailed`, `RegistryUnavailable` (retried), `RegistryRefused` (not retried)
+ */
+export async function attestImage(
+  work: ImageWork,
+  image: ImageReport,
+  stages: readonly StageReport[],
+  log: LogWriter,
+): Promise<readonly string[]> {
+  const { deps, known, plan, registry, signal, moved } = work;
+  const { signing } = known.pipeline.supplyChain;
+  if (signing === undefined) return [];
+  const { signer } = deps.supplyChain;
+  const key: SigningKey = {
+    privateKey: await deps.readSecret(signing.key),
+    password: signing.password === undefined ? '' : await deps.readSecret(signing.password),
+  };
+  const subject: SignedImage = { registry, repository: image.repository, digest: image.digest };
+
+  await signer.sign(subject, key, signal);
+  moved();
+  const files = evidenceFiles(plan, image.name);
+  const lists: readonly (readonly [AttestationType, string])[] = [
+    ['spdx', files.spdx],
+    ['cyclonedx', files.cyclonedx],
+  ];
+  const attested: string[] = ['signature'];
+  for (const [type, predicateFile] of lists) {
+    if (!(await isThere(predicateFile))) continue;
+    await signer.attest(subject, key, { type, predicateFile, replace: true }, signal);
+    attested.push(type);
+    moved();
+  }
+  await withScratch('attest', async (folder) => {
+    if (await isThere(files.scan)) {
+      const predicateFile = join(folder, 'scan.json');
+      await writeFile(
+        predicateFile,
+        JSON.stringify(scanPredicate(JSON.parse(await readFile(files.scan, 'utf8')) as ImageScan)),
+      );
+      await signer.attest(subject, key, { type: 'scan', predicateFile, replace: true }, signal);
+      attested.push('scan');
+      moved();
+    }
+    const provenance = await provenanceOf(work, image, stages);
+    const predicateFile = join(folder, 'provenance.json');
+    await writeFile(predicateFile, JSON.stringify(provenance));
+    await attestProvenance(work, subject, key, { provenance, predicateFile });
+    attested.push('provenance');
+  });
+  log.say(`signed and attested: ${attested.join(', ')}`);
+  return attested;
+}
+
+/** Beside those of other runs, for the image may belong to several; once a run. */
+async function attestProvenance(
+  { deps, known, signal, moved }: ImageWork,
+  subject: SignedImage,
+  key: SigningKey,
+  { provenance, predicateFile }: { readonly provenance: Provenance; readonly predicateFile: string },
+): Promise<void> {
+  const { signer } = deps.supplyChain;
+  const { trust } = known.pair.project.images;
+  const { invocationId } = provenance.runDetails.metadata;
+
+  async function isAttested(): Promise<boolean> {
+    try {
+      const statements = await signer.readAttestations(subject, trust, 'provenance', signal);
+      return statements.some((statement) => invocationOf(statement) === invocationId);
+    } catch (error) {
+      // Nothing is there yet, or nothing of ours.
+      const type = error instanceof ProviderError ? error.type : undefined;
+      if (type === 'ImageNotSigned' || type === 'AttestationInvalid') return false;
+      throw error;
+    }
+  }
+
+  if (trust.length > 0 && (await isAttested())) return;
+  for (let tries = 1; tries <= maxTries; tries += 1) {
+    await signer.attest(subject, key, { type: 'provenance', predicateFile, replace: false }, signal);
+    moved();
+    if (trust.length === 0 || (await isAttested())) return;
+  }
+  throw new ProviderError(
+    'SignerFailed',
+    `${subject.repository}@${subject.digest} was attested ${maxTries} times, and no key of \`images.trust\` says so: does the private key belong to one of them?`,
+    { nonRetryable: true },
+  );
+}
+
+async function provenanceOf(
+  { deps, known, plan }: ImageWork,
+  image: ImageReport,
+  stages: readonly StageReport[],
+): Promise<Provenance> {
+  const { builder } = known.pipeline.supplyChain;
+  const { ref } = known.input.event;
+  const scan = image.evidence?.scan;
+  return makeProvenance({
+    plan,
+    ref,
+    repository: publicUrl({ project: plan.run.project, url: known.pair.project.repository.url }),
+    image,
+    stages,
+    steps: await stepsOf({ deps, known }),
+    builder: { id: builder, version: deps.supplyChain.version },
+    ...(scan === undefined ? {} : { scan }),
+    finishedAt: new Date().toISOString(),
+  });
+}
+
+/** Every step, with the image it ran in as this engine has it. */
+async function stepsOf({ deps, known }: Pick<ImageWork, 'deps' | 'known'>): Promise<readonly ProvenanceStep[]> {
+  const digests = new Map<string, string | undefined>();
+  const steps: ProvenanceStep[] = [];
+  for (const stage of known.pipeline.stages) {
+    for (const step of stage.steps) {
+      if (step.executor === 'host') {
+        steps.push({ stage: stage.name, name: step.name, executor: 'host' });
+        continue;
+      }
+      if (!digests.has(step.image)) {
+        const found = await deps.builder.inspect(step.image);
+        digests.set(step.image, found?.digests[0]?.replace(/^.*@/, '') ?? found?.id);
+      }
+      const digest = digests.get(step.image);
+      steps.push({
+        stage: stage.name,
+        name: step.name,
+        executor: step.image,
+        ...(digest === undefined ? {} : { digest }),
+      });
+    }
+  }
+  return steps;
+}
+
+/** In the form of cosign's `vuln`. @see https://github.com/sigstore/cosign/blob/main/specs/COSIGN_VULN_ATTESTATION_SPEC.md */
+function scanPredicate(scan: ImageScan): object {
+  return {
+    invocation: { parameters: [], uri: '', event_id: '', 'builder.id': '' },
+    scanner: {
+      uri: scan.scanner.name,
+      version: scan.scanner.version,
+      db: { uri: '', version: scan.databaseAt },
+      result: { packages: scan.packages, vulnerabilities: scan.vulnerabilities },
+    },
+    metadata: { scanStartedOn: scan.scannedAt, scanFinishedOn: scan.scannedAt },
+  };
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await access(path).then(
+    () => true,
+    () => false,
+  );
+}

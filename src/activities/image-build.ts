@@ -1,0 +1,214 @@
+import { join, posix } from 'node:path';
+import type { ImageSpec } from '../definition/specs.ts';
+import { ProviderError } from '../domain/failures.ts';
+import { type ImageTag, imageTags } from '../domain/image-tags.ts';
+import { buildKey } from '../providers/builders/build-key.ts';
+import { dockerfileWarnings, sizeWarnings } from '../providers/builders/dockerfile-warnings.ts';
+import { needsBuildKit } from '../providers/builders/buildkit.ts';
+import { baseImages } from '../providers/builders/dockerfile.ts';
+import { readDockerignore } from '../providers/builders/dockerignore.ts';
+import type { BuildProgress } from '../providers/builders/port.ts';
+import { publicUrl } from '../providers/repositories/git-command.ts';
+import { type ImageEnd, type ImageWork, type KnownBuild, progressOf } from './image-work.ts';
+import type { LogWriter } from './logs.ts';
+import { repositoryAddress } from './secrets.ts';
+import { foldersOf } from './workspaces.ts';
+
+/** Label by which an image of equal inputs is found again. */
+export const keyLabel = 'slipway.build-key';
+
+/** Builds one image, or takes the one that equal inputs gave before. */
+export async function buildImage(
+  work: ImageWork,
+  image: ImageSpec,
+  log: LogWriter,
+  checkout: () => Promise<string>,
+): Promise<ImageEnd> {
+  const { deps, plan, run, registry } = work;
+  const progress = progressOf(work, log);
+  const inputs = await readInputs(work, image, progress);
+  const { key } = inputs;
+  const tags = plan.buildImages === 'validate' ? [] : tagsOf(work).map(({ name }) => name);
+  const { warnings } = inputs;
+  const evidence = { buildKey: key, bases: await publicDigests(work, inputs.bases), warnings };
+  const reported = { name: image.name, repository: image.repository, tags, durationMs: 0, evidence };
+
+  const stored = await findPushed(work, image, key);
+  if (stored !== undefined) {
+    log.say(`equal inputs gave ${stored.repository}@${stored.digest}; it is taken`);
+    return { image: { ...reported, digest: stored.digest, sizeBytes: stored.sizeBytes, reused: true } };
+  }
+  const here = await deps.builder.find({ 'slipway.project': run.project, [keyLabel]: key });
+  if (here !== undefined) {
+    log.say(`equal inputs gave ${here.id}; it is taken`);
+    if (tags[0] !== undefined) await deps.builder.tag(here.id, image.repository, tags[0]);
+    return { image: { ...reported, digest: here.id, sizeBytes: here.sizeBytes, reused: true } };
+  }
+
+  const latest = await deps.builds.latest(run.project, image.name).catch(() => undefined);
+  const secrets = await readBuildSecrets(work, image);
+  const builder = inputs.buildKit ? deps.buildKit : deps.builder;
+  const built = await builder.build(
+    {
+      name: image.name,
+      folder: join(await checkout(), image.context),
+      dockerfile: image.dockerfile,
+      ignore: inputs.ignore,
+      target: image.target,
+      args: image.args,
+      labels: labelsOf(work, image, key),
+      platforms: image.platforms,
+      network: image.network,
+      modifiedAt: new Date(plan.commit.at),
+      cache: latest === undefined ? undefined : `${latest.repository}@${latest.digest}`,
+      credentials: registry.credentials,
+      ...secrets,
+    },
+    progress,
+  );
+  log.say(`built ${built.id}, ${Math.round(built.sizeBytes / 1024)} KiB`);
+  if (tags[0] !== undefined) await deps.builder.tag(built.id, image.repository, tags[0]);
+  const all = [...warnings, ...sizeWarnings(built.sizeBytes, work.known.pipeline.supplyChain.maxSizeBytes)];
+  for (const warning of all) log.say(`warning: ${warning}`);
+  return {
+    image: {
+      ...reported,
+      evidence: { ...evidence, warnings: all },
+      digest: built.id,
+      sizeBytes: built.sizeBytes,
+      reused: false,
+    },
+    ...(all.length === 0 ? {} : { detail: `warning: ${all.join('; ')}` }),
+  };
+}
+
+interface Inputs {
+  readonly key: string;
+  readonly ignore: string;
+  /** By the name that the Dockerfile has for them. */
+  readonly bases: Readonly<Record<string, string>>;
+  readonly warnings: readonly string[];
+  /** Whether the engine's own builder is not enough. */
+  readonly buildKit: boolean;
+}
+
+/** Everything that decides what the image will be, read from the commit itself: what steps have made meanwhile is no part of it. */
+async function readInputs(work: ImageWork, image: ImageSpec, progress: BuildProgress): Promise<Inputs> {
+  const { deps, run, plan, registry, signal } = work;
+  const at = { project: run.project, commit: plan.commit.sha, signal };
+  const path = (name: string): string => posix.join(image.context, name);
+  const [tree, dockerfile, special, common] = await Promise.all([
+    deps.repositories.listTree({ ...at, path: image.context }),
+    deps.repositories.readFile({ ...at, path: path(image.dockerfile) }),
+    deps.repositories.readFile({ ...at, path: path(`${image.dockerfile}.dockerignore`) }),
+    deps.repositories.readFile({ ...at, path: path('.dockerignore') }),
+  ]);
+  if (tree === undefined) throw missing(image, `the commit has no folder ${image.context}`);
+  if (dockerfile === undefined) throw missing(image, `the commit has no ${path(image.dockerfile)}`);
+  const ignore = special ?? common ?? '';
+  const ignored = readDockerignore(ignore);
+  const bases = await deps.builder.resolve(baseImages(dockerfile, image.args), {
+    ...progress,
+    credentials: registry.credentials,
+  });
+  const key = buildKey({
+    files: tree.filter((entry) => !ignored(entry.path)),
+    dockerfilePath: image.dockerfile,
+    dockerfile,
+    target: image.target,
+    args: image.args,
+    bases,
+    platforms: image.platforms,
+    network: image.network,
+  });
+  const mounts = Object.keys(image.secrets).length > 0 || image.sshKey !== undefined;
+  const buildKit = mounts || needsBuildKit(dockerfile);
+  return { key, ignore, bases, buildKit, warnings: dockerfileWarnings(dockerfile, image.target) };
+}
+
+/** Read at the moment of the build. */
+async function readBuildSecrets(
+  { deps }: ImageWork,
+  { secrets, sshKey }: ImageSpec,
+): Promise<{ readonly secrets?: Readonly<Record<string, string>>; readonly sshKey?: string }> {
+  const values: Record<string, string> = {};
+  for (const [name, ref] of Object.entries(secrets)) values[name] = await deps.readSecret(ref);
+  return {
+    ...(Object.keys(values).length === 0 ? {} : { secrets: values }),
+    ...(sshKey === undefined ? {} : { sshKey: await deps.readSecret(sshKey) }),
+  };
+}
+
+/** Of base images that came from a registry the digest there, by which anybody can have them; of others the id on this engine. */
+async function publicDigests(
+  { deps }: ImageWork,
+  ids: Readonly<Record<string, string>>,
+): Promise<Readonly<Record<string, string>>> {
+  const digests: Record<string, string> = {};
+  for (const [name, id] of Object.entries(ids)) {
+    const found = await deps.builder.inspect(id);
+    digests[name] = found?.digests[0]?.replace(/^.*@/, '') ?? id;
+  }
+  return digests;
+}
+
+function missing(image: ImageSpec, what: string): ProviderError {
+  return new ProviderError('BuildFailed', `the image ${image.name} cannot be built: ${what}`, {
+    details: { image: image.name },
+  });
+}
+
+/** The image in the registry that equal inputs gave, if the registry still has it. The store or the registry away: it is built. */
+async function findPushed(work: ImageWork, image: ImageSpec, key: string): Promise<KnownBuild | undefined> {
+  const { deps, run, plan, registry, signal } = work;
+  if (plan.buildImages !== 'push') return undefined;
+  try {
+    const found = await deps.builds.find(run.project, key);
+    if (found?.repository !== image.repository) return undefined;
+    const { manifests } = await deps.openRegistry(registry);
+    if ((await manifests.readManifest(found.repository, found.digest, signal)) !== undefined) return found;
+    await deps.builds.forget(run.project, key);
+    return undefined;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    return undefined;
+  }
+}
+
+/** One clean checkout for all images: what steps have left in the other must not get into an image unseen. */
+export async function checkOutContext({ deps, known, plan, signal }: ImageWork): Promise<string> {
+  const { context } = foldersOf(plan.workspace);
+  const repository = await repositoryAddress(known.pair.project, deps.readSecret);
+  const { after, ref } = known.input.event;
+  await deps.repositories.checkOut({ repository, commit: after, ref, path: context, signal });
+  return context;
+}
+
+/** The tags of the images of a run, the identifying one first. */
+export function tagsOf({ known, run, plan }: ImageWork): readonly ImageTag[] {
+  const { ref, pullRequest } = known.input.event;
+  return imageTags({
+    ref,
+    pullRequest,
+    build: run.number,
+    commit: plan.commit.sha,
+    releaseBranch: known.pair.project.repository.releaseBranch,
+    templates: known.pipeline.supplyChain.tags,
+  });
+}
+
+/** The labels of the OCI image specification, and those by which Slipway and people find the image again. */
+function labelsOf({ known, run, plan }: ImageWork, image: ImageSpec, key: string): Record<string, string> {
+  const { url } = known.pair.project.repository;
+  return {
+    'org.opencontainers.image.title': image.name,
+    'org.opencontainers.image.version': plan.version,
+    'org.opencontainers.image.revision': plan.commit.sha,
+    'org.opencontainers.image.created': new Date().toISOString(),
+    'org.opencontainers.image.source': publicUrl({ project: run.project, url }),
+    'slipway.project': run.project,
+    'slipway.image': image.name,
+    'slipway.build': String(run.number),
+    [keyLabel]: key,
+  };
+}

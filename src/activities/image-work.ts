@@ -1,0 +1,205 @@
+import { activityInfo } from '@temporalio/activity';
+import pLimit from 'p-limit';
+import { ProviderError, describeFailure, failures, toFailure } from '../domain/failures.ts';
+import type { ImageReport, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import { type Verdict, worst } from '../domain/verdict.ts';
+import { withHeartbeat } from '../effects/heartbeat.ts';
+import type { BlobStore } from '../providers/blobs/port.ts';
+import type { BuildProgress, ImageBuilder } from '../providers/builders/port.ts';
+import type { ReadRegistry } from '../providers/registries/logins/index.ts';
+import type { ImagePusher, ImageRegistry, RegistryAddress } from '../providers/registries/port.ts';
+import type { SourceRepository } from '../providers/repositories/port.ts';
+import type { SbomMaker } from '../providers/sboms/port.ts';
+import type { ImageScanner } from '../providers/scanners/port.ts';
+import type { ImageSigner } from '../providers/signers/port.ts';
+import type { ScanSpec } from '../definition/specs.ts';
+import type { LogWriter, Logs } from './logs.ts';
+import type { Pipelines, RunPipeline } from './pipelines.ts';
+import type { ReadSecret } from './secrets.ts';
+import type { StageFacts } from './stage.ts';
+
+/** An image in the registry, by what it was made of. */
+export interface KnownBuild {
+  readonly project: string;
+  readonly key: string;
+  readonly name: string;
+  readonly repository: string;
+  readonly digest: string;
+  readonly sizeBytes: number;
+}
+
+/** Which inputs gave which image; what is not known is built again, so none of these may fail a build. */
+export interface KnownBuilds {
+  find(project: string, key: string): Promise<KnownBuild | undefined>;
+  /** The newest image of the name: its layers serve as cache. */
+  latest(project: string, name: string): Promise<KnownBuild | undefined>;
+  record(build: KnownBuild): Promise<void>;
+  forget(project: string, key: string): Promise<void>;
+}
+
+/** What finds out about images, and says so under its name. */
+export interface SupplyChain {
+  readonly sboms: SbomMaker;
+  readonly scanners: Readonly<Record<ScanSpec['scanner'], ImageScanner>>;
+  readonly signer: ImageSigner;
+  /** Lists and scans are kept here, below `evidence/<project>/<run>/<image>`. */
+  readonly blobs: Pick<BlobStore, 'put'>;
+  /** Of Slipway, for provenance. */
+  readonly version: string;
+}
+
+export interface OpenedRegistry {
+  readonly manifests: ImageRegistry;
+  readonly pusher: ImagePusher;
+}
+
+export interface ImageDependencies {
+  readonly builder: ImageBuilder;
+  /** Builds what the other one cannot, on the same engine. */
+  readonly buildKit: ImageBuilder;
+  readonly openRegistry: (registry: RegistryAddress) => Promise<OpenedRegistry>;
+  readonly builds: KnownBuilds;
+  readonly supplyChain: SupplyChain;
+  readonly repositories: SourceRepository;
+  readonly pipelines: Pipelines;
+  readonly readSecret: ReadSecret;
+  readonly readRegistry: ReadRegistry;
+  readonly logs: Logs;
+  readonly facts: StageFacts;
+}
+
+const heartbeatMs = 300;
+/** Without an event of the engine. A compiler may be silent longer than a push (judgement); the time limit of all images holds besides. */
+const buildStallMs = 600_000;
+const pushStallMs = 300_000;
+
+/** What is done with images, in the order in which it is shown after the stages of the definition. */
+const imageStages = ['build', 'scan', 'push'] as const;
+type ImageStage = (typeof imageStages)[number];
+
+/** What working on all images of one run works with. */
+export interface ImageWork {
+  readonly deps: ImageDependencies;
+  readonly known: RunPipeline;
+  readonly run: RunRef;
+  readonly plan: RunPlan;
+  readonly registry: RegistryAddress;
+  readonly signal: AbortSignal;
+  readonly moved: () => void;
+}
+
+/** What came of one image: its report as it is now, and how that is judged. Default: passed. */
+export interface ImageEnd {
+  readonly image: ImageReport;
+  readonly verdict?: Verdict;
+  readonly detail?: string;
+}
+
+/** Works on all images of a run under a heartbeat and their time limit. */
+export async function together<T>(
+  deps: ImageDependencies,
+  { run, plan, doing }: { readonly run: RunRef; readonly plan: RunPlan; readonly doing: 'build' | 'push' },
+  act: (work: ImageWork) => Promise<T>,
+): Promise<T> {
+  const late = AbortSignal.timeout(plan.buildTimeoutMs);
+  try {
+    return await withHeartbeat(
+      heartbeatMs,
+      async (cancelled, progress) => {
+        const known = await deps.pipelines.of(plan);
+        const signal = AbortSignal.any([cancelled, late]);
+        const registry = await deps.readRegistry(known.pipeline.registry, signal);
+        return act({ deps, known, run, plan, registry, signal, moved: () => progress() });
+      },
+      undefined,
+      doing === 'build' ? buildStallMs : pushStallMs,
+    );
+  } catch (error) {
+    if (late.aborted && error === late.reason) {
+      const minutes = Math.round(plan.buildTimeoutMs / 60_000);
+      throw toFailure(
+        new ProviderError('TimedOut', `the images took longer than the ${minutes} minutes of ${doing}`, {
+          nonRetryable: true,
+        }),
+      );
+    }
+    throw toFailure(error);
+  }
+}
+
+/**
+ * Works on several images at once, each with a log and a report of its own. The first failure ends the others, for what they make is not
+ * wanted any more, and is thrown when all have ended.
+ */
+export async function forEach<I extends { readonly name: string }>(
+  work: ImageWork,
+  stage: ImageStage,
+  images: readonly I[],
+  act: (work: ImageWork, image: I, log: LogWriter) => Promise<ImageEnd>,
+): Promise<readonly ImageReport[]> {
+  const { deps, run, known } = work;
+  const position = known.pipeline.stages.length + imageStages.indexOf(stage);
+  const startedAt = new Date();
+  const limit = pLimit(known.pipeline.builds.concurrency);
+  const others = new AbortController();
+  const signal = AbortSignal.any([work.signal, others.signal]);
+  const steps: StepReport[] = [];
+  const phase = stage === 'push' ? 'pushing' : 'building';
+  deps.facts.stageStarted({ run, stage, position, at: startedAt.toISOString(), phase });
+
+  async function one(image: I, index: number): Promise<ImageReport> {
+    signal.throwIfAborted();
+    const log = deps.logs.open({ run, stage, step: image.name, attempt: activityInfo().attempt });
+    const fact = { run, stage, step: image.name, position: index };
+    const began = new Date();
+    const step = { name: image.name, startedAt: began.toISOString() };
+    deps.facts.stepStarted({ ...fact, at: step.startedAt });
+    const settle = (verdict: StepReport['verdict'], detail?: string): void => {
+      const report = {
+        ...step,
+        verdict,
+        durationMs: Date.now() - began.getTime(),
+        ...(detail === undefined ? {} : { detail }),
+      };
+      steps[index] = report;
+      deps.facts.stepSettled({ ...fact, report });
+    };
+    try {
+      const end = await act({ ...work, signal }, image, log);
+      settle(end.verdict ?? 'passed', end.detail);
+      return { ...end.image, durationMs: end.image.durationMs + Date.now() - began.getTime() };
+    } catch (error) {
+      if (!signal.aborted) {
+        const { type, message } = describeFailure(error);
+        log.say(`${message}\n${failures[type].sentence}`);
+        settle(type === 'BuildFailed' ? 'failed' : 'errored', message);
+        others.abort(error);
+      }
+      throw error;
+    } finally {
+      await log.close();
+    }
+  }
+
+  const settled = await Promise.allSettled(images.map((image, index) => limit(() => one(image, index))));
+  const done = steps.filter((step) => (step as StepReport | undefined) !== undefined);
+  const report: StageReport = {
+    name: stage,
+    verdict: images.length === 0 ? 'passed' : worst(done.map(({ verdict }) => verdict)),
+    steps: done,
+    startedAt: startedAt.toISOString(),
+    durationMs: Date.now() - startedAt.getTime(),
+  };
+  deps.facts.stageSettled({ run, position, report });
+  if (work.signal.aborted) throw work.signal.reason;
+  if (others.signal.aborted) throw others.signal.reason;
+  return settled.map((result) => {
+    if (result.status === 'rejected') throw result.reason;
+    return result.value;
+  });
+}
+
+/** Output of one image's work goes to its log, and every bit of it counts as progress. */
+export function progressOf({ signal, moved }: ImageWork, log: LogWriter): BuildProgress {
+  return { output: (text) => void log.write(Buffer.from(text)), moved, signal };
+}

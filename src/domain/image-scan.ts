@@ -1,0 +1,158 @@
+import { type Verdict, worst } from './verdict.ts';
+
+/** `unknown`: the advisory gives none. It is never taken for a low one. */
+export const vulnerabilitySeverities = ['critical', 'high', 'medium', 'low', 'unknown'] as const;
+export type VulnerabilitySeverity = (typeof vulnerabilitySeverities)[number];
+
+/** One advisory about one package of an image. */
+export interface Vulnerability {
+  /** As the database names it: `CVE-2026-1234`, `GHSA-…`. */
+  readonly id: string;
+  /** Other names of the same. */
+  readonly aliases: readonly string[];
+  readonly severity: VulnerabilitySeverity;
+  readonly package: string;
+  readonly version: string;
+  /** Versions without it; empty where there is none yet. */
+  readonly fixedIn: readonly string[];
+}
+
+/** What a scanner said of one image. */
+export interface ImageScan {
+  readonly scanner: { readonly name: string; readonly version: string };
+  /** When the advisories it used were last renewed, ISO 8601; of several parts the oldest. */
+  readonly databaseAt: string;
+  readonly scannedAt: string;
+  /** How many packages were looked up. */
+  readonly packages: number;
+  readonly vulnerabilities: readonly Vulnerability[];
+}
+
+/** Somebody has looked at an advisory and decided to live with it for a while. */
+export interface ScanException {
+  /** Its id, or one of its aliases. */
+  readonly id: string;
+  /** Default: any package. */
+  readonly package?: string;
+  readonly reason: string;
+  /** Last day it holds, `2026-12-31`. */
+  readonly until: string;
+}
+
+/** What is judged by. */
+export interface ScanRules {
+  readonly severities: readonly VulnerabilitySeverity[];
+  readonly exceptions: readonly ScanException[];
+}
+
+export type ScanMode = 'block' | 'warn' | 'off';
+
+/** The judgement on an image, small enough to travel. */
+export interface ScanVerdict {
+  readonly verdict: Verdict;
+  /** One sentence. */
+  readonly reason: string;
+  /** What was looked at and by what. Absent where the scanner could not say anything. */
+  readonly scanner?: { readonly name: string; readonly version: string };
+  readonly databaseAt?: string;
+  readonly scannedAt: string;
+  readonly packages: number;
+  readonly counts: Readonly<Record<VulnerabilitySeverity, number>>;
+  /** The worst ones that count, one line each, at most {@link mostShown}. */
+  readonly lines: readonly string[];
+  /** Exceptions that were made use of, one line each. */
+  readonly excepted: readonly string[];
+}
+
+/** Lines of a verdict that go into a history. Judgement. */
+export const mostShown = 20;
+
+const none: ScanVerdict['counts'] = { critical: 0, high: 0, medium: 0, low: 0, unknown: 0 };
+
+/**
+ * Judges what a scanner found. An advisory without a severity counts whenever `high` does: nobody has said that it is harmless. An image in which
+ * nothing could be looked up is `inconclusive`, never passed.
+ */
+export function judgeScan(scan: ImageScan, rules: ScanRules): ScanVerdict {
+  const today = scan.scannedAt.slice(0, 10);
+  const wanted = new Set<VulnerabilitySeverity>(rules.severities);
+  if (wanted.has('high')) wanted.add('unknown');
+  const counts = { ...none };
+  const lines: string[] = [];
+  const excepted: string[] = [];
+  for (const found of [...scan.vulnerabilities].sort(bySeverity)) {
+    counts[found.severity] += 1;
+    if (!wanted.has(found.severity)) continue;
+    const exception = rules.exceptions.find((each) => isAbout(each, found));
+    if (exception !== undefined && exception.until >= today) {
+      excepted.push(`${found.id} in ${found.package} until ${exception.until}: ${exception.reason}`);
+      continue;
+    }
+    const over = exception === undefined ? '' : `; its exception ended on ${exception.until}`;
+    lines.push(`${describe(found)}${over}`);
+  }
+  const looked = {
+    scanner: scan.scanner,
+    databaseAt: scan.databaseAt,
+    scannedAt: scan.scannedAt,
+    packages: scan.packages,
+    counts,
+    lines: lines.slice(0, mostShown),
+    excepted: excepted.slice(0, mostShown),
+  };
+  if (lines.length > 0) {
+    return {
+      ...looked,
+      verdict: 'failed',
+      reason: `${lines.length} of ${scan.packages} packages' advisories count: ${lines.slice(0, 3).join('; ')}`,
+    };
+  }
+  if (scan.packages === 0) {
+    return {
+      ...looked,
+      verdict: 'inconclusive',
+      reason: 'the image has no package that the database knows the kind of',
+    };
+  }
+  return { ...looked, verdict: 'passed', reason: `${scan.packages} packages, none with an advisory that counts` };
+}
+
+/** The scanner is not there, broke, or its advisories are too old: nothing is known of the image. */
+export function erroredScan(reason: string, scannedAt: string): ScanVerdict {
+  return { verdict: 'errored', reason, scannedAt, packages: 0, counts: none, lines: [], excepted: [] };
+}
+
+/** Whether an image with this verdict may go where scans are taken so seriously. Without a verdict nothing is known, which is no pass. */
+export function allowsImage(mode: ScanMode, verdict: ScanVerdict | undefined): boolean {
+  return mode !== 'block' || verdict?.verdict === 'passed';
+}
+
+/**
+ * Whether a run goes on to push: not when no environment of its route could take the image. A run that leads nowhere goes by the project's own mode.
+ */
+export function stopsPush(modes: readonly ScanMode[], verdicts: readonly ScanVerdict[]): boolean {
+  if (modes.length === 0 || verdicts.length === 0) return false;
+  return modes.every((mode) => verdicts.some((verdict) => !allowsImage(mode, verdict)));
+}
+
+/** The worst of several, `inconclusive` for none. */
+export function worstScan(verdicts: readonly ScanVerdict[]): Verdict {
+  return worst(verdicts.map(({ verdict }) => verdict));
+}
+
+function isAbout(exception: ScanException, found: Vulnerability): boolean {
+  if (exception.package !== undefined && exception.package !== found.package) return false;
+  return exception.id === found.id || found.aliases.includes(exception.id);
+}
+
+function describe({ id, severity, package: name, version, fixedIn }: Vulnerability): string {
+  const cure = fixedIn.length === 0 ? 'no version without it' : `gone in ${fixedIn.join(', ')}`;
+  return `${severity} ${id} in ${name} ${version} (${cure})`;
+}
+
+function bySeverity(a: Vulnerability, b: Vulnerability): number {
+  return (
+    vulnerabilitySeverities.indexOf(a.severity) - vulnerabilitySeverities.indexOf(b.severity) ||
+    (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)
+  );
+}

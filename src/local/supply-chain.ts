@@ -1,0 +1,83 @@
+import { join } from 'node:path';
+import type { LocalContext } from './context.ts';
+import { installGoProgram } from './packages.ts';
+import { findProgram, isProgram, obtain } from './programs.ts';
+
+/** Programs that look into images, sign them and build them beside the engine. */
+export const supplyChainTools = ['cosign', 'syft', 'osv-scanner', 'trivy', 'buildx'] as const;
+export type SupplyChainTool = (typeof supplyChainTools)[number];
+
+interface ToolRecipe {
+  /** Package and version, as `go install` takes it. */
+  readonly module: string;
+  readonly ldflags?: string;
+  /** Measured on two cores. */
+  readonly hint: string;
+}
+
+/**
+ * Versions that were built and used on a machine without a download. The module proxy's checksums say that it is what the author published.
+ * Trivy cannot be built that way: its go.mod has a `replace`.
+ */
+const recipes: Readonly<Record<Exclude<SupplyChainTool, 'trivy'>, ToolRecipe>> = {
+  cosign: {
+    module: 'github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5',
+    ldflags: '-X sigs.k8s.io/release-utils/version.gitVersion=v2.6.5',
+    hint: 'two to six minutes, once',
+  },
+  syft: {
+    module: 'github.com/anchore/syft/cmd/syft@v1.57.1',
+    ldflags: '-X main.version=1.57.1',
+    hint: 'two to three minutes, once',
+  },
+  // Later ones want a Go that is not released yet.
+  'osv-scanner': {
+    module: 'github.com/google/osv-scanner/v2/cmd/osv-scanner@v2.2.4',
+    hint: 'one to two minutes, once',
+  },
+  buildx: { module: 'github.com/docker/buildx/cmd/buildx@v0.19.3', hint: 'one to two minutes, once' },
+};
+
+/** Where Docker keeps its plugins; buildx also runs by itself. */
+const pluginFolders = [
+  '/usr/libexec/docker/cli-plugins',
+  '/usr/lib/docker/cli-plugins',
+  '/usr/local/lib/docker/cli-plugins',
+  '/usr/local/libexec/docker/cli-plugins',
+];
+
+/**
+ * Finds a program of the supply chain, or builds it from its Go module.
+ *
+ * @returns its absolute path.
+ * @throws ProviderError `ToolMissing` (not retried): it is not there and cannot be built here.
+ */
+export async function ensureSupplyChainTool(context: LocalContext, tool: SupplyChainTool): Promise<string> {
+  const found = findSupplyChainTool(context, tool);
+  if (found !== undefined) return found;
+  if (tool === 'trivy') {
+    const ways = [{ what: '`trivy` on PATH', take: (): string | undefined => undefined }];
+    return await obtain(tool, ways, 'Put trivy on PATH, or let the project scan with osv-scanner.');
+  }
+  const { module, ldflags, hint } = recipes[tool];
+  return await obtain<string>(
+    tool,
+    [
+      { what: `\`${tool}\` in the cache and on PATH`, take: () => undefined },
+      {
+        what: 'building it with Go',
+        take: () => installGoProgram(context, tool, module, { hint, ...(ldflags === undefined ? {} : { ldflags }) }),
+      },
+    ],
+    `Put ${tool} on PATH, or give the machine Go and its module proxy.`,
+  );
+}
+
+/** The same without building anything; undefined where it is not there. */
+export function findSupplyChainTool(context: LocalContext, tool: SupplyChainTool): string | undefined {
+  const found = findProgram(context, tool);
+  if (found !== undefined || tool !== 'buildx') return found;
+  const home = context.env['HOME'];
+  const folders = [...(home === undefined ? [] : [join(home, '.docker/cli-plugins')]), ...pluginFolders];
+  return folders.map((folder) => join(folder, 'docker-buildx')).find(isProgram);
+}

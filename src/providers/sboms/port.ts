@@ -1,0 +1,28 @@
+/** A bill of materials in the two forms that readers expect; files in the folder that was given. */
+export interface Sbom {
+  /** Absolute path, SPDX 2 as JSON. */
+  readonly spdx: string;
+  /** Absolute path, CycloneDX as JSON. */
+  readonly cyclonedx: string;
+  /** Packages in it, whatever their kind. */
+  readonly packages: number;
+  readonly tool: { readonly name: string; readonly version: string };
+}
+
+/**
+ * Lists what is in an image. Looks only, and may be repeated; after an error nothing is known.
+ *
+ * @throws `ToolMissing`, `ScanErrored` (not retried)
+ */
+export interface SbomMaker {
+  make(request: {
+    /** Absolute path of the image as `docker save` writes it. */
+    readonly archive: string;
+    /** How the list names the image. */
+    readonly name: string;
+    readonly version: string;
+    /** Where the lists go; absolute, there already. */
+    readonly folder: string;
+    readonly signal: AbortSignal;
+  }): Promise<Sbom>;
+}
