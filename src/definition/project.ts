@@ -28,6 +28,16 @@ const Glob = z
   .regex(/^[^\s~^:\\[\]]+$/, { error: (issue) => `${quoted(issue.input)} cannot match a branch or tag` })
   .refine((pattern) => pattern.split('{').length <= 4, { error: 'has more than three `{…}`; write several routes' });
 
+const PathGlob = z
+  .string({ error: mustBe('a pattern such as `services/api/**`') })
+  .min(1)
+  .max(200)
+  .refine((pattern) => !pattern.startsWith('/') && !pattern.startsWith('./'), {
+    error: 'must be relative to the root of the repository, without `./`',
+  })
+  .refine((pattern) => pattern.split('{').length <= 4, { error: 'has more than three `{…}`; write several patterns' })
+  .refine((pattern) => pattern.split('**/').length <= 4, { error: 'has more than three `**/`' });
+
 const Credentials = z.strictObject({
   username: z.string().min(1).describe('Name to log in with.'),
   password: Secret.describe('Its password or token.'),
@@ -49,6 +59,16 @@ const Route = z.strictObject({
       '`validate`: built and thrown away; `build`: kept on the worker; `push`: pushed and verified. Default: `push` where it leads to an environment, otherwise `none`.',
     )
     .exactOptional(),
+  into: Glob.describe('For pull requests: the branch they go into. Default: any.').exactOptional(),
+  paths: z
+    .array(PathGlob)
+    .min(1)
+    .max(100)
+    .describe(
+      'Only when a changed path matches one of these; the next route is looked at otherwise. `**/` is also no folder at all. A new branch, a tag and a run by hand count as changing everything.',
+    )
+    .exactOptional(),
+  ignorePaths: z.array(PathGlob).min(1).max(100).describe('Paths that count as no change: `**/*.md`.').exactOptional(),
   priority: z.enum(['routine', 'hotfix']).describe('A hotfix goes before the rest in the queue.').default('routine'),
 });
 

@@ -9,6 +9,9 @@ export function routesOf(project: ProjectDefinition): readonly Route[] {
     ref: route.ref,
     environments: route.environments,
     priority: route.priority,
+    ...(route.into === undefined ? {} : { into: route.into }),
+    ...(route.paths === undefined ? {} : { paths: route.paths }),
+    ...(route.ignorePaths === undefined ? {} : { ignorePaths: route.ignorePaths }),
     buildImages: route.buildImages ?? (route.environments.length > 0 ? 'push' : 'none'),
   }));
 }

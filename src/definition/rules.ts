@@ -25,6 +25,7 @@ const projectRules: readonly Rule[] = [
   namesAreUnique('probes'),
   routesLeadSomewhere,
   routesAreReached,
+  filtersHaveAUse,
   deploymentsHaveImages,
   approvalsCanBeMet,
   groupsAreAskedOnce,
@@ -215,7 +216,10 @@ function routesAreReached(document: unknown): readonly Finding[] {
     const covering = routes
       .slice(0, index)
       .find(
-        ([, earlier]) => earlier['on'] === route['on'] && (earlier['ref'] === '**' || earlier['ref'] === route['ref']),
+        ([, earlier]) =>
+          earlier['on'] === route['on'] &&
+          (earlier['ref'] === undefined || earlier['ref'] === '**' || earlier['ref'] === route['ref']) &&
+          (['into', 'paths', 'ignorePaths'] as const).every((filter) => earlier[filter] === undefined),
       );
     if (covering === undefined) return [];
     return [
@@ -225,6 +229,23 @@ function routesAreReached(document: unknown): readonly Finding[] {
         hint: 'Put the narrower route first.',
       },
     ];
+  });
+}
+
+/** A tag and a run by hand are of the whole repository, and only a pull request goes into something. */
+function filtersHaveAUse(document: unknown): readonly Finding[] {
+  return groups(group(document)['routes']).flatMap(([index, route]) => {
+    const on = text(route['on']);
+    const useless = [
+      ...(on === 'tag' || on === 'manual' ? (['paths', 'ignorePaths'] as const) : []),
+      ...(on !== undefined && on !== 'pull-request' ? (['into'] as const) : []),
+    ].filter((filter) => route[filter] !== undefined);
+    return useless.map((filter) => ({
+      path: ['routes', index, filter],
+      message: `has no effect on a route for \`${String(on)}\``,
+      hint: 'Leave it out.',
+      atKey: true,
+    }));
   });
 }
 

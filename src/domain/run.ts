@@ -12,6 +12,10 @@ export interface SourceEvent {
   /** Where to fetch `after` from when it is not in the project's own repository (fork of a pull request). */
   readonly fork?: boolean;
   readonly pullRequest?: number;
+  /** Full ref that has `after` on the other side, where that is another one than `ref`: GitLab's `refs/merge-requests/7/head`. */
+  readonly from?: string;
+  /** Name of the branch that a pull request is to be merged into; absent when the forge does not tell. */
+  readonly into?: string;
   /** Login or name of whoever caused the event; used for self-approval rules and notices. */
   readonly author: string;
   readonly message?: string;
