@@ -20,6 +20,7 @@ import { runRoutes } from './routes/runs.ts';
 import { tokenRoutes } from './routes/tokens.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 import { createStarter } from './starts.ts';
+import { installTextCheck } from './text-check.ts';
 
 const bodyLimitBytes = 1024 * 1024;
 /** A whole request must have come by then; who sends a byte now and then keeps nothing. */
@@ -43,6 +44,7 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   installProblems(app);
+  installTextCheck(app);
   installAuth(app, deps.store.db);
   await installStreams(app);
   await installOpenapi(app);

@@ -7,6 +7,7 @@ import type { FastifyInstance, LightMyRequestResponse } from 'fastify';
 import { buildApp } from '../../src/api/app.ts';
 import type { ApiDependencies, ApiSettings } from '../../src/api/dependencies.ts';
 import { type LogFiles, createLogFolder } from '../../src/effects/log-files.ts';
+import type { ForgeKind } from '../../src/providers/forges/index.ts';
 import { putProject } from '../../src/store/projects.ts';
 import type { Role } from '../../src/store/schema.ts';
 import { createToken } from '../../src/store/tokens.ts';
@@ -14,6 +15,8 @@ import { components } from './components.ts';
 import { type TestStore, temporaryStore } from './store.ts';
 
 export const webhookSecret = 'a secret of the webhook';
+/** Of projects whose forge is `generic`, in the form that the standard has. */
+export const signingToken = `whsec_${Buffer.from('a signing token of thirty-two by').toString('base64')}`;
 
 /** The API with a store of its own, on the real server and the real Temporal. */
 export interface TestApi {
@@ -23,14 +26,19 @@ export interface TestApi {
   readonly logs: LogFiles;
   /** Where the workflows of this file run; nobody polls it unless the test does. */
   readonly taskQueue: string;
-  addProject(name: string, more?: string): Promise<void>;
+  addProject(name: string, more?: string, forge?: ForgeKind): Promise<void>;
   token(role: Role, groups?: readonly string[], name?: string): Promise<string>;
   /** Another process of the same API. */
   another(settings?: Partial<ApiSettings>): Promise<FastifyInstance>;
   close(): Promise<void>;
 }
 
-export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise<TestApi> {
+const secrets: Readonly<Record<string, string>> = { NEXT: 'the next secret', TOKEN: signingToken };
+
+export async function startTestApi(
+  settings: Partial<ApiSettings> = {},
+  resolveRef?: NonNullable<ApiDependencies['resolveRef']>,
+): Promise<TestApi> {
   const [{ temporal: server }, store, folder] = await Promise.all([
     components('temporal'),
     temporaryStore({ poolSize: 10 }),
@@ -44,7 +52,8 @@ export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise
     store,
     temporal,
     logs,
-    readSecret: (ref) => Promise.resolve(ref.kind === 'env' && ref.name === 'NEXT' ? 'the next secret' : webhookSecret),
+    readSecret: (ref) => Promise.resolve(secrets[ref.kind === 'env' ? ref.name : ''] ?? webhookSecret),
+    ...(resolveRef === undefined ? {} : { resolveRef }),
     settings: { taskQueue, sweepMs: 0, ...settings, ...over },
   });
   const apps = [await buildApp(dependencies({}))];
@@ -54,8 +63,8 @@ export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise
     temporal,
     logs,
     taskQueue,
-    async addProject(name, more = '') {
-      const text = projectYaml(name, more);
+    async addProject(name, more = '', forge = 'github') {
+      const text = projectYaml(name, more, forge);
       await putProject(store.db, {
         name,
         text,
@@ -81,7 +90,7 @@ export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise
 }
 
 /** The smallest project with two environments. */
-export function projectYaml(name: string, more = ''): string {
+export function projectYaml(name: string, more = '', forge: ForgeKind = 'github'): string {
   const environment = (blue: number): string => `
     target: { kind: docker }
     router:
@@ -93,8 +102,8 @@ project: ${name}
 repository:
   url: https://git.example.com/team/${name}.git
   forge:
-    kind: github
-    secrets: [{ env: WEBHOOK }, { env: NEXT }]
+    kind: ${forge}
+    secrets: [{ env: ${forge === 'generic' ? 'TOKEN' : 'WEBHOOK'} }, { env: NEXT }]
 registry:
   address: 127.0.0.1:5000
   insecure: true

@@ -4,6 +4,7 @@ import {
   Address,
   Commit,
   FullRef,
+  Into,
   addresses,
   messageOf,
   messageOfOne,
@@ -26,7 +27,7 @@ const Push = z.looseObject({
 
 const Side = z.looseObject({
   latestCommit: Commit,
-  displayId: z.string().nullish(),
+  displayId: Into,
   repository: z.looseObject({ id: z.number().nullish() }).nullish(),
 });
 const PullRequest = z.looseObject({

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { Commit, FullRef, addresses, messageOfOne, noCommit, pullRequestMoved, refMoved } from './payload.ts';
-import type { Forge } from './port.ts';
+import { Commit, FullRef, Into, addresses, messageOfOne, noCommit, pullRequestMoved, refMoved } from './payload.ts';
+import type { Forge, ForgeMessage } from './port.ts';
 import { deliveryOf, header, parse, parseJson } from './request.ts';
 import { verifyStandardWebhook } from './standard-webhooks.ts';
 
@@ -24,7 +24,7 @@ const PullRequest = z.strictObject({
   before: Commit.default(noCommit),
   after: Commit,
   fork: z.boolean(),
-  into: Text,
+  into: Into.optional(),
   author: z.string().min(1).max(200),
   message: Text,
   repository: Text,
@@ -45,29 +45,34 @@ export function createGenericForge(): Forge {
     read(request) {
       const body = parseJson(request);
       const { event } = parse(name, Named, body);
-      if (event === 'push' || event === 'tag') {
-        const { event: kind, repository: _, ...draft } = parse(name, Ref, body);
-        const found = refMoved(draft);
-        const expected = kind === 'tag' ? 'refs/tags/' : 'refs/heads/';
-        return messageOfOne(
-          typeof found === 'string' || found.kind === kind ? found : `${draft.ref} does not begin with ${expected}.`,
-        );
-      }
-      if (event === 'pull-request') {
-        const { event: _, number, from, into, repository: __, ...draft } = parse(name, PullRequest, body);
-        return messageOfOne(
-          pullRequestMoved({
-            ...draft,
-            pullRequest: number,
-            ...(from === undefined ? {} : { from }),
-            ...(into === undefined ? {} : { into }),
-          }),
-        );
-      }
+      if (event === 'push' || event === 'tag') return readRef(parse(name, Ref, body));
+      if (event === 'pull-request') return readPullRequest(parse(name, PullRequest, body));
       return { kind: 'ignored', why: event === 'test' ? 'The webhook works.' : `Nothing is done for ${event} events.` };
     },
     repositories(request) {
       return addresses(parse(name, Named, parseJson(request)).repository);
     },
   };
+}
+
+function readRef({ event: kind, ref, before, after, author, message }: z.output<typeof Ref>): ForgeMessage {
+  const found = refMoved({ ref, before, after, author, message });
+  if (typeof found === 'string' || found.kind === kind) return messageOfOne(found);
+  return messageOfOne(`${ref} does not begin with ${kind === 'tag' ? 'refs/tags/' : 'refs/heads/'}.`);
+}
+
+function readPullRequest(request: z.output<typeof PullRequest>): ForgeMessage {
+  const { number, from, into, before, after, fork, author, message } = request;
+  return messageOfOne(
+    pullRequestMoved({
+      pullRequest: number,
+      before,
+      after,
+      fork,
+      author,
+      message,
+      ...(from === undefined ? {} : { from }),
+      ...(into ? { into } : {}),
+    }),
+  );
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Forge, ForgeMessage } from './port.ts';
-import { Address, Commit, FullRef, addresses, messageOfOne, pullRequestMoved, refMoved } from './payload.ts';
+import { Address, Commit, FullRef, Into, addresses, messageOfOne, pullRequestMoved, refMoved } from './payload.ts';
 import { deliveryOf, firstHeader, isSignedBy, parse, parseJson, textOf } from './request.ts';
 
 const name = 'Gitea';
@@ -19,7 +19,7 @@ const Push = z.looseObject({
 
 const Side = z.looseObject({
   sha: Commit,
-  ref: z.string().nullish(),
+  ref: Into,
   repo_id: z.number().nullish(),
 });
 const PullRequest = z.looseObject({

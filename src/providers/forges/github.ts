@@ -4,6 +4,7 @@ import {
   Address,
   Commit,
   FullRef,
+  Into,
   addresses,
   messageOf,
   messageOfOne,
@@ -44,7 +45,7 @@ const PullRequest = z.looseObject({
     title: z.string().nullish(),
     user: Person,
     head: z.looseObject({ sha: Commit, repo: Repository }),
-    base: z.looseObject({ sha: Commit, ref: z.string().nullish(), repo: Repository }),
+    base: z.looseObject({ sha: Commit, ref: Into, repo: Repository }),
   }),
   sender: Person,
 });

@@ -1,6 +1,16 @@
 import { z } from 'zod';
 import type { Forge, ForgeMessage } from './port.ts';
-import { Address, Commit, FullRef, addresses, messageOfOne, noCommit, pullRequestMoved, refMoved } from './payload.ts';
+import {
+  Address,
+  Commit,
+  FullRef,
+  Into,
+  addresses,
+  messageOfOne,
+  noCommit,
+  pullRequestMoved,
+  refMoved,
+} from './payload.ts';
 import { deliveryOf, firstHeader, header, isSame, parse, parseJson } from './request.ts';
 import { isSigningToken, verifyStandardWebhook } from './standard-webhooks.ts';
 
@@ -23,7 +33,7 @@ const MergeRequest = z.looseObject({
     action: z.string().nullish(),
     title: z.string().nullish(),
     oldrev: Commit.nullish(),
-    target_branch: z.string().nullish(),
+    target_branch: Into,
     source_project_id: z.number().nullish(),
     target_project_id: z.number().nullish(),
     last_commit: z.looseObject({ id: Commit }).nullish(),

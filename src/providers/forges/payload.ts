@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { SourceEvent } from '../../domain/run.ts';
+import { storableText, isStorable } from '../../domain/storable-text.ts';
 import type { ForgeEvent, ForgeMessage } from './port.ts';
 
 /** Pieces that the payloads of all forges have in common. They are read loosely: forges add fields whenever they like. */
@@ -10,16 +11,21 @@ const refCharacters = '[^\\0-\\x20\\x7f~^:?*[\\\\]';
 export const FullRef = z
   .string()
   .max(1024)
-  .regex(new RegExp(`^refs/${refCharacters}+$`), 'is no full ref');
+  .regex(new RegExp(`^refs/${refCharacters}+$`), 'is no full ref')
+  .refine(isStorable, 'is no full ref');
 /** Name of a branch or tag, without `refs/…/`. */
 export const ShortRef = z
   .string()
   .max(1000)
-  .regex(new RegExp(`^(?!refs/)${refCharacters}+$`), 'is no name of a branch or tag');
+  .regex(new RegExp(`^(?!refs/)${refCharacters}+$`), 'is no name of a branch or tag')
+  .refine(isStorable, 'is no name of a branch or tag');
+/** Name of the branch that a pull request goes into, where it is told. */
+export const Into = ShortRef.nullish();
 export const Address = z.string().nullish();
 
 export const noCommit = '0'.repeat(40);
 const longestMessage = 4096;
+const longestName = 200;
 
 type Draft = Omit<SourceEvent, 'message' | 'kind' | 'before' | 'after'> & {
   readonly before: string;
@@ -49,10 +55,11 @@ export function pullRequestMoved(draft: Omit<Draft, 'ref'> & { readonly pullRequ
 
 function sourceEvent(kind: SourceEvent['kind'], draft: Draft): SourceEvent {
   const { message, ...rest } = draft;
-  const text = message?.slice(0, longestMessage);
+  const text = message === undefined || message === null ? undefined : storableText(message.slice(0, longestMessage));
   return {
     ...rest,
     kind,
+    author: storableText(draft.author.slice(0, longestName)),
     before: draft.before.toLowerCase(),
     after: draft.after.toLowerCase(),
     ...(text === undefined ? {} : { message: text }),

@@ -1,6 +1,7 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { ProviderError } from '../../domain/failures.ts';
+import { isStorable } from '../../domain/storable-text.ts';
 import type { ForgeDelivery, ForgeRequest } from './port.ts';
 
 /** Longer is no id of a forge, and has no place in the store. */
@@ -26,7 +27,8 @@ export function deliveryOf(
   found: { readonly event: string | undefined; readonly id: string | undefined; readonly needs: string },
 ): ForgeDelivery {
   const { event, id, needs } = found;
-  if (event === undefined || event.length > longestId || (id !== undefined && id.length > longestId)) {
+  const isName = (text: string): boolean => text.length <= longestId && isStorable(text);
+  if (event === undefined || !isName(event) || (id !== undefined && !isName(id))) {
     throw new ProviderError('InvalidInput', `The request has no ${needs} as every delivery of this forge has.`);
   }
   return { event, id: id ?? createHash('sha256').update(event).update('\0').update(request.body).digest('hex') };
