@@ -101,6 +101,7 @@ async function ensureRelease(
     }
     return recorded.version;
   }
+  if (plan.skipped !== undefined) return undefined;
   const complete = plan.images.every((name) => images.some((image) => image.name === name));
   if (plan.images.length > 0 && (plan.buildImages !== 'push' || !complete)) return undefined;
   await recordRelease(db, {

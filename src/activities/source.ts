@@ -8,11 +8,12 @@ import type { ProjectDefinition } from '../definition/project.ts';
 import { routesOf } from '../definition/routes.ts';
 import type { PipelineSpec } from '../definition/specs.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
-import { routeEvent, type Route } from '../domain/routing.ts';
+import { asksForPaths, routeEvent, type Route, type RouteDecision } from '../domain/routing.ts';
 import type { CommitInfo, RunInput, RunPlan, RunRef, Workspace } from '../domain/run.ts';
+import { asksToSkip } from '../domain/skip.ts';
 import { versionOf } from '../domain/version.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
-import type { SourceRepository } from '../providers/repositories/port.ts';
+import type { RepositoryAddress, SourceRepository } from '../providers/repositories/port.ts';
 import type { SourceActivities } from './contracts.ts';
 import type { Logs } from './logs.ts';
 import type { Pipelines } from './pipelines.ts';
@@ -98,16 +99,21 @@ async function prepareRun(
     ensureFolders(folders),
   ]);
   const repository = await repositoryAddress(project, deps.readSecret);
-  const { after, ref } = input.event;
+  const { after, ref, from } = input.event;
   const [commit] = await Promise.all([
-    deps.repositories.checkOut({ repository, commit: after, ref, path: folders.source, signal }),
+    deps.repositories.checkOut({ repository, commit: after, ref: from ?? ref, path: folders.source, signal }),
     writeRequest(folders, input),
   ]);
   const pair = await documents.pair(folders, project, text);
   const pipeline = resolvePipeline(pair, { fork: input.event.fork ?? false });
-  const decision = routeEvent(input.event, routesOf(project));
+  const routes = routesOf(project);
+  const changed = asksForPaths(routes)
+    ? await changedPaths(deps.repositories, repository, input.event, signal)
+    : undefined;
+  const decision = routeEvent(input.event, routes, changed);
+  const skipped = whySkipped(input, decision, commit);
   // A run that was accepted is prepared even if the routes have changed since: its checks are still wanted, where it goes is not.
-  const route = decision.kind === 'run' ? decision.route : undefined;
+  const route = decision.kind === 'run' && skipped === undefined ? decision.route : undefined;
   const definition = hashDefinition(pair);
   await Promise.all([
     deps.store.putDefinition(definition, serialiseDefinition(pair)),
@@ -117,7 +123,7 @@ async function prepareRun(
     ),
   ]);
   deps.pipelines.remember(run, { input, pair, pipeline });
-  const plan = planOf({ input, run, commit, definition, workspace, pipeline, route });
+  const plan = planOf({ input, run, commit, definition, workspace, pipeline, route, skipped });
   deps.store.recordPlan(plan);
   tell(deps.logs, plan, route);
   return plan;
@@ -131,24 +137,58 @@ interface Findings {
   readonly workspace: Workspace;
   readonly pipeline: PipelineSpec;
   readonly route: Route | undefined;
+  readonly skipped: string | undefined;
 }
 
-function planOf({ input, run, commit, definition, workspace, pipeline, route }: Findings): RunPlan {
+/**
+ * The paths that an event changed, for routes that look at them: between its two commits, and of a pull request since it left the branch
+ * that it goes into. Undefined where there is nothing to compare with, which counts as everything (docs/adr/0006).
+ */
+async function changedPaths(
+  repositories: SourceRepository,
+  repository: RepositoryAddress,
+  { kind, before, after, into }: RunInput['event'],
+  signal: AbortSignal,
+): Promise<readonly string[] | undefined> {
+  const { project } = repository;
+  if (kind === 'push') {
+    return /^0+$/.test(before)
+      ? undefined
+      : await repositories.changedPaths({ project, from: before, to: after, sinceMerge: false, signal });
+  }
+  if (kind !== 'pull-request' || into === undefined) return undefined;
+  const ref = `refs/heads/${into}`;
+  const base = await repositories.resolveRef(repository, ref, signal);
+  if (base === undefined) return undefined;
+  await repositories.ensureCommit({ repository, commit: base, ref, signal });
+  return await repositories.changedPaths({ project, from: base, to: after, sinceMerge: true, signal });
+}
+
+/** Why an accepted run runs nothing. Who asks for one by hand, or to deploy what there is, means it. */
+function whySkipped({ event, release }: RunInput, decision: RouteDecision, commit: CommitInfo): string | undefined {
+  if (release !== undefined) return undefined;
+  if (decision.kind === 'ignored' && decision.reason === 'no-path') return decision.why;
+  return asksToSkip(event.kind, commit.message) ? 'The commit asks to be skipped.' : undefined;
+}
+
+function planOf({ input, run, commit, definition, workspace, pipeline, route, skipped }: Findings): RunPlan {
+  const runs = skipped === undefined;
   return {
     run,
     version: versionOf({ ref: input.event.ref, build: run.number, commit: commit.sha }),
     commit,
     definition,
     workspace,
-    stages: pipeline.stages.map(({ name, timeoutMs, steps }) => ({
+    stages: (runs ? pipeline.stages : []).map(({ name, timeoutMs, steps }) => ({
       name,
       timeoutMs,
       steps: steps.map((step) => step.name),
     })),
     buildImages: route?.buildImages ?? 'none',
-    images: pipeline.images.map(({ name }) => name),
+    images: runs ? pipeline.images.map(({ name }) => name) : [],
     environments: route?.environments ?? [],
     buildTimeoutMs: pipeline.builds.timeoutMs,
+    ...(skipped === undefined ? {} : { skipped }),
   };
 }
 
@@ -161,6 +201,11 @@ function tell(logs: Logs, plan: RunPlan, route: Route | undefined): void {
   log.say(`definition ${plan.definition}`);
   log.say(`stages: ${plan.stages.map(({ name }) => name).join(', ') || 'none'}`);
   log.say(`images: ${plan.images.length === 0 ? 'none' : `${plan.images.join(', ')} (${plan.buildImages})`}`);
+  if (plan.skipped !== undefined) {
+    log.say(`nothing is run: ${plan.skipped}`);
+    void log.close();
+    return;
+  }
   log.say(
     route === undefined
       ? 'no route is for this event any more: checks only'

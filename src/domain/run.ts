@@ -80,6 +80,8 @@ export interface RunPlan {
   readonly environments: readonly string[];
   /** Time limit of build and push, ms. */
   readonly buildTimeoutMs: number;
+  /** Why nothing is run although it was asked for: only the checkout could tell. There are no stages, images and environments then. */
+  readonly skipped?: string;
 }
 
 export interface StepReport {

@@ -289,6 +289,7 @@ function stageReason(report: StageReport): string {
 }
 
 function succeededReason(plan: RunPlan, images: readonly ImageReport[]): string {
+  if (plan.skipped !== undefined) return `Nothing was run: ${plan.skipped}`;
   const where = plan.environments.length === 0 ? '' : `, goes to ${plan.environments.join(', ')}`;
   return `${plan.stages.length} stages passed${images.length === 0 ? '' : `, ${images.length} images`}${where}.`;
 }

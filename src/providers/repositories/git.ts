@@ -286,6 +286,27 @@ export function createGitRepository(options: GitOptions): SourceRepository {
       return { commits: parseCommits(log.stdout), ...parseShortstat(diff.stdout) };
     },
 
+    async changedPaths({ project, from, to, sinceMerge, signal }) {
+      checkCommit(from);
+      checkCommit(to);
+      const gitDir = `--git-dir=${await mirror(project)}`;
+      const range = sinceMerge ? [`${from}...${to}`] : [from, to];
+      const args = [
+        gitDir,
+        'diff',
+        '--no-ext-diff',
+        '--no-textconv',
+        '--no-renames',
+        '--name-only',
+        '-z',
+        ...range,
+        '--',
+      ];
+      const result = await git({ args, signal, maxOutputBytes: maxTreeBytes });
+      if (result.exitCode !== 0 || result.truncated) return undefined;
+      return result.stdout.split('\0').filter((path) => path !== '');
+    },
+
     async readFile({ project, commit, path, signal }) {
       checkCommit(commit);
       const gitDir = `--git-dir=${await mirror(project)}`;

@@ -62,6 +62,17 @@ export interface SourceRepository {
     readonly to: string;
     readonly signal?: AbortSignal;
   }): Promise<SourceChanges | undefined>;
+  /**
+   * Every path that differs between two commits; with `sinceMerge` between the second and where it left the first. Undefined where one of them
+   * is unknown here, or they have nothing in common.
+   */
+  changedPaths(request: {
+    readonly project: string;
+    readonly from: string;
+    readonly to: string;
+    readonly sinceMerge: boolean;
+    readonly signal?: AbortSignal;
+  }): Promise<readonly string[] | undefined>;
   /** Text of a file at a commit; undefined where it has none. */
   readFile(request: {
     readonly project: string;
