@@ -123,9 +123,10 @@ export interface TurnActivities {
   /**
    * Follows a roll-out or rollback that is not a child of the asking workflow until it closes. Heartbeats; for as long as it takes.
    *
+   * @param input.startsWithinMs - how long it may not be there yet. Default 0.
    * @returns what it returned, or null when it closed without a result (terminated, failed, or gone from Temporal)
    */
-  awaitTurnClosed(input: { readonly workflowId: string }): Promise<unknown>;
+  awaitTurnClosed(input: { readonly workflowId: string; readonly startsWithinMs?: number }): Promise<unknown>;
 }
 
 export interface OpenTurns {

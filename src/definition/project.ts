@@ -52,7 +52,12 @@ const Route = z.strictObject({
   ref: Glob.describe(
     'Branch, tag, or `pull/<number>/head`. `*` is anything but `/`, `**` anything, `?` one character, `{a,b}` either.',
   ).default('**'),
-  environments: z.array(Name).describe('Deployed to, in this order. Default: none, checks only.').default([]),
+  environments: z
+    .array(Name)
+    .describe(
+      'Deployed to, in this order: each waits until the one before it has succeeded. Default: none, checks only.',
+    )
+    .default([]),
   buildImages: z
     .enum(['none', 'validate', 'build', 'push'])
     .describe(
@@ -70,6 +75,10 @@ const Route = z.strictObject({
     .exactOptional(),
   ignorePaths: z.array(PathGlob).min(1).max(100).describe('Paths that count as no change: `**/*.md`.').exactOptional(),
   priority: z.enum(['routine', 'hotfix']).describe('A hotfix goes before the rest in the queue.').default('routine'),
+  emergency: z
+    .boolean()
+    .describe('Environments that are not production are not watched beyond their probes. Approvals stay.')
+    .default(false),
 });
 
 const Approval = z.strictObject({
@@ -141,6 +150,12 @@ const Environment = z.strictObject({
     .boolean()
     .describe(
       'Approval by default, 30 minutes of watch, every rollback opens an incident. Default: true for an environment named `production`.',
+    )
+    .exactOptional(),
+  requireStagingSuccess: z
+    .enum(['off', 'warn', 'block'])
+    .describe(
+      'Whether the same images must have succeeded in `staging` before: `warn` shows it in the plan as a risk, `block` makes no plan. A hotfix is only warned, and that is audited. Default: `warn` in production where there is a `staging`, otherwise `off`.',
     )
     .exactOptional(),
   target: Target.describe('Where it runs.'),
@@ -256,7 +271,7 @@ export const ProjectDefinition = z
       .array(Route)
       .max(200)
       .describe(
-        'What leads where: the first that matches. Default: `main` and tags `v*.*.*` to production, `develop` to staging, `feature/**` checks and a validating build, pull requests and every other branch checks.',
+        'What leads where: the first that matches. Default: `main` and tags `v*.*.*` to production, `hotfix/**` to staging and then production before the rest, `develop` and `release/**` to staging, `feature/**` checks and a validating build, pull requests and every other branch checks.',
       )
       .exactOptional(),
     environments: z.record(Name, Environment).describe('By name.').default({}),

@@ -22,6 +22,10 @@ export interface DeploymentInput extends DeploymentRef {
   readonly author: string;
   readonly priority: Priority;
   readonly requestedAt: string;
+  /** Goes on only when this one has succeeded: the environment before it in its route. */
+  readonly after?: DeploymentRef;
+  /** Outside production it is not watched beyond its probes; approvals stay. */
+  readonly emergency?: true;
 }
 
 /** What a deployment is doing; shown in lists, search attributes and the status page. */

@@ -155,6 +155,11 @@ export const failures = {
     sentence:
       'The environment or the definition changed since the plan was shown: read the new plan and approve that one.',
   },
+  NotPromoted: {
+    retryable: false,
+    status: 422,
+    sentence: 'Deploy the same images to staging first, and let that succeed; nothing has to be built again.',
+  },
   ApprovalExpired: {
     retryable: false,
     status: 409,

@@ -10,6 +10,8 @@ export interface Route {
   /** Deployed to, in this order; none: checks only. */
   readonly environments: readonly string[];
   readonly priority: Priority;
+  /** Shortens the watch of every environment that is not production; never an approval. */
+  readonly emergency?: true;
   /** Pattern over the branch that a pull request goes into; every one when absent. */
   readonly into?: string;
   /** Only when one of the changed paths matches one of these; every change when absent. */
