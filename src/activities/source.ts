@@ -3,6 +3,7 @@ import { open, realpath, rm } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { hashDefinition, serialiseDefinition, type DefinitionPair } from '../definition/pair.ts';
 import { definitionInvalid, loadPair, loadProject, type Loaded } from '../definition/load.ts';
+import { resolveParameters } from '../definition/parameters.ts';
 import { resolvePipeline } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { routesOf } from '../definition/routes.ts';
@@ -85,26 +86,27 @@ export function createSourceActivities(deps: SourceDependencies): SourceActiviti
 async function prepareRun(
   deps: SourceDependencies,
   documents: Documents,
-  input: RunInput,
+  asked: RunInput,
   signal: AbortSignal,
 ): Promise<RunPlan> {
   const workspace: Workspace = {
     queue: deps.workspaces.queue,
-    path: workspacePath(deps.workspaces.folder, input),
+    path: workspacePath(deps.workspaces.folder, asked),
   };
   const folders = foldersOf(workspace);
   const [run, { text, project }] = await Promise.all([
-    deps.store.openRun(input),
-    readProject(deps, documents, input.project),
+    deps.store.openRun(asked),
+    readProject(deps, documents, asked.project),
     ensureFolders(folders),
   ]);
   const repository = await repositoryAddress(project, deps.readSecret);
-  const { after, ref, from } = input.event;
+  const { after, ref, from } = asked.event;
   const [commit] = await Promise.all([
     deps.repositories.checkOut({ repository, commit: after, ref: from ?? ref, path: folders.source, signal }),
-    writeRequest(folders, input),
+    writeRequest(folders, asked),
   ]);
   const pair = await documents.pair(folders, project, text);
+  const input = await withParameters(asked, pair, folders);
   const pipeline = resolvePipeline(pair, { fork: input.event.fork ?? false });
   const routes = routesOf(project);
   const changed = asksForPaths(routes)
@@ -127,6 +129,19 @@ async function prepareRun(
   deps.store.recordPlan(plan);
   tell(deps.logs, plan, route);
   return plan;
+}
+
+/** The parameters with their defaults, kept where later activities of this machine find them. */
+async function withParameters(input: RunInput, pair: DefinitionPair, folders: WorkspaceFolders): Promise<RunInput> {
+  const parameters = resolveParameters(
+    pair.repository.parameters,
+    input.parameters ?? {},
+    input.event.kind === 'manual',
+  );
+  if (Object.keys(parameters).length === 0) return input;
+  const complete = { ...input, parameters };
+  await writeRequest(folders, complete);
+  return complete;
 }
 
 interface Findings {

@@ -5,6 +5,7 @@
 import type { Path } from './document.ts';
 import { isProduction, targetName } from './environment.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
+import { Parameter, complaintOf } from './parameters.ts';
 import type { Finding } from './problems.ts';
 import { suggestion } from './suggest.ts';
 
@@ -19,6 +20,7 @@ const repositoryRules: readonly Rule[] = [
   serviceHasAnImage,
   ownProbesKeepTheirKind,
   variablesAreGivenOnce,
+  defaultsFit,
 ];
 
 const projectRules: readonly Rule[] = [
@@ -160,6 +162,22 @@ function variablesAreGivenOnce(document: unknown): readonly Finding[] {
           ]
         : [],
     );
+  });
+}
+
+function defaultsFit(document: unknown): readonly Finding[] {
+  return Object.entries(groupAt(document, 'parameters')).flatMap(([name, written]) => {
+    const { success, data } = Parameter.safeParse(written);
+    if (!success || data.default === undefined) return [];
+    const complaint = complaintOf(data, String(data.default));
+    if (complaint === undefined) return [];
+    return [
+      {
+        path: ['parameters', name, 'default'],
+        message: `does not fit its own parameter: it ${complaint}`,
+        hint: 'Correct one of the two.',
+      },
+    ];
   });
 }
 

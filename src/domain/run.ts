@@ -31,6 +31,8 @@ export interface RunInput {
   readonly acceptedAt: string;
   /** Deploys the recorded digests of this release instead of building (rerun from approval, dispatch of an old tag). */
   readonly release?: string;
+  /** Given by whoever asked for it by hand, by a schedule or by another project. */
+  readonly parameters?: Readonly<Record<string, string>>;
 }
 
 export interface CommitInfo {

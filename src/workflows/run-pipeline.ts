@@ -243,6 +243,7 @@ function onMachine(
 /** Failures of what was pushed; every other is one of what is around it. */
 const brokenInput: readonly FailureType[] = [
   'DefinitionInvalid',
+  'InvalidInput',
   'EnvironmentFileInvalid',
   'CommitNotFound',
   'BuildFailed',

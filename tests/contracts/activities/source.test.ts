@@ -182,3 +182,40 @@ test('a commit that asks to be skipped is, unless somebody asks for it by hand',
     (await fixture.prepare(fixture.input(quiet, { kind: 'tag', ref: 'refs/tags/v3.0.0' }))).skipped,
   ).toBeUndefined();
 });
+
+describe('the parameters that a repository declares', () => {
+  const declared = `${definition}parameters:
+  DEPLOY_ENV: { type: choice, options: [staging, production] }
+  RUN_TESTS: { type: boolean, default: true }
+  count: { type: number, min: 1, max: 9 }
+`;
+  let typed: string;
+  beforeAll(() => {
+    typed = fixture.origin.commit({ 'slipway.yaml': declared });
+  });
+  const given = async (kind: 'manual' | 'push', parameters?: Record<string, string>): Promise<unknown> => {
+    const input = { ...fixture.input(typed, { kind }), ...(parameters === undefined ? {} : { parameters }) };
+    const plan = await fixture.prepare(input);
+    // As an activity of another process of this machine finds them.
+    fixture.source.pipelines.forget(plan.run);
+    return (await fixture.source.pipelines.of(plan)).input.parameters;
+  };
+
+  test('are filled in and kept for every later stage', async () => {
+    expect(await given('manual', { count: '3', RUN_TESTS: 'false' })).toEqual({
+      DEPLOY_ENV: 'staging',
+      RUN_TESTS: 'false',
+      count: '3',
+    });
+    // Nobody could have given the one without a default to a push.
+    expect(await given('push')).toEqual({ DEPLOY_ENV: 'staging', RUN_TESTS: 'true' });
+  });
+
+  test('refuse everything that does not fit, at once', async () => {
+    await expect(given('manual', { DEPLOY_ENV: 'moon', RUN_TESTS: 'no', other: '1' })).rejects.toMatchObject({
+      type: 'InvalidInput',
+      nonRetryable: true,
+      message: expect.stringMatching(/other[^]*moon[^]*staging, production[^]*RUN_TESTS[^]*count must be given/),
+    });
+  });
+});

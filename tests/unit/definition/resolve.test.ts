@@ -214,6 +214,8 @@ describe('routes of a project', () => {
     ).toEqual([
       ['tag', 'v*.*.*', 'push', ['production']],
       ['push', 'main', 'push', ['production']],
+      ['push', 'hotfix/**', 'push', ['staging', 'production']],
+      ['push', 'release/**', 'push', ['staging']],
       ['push', 'develop', 'push', ['staging']],
       ['push', 'feature/**', 'validate', []],
       ['pull-request', '**', 'none', []],
