@@ -91,6 +91,24 @@ export interface RunFactActivities {
   }): Promise<{ readonly deployments: readonly DeploymentInput[] }>;
 }
 
+export interface PollActivities {
+  /** Projects that want to be looked at, by name. */
+  readPolled(input: undefined): Promise<readonly string[]>;
+  /**
+   * Looks at the branches and tags of a repository, and accepts a run for each that has moved since the last look and has none yet. The first
+   * look only remembers. Heartbeats.
+   *
+   * @throws `NotFound`, `RepositoryRefused`, `TooLarge` (not retried), `RepositoryUnreachable`, `StoreUnavailable` (retried)
+   */
+  pollRepository(input: { readonly project: string }): Promise<PollReport>;
+}
+
+export interface PollReport {
+  readonly refs: number;
+  readonly moved: number;
+  readonly accepted: readonly { readonly ref: string; readonly run: number }[];
+}
+
 // ─── Plan, turn, facts ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export interface PlanActivities {
@@ -352,6 +370,7 @@ export interface Activities
     StageActivities,
     ImageActivities,
     RunFactActivities,
+    PollActivities,
     PlanActivities,
     TurnActivities,
     FactActivities,

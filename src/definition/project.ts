@@ -248,6 +248,12 @@ export const ProjectDefinition = z
           .describe('Where it is fetched from.'),
         credentials: Credentials.describe('Default: none, or what the worker has for ssh.').exactOptional(),
         forge: Forge.describe('Where its events come from.'),
+        poll: z
+          .boolean()
+          .describe(
+            'Looks for new commits every 5 minutes too, for a forge whose webhooks do not get here. What a webhook brought is not run again.',
+          )
+          .default(false),
         definition: InnerPath.describe('Path of its document in the repository.').default('slipway.yaml'),
         releaseBranch: z.string().min(1).describe('Only images of this branch are tagged `latest`.').default('main'),
       })

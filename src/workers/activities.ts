@@ -11,6 +11,7 @@ import { createNoticeActivities } from '../activities/notices.ts';
 import { createPipelines } from '../activities/pipelines.ts';
 import { type Place, createPlaces } from '../activities/places.ts';
 import { createPlanActivities } from '../activities/plan.ts';
+import { createPollActivities } from '../activities/polls.ts';
 import { createReleaseActivities } from '../activities/release.ts';
 import { createRunFactActivities } from '../activities/run-facts.ts';
 import { registryAddress } from '../activities/secrets.ts';
@@ -100,13 +101,16 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
 
   const notices = createNoticeActivities({ store, logger, readSecret, settings: config.api });
   const runFacts = createRunFactActivities({ store, sendNotice: (notice) => notices.sendNotice(notice) });
+  const polls = createPollActivities({ store, repositories, readSecret });
   const orchestration = {
+    readPolled: polls.readPolled.bind(polls),
     ...createFactActivities({ store, spool, sendNotice: (notice) => notices.sendNotice(notice) }),
     ...runFacts,
     ...createTurnActivities({ store, temporal: parts.temporal }),
   };
   const engine = config.engine.address;
   const build = {
+    pollRepository: polls.pollRepository.bind(polls),
     ...createSourceActivities({
       repositories,
       store: createRunStore(store, warn('a plan could not be recorded')),

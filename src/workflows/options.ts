@@ -124,6 +124,25 @@ export const note = proxyActivities<Pick<contracts.FactActivities, 'recordPhase'
   cancellationType: 'ABANDON',
 });
 
+/** Looks at repositories; what cannot be looked at now is looked at with the next round. */
+export const polling = {
+  ...proxyActivities<Pick<contracts.PollActivities, 'readPolled'>>({
+    taskQueue: taskQueues.orchestration,
+    startToCloseTimeout: 30_000,
+    scheduleToCloseTimeout: 120_000,
+    retry: { initialInterval: 1_000, backoffCoefficient: 2, maximumInterval: 10_000, nonRetryableErrorTypes },
+    cancellationType: 'TRY_CANCEL',
+  }),
+  ...proxyActivities<Pick<contracts.PollActivities, 'pollRepository'>>({
+    taskQueue: taskQueues.build,
+    startToCloseTimeout: 120_000,
+    scheduleToCloseTimeout: 240_000,
+    heartbeatTimeout,
+    retry: { initialInterval: 1_000, backoffCoefficient: 2, maximumInterval: 30_000, nonRetryableErrorTypes },
+    cancellationType: 'TRY_CANCEL',
+  }),
+};
+
 /** Removal of a checkout; the queue is that of the workspace, and a machine that is gone needs no removal. */
 export const tidy = proxyActivities<Pick<contracts.SourceActivities, 'releaseWorkspace'>>({
   startToCloseTimeout: 60_000,

@@ -6,7 +6,14 @@ import { ProviderError } from '../../domain/failures.ts';
 import type { CommitInfo } from '../../domain/run.ts';
 import { runTool, type ToolResult } from '../../effects/process.ts';
 import { checkCommit, checkUrl, explain, gitEnvironment, isRef, lastLines, publicUrl } from './git-command.ts';
-import type { CommitRequest, RepositoryCredentials, SourceChanges, SourceRepository, TreeEntry } from './port.ts';
+import type {
+  CommitRequest,
+  RemoteRef,
+  RepositoryCredentials,
+  SourceChanges,
+  SourceRepository,
+  TreeEntry,
+} from './port.ts';
 
 export interface GitOptions {
   /** Folder of the mirrors; one `<project>.git` in it. */
@@ -248,6 +255,21 @@ export function createGitRepository(options: GitOptions): SourceRepository {
       return found.get(`${ref}^{}`) ?? found.get(ref);
     },
 
+    async listRefs(repository, signal) {
+      checkUrl(repository.url);
+      await mkdir(folder, { recursive: true });
+      const result = await git({
+        args: ['ls-remote', '--quiet', '--heads', '--tags', '--end-of-options', repository.url],
+        signal,
+        credentials: repository.credentials,
+        maxOutputBytes: maxTreeBytes,
+      });
+      if (result.exitCode !== 0) throw fetchError({ repository, commit: 'refs' }, result.stderr);
+      if (result.truncated)
+        throw new ProviderError('TooLarge', `${publicUrl(repository)} has too many refs to be polled`);
+      return parseRefs(result.stdout);
+    },
+
     async checkOut(request) {
       const { repository, commit } = request;
       checkCommit(commit);
@@ -365,6 +387,20 @@ function parseShortstat(stdout: string): { filesChanged: number; linesChanged: n
     filesChanged: count(/(\d+) files? changed/),
     linesChanged: count(/(\d+) insertions?/) + count(/(\d+) deletions?/),
   };
+}
+
+/** An annotated tag comes twice: as itself, and with `^{}` as the commit it was put on. */
+function parseRefs(stdout: string): RemoteRef[] {
+  const lines = stdout
+    .split('\n')
+    .map((line) => line.split('\t'))
+    .filter((line): line is [string, string] => line.length === 2);
+  const peeled = new Map(
+    lines.filter(([, ref]) => ref.endsWith('^{}')).map(([commit, ref]) => [ref.slice(0, -'^{}'.length), commit]),
+  );
+  return lines
+    .filter(([, ref]) => !ref.endsWith('^{}'))
+    .map(([value, ref]) => ({ ref, value, commit: peeled.get(ref) ?? value }));
 }
 
 function parseTree(stdout: string): TreeEntry[] {

@@ -47,6 +47,12 @@ export interface SourceRepository {
    */
   resolveRef(repository: RepositoryAddress, ref: string, signal?: AbortSignal): Promise<string | undefined>;
   /**
+   * Every branch and tag of the other side; nothing is fetched. At most 64 MiB of them.
+   *
+   * @throws `RepositoryRefused`, `TooLarge` (not retried); `RepositoryUnreachable` (retried)
+   */
+  listRefs(repository: RepositoryAddress, signal?: AbortSignal): Promise<readonly RemoteRef[]>;
+  /**
    * Makes `path` hold exactly the commit's files and a `.git` of its own over the mirror's objects; whatever was there before is removed.
    * Brings the commit into the mirror first, as {@link SourceRepository.ensureCommit} does.
    *
@@ -90,6 +96,16 @@ export interface SourceRepository {
     readonly path: string;
     readonly signal?: AbortSignal;
   }): Promise<readonly TreeEntry[] | undefined>;
+}
+
+/** A branch or tag of the other side. */
+export interface RemoteRef {
+  /** Full. */
+  readonly ref: string;
+  /** What it points at. */
+  readonly value: string;
+  /** The commit: another one than `value` for an annotated tag. */
+  readonly commit: string;
 }
 
 /** One file, link or submodule of a tree. */
