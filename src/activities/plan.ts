@@ -13,6 +13,7 @@ import type { Store } from '../store/store.ts';
 import { typed } from './changes.ts';
 import type { PlanActivities } from './contracts.ts';
 import type { Databases } from './databases.ts';
+import { forgeApiOf } from './forges.ts';
 import type { Materials } from './material.ts';
 import type { Place, Places } from './places.ts';
 import { promotionOf } from './promotion.ts';
@@ -117,6 +118,9 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
           estimate: sizes,
           checks: checks.map(({ line }) => line),
           plannedAt,
+          ...(input.priority === 'hotfix' && spec.policy.production && forgeApiOf(place.pair.project) !== undefined
+            ? { mergesBack: true as const }
+            : {}),
         };
         await recordPlan(store.db, plan);
         return plan;

@@ -16,6 +16,7 @@ import { versionOf } from '../domain/version.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import type { RepositoryAddress, SourceRepository } from '../providers/repositories/port.ts';
 import type { SourceActivities } from './contracts.ts';
+import { forgeApiOf } from './forges.ts';
 import type { Logs } from './logs.ts';
 import type { Pipelines } from './pipelines.ts';
 import { repositoryAddress, type ReadSecret } from './secrets.ts';
@@ -115,7 +116,8 @@ async function prepareRun(
   const decision = routeEvent(input.event, routes, changed);
   const skipped = whySkipped(input, decision, commit);
   // A run that was accepted is prepared even if the routes have changed since: its checks are still wanted, where it goes is not.
-  const route = decision.kind === 'run' && skipped === undefined ? decision.route : undefined;
+  const wanted = skipped === undefined && input.checksOnly !== true;
+  const route = decision.kind === 'run' && wanted ? decision.route : undefined;
   const definition = hashDefinition(pair);
   await Promise.all([
     deps.store.putDefinition(definition, serialiseDefinition(pair)),
@@ -125,7 +127,8 @@ async function prepareRun(
     ),
   ]);
   deps.pipelines.remember(run, { input, pair, pipeline });
-  const plan = planOf({ input, run, commit, definition, workspace, pipeline, route, skipped });
+  const tells = forgeApiOf(project) !== undefined;
+  const plan = planOf({ input, run, commit, definition, workspace, pipeline, route, skipped, tells });
   deps.store.recordPlan(plan);
   tell(deps.logs, plan, route);
   return plan;
@@ -153,6 +156,7 @@ interface Findings {
   readonly pipeline: PipelineSpec;
   readonly route: Route | undefined;
   readonly skipped: string | undefined;
+  readonly tells: boolean;
 }
 
 /**
@@ -186,7 +190,7 @@ function whySkipped({ event, release }: RunInput, decision: RouteDecision, commi
   return asksToSkip(event.kind, commit.message) ? 'The commit asks to be skipped.' : undefined;
 }
 
-function planOf({ input, run, commit, definition, workspace, pipeline, route, skipped }: Findings): RunPlan {
+function planOf({ input, run, commit, definition, workspace, pipeline, route, skipped, tells }: Findings): RunPlan {
   const runs = skipped === undefined;
   return {
     run,
@@ -203,6 +207,7 @@ function planOf({ input, run, commit, definition, workspace, pipeline, route, sk
     images: runs ? pipeline.images.map(({ name }) => name) : [],
     environments: route?.environments ?? [],
     buildTimeoutMs: pipeline.builds.timeoutMs,
+    ...(tells ? { tellsForge: true as const } : {}),
     ...(skipped === undefined ? {} : { skipped }),
   };
 }

@@ -9,6 +9,7 @@ import { installOpenapi } from './plugins/openapi.ts';
 import { installStreams } from './plugins/sse.ts';
 import { installProblems } from './problems.ts';
 import { createProjectReader } from './project-reader.ts';
+import { createScheduleKeeper } from './project-schedules.ts';
 import { deploymentRoutes } from './routes/deployments.ts';
 import { environmentRoutes } from './routes/environments.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -53,6 +54,7 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     deps,
     projects: createProjectReader(deps),
     starter: createStarter(deps, app.log),
+    schedules: createScheduleKeeper(deps, app.log),
     commands: createCommands(deps),
     feeds: createFeeds(deps.store.pool.options.connectionString ?? '', app.log),
   };
@@ -72,10 +74,11 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
   }
   app.addHook('onReady', () => {
     context.starter.begin();
+    context.schedules.begin();
     return Promise.resolve();
   });
   app.addHook('onClose', async () => {
-    await Promise.all([context.starter.end(), context.feeds.close()]);
+    await Promise.all([context.starter.end(), context.schedules.end(), context.feeds.close()]);
   });
   return app;
 }

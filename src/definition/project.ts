@@ -5,6 +5,7 @@ import { Notifier } from './kinds/notifier.ts';
 import { Probe } from './kinds/probe.ts';
 import { Router } from './kinds/router.ts';
 import { Target } from './kinds/target.ts';
+import { ParameterName } from './parameters.ts';
 import { ImageReference } from './repository.ts';
 import {
   Duration,
@@ -37,6 +38,10 @@ const PathGlob = z
   })
   .refine((pattern) => pattern.split('{').length <= 4, { error: 'has more than three `{…}`; write several patterns' })
   .refine((pattern) => pattern.split('**/').length <= 4, { error: 'has more than three `**/`' });
+
+const TimeZone = z.string().refine(isTimeZone, {
+  error: (issue) => `${quoted(issue.input)} is no time zone; write \`Europe/Berlin\` or \`UTC\``,
+});
 
 const Credentials = z.strictObject({
   username: z.string().min(1).describe('Name to log in with.'),
@@ -226,6 +231,36 @@ const Environment = z.strictObject({
   secrets: Secrets.describe('Secrets of the service, by the variable that carries them.').default({}),
 });
 
+/** Five fields of numbers, names, lists, ranges and steps. Temporal understands them, and computes them in the time zone. */
+const Cron = z
+  .string({ error: mustBe('a cron expression such as `0 6 * * *`') })
+  .regex(
+    /^(?:(?:\*|[\dA-Za-z]+(?:-[\dA-Za-z]+)?)(?:\/\d+)?(?:,(?:\*|[\dA-Za-z]+(?:-[\dA-Za-z]+)?)(?:\/\d+)?)*(?: (?=\S)|$)){5}$/,
+    {
+      error: (issue) =>
+        `${quoted(issue.input)} is no cron expression; write minute, hour, day, month and weekday, such as \`0 6 * * *\``,
+    },
+  );
+
+const Schedule = z.strictObject({
+  name: Name.describe('Unique; it stands in the id of the schedule and as the author of its runs.'),
+  cron: Cron.describe('When: minute, hour, day of the month, month, day of the week.'),
+  timeZone: TimeZone.describe('Of `cron`. Default: that of the calendar.').exactOptional(),
+  branch: z
+    .string()
+    .min(1)
+    .max(200)
+    .describe('Whose newest commit is run. Default: the release branch.')
+    .exactOptional(),
+  catchUp: Duration.describe(
+    'How late one is still begun that Temporal was not there for; the others are left out.',
+  ).prefault('1h'),
+  parameters: z
+    .record(ParameterName, z.union([z.string(), z.number(), z.boolean()]).transform(String))
+    .describe('Of its runs.')
+    .default({}),
+});
+
 const time = z.string().regex(/^(?:[01]\d|2[0-3]):[0-5]\d$/, { error: 'must be a time such as `09:00`' });
 
 /** `project.yaml`, held by the engine: where a repository may go, who decides, and what it can only make stricter. */
@@ -338,15 +373,14 @@ export const ProjectDefinition = z
       .max(50)
       .describe('Where notices go.')
       .default([{ kind: 'log', level: 'info', events: [], environments: [] }]),
+    schedules: z
+      .array(Schedule)
+      .max(50)
+      .describe('Runs that nobody asks for. They are checks only: no image is built and nothing is deployed.')
+      .default([]),
     calendar: z
       .strictObject({
-        timeZone: z
-          .string()
-          .refine(isTimeZone, {
-            error: (issue) => `${quoted(issue.input)} is no time zone; write \`Europe/Berlin\` or \`UTC\``,
-          })
-          .describe('Of the people who would have to repair a release.')
-          .default('UTC'),
+        timeZone: TimeZone.describe('Of the people who would have to repair a release.').default('UTC'),
         workingHours: z
           .strictObject({
             from: time.describe('When people come.').default('09:00'),

@@ -25,6 +25,7 @@ const repositoryRules: readonly Rule[] = [
 
 const projectRules: readonly Rule[] = [
   namesAreUnique('probes'),
+  namesAreUnique('schedules'),
   routesLeadSomewhere,
   routesAreReached,
   filtersHaveAUse,
@@ -51,7 +52,7 @@ export function checkProject(document: unknown): readonly Finding[] {
 
 // ─── Both ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function namesAreUnique(section: 'stages' | 'images' | 'probes'): Rule {
+function namesAreUnique(section: 'stages' | 'images' | 'probes' | 'schedules'): Rule {
   return (document) => {
     const items = group(document)[section];
     const steps = section === 'stages' ? groups(items) : [];

@@ -28,6 +28,14 @@ export interface DeploymentInput extends DeploymentRef {
   readonly emergency?: true;
 }
 
+/** The state of one thing that a commit goes through, as a forge is told it. */
+export interface ForgeStatus {
+  /** `slipway`, `slipway/<stage>`, `slipway/deploy/<environment>`. */
+  readonly context: string;
+  readonly state: 'pending' | 'success' | 'failure' | 'error';
+  readonly description: string;
+}
+
 /** What a deployment is doing; shown in lists, search attributes and the status page. */
 export type DeploymentPhase =
   | 'planning'

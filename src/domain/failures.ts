@@ -305,6 +305,11 @@ export const failures = {
     status: 502,
     sentence: 'Check the source of the figures named in the message; without figures nothing passes.',
   },
+  ForgeRefused: {
+    retryable: false,
+    status: 502,
+    sentence: 'Check what the token of the forge may do, and that it is one of this repository; no run fails for it.',
+  },
   ForgeUnavailable: {
     retryable: true,
     status: 502,

@@ -31,6 +31,8 @@ export interface RunInput {
   readonly acceptedAt: string;
   /** Deploys the recorded digests of this release instead of building (rerun from approval, dispatch of an old tag). */
   readonly release?: string;
+  /** Nothing is built and deployed, whatever its route says: a run by schedule. */
+  readonly checksOnly?: true;
   /** Given by whoever asked for it by hand, by a schedule or by another project. */
   readonly parameters?: Readonly<Record<string, string>>;
 }
@@ -82,6 +84,8 @@ export interface RunPlan {
   readonly environments: readonly string[];
   /** Time limit of build and push, ms. */
   readonly buildTimeoutMs: number;
+  /** The project wants its forge to be told how the run goes. */
+  readonly tellsForge?: true;
   /** Why nothing is run although it was asked for: only the checkout could tell. There are no stages, images and environments then. */
   readonly skipped?: string;
 }

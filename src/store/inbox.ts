@@ -12,6 +12,8 @@ export interface RunRequest {
   readonly event: SourceEvent;
   readonly acceptedAt: string;
   readonly release?: string;
+  readonly parameters?: Readonly<Record<string, string>>;
+  readonly checksOnly?: true;
 }
 
 /** The run of a request, new or known. */

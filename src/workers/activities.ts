@@ -5,6 +5,7 @@ import type { Activities } from '../activities/contracts.ts';
 import { createDataActivities } from '../activities/data.ts';
 import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
 import { createFactActivities } from '../activities/facts.ts';
+import { createForgeActivities } from '../activities/forges.ts';
 import { createImageActivities } from '../activities/images.ts';
 import { createMaterials } from '../activities/material.ts';
 import { createNoticeActivities } from '../activities/notices.ts';
@@ -14,6 +15,7 @@ import { createPlanActivities } from '../activities/plan.ts';
 import { createPollActivities } from '../activities/polls.ts';
 import { createReleaseActivities } from '../activities/release.ts';
 import { createRunFactActivities } from '../activities/run-facts.ts';
+import { createScheduledRunActivities } from '../activities/scheduled-runs.ts';
 import { registryAddress } from '../activities/secrets.ts';
 import { createSourceActivities } from '../activities/source.ts';
 import { createStageActivities } from '../activities/stage.ts';
@@ -111,6 +113,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const engine = config.engine.address;
   const build = {
     pollRepository: polls.pollRepository.bind(polls),
+    ...createScheduledRunActivities({ store, repositories, readSecret }),
     ...createSourceActivities({
       repositories,
       store: createRunStore(store, warn('a plan could not be recorded')),
@@ -167,7 +170,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         recordSample: recordSampleTo(spool),
       }),
     },
-    notify: notices,
+    notify: { ...notices, ...createForgeActivities({ store, readSecret, settings: config.api }) },
   };
 }
 

@@ -43,7 +43,7 @@ import {
   turnSettledSignal,
   withdrawTurnSignal,
 } from './messages.ts';
-import { call, callAnyway, following, message, read, record } from './options.ts';
+import { call, callAnyway, following, message, read, record, telling } from './options.ts';
 import { approvalLine, attributesOf, isoNow, showPage, took } from './progress.ts';
 
 /** A plan that keeps changing is asked about this often; then something in it is not stable, and nobody can approve it. */
@@ -97,6 +97,7 @@ class Deployment {
     const result = await this.#decide();
     this.#result = result;
     await call(record.settleDeployment, `${result.outcome}: ${result.reason}`, { result, version });
+    await this.#mergeBack(result);
     this.#journal.enter('closed', result.outcome);
     await this.#journal.drained();
     await condition(() => allHandlersFinished() && this.#recording === 0);
@@ -118,6 +119,14 @@ class Deployment {
       'errored',
       `The plan changed ${maxAsks} times in a row: something in it is not stable. Look at the two last plans.`,
     );
+  }
+
+  /** A hotfix that is live is asked back into the branches it did not come from. */
+  async #mergeBack({ outcome, project, environment, number }: DeploymentResult): Promise<void> {
+    const { runKey, version } = this.#input;
+    if (outcome !== 'succeeded' || this.#plan?.mergesBack !== true || runKey === undefined) return;
+    const input = { deployment: { project, environment, number }, version, runKey };
+    await call(telling.mergeBack, 'asks the hotfix back into its branches', input).catch(() => undefined);
   }
 
   /** @returns the result when it ends here, because the environment before it in its route has not succeeded. */

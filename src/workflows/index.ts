@@ -5,3 +5,4 @@ export { pollRepositories } from './poll-repositories.ts';
 export { rollOutRelease } from './roll-out-release.ts';
 export { rollbackRelease } from './rollback-release.ts';
 export { runPipeline } from './run-pipeline.ts';
+export { startScheduledRun } from './start-scheduled-run.ts';

@@ -1,5 +1,5 @@
 import { describeFailure } from '../domain/failures.ts';
-import { call, polling } from './options.ts';
+import { call, polling, readPolls } from './options.ts';
 import { showPage } from './progress.ts';
 
 /** Repositories that are asked at once. Judgement: each is a process of a worker and a connection to somebody's forge. */
@@ -17,7 +17,7 @@ export interface PollRoundReport {
  * that takes longer is not overtaken by the next.
  */
 export async function pollRepositories(): Promise<PollRoundReport> {
-  const projects = await call(polling.readPolled, 'which projects are polled', undefined);
+  const projects = await call(readPolls.readPolled, 'which projects are polled', undefined);
   const lines: string[] = [];
   const problems: string[] = [];
   let accepted = 0;

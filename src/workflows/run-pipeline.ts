@@ -14,6 +14,7 @@ import { type FailureType, failure, failureType, tellFailure } from '../domain/f
 import type { RunOutcome } from '../domain/outcome.ts';
 import type { ImageReport, RunInput, RunPlan, StagePlan, StageReport } from '../domain/run.ts';
 import { deployRelease } from './deploy-release.ts';
+import { ForgeTeller } from './forge-teller.ts';
 import { readAbort } from './inbound.ts';
 import { type AbortMessage, type RunView, abortRunSignal, abortRunUpdate, deploymentId, runQuery } from './messages.ts';
 import { brief, call, long, record, tidy } from './options.ts';
@@ -46,6 +47,7 @@ interface Ending {
 class Run {
   readonly #input: RunInput;
   readonly #work = new CancellationScope({ cancellable: true });
+  readonly #forge: ForgeTeller;
   #plan: RunPlan | undefined;
   #phase: RunView['phase'] = 'preparing';
   #stages: StageReport[] = [];
@@ -55,6 +57,7 @@ class Run {
 
   constructor(input: RunInput) {
     this.#input = input;
+    this.#forge = new ForgeTeller(input.event);
     setHandler(runQuery, () => this.#view(), { description: 'Stages, images and deployments of this run' });
     setHandler(abortRunSignal, (raw) => this.abort(readAbort(raw)), {
       description: 'Stops it: {"by": "…", "reason": "…"}',
@@ -84,6 +87,7 @@ class Run {
     this.#show();
     const ending = await this.#goThrough();
     this.#enter('settling');
+    this.#forge.update(this.#plan, this.#stages, ending);
     const tidied = this.#releaseWorkspace();
     const { deployments } = await call(record.settleRun, `${ending.outcome}: ${ending.reason}`, {
       run: this.#plan?.run ?? { project: this.#input.project, key: this.#input.key, number: 0 },
@@ -94,7 +98,7 @@ class Run {
       ...ending,
     });
     this.#deployments = deployments;
-    await Promise.all([...deployments.map(startDeployment), tidied]);
+    await Promise.all([...deployments.map(startDeployment), tidied, this.#forge.drained()]);
     this.#enter('closed', ending);
     if (!allHandlersFinished()) await condition(allHandlersFinished);
     return ending;
@@ -133,9 +137,11 @@ class Run {
     const { project } = this.#input;
     upsertSearchAttributes(attributesOf({ project, phase: 'checking', version: plan.version }));
     this.#enter('checking');
+    this.#forge.update(plan, this.#stages);
     for (const stage of plan.stages) {
       const report = await this.#runStage(plan, stage);
       this.#stages.push(report);
+      this.#forge.update(plan, this.#stages);
       this.#show();
       if (report.verdict === 'failed') return { outcome: 'failed', reason: stageReason(report) };
       if (report.verdict === 'errored') return { outcome: 'errored', reason: stageReason(report) };

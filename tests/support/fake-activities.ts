@@ -238,6 +238,9 @@ export function createNaturalActivities(client: () => Client): Natural {
       return { deployments: where.map((environment) => world.open(environment)) };
     },
     readPolled: () => [],
+    acceptScheduledRun: () => 1,
+    tellForge: () => undefined,
+    mergeBack: () => undefined,
     pollRepository: () => ({ refs: 0, moved: 0, accepted: [] }),
     planDeployment: (input, world) => planOf(input, world),
     estimateBackup: (input, world) =>

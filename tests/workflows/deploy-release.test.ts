@@ -355,3 +355,28 @@ describe('a deployment whose route goes through another environment first', () =
     expect(await staging.result()).toMatchObject({ outcome: 'succeeded' });
   });
 });
+
+describe('a hotfix that is live', () => {
+  test.each([
+    [true, 'run', 1],
+    [undefined, 'run', 0],
+    [true, undefined, 0],
+  ])('is brought back where the plan says so (%s) and a run made it (%s): %i', async (mergesBack, runKey, count) => {
+    const { world, when } = createScenario(env);
+    world.on('planDeployment', (input) => ({ ...planOf(input, world), ...(mergesBack ? { mergesBack } : {}) }));
+    const deployment = await when.deploy({ priority: 'hotfix', ...(runKey === undefined ? {} : { runKey }) });
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.called('mergeBack')).toHaveLength(count);
+  });
+
+  test('has succeeded also where the forge refuses', async () => {
+    const { world, when } = createScenario(env);
+    world.on('planDeployment', (input) => ({ ...planOf(input, world), mergesBack: true as const }));
+    world.on('mergeBack', () => {
+      throw broken('ForgeRefused', 'may not');
+    });
+    const deployment = await when.deploy({ priority: 'hotfix', runKey: 'run' });
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.outcomesOf(deployment.input)).toEqual(['succeeded']);
+  });
+});

@@ -7,14 +7,37 @@ const secrets = z
   .max(2, { error: 'must have at most two secrets: the present one, and the next while it is being changed' })
   .describe('Secrets of the webhook. Two are valid at once, so that one can be changed without losing a delivery.');
 
+const api = z
+  .strictObject({
+    url: z
+      .url({ protocol: /^https?$/, error: 'must be an address such as `https://git.example.com/api/v3`' })
+      .transform((url) => url.replace(/\/+$/, ''))
+      .describe(
+        "Of the API, for a forge of one's own: GitHub's with `/api/v3`, GitLab's without a path. Default: the hosted one.",
+      )
+      .exactOptional(),
+    token: Secret.describe('May write commit statuses, comments and pull requests.'),
+    repository: z
+      .string()
+      .regex(/^[\w.~-]+(?:\/[\w.~-]+)+$/, { error: 'must be a path such as `team/app`' })
+      .describe('Path of the repository there. Default: that of its address.')
+      .exactOptional(),
+  })
+  .describe('Tells the forge how runs and deployments go. Default: it is told nothing. No run fails for it.')
+  .exactOptional();
+
+function tellable<Kind extends string>(kind: Kind, description: string) {
+  return z.strictObject({ kind: z.literal(kind).describe(description), secrets, api }).meta({ title: kind });
+}
+
 function forge<Kind extends string>(kind: Kind, description: string) {
   return z.strictObject({ kind: z.literal(kind).describe(description), secrets }).meta({ title: kind });
 }
 
 /** Where events come from. */
 export const Forge = z.discriminatedUnion('kind', [
-  forge('github', 'GitHub, or what speaks as it does.'),
-  forge(
+  tellable('github', 'GitHub, or what speaks as it does.'),
+  tellable(
     'gitlab',
     'GitLab. A secret that begins with `whsec_` is a signing token; any other is the secret token, which GitLab sends along.',
   ),

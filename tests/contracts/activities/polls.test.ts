@@ -41,7 +41,7 @@ async function put(name: string, { poll = true, url = `file://${origin.path}` } 
     /url: .*/,
     `url: "${url}"\n  poll: ${poll}`,
   );
-  await putProject(store.db, { name, text, hash: name, diff: '', by: 'ada' });
+  await putProject(store.db, { name, text, hash: text, diff: '', by: 'ada' });
 }
 
 async function look(project: string): Promise<PollReport> {

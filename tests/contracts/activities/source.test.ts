@@ -219,3 +219,12 @@ describe('the parameters that a repository declares', () => {
     });
   });
 });
+
+test('a run by schedule is checks only, whatever its route says', async () => {
+  const input = { ...fixture.input(commit, { kind: 'manual' }), key: 'scheduled', checksOnly: true as const };
+  expect(await fixture.prepare(input)).toMatchObject({
+    environments: [],
+    buildImages: 'none',
+    stages: [{ name: 'test' }],
+  });
+});
