@@ -48,7 +48,8 @@ const Credentials = z.strictObject({
   password: Secret.describe('Its password or token.'),
 });
 
-const Route = z.strictObject({
+/** One row of the routing table, as people write it. */
+export const Route = z.strictObject({
   on: z
     .enum(['push', 'tag', 'pull-request', 'manual'])
     .describe(
