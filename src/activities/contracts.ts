@@ -11,6 +11,7 @@ import type {
   DeploymentPhase,
   DeploymentRef,
   DeploymentResult,
+  ForgeStatus,
   LaterWrites,
   StepRecord,
 } from '../domain/deployment.ts';
@@ -96,6 +97,66 @@ export interface RunFactActivities {
   }): Promise<{ readonly deployments: readonly DeploymentInput[] }>;
 }
 
+/** Words to the forge of a project. They may be said twice: the same again changes nothing. */
+export interface ForgeActivities {
+  /**
+   * Statuses of the commit, and the comment of the pull request. Says nothing where the project has no API of a forge.
+   *
+   * @throws `ForgeUnavailable`, `StoreUnavailable` (retried), `ForgeRefused`, `SecretMissing`, `NotFound` (not retried)
+   */
+  tellForge(input: {
+    readonly project: string;
+    readonly commit: string;
+    readonly statuses: readonly ForgeStatus[];
+    /** Page that the statuses lead to. */
+    readonly run: number;
+    readonly comment?: { readonly pullRequest: number; readonly body: string };
+  }): Promise<void>;
+  /**
+   * Opens the pull requests that bring a hotfix back into the release branch and `develop`; those that are open stay, and where there is nothing
+   * to merge there is none.
+   *
+   * @throws as `tellForge`
+   */
+  mergeBack(input: {
+    readonly deployment: DeploymentRef;
+    readonly version: string;
+    readonly runKey: string;
+  }): Promise<void>;
+}
+
+export interface PollActivities {
+  /** Projects that want to be looked at, by name. */
+  readPolled(input: undefined): Promise<readonly string[]>;
+  /**
+   * Looks at the branches and tags of a repository, and accepts a run for each that has moved since the last look and has none yet. The first
+   * look only remembers. Heartbeats.
+   *
+   * @throws `NotFound`, `RepositoryRefused`, `TooLarge` (not retried), `RepositoryUnreachable`, `StoreUnavailable` (retried)
+   */
+  pollRepository(input: { readonly project: string }): Promise<PollReport>;
+}
+
+export interface ScheduleActivities {
+  /**
+   * Accepts the run of a schedule, of the newest commit of its branch. Idempotent by `occasion`. Answers null when the project has no such
+   * schedule any more.
+   *
+   * @throws `NotFound`, `CommitNotFound`, `RepositoryRefused` (not retried), `RepositoryUnreachable`, `StoreUnavailable` (retried)
+   */
+  acceptScheduledRun(input: {
+    readonly project: string;
+    readonly schedule: string;
+    readonly occasion: string;
+  }): Promise<number | null>;
+}
+
+export interface PollReport {
+  readonly refs: number;
+  readonly moved: number;
+  readonly accepted: readonly { readonly ref: string; readonly run: number }[];
+}
+
 // ─── Plan, turn, facts ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export interface PlanActivities {
@@ -133,9 +194,10 @@ export interface TurnActivities {
   /**
    * Follows a roll-out or rollback that is not a child of the asking workflow until it closes. Heartbeats; for as long as it takes.
    *
+   * @param input.startsWithinMs - how long it may not be there yet. Default 0.
    * @returns what it returned, or null when it closed without a result (terminated, failed, or gone from Temporal)
    */
-  awaitTurnClosed(input: { readonly workflowId: string }): Promise<unknown>;
+  awaitTurnClosed(input: { readonly workflowId: string; readonly startsWithinMs?: number }): Promise<unknown>;
 }
 
 export interface OpenTurns {
@@ -475,6 +537,9 @@ export interface Activities
     StageActivities,
     ImageActivities,
     RunFactActivities,
+    PollActivities,
+    ScheduleActivities,
+    ForgeActivities,
     PlanActivities,
     TurnActivities,
     FactActivities,

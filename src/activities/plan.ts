@@ -2,7 +2,8 @@ import { changedKeys } from '../definition/configuration.ts';
 import { planHash } from '../definition/plan-hash.ts';
 import type { SecretRefs } from '../definition/specs.ts';
 import { ProviderError } from '../domain/failures.ts';
-import type { BackupEstimate, Plan, PlanChanges, PlanIdentity } from '../domain/plan.ts';
+import type { DeploymentInput } from '../domain/deployment.ts';
+import type { BackupEstimate, Plan, PlanChanges, PlanIdentity, PlanPolicy } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
 import { assessRisk } from '../domain/risk.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
@@ -13,9 +14,11 @@ import type { Store } from '../store/store.ts';
 import { typed } from './changes.ts';
 import type { PlanActivities } from './contracts.ts';
 import type { Databases } from './databases.ts';
+import { forgeApiOf } from './forges.ts';
 import type { ImageTrust } from './image-trust.ts';
 import type { Materials } from './material.ts';
 import type { Place, Places } from './places.ts';
+import { promotionOf } from './promotion.ts';
 import { readFacts } from './release.ts';
 import { versionInForce } from './versions.ts';
 
@@ -89,6 +92,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
           live: live === null ? null : { version: live.version, commit: live.commit, images: live.images },
         };
         const plannedAt = new Date().toISOString();
+        const notPromoted = await promotionOf(store.db, place, input);
         const [changes, checks, lastFailure] = await Promise.all([
           changesSince(deps, place, live, configuration.keys),
           checksOf(deps, place),
@@ -99,7 +103,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
           deployment: { project: input.project, environment: input.environment, number: input.number },
           hash: planHash(identity),
           identity,
-          policy: spec.policy,
+          policy: policyFor(input, spec.policy),
           changes,
           risk: assessRisk({
             filesChanged: changes.filesChanged,
@@ -114,10 +118,14 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             timeZone,
             workingHours,
             firstRelease: live === null,
+            ...(notPromoted === undefined ? {} : { notPromoted }),
           }),
           estimate: sizes,
           checks: [...checks.map(({ line }) => line), ...trusted, ...scanned],
           plannedAt,
+          ...(input.priority === 'hotfix' && spec.policy.production && forgeApiOf(place.pair.project) !== undefined
+            ? { mergesBack: true as const }
+            : {}),
         };
         await recordPlan(store.db, plan);
         return plan;
@@ -126,6 +134,12 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
     estimateBackup: (input) =>
       typed(async () => estimate(await places.open({ ...input, version: await versionInForce(store, input) }))),
   };
+}
+
+/** An emergency does not wait for the watch of what is not production; what is asked of people stays. */
+function policyFor({ emergency }: DeploymentInput, policy: PlanPolicy): PlanPolicy {
+  if (emergency !== true || policy.production) return policy;
+  return { ...policy, watch: { ...policy.watch, durationMs: 0 } };
 }
 
 async function changesSince(

@@ -1,6 +1,6 @@
 import { reviveDefinition } from '../definition/load.ts';
 import { routesOf } from '../definition/routes.ts';
-import type { DeploymentInput, Priority } from '../domain/deployment.ts';
+import type { DeploymentInput, DeploymentRef, Priority } from '../domain/deployment.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import { routeEvent } from '../domain/routing.ts';
 import type { ImageReport, RunInput, RunPlan } from '../domain/run.ts';
@@ -57,7 +57,7 @@ async function settleRun(
   const { input, plan, stages, images, outcome, reason } = settle;
   // By its key: where preparing failed, the workflow has no number.
   const run = await openRun(db, input);
-  const priority = plan === undefined ? 'routine' : await priorityOf(db, input, plan);
+  const { priority, emergency } = await urgencyOf(db, input, plan);
   const deployments = await inTransaction(db, async (tx) => {
     await holdRuns(tx, [run]);
     if (plan !== undefined) await recordRunPlan(tx, { ...plan, run });
@@ -90,6 +90,9 @@ async function settleRun(
           kind: 'rollout',
           request: `run:${run.key}`,
           startedBy: 'run',
+          // In the order of the route: each waits for the one before it.
+          ...(opened.length === 0 ? {} : { after: refOf(opened.at(-1)) }),
+          ...(emergency ? { emergency } : {}),
         });
         opened.push(deployment);
       }
@@ -117,6 +120,7 @@ async function ensureRelease(
     const builders = runKey === null ? [] : await readInvolved(db, input.project, runKey);
     return { version, author, involved: [...new Set([...own, ...builders])] };
   }
+  if (plan.skipped !== undefined) return undefined;
   const complete = plan.images.every((name) => images.some((image) => image.name === name));
   if (plan.images.length > 0 && (plan.buildImages !== 'push' || !complete)) return undefined;
   // A commit without a name in it is whose who brought it.
@@ -144,9 +148,21 @@ function toReleaseImage({ name, repository, digest }: ImageReport): {
 }
 
 /** Of the route by which the run went, as its own definition has it. */
-async function priorityOf(db: Db, input: RunInput, plan: RunPlan): Promise<Priority> {
-  const text = await readDefinition(db, plan.definition);
-  if (text === undefined) return 'routine';
+async function urgencyOf(
+  db: Db,
+  input: RunInput,
+  plan: RunPlan | undefined,
+): Promise<{ readonly priority: Priority; readonly emergency?: true }> {
+  const text = plan === undefined ? undefined : await readDefinition(db, plan.definition);
+  if (text === undefined) return { priority: 'routine' };
   const decision = routeEvent(input.event, routesOf(reviveDefinition(text).project));
-  return decision.kind === 'run' ? decision.route.priority : 'routine';
+  if (decision.kind === 'ignored') return { priority: 'routine' };
+  const { priority, emergency } = decision.route;
+  return { priority, ...(emergency === undefined ? {} : { emergency }) };
+}
+
+function refOf(deployment: DeploymentInput | undefined): DeploymentRef {
+  if (deployment === undefined) throw new TypeError('there is no deployment before the first');
+  const { project, environment, number } = deployment;
+  return { project, environment, number };
 }

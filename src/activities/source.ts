@@ -4,17 +4,20 @@ import { join, sep } from 'node:path';
 import { asksForChanges } from '../definition/conditions.ts';
 import { hashDefinition, serialiseDefinition, type DefinitionPair } from '../definition/pair.ts';
 import { definitionInvalid, loadPair, loadProject, type Loaded } from '../definition/load.ts';
+import { resolveParameters } from '../definition/parameters.ts';
 import { resolvePipeline } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { routesOf } from '../definition/routes.ts';
 import type { PipelineSpec, StageSpec } from '../definition/specs.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
-import { routeEvent, type Route } from '../domain/routing.ts';
+import { asksForPaths, routeEvent, type Route, type RouteDecision } from '../domain/routing.ts';
 import type { CommitInfo, RunInput, RunPlan, RunRef, StagePlan, Workspace } from '../domain/run.ts';
+import { asksToSkip } from '../domain/skip.ts';
 import { versionOf } from '../domain/version.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
-import type { SourceRepository } from '../providers/repositories/port.ts';
+import type { RepositoryAddress, SourceRepository } from '../providers/repositories/port.ts';
 import type { NoticeActivities, SourceActivities } from './contracts.ts';
+import { forgeApiOf } from './forges.ts';
 import type { Logs } from './logs.ts';
 import { startedNotice } from './notice-texts.ts';
 import { type Pipelines, resolveOptionsOf } from './pipelines.ts';
@@ -96,32 +99,40 @@ export function createSourceActivities(deps: SourceDependencies): SourceActiviti
 async function prepareRun(
   deps: SourceDependencies,
   documents: Documents,
-  input: RunInput,
+  asked: RunInput,
   signal: AbortSignal,
 ): Promise<RunPlan> {
   const workspace: Workspace = {
     queue: deps.workspaces.queue,
-    path: workspacePath(deps.workspaces.folder, input),
+    path: workspacePath(deps.workspaces.folder, asked),
   };
   const folders = foldersOf(workspace);
   const [run, { text, project }] = await Promise.all([
-    deps.store.openRun(input),
-    readProject(deps, documents, input.project),
+    deps.store.openRun(asked),
+    readProject(deps, documents, asked.project),
     ensureFolders(folders),
   ]);
   const repository = await repositoryAddress(project, deps.readSecret);
-  const { after, ref } = input.event;
+  const { after, ref, from } = asked.event;
   const [commit] = await Promise.all([
-    deps.repositories.checkOut({ repository, commit: after, ref, path: folders.source, signal }),
-    writeRequest(folders, input),
+    deps.repositories.checkOut({ repository, commit: after, ref: from ?? ref, path: folders.source, signal }),
+    writeRequest(folders, asked),
   ]);
   const pair = await documents.pair(folders, project, text);
-  const changed = asksForChanges(pair.repository) ? await changedFiles(deps.repositories, input, signal) : undefined;
-  if (changed !== undefined) await writeChanged(folders, changed);
+  const input = await withParameters(asked, pair, folders);
+  const routes = routesOf(project);
+  const conditional = asksForChanges(pair.repository);
+  const changed =
+    conditional || asksForPaths(routes)
+      ? await changedPaths(deps.repositories, repository, input.event, signal)
+      : undefined;
+  if (conditional && changed !== undefined) await writeChanged(folders, changed);
   const pipeline = resolvePipeline(pair, resolveOptionsOf(input, changed));
-  const decision = routeEvent(input.event, routesOf(project));
+  const decision = routeEvent(input.event, routes, changed);
+  const skipped = whySkipped(input, decision, commit);
   // A run that was accepted is prepared even if the routes have changed since: its checks are still wanted, where it goes is not.
-  const route = decision.kind === 'run' ? decision.route : undefined;
+  const wanted = skipped === undefined && input.checksOnly !== true;
+  const route = decision.kind === 'run' && wanted ? decision.route : undefined;
   const definition = hashDefinition(pair);
   await Promise.all([
     deps.store.putDefinition(definition, serialiseDefinition(pair)),
@@ -131,11 +142,25 @@ async function prepareRun(
     ),
   ]);
   deps.pipelines.remember(run, { input, pair, pipeline });
-  const plan = planOf({ input, run, commit, definition, workspace, pipeline, route });
+  const tells = forgeApiOf(project) !== undefined;
+  const plan = planOf({ input, run, commit, definition, workspace, pipeline, route, skipped, tells });
   deps.store.recordPlan(plan);
   tell(deps.logs, plan, route);
   void deps.sendNotice(startedNotice(input, plan)).catch(() => undefined);
   return plan;
+}
+
+/** The parameters with their defaults, kept where later activities of this machine find them. */
+async function withParameters(input: RunInput, pair: DefinitionPair, folders: WorkspaceFolders): Promise<RunInput> {
+  const parameters = resolveParameters(
+    pair.repository.parameters,
+    input.parameters ?? {},
+    input.event.kind === 'manual',
+  );
+  if (Object.keys(parameters).length === 0) return input;
+  const complete = { ...input, parameters };
+  await writeRequest(folders, complete);
+  return complete;
 }
 
 interface Findings {
@@ -146,21 +171,57 @@ interface Findings {
   readonly workspace: Workspace;
   readonly pipeline: PipelineSpec;
   readonly route: Route | undefined;
+  readonly skipped: string | undefined;
+  readonly tells: boolean;
 }
 
-function planOf({ input, run, commit, definition, workspace, pipeline, route }: Findings): RunPlan {
+/**
+ * The paths that an event changed, for routes that look at them: between its two commits, and of a pull request since it left the branch
+ * that it goes into. Undefined where there is nothing to compare with, which counts as everything (docs/adr/0006).
+ */
+async function changedPaths(
+  repositories: SourceRepository,
+  repository: RepositoryAddress,
+  { kind, before, after, into }: RunInput['event'],
+  signal: AbortSignal,
+): Promise<readonly string[] | undefined> {
+  const { project } = repository;
+  if (kind === 'push') {
+    return /^0+$/.test(before)
+      ? undefined
+      : await repositories.changedPaths({ project, from: before, to: after, sinceMerge: false, signal });
+  }
+  if (kind !== 'pull-request' || into === undefined) return undefined;
+  const ref = `refs/heads/${into}`;
+  const base = await repositories.resolveRef(repository, ref, signal);
+  if (base === undefined) return undefined;
+  await repositories.ensureCommit({ repository, commit: base, ref, signal });
+  return await repositories.changedPaths({ project, from: base, to: after, sinceMerge: true, signal });
+}
+
+/** Why an accepted run runs nothing. Who asks for one by hand, or to deploy what there is, means it. */
+function whySkipped({ event, release }: RunInput, decision: RouteDecision, commit: CommitInfo): string | undefined {
+  if (release !== undefined) return undefined;
+  if (decision.kind === 'ignored' && decision.reason === 'no-path') return decision.why;
+  return asksToSkip(event.kind, commit.message) ? 'The commit asks to be skipped.' : undefined;
+}
+
+function planOf({ input, run, commit, definition, workspace, pipeline, route, skipped, tells }: Findings): RunPlan {
+  const runs = skipped === undefined;
   return {
     run,
     version: versionOf({ ref: input.event.ref, build: run.number, commit: commit.sha }),
     commit,
     definition,
     workspace,
-    stages: pipeline.stages.map(toStagePlan),
+    stages: (runs ? pipeline.stages : []).map(toStagePlan),
     concurrency: pipeline.concurrency,
     buildImages: route?.buildImages ?? 'none',
-    images: pipeline.images.map(({ name }) => name),
+    images: runs ? pipeline.images.map(({ name }) => name) : [],
     environments: route?.environments ?? [],
     buildTimeoutMs: pipeline.builds.timeoutMs,
+    ...(tells ? { tellsForge: true as const } : {}),
+    ...(skipped === undefined ? {} : { skipped }),
   };
 }
 
@@ -189,26 +250,6 @@ function keepMs({ caches, artifacts }: StageSpec): number {
   return [caches, artifacts].filter((kept) => kept.length > 0).length * longestKeepMs;
 }
 
-/** Files that differ between the commits before and after the event; undefined where that cannot be told. */
-async function changedFiles(
-  repositories: SourceRepository,
-  { project, event }: RunInput,
-  signal: AbortSignal,
-): Promise<readonly string[] | undefined> {
-  if (/^0+$/.test(event.before)) return undefined;
-  const [before, after] = await Promise.all(
-    [event.before, event.after].map((commit) => repositories.listTree({ project, commit, path: '.', signal })),
-  );
-  if (before === undefined || after === undefined) return undefined;
-  const known = new Map(before.map(({ path, mode, object }) => [path, `${mode} ${object}`]));
-  const changed: string[] = [];
-  for (const { path, mode, object } of after) {
-    if (known.get(path) !== `${mode} ${object}`) changed.push(path);
-    known.delete(path);
-  }
-  return [...changed, ...known.keys()];
-}
-
 /** The first page of the run's log: what is being run, and where it goes. */
 function tell(logs: Logs, plan: RunPlan, route: Route | undefined): void {
   const log = logs.open({ run: plan.run, stage: 'prepare', step: 'checkout', attempt: 1 });
@@ -218,6 +259,11 @@ function tell(logs: Logs, plan: RunPlan, route: Route | undefined): void {
   log.say(`definition ${plan.definition}`);
   log.say(`stages: ${plan.stages.map(({ name }) => name).join(', ') || 'none'}`);
   log.say(`images: ${plan.images.length === 0 ? 'none' : `${plan.images.join(', ')} (${plan.buildImages})`}`);
+  if (plan.skipped !== undefined) {
+    log.say(`nothing is run: ${plan.skipped}`);
+    void log.close();
+    return;
+  }
   log.say(
     route === undefined
       ? 'no route is for this event any more: checks only'

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import type { DeploymentInput } from '../domain/deployment.ts';
 import { turnsOf } from '../store/deployments.ts';
@@ -25,6 +26,9 @@ const newest = 50;
 const mostAsks = 5;
 
 /** Messages to an environment's workflow, and what Temporal knows of its turns. */
+/** Between two looks for a workflow that is about to be started. Judgement. */
+const lookAgainMs = 500;
+
 export function createTurnActivities({ store, temporal }: TurnDependencies): TurnActivities {
   async function isOpen(workflowId: string): Promise<boolean> {
     try {
@@ -93,18 +97,22 @@ export function createTurnActivities({ store, temporal }: TurnDependencies): Tur
         };
       }),
 
-    awaitTurnClosed: ({ workflowId }) =>
+    awaitTurnClosed: ({ workflowId, startsWithinMs = 0 }) =>
       // It takes as long as it takes; that it still runs is all the progress there is to tell.
       beating(async (signal) => {
-        const result = temporal.workflow.getHandle(workflowId, undefined, { followRuns: false }).result();
+        const until = Date.now() + startsWithinMs;
         const aborted = new Promise<never>((_, reject) => {
           signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
         });
-        try {
-          return (await Promise.race([result, aborted])) as unknown;
-        } catch {
-          signal.throwIfAborted();
-          return null;
+        for (;;) {
+          const result = temporal.workflow.getHandle(workflowId, undefined, { followRuns: false }).result();
+          try {
+            return (await Promise.race([result, aborted])) as unknown;
+          } catch (error) {
+            signal.throwIfAborted();
+            if (!(error instanceof WorkflowNotFoundError) || Date.now() >= until) return null;
+            await setTimeout(lookAgainMs, undefined, { signal });
+          }
         }
       }, Infinity),
   };

@@ -9,6 +9,7 @@ import { installOpenapi } from './plugins/openapi.ts';
 import { installStreams } from './plugins/sse.ts';
 import { installProblems } from './problems.ts';
 import { createProjectReader } from './project-reader.ts';
+import { createScheduleKeeper } from './project-schedules.ts';
 import { deploymentRoutes } from './routes/deployments.ts';
 import { environmentRoutes } from './routes/environments.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -21,6 +22,7 @@ import { runRoutes } from './routes/runs.ts';
 import { tokenRoutes } from './routes/tokens.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 import { createStarter } from './starts.ts';
+import { installTextCheck } from './text-check.ts';
 
 const bodyLimitBytes = 1024 * 1024;
 /** A whole request must have come by then; who sends a byte now and then keeps nothing. */
@@ -44,6 +46,7 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   installProblems(app);
+  installTextCheck(app);
   installAuth(app, deps.store.db);
   await installStreams(app);
   await installOpenapi(app);
@@ -52,6 +55,7 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     deps,
     projects: createProjectReader(deps),
     starter: createStarter(deps, app.log),
+    schedules: createScheduleKeeper(deps, app.log),
     commands: createCommands(deps),
     feeds: createFeeds(deps.store.pool.options.connectionString ?? '', app.log),
   };
@@ -72,10 +76,11 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
   }
   app.addHook('onReady', () => {
     context.starter.begin();
+    context.schedules.begin();
     return Promise.resolve();
   });
   app.addHook('onClose', async () => {
-    await Promise.all([context.starter.end(), context.feeds.close()]);
+    await Promise.all([context.starter.end(), context.schedules.end(), context.feeds.close()]);
   });
   return app;
 }

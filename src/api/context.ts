@@ -2,6 +2,7 @@ import type { Commands } from './commands.ts';
 import type { ApiDependencies } from './dependencies.ts';
 import type { Feeds } from './feeds.ts';
 import type { ProjectReader } from './project-reader.ts';
+import type { ScheduleKeeper } from './project-schedules.ts';
 import type { Starter } from './starts.ts';
 
 /** What routes work with. */
@@ -9,6 +10,7 @@ export interface ApiContext {
   readonly deps: ApiDependencies;
   readonly projects: ProjectReader;
   readonly starter: Starter;
+  readonly schedules: ScheduleKeeper;
   readonly commands: Commands;
   readonly feeds: Feeds;
 }

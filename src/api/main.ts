@@ -1,12 +1,15 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import closeWithGrace from 'close-with-grace';
-import { type Config, createLogger, installationKey, readConfig } from '../config.ts';
+import { type ReadSecret, repositoryAddress } from '../activities/secrets.ts';
+import { createLogger, installationKey, readConfig } from '../config.ts';
 import { loadProject } from '../definition/load.ts';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
 import { createLogFolder } from '../effects/log-files.ts';
-import { runTool } from '../effects/process.ts';
 import { createBlobs } from '../providers/blobs/index.ts';
+import { createGitRepository } from '../providers/repositories/git.ts';
+import type { SourceRepository } from '../providers/repositories/port.ts';
 import { createSecrets } from '../providers/secrets/index.ts';
 import { readProject } from '../store/projects.ts';
 import { type Store, migrate, openStore } from '../store/store.ts';
@@ -37,14 +40,16 @@ async function main(): Promise<void> {
     folder: config.stateFolder,
     versionKey: installationKey(config),
   });
+  const readSecret: ReadSecret = async (ref) => (await secrets.read(ref)).reveal();
+  const repositories = createGitRepository({ folder: join(config.folders.work, 'mirrors') });
   const { publicUrl, temporalUi, tls } = config.api;
   const app = await buildApp({
     store,
     temporal: new Client({ connection, namespace: server.namespace }),
     logs: createLogFolder(config.folders.logs),
     blobs: createBlobs({ kind: 'folder', folder: config.folders.blobs }),
-    readSecret: async (ref) => (await secrets.read(ref)).reveal(),
-    resolveRef: (project, ref) => resolveRef(config, store, project, ref),
+    readSecret,
+    resolveRef: (project, ref) => resolveRef(store, repositories, readSecret, project, ref),
     settings: {
       taskQueue: workflowTaskQueue,
       publicUrl,
@@ -62,42 +67,28 @@ async function main(): Promise<void> {
   logger.info({ address, pid: process.pid }, 'API listens');
 }
 
-/** Asks the repository itself, with what the machine has for it; nothing is fetched. */
-async function resolveRef(config: Config, store: Store, name: string, ref: string): Promise<string> {
+/** Asks the repository itself, with the project's credentials; nothing is fetched. */
+async function resolveRef(
+  store: Store,
+  repositories: SourceRepository,
+  readSecret: ReadSecret,
+  name: string,
+  ref: string,
+): Promise<string> {
   const stored = await readProject(store.db, name);
   const loaded = stored === undefined ? undefined : loadProject({ file: 'project.yaml', text: stored.text });
   if (loaded?.ok !== true) throw new ProviderError('NotFound', `There is no project ${name}.`);
-  const { repository } = loaded.value;
-  if (repository.credentials !== undefined) {
+  const timeout = AbortSignal.timeout(resolveTimeoutMs);
+  const address = await repositoryAddress(loaded.value, readSecret);
+  const commit = await repositories.resolveRef(address, ref, timeout).catch((error: unknown) => {
+    if (!timeout.aborted) throw error;
     throw new ProviderError(
-      'InvalidInput',
-      `The repository of ${name} needs credentials, which the API does not use; say which commit of ${ref} to run.`,
+      'RepositoryUnreachable',
+      `The repository of ${name} did not answer in ${resolveTimeoutMs} ms.`,
     );
-  }
-  const { stdout, exitCode } = await runTool({
-    command: [
-      'git',
-      '-c',
-      'protocol.ext.allow=never',
-      'ls-remote',
-      '--exit-code',
-      '--end-of-options',
-      repository.url,
-      ref,
-      `${ref}^{}`,
-    ],
-    cwd: config.stateFolder,
-    env: { PATH: config.environment['PATH'] ?? '', GIT_TERMINAL_PROMPT: '0' },
-    timeoutMs: resolveTimeoutMs,
   });
-  // Of a tag with a message the last line is the commit it points at.
-  const commit = /([0-9a-f]{40})\s+\S+\s*$/.exec(stdout)?.[1];
-  if (exitCode === 0 && commit !== undefined) return commit;
-  if (exitCode === 2) throw new ProviderError('CommitNotFound', `The repository of ${name} has no ${ref}.`);
-  throw new ProviderError(
-    'InvalidInput',
-    `The repository of ${name} could not be asked for ${ref}; say which commit to run.`,
-  );
+  if (commit === undefined) throw new ProviderError('CommitNotFound', `The repository of ${name} has no ${ref}.`);
+  return commit;
 }
 
 try {

@@ -6,6 +6,7 @@ import { Notifier } from './kinds/notifier.ts';
 import { Probe } from './kinds/probe.ts';
 import { Router } from './kinds/router.ts';
 import { Target } from './kinds/target.ts';
+import { ParameterName } from './parameters.ts';
 import { ImageReference } from './stages.ts';
 import {
   Duration,
@@ -29,12 +30,27 @@ const Glob = z
   .regex(/^[^\s~^:\\[\]]+$/, { error: (issue) => `${quoted(issue.input)} cannot match a branch or tag` })
   .refine((pattern) => pattern.split('{').length <= 4, { error: 'has more than three `{…}`; write several routes' });
 
+const PathGlob = z
+  .string({ error: mustBe('a pattern such as `services/api/**`') })
+  .min(1)
+  .max(200)
+  .refine((pattern) => !pattern.startsWith('/') && !pattern.startsWith('./'), {
+    error: 'must be relative to the root of the repository, without `./`',
+  })
+  .refine((pattern) => pattern.split('{').length <= 4, { error: 'has more than three `{…}`; write several patterns' })
+  .refine((pattern) => pattern.split('**/').length <= 4, { error: 'has more than three `**/`' });
+
+const TimeZone = z.string().refine(isTimeZone, {
+  error: (issue) => `${quoted(issue.input)} is no time zone; write \`Europe/Berlin\` or \`UTC\``,
+});
+
 const Credentials = z.strictObject({
   username: z.string().min(1).describe('Name to log in with.'),
   password: Secret.describe('Its password or token.'),
 });
 
-const Route = z.strictObject({
+/** One row of the routing table, as people write it. */
+export const Route = z.strictObject({
   on: z
     .enum(['push', 'tag', 'pull-request', 'manual'])
     .describe(
@@ -43,14 +59,33 @@ const Route = z.strictObject({
   ref: Glob.describe(
     'Branch, tag, or `pull/<number>/head`. `*` is anything but `/`, `**` anything, `?` one character, `{a,b}` either.',
   ).default('**'),
-  environments: z.array(Name).describe('Deployed to, in this order. Default: none, checks only.').default([]),
+  environments: z
+    .array(Name)
+    .describe(
+      'Deployed to, in this order: each waits until the one before it has succeeded. Default: none, checks only.',
+    )
+    .default([]),
   buildImages: z
     .enum(['none', 'validate', 'build', 'push'])
     .describe(
       '`validate`: built and thrown away; `build`: kept on the worker; `push`: pushed and verified. Default: `push` where it leads to an environment, otherwise `none`.',
     )
     .exactOptional(),
+  into: Glob.describe('For pull requests: the branch they go into. Default: any.').exactOptional(),
+  paths: z
+    .array(PathGlob)
+    .min(1)
+    .max(100)
+    .describe(
+      'Only when a changed path matches one of these; the next route is looked at otherwise. `**/` is also no folder at all. A new branch, a tag and a run by hand count as changing everything.',
+    )
+    .exactOptional(),
+  ignorePaths: z.array(PathGlob).min(1).max(100).describe('Paths that count as no change: `**/*.md`.').exactOptional(),
   priority: z.enum(['routine', 'hotfix']).describe('A hotfix goes before the rest in the queue.').default('routine'),
+  emergency: z
+    .boolean()
+    .describe('Environments that are not production are not watched beyond their probes. Approvals stay.')
+    .default(false),
 });
 
 const Approval = z.strictObject({
@@ -129,6 +164,12 @@ const Environment = z.strictObject({
       'Approval by default, 30 minutes of watch, every rollback opens an incident. Default: true for an environment named `production`.',
     )
     .exactOptional(),
+  requireStagingSuccess: z
+    .enum(['off', 'warn', 'block'])
+    .describe(
+      'Whether the same images must have succeeded in `staging` before: `warn` shows it in the plan as a risk, `block` makes no plan. A hotfix is only warned, and that is audited. Default: `warn` in production where there is a `staging`, otherwise `off`.',
+    )
+    .exactOptional(),
   target: Target.describe('Where it runs.'),
   router: Router.describe('What brings traffic to it.'),
   strategy: z
@@ -198,6 +239,36 @@ const Environment = z.strictObject({
   secrets: Secrets.describe('Secrets of the service, by the variable that carries them.').default({}),
 });
 
+/** Five fields of numbers, names, lists, ranges and steps. Temporal understands them, and computes them in the time zone. */
+const Cron = z
+  .string({ error: mustBe('a cron expression such as `0 6 * * *`') })
+  .regex(
+    /^(?:(?:\*|[\dA-Za-z]+(?:-[\dA-Za-z]+)?)(?:\/\d+)?(?:,(?:\*|[\dA-Za-z]+(?:-[\dA-Za-z]+)?)(?:\/\d+)?)*(?: (?=\S)|$)){5}$/,
+    {
+      error: (issue) =>
+        `${quoted(issue.input)} is no cron expression; write minute, hour, day, month and weekday, such as \`0 6 * * *\``,
+    },
+  );
+
+const Schedule = z.strictObject({
+  name: Name.describe('Unique; it stands in the id of the schedule and as the author of its runs.'),
+  cron: Cron.describe('When: minute, hour, day of the month, month, day of the week.'),
+  timeZone: TimeZone.describe('Of `cron`. Default: that of the calendar.').exactOptional(),
+  branch: z
+    .string()
+    .min(1)
+    .max(200)
+    .describe('Whose newest commit is run. Default: the release branch.')
+    .exactOptional(),
+  catchUp: Duration.describe(
+    'How late one is still begun that Temporal was not there for; the others are left out.',
+  ).prefault('1h'),
+  parameters: z
+    .record(ParameterName, z.union([z.string(), z.number(), z.boolean()]).transform(String))
+    .describe('Of its runs.')
+    .default({}),
+});
+
 const time = z.string().regex(/^(?:[01]\d|2[0-3]):[0-5]\d$/, { error: 'must be a time such as `09:00`' });
 
 /** `project.yaml`, held by the engine: where a repository may go, who decides, and what it can only make stricter. */
@@ -220,6 +291,12 @@ export const ProjectDefinition = z
           .describe('Where it is fetched from.'),
         credentials: Credentials.describe('Default: none, or what the worker has for ssh.').exactOptional(),
         forge: Forge.describe('Where its events come from.'),
+        poll: z
+          .boolean()
+          .describe(
+            'Looks for new commits every 5 minutes too, for a forge whose webhooks do not get here. What a webhook brought is not run again.',
+          )
+          .default(false),
         definition: InnerPath.describe('Path of its document in the repository.').default('slipway.yaml'),
         releaseBranch: z.string().min(1).describe('Only images of this branch are tagged `latest`.').default('main'),
       })
@@ -263,7 +340,7 @@ export const ProjectDefinition = z
       .array(Route)
       .max(200)
       .describe(
-        'What leads where: the first that matches. Default: `main` and tags `v*.*.*` to production, `develop` to staging, `feature/**` checks and a validating build, pull requests and every other branch checks.',
+        'What leads where: the first that matches. Default: `main` and tags `v*.*.*` to production, `hotfix/**` to staging and then production before the rest, `develop` and `release/**` to staging, `feature/**` checks and a validating build, pull requests and every other branch checks.',
       )
       .exactOptional(),
     environments: z.record(Name, Environment).describe('By name.').default({}),
@@ -356,15 +433,14 @@ export const ProjectDefinition = z
       .max(50)
       .describe('Where notices go.')
       .default([{ kind: 'log', level: 'info', events: [], environments: [] }]),
+    schedules: z
+      .array(Schedule)
+      .max(50)
+      .describe('Runs that nobody asks for. They are checks only: no image is built and nothing is deployed.')
+      .default([]),
     calendar: z
       .strictObject({
-        timeZone: z
-          .string()
-          .refine(isTimeZone, {
-            error: (issue) => `${quoted(issue.input)} is no time zone; write \`Europe/Berlin\` or \`UTC\``,
-          })
-          .describe('Of the people who would have to repair a release.')
-          .default('UTC'),
+        timeZone: TimeZone.describe('Of the people who would have to repair a release.').default('UTC'),
         workingHours: z
           .strictObject({
             from: time.describe('When people come.').default('09:00'),

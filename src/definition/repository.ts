@@ -1,6 +1,7 @@
 import { validRange } from 'semver';
 import { z } from 'zod';
 import { Probe } from './kinds/probe.ts';
+import { Parameters } from './parameters.ts';
 import {
   Duration,
   InnerPath,
@@ -206,6 +207,9 @@ export const RepositoryDefinition = z
       .default({}),
     image: ImageReference.describe('Image for steps that name none.').exactOptional(),
     env: Variables.describe('Settings of every step.').default({}),
+    parameters: Parameters.describe(
+      'What a run by hand may be given, by name, and what it is otherwise. Default: none declared, and any text is taken.',
+    ).default({}),
     stages: z
       .array(Stage)
       .max(50, { error: 'must have at most 50 stages' })

@@ -9,13 +9,17 @@ export function routesOf(project: ProjectDefinition): readonly Route[] {
     ref: route.ref,
     environments: route.environments,
     priority: route.priority,
+    ...(route.emergency ? { emergency: true as const } : {}),
+    ...(route.into === undefined ? {} : { into: route.into }),
+    ...(route.paths === undefined ? {} : { paths: route.paths }),
+    ...(route.ignorePaths === undefined ? {} : { ignorePaths: route.ignorePaths }),
     buildImages: route.buildImages ?? (route.environments.length > 0 ? 'push' : 'none'),
   }));
 }
 
 /**
- * Feature branches are checked and built to see that they build, `develop` goes to staging, the release branch and versions to production,
- * everything else is checked. An environment that the project does not have is left out: its images are pushed all the same.
+ * Feature branches are checked and built to see that they build, `develop` and `release/…` go to staging, the release branch and versions to
+ * production, a hotfix to staging and then production, everything else is checked. An environment that the project does not have is left out: its images are pushed all the same.
  */
 function defaultRoutes(project: ProjectDefinition): readonly Route[] {
   const to = (name: string): readonly string[] => (Object.hasOwn(project.environments, name) ? [name] : []);
@@ -28,6 +32,11 @@ function defaultRoutes(project: ProjectDefinition): readonly Route[] {
   return [
     route('tag', 'v*.*.*', { buildImages: 'push', environments: to('production') }),
     route('push', project.repository.releaseBranch, { buildImages: 'push', environments: to('production') }),
+    {
+      ...route('push', 'hotfix/**', { buildImages: 'push', environments: [...to('staging'), ...to('production')] }),
+      priority: 'hotfix',
+    },
+    route('push', 'release/**', { buildImages: 'push', environments: to('staging') }),
     route('push', 'develop', { buildImages: 'push', environments: to('staging') }),
     route('push', 'feature/**', { buildImages: 'validate', environments: [] }),
     route('pull-request', '**', { buildImages: 'none', environments: [] }),

@@ -6,6 +6,7 @@ import type { Path } from './document.ts';
 import { isProduction, targetName } from './environment.ts';
 import { registryHasOneLogin, scansAreMade, trustHasKeys } from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
+import { Parameter, complaintOf } from './parameters.ts';
 import type { Finding } from './problems.ts';
 import { stageRules } from './stage-rules.ts';
 import { suggestion } from './suggest.ts';
@@ -22,12 +23,15 @@ const repositoryRules: readonly Rule[] = [
   ownProbesKeepTheirKind,
   variablesAreGivenOnce,
   ...stageRules,
+  defaultsFit,
 ];
 
 const projectRules: readonly Rule[] = [
   namesAreUnique('probes'),
+  namesAreUnique('schedules'),
   routesLeadSomewhere,
   routesAreReached,
+  filtersHaveAUse,
   deploymentsHaveImages,
   approvalsCanBeMet,
   groupsAreAskedOnce,
@@ -54,7 +58,7 @@ export function checkProject(document: unknown): readonly Finding[] {
 
 // ─── Both ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function namesAreUnique(section: 'stages' | 'images' | 'probes'): Rule {
+function namesAreUnique(section: 'stages' | 'images' | 'probes' | 'schedules'): Rule {
   return (document) => {
     const items = group(document)[section];
     const steps = section === 'stages' ? groups(items) : [];
@@ -168,6 +172,22 @@ function variablesAreGivenOnce(document: unknown): readonly Finding[] {
   });
 }
 
+function defaultsFit(document: unknown): readonly Finding[] {
+  return Object.entries(groupAt(document, 'parameters')).flatMap(([name, written]) => {
+    const { success, data } = Parameter.safeParse(written);
+    if (!success || data.default === undefined) return [];
+    const complaint = complaintOf(data, String(data.default));
+    if (complaint === undefined) return [];
+    return [
+      {
+        path: ['parameters', name, 'default'],
+        message: `does not fit its own parameter: it ${complaint}`,
+        hint: 'Correct one of the two.',
+      },
+    ];
+  });
+}
+
 interface StepPlace {
   readonly path: Path;
   readonly step: Readonly<Record<string, unknown>>;
@@ -221,7 +241,10 @@ function routesAreReached(document: unknown): readonly Finding[] {
     const covering = routes
       .slice(0, index)
       .find(
-        ([, earlier]) => earlier['on'] === route['on'] && (earlier['ref'] === '**' || earlier['ref'] === route['ref']),
+        ([, earlier]) =>
+          earlier['on'] === route['on'] &&
+          (earlier['ref'] === undefined || earlier['ref'] === '**' || earlier['ref'] === route['ref']) &&
+          (['into', 'paths', 'ignorePaths'] as const).every((filter) => earlier[filter] === undefined),
       );
     if (covering === undefined) return [];
     return [
@@ -231,6 +254,23 @@ function routesAreReached(document: unknown): readonly Finding[] {
         hint: 'Put the narrower route first.',
       },
     ];
+  });
+}
+
+/** A tag and a run by hand are of the whole repository, and only a pull request goes into something. */
+function filtersHaveAUse(document: unknown): readonly Finding[] {
+  return groups(group(document)['routes']).flatMap(([index, route]) => {
+    const on = text(route['on']);
+    const useless = [
+      ...(on === 'tag' || on === 'manual' ? (['paths', 'ignorePaths'] as const) : []),
+      ...(on !== undefined && on !== 'pull-request' ? (['into'] as const) : []),
+    ].filter((filter) => route[filter] !== undefined);
+    return useless.map((filter) => ({
+      path: ['routes', index, filter],
+      message: `has no effect on a route for \`${String(on)}\``,
+      hint: 'Leave it out.',
+      atKey: true,
+    }));
   });
 }
 

@@ -28,6 +28,18 @@ export interface DeploymentInput extends DeploymentRef {
   readonly involved?: readonly string[];
   readonly priority: Priority;
   readonly requestedAt: string;
+  /** Goes on only when this one has succeeded: the environment before it in its route. */
+  readonly after?: DeploymentRef;
+  /** Outside production it is not watched beyond its probes; approvals stay. */
+  readonly emergency?: true;
+}
+
+/** The state of one thing that a commit goes through, as a forge is told it. */
+export interface ForgeStatus {
+  /** `slipway`, `slipway/<stage>`, `slipway/deploy/<environment>`. */
+  readonly context: string;
+  readonly state: 'pending' | 'success' | 'failure' | 'error';
+  readonly description: string;
 }
 
 /** What a deployment is doing; shown in lists, search attributes and the status page. */

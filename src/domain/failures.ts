@@ -193,6 +193,11 @@ export const failures = {
     sentence:
       'The environment or the definition changed since the plan was shown: read the new plan and approve that one.',
   },
+  NotPromoted: {
+    retryable: false,
+    status: 422,
+    sentence: 'Deploy the same images to staging first, and let that succeed; nothing has to be built again.',
+  },
   ApprovalExpired: {
     retryable: false,
     status: 409,
@@ -337,6 +342,11 @@ export const failures = {
     retryable: true,
     status: 502,
     sentence: 'Check the source of the figures named in the message; without figures nothing passes.',
+  },
+  ForgeRefused: {
+    retryable: false,
+    status: 502,
+    sentence: 'Check what the token of the forge may do, and that it is one of this repository; no run fails for it.',
   },
   ForgeUnavailable: {
     retryable: true,

@@ -29,6 +29,8 @@ export interface Plan {
   /** What the checks of the run said, one line each. */
   readonly checks: readonly string[];
   readonly plannedAt: string;
+  /** The change is a hotfix of a branch, and the forge can be asked to bring it back once it is live. */
+  readonly mergesBack?: true;
 }
 
 /** Everything that, when it changes, makes an approval void. */

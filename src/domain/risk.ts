@@ -22,6 +22,8 @@ export interface RiskInput {
   /** `09:00` to `18:00`. */
   readonly workingHours: { readonly from: string; readonly to: string };
   readonly firstRelease: boolean;
+  /** Why it should have been somewhere else before; absent when it was, or need not. */
+  readonly notPromoted?: string;
 }
 
 const dayMs = 86_400_000;
@@ -43,6 +45,7 @@ export function assessRisk(input: RiskInput): Risk {
     ...definition(input),
     ...recentFailure(input),
     ...timeOfDay(input),
+    ...(input.notPromoted === undefined ? [] : [{ points: 30, reason: input.notPromoted }]),
   ].sort((a, b) => b.points - a.points);
   const score = Math.min(
     100,

@@ -10,12 +10,24 @@ export interface Route {
   /** Deployed to, in this order; none: checks only. */
   readonly environments: readonly string[];
   readonly priority: Priority;
+  /** Shortens the watch of every environment that is not production; never an approval. */
+  readonly emergency?: true;
+  /** Pattern over the branch that a pull request goes into; every one when absent. */
+  readonly into?: string;
+  /** Only when one of the changed paths matches one of these; every change when absent. */
+  readonly paths?: readonly string[];
+  /** Paths that count as no change. */
+  readonly ignorePaths?: readonly string[];
 }
 
 /** What an event leads to. What is ignored is answered with 202 all the same, and with this reason. */
 export type RouteDecision =
   | { readonly kind: 'run'; readonly route: Route; readonly index: number; readonly ref: string }
-  | { readonly kind: 'ignored'; readonly reason: 'deleted' | 'unknown-ref' | 'no-route'; readonly why: string };
+  | {
+      readonly kind: 'ignored';
+      readonly reason: 'deleted' | 'unknown-ref' | 'no-route' | 'no-path';
+      readonly why: string;
+    };
 
 /** Where refs lie, and how much of them people leave out. Anything else in a repository (notes, replacements) starts nothing. */
 const namespaces: readonly { readonly prefix: string; readonly on: SourceEvent['kind']; readonly unsaid: string }[] = [
@@ -28,10 +40,14 @@ const namespaces: readonly { readonly prefix: string; readonly on: SourceEvent['
  * Finds the first route that an event matches, in the order of the table.
  *
  * An event by hand goes the way of a push of its branch or tag, unless a route for `manual` comes before that.
+ *
+ * @param changed - the paths that changed, where all of them are known. Unknown, a route with paths is taken: rather once too often than
+ * not at all. A tag and a run by hand are of the whole repository.
  */
 export function routeEvent(
-  event: Pick<SourceEvent, 'kind' | 'ref' | 'after'>,
+  event: Pick<SourceEvent, 'kind' | 'ref' | 'after' | 'into'>,
   routes: readonly Route[],
+  changed?: readonly string[],
 ): RouteDecision {
   if (/^0+$/.test(event.after)) {
     return { kind: 'ignored', reason: 'deleted', why: `${event.ref} was deleted; there is nothing to run.` };
@@ -46,12 +62,46 @@ export function routeEvent(
   }
   const ref = event.ref.slice(namespace.unsaid.length);
   const kinds = event.kind === 'manual' ? ['manual', namespace.on] : [event.kind];
-  const index = routes.findIndex((route) => kinds.includes(route.on) && matchesRef(route.ref, ref));
+  const fits = (route: Route): boolean =>
+    kinds.includes(route.on) && matchesRef(route.ref, ref) && goesInto(route, event.into);
+  const known = event.kind === 'push' || event.kind === 'pull-request' ? changed : undefined;
+  const index = routes.findIndex((route) => fits(route) && touches(route, known));
   const route = routes[index];
   if (route === undefined) {
+    if (routes.some(fits)) {
+      return {
+        kind: 'ignored',
+        reason: 'no-path',
+        why: `None of the ${known?.length ?? 0} changed paths is one that a route for ${ref} looks at.`,
+      };
+    }
     return { kind: 'ignored', reason: 'no-route', why: `No route of the project is for a ${event.kind} of ${ref}.` };
   }
   return { kind: 'run', route, index, ref };
+}
+
+/** A forge that does not say where a pull request goes is believed to mean any branch. */
+function goesInto({ into }: Route, branch: string | undefined): boolean {
+  return into === undefined || branch === undefined || matchesRef(into, branch);
+}
+
+function touches({ paths, ignorePaths }: Route, changed: readonly string[] | undefined): boolean {
+  if (changed === undefined || (paths === undefined && ignorePaths === undefined)) return true;
+  return changed.some(
+    (path) =>
+      (paths === undefined || paths.some((pattern) => matchesPath(pattern, path))) &&
+      !ignorePaths?.some((pattern) => matchesPath(pattern, path)),
+  );
+}
+
+/** Whether a route can be told from others only by what changed. */
+export function asksForPaths(routes: readonly Route[]): boolean {
+  return routes.some(({ paths, ignorePaths }) => paths !== undefined || ignorePaths !== undefined);
+}
+
+/** As {@link matchesRef}, but `**\/` also stands for no folder at all: `docs/**\/*.md` matches `docs/a.md`. */
+export function matchesPath(pattern: string, path: string): boolean {
+  return matchesRef(pattern, path) || (pattern.includes('**/') && matchesPath(pattern.replace('**/', ''), path));
 }
 
 /** Whether a short ref (`feature/x`, `v1.2.0`, `pull/7/head`) matches a pattern. Letter case counts, as it does in Git. */

@@ -13,6 +13,10 @@ export interface SourceEvent {
   /** Where to fetch `after` from when it is not in the project's own repository (fork of a pull request). */
   readonly fork?: boolean;
   readonly pullRequest?: number;
+  /** Full ref that has `after` on the other side, where that is another one than `ref`: GitLab's `refs/merge-requests/7/head`. */
+  readonly from?: string;
+  /** Name of the branch that a pull request is to be merged into; absent when the forge does not tell. */
+  readonly into?: string;
   /** Login or name of whoever caused the event, as the forge or the API knows them; for notices, and they do not approve what they caused. */
   readonly author: string;
   readonly message?: string;
@@ -30,7 +34,12 @@ export interface RunInput {
   readonly requestedBy?: string;
   /** Deploys the recorded digests of this release instead of building (rerun from approval, dispatch of an old tag). */
   readonly release?: string;
-  /** What a person gave to a run that was started by hand; conditions ask for it, and steps have it as `SLIPWAY_PARAMETER_<NAME>`. */
+  /** Nothing is built and deployed, whatever its route says: a run by schedule. */
+  readonly checksOnly?: true;
+  /**
+   * Given by whoever asked for it by hand, by a schedule or by another project; conditions ask for them, and steps have them as
+   * `SLIPWAY_PARAMETER_<NAME>`.
+   */
   readonly parameters?: Readonly<Record<string, string>>;
 }
 
@@ -93,6 +102,10 @@ export interface RunPlan {
   readonly buildTimeoutMs: number;
   /** Stages that run at once. Default: 4. */
   readonly concurrency?: number;
+  /** The project wants its forge to be told how the run goes. */
+  readonly tellsForge?: true;
+  /** Why nothing is run although it was asked for: only the checkout could tell. There are no stages, images and environments then. */
+  readonly skipped?: string;
 }
 
 export interface StepReport {

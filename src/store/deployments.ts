@@ -8,6 +8,7 @@ import type {
 } from '../domain/deployment.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
+import type { Release } from '../domain/release.ts';
 import type { StoredDecision } from './decisions.ts';
 import { deploymentEvent, whereRef } from './deployment-rows.ts';
 import { ensureEnvironment } from './environments.ts';
@@ -271,6 +272,36 @@ export async function lastFailed(
     .where('outcome', 'in', ['failed', 'errored', 'rolled-back', 'rollback-failed', 'rollback-unavailable', 'held'])
     .orderBy('id', 'desc')
     .executeTakeFirst();
+}
+
+/**
+ * The version by which the same images, or without images the same commit, last succeeded in an environment. Equal inputs of a build are
+ * equal images, so a merge or a tag of what was there before is found.
+ */
+export async function succeededWith(
+  db: Db,
+  environment: { readonly project: string; readonly environment: string },
+  release: Pick<Release, 'commit' | 'images'>,
+): Promise<string | undefined> {
+  const images = release.images.map(({ name, digest }) => ({ name, digest }));
+  const row = await db
+    .selectFrom('deployments as d')
+    .innerJoin('releases as r', (join) =>
+      join.onRef('r.project', '=', 'd.project').onRef('r.version', '=', 'd.version'),
+    )
+    .select('d.version')
+    .where('d.project', '=', environment.project)
+    .where('d.environment', '=', environment.environment)
+    .where('d.kind', '=', 'rollout')
+    .where('d.outcome', '=', 'succeeded')
+    .where(
+      images.length === 0
+        ? sql<boolean>`r.commit = ${release.commit}`
+        : sql<boolean>`r.images @> ${json(images)}::jsonb`,
+    )
+    .orderBy('d.id', 'desc')
+    .executeTakeFirst();
+  return row?.version;
 }
 
 /** What an environment's workflow may have forgotten: deployments without an outcome, and the newest ones whatever became of them. */

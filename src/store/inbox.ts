@@ -14,6 +14,8 @@ export interface RunRequest {
   readonly acceptedAt: string;
   readonly requestedBy?: string;
   readonly release?: string;
+  readonly parameters?: Readonly<Record<string, string>>;
+  readonly checksOnly?: true;
 }
 
 /** The run of a request, new or known. */

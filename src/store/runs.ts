@@ -367,3 +367,17 @@ function toStepView({ name, verdict, exitCode, detail, startedAt, durationMs }: 
 function runEvent(run: RunRef, data: Readonly<Record<string, unknown>>): Parameters<typeof publish>[1][number] {
   return { kind: 'run', project: run.project, run: run.number, data };
 }
+
+/** A run by its key, as far as its event goes. */
+export async function readRunByKey(
+  db: Db,
+  project: string,
+  key: string,
+): Promise<{ readonly ref: string; readonly commit: string } | undefined> {
+  return await db
+    .selectFrom('runs')
+    .select(['ref', 'commit'])
+    .where('project', '=', project)
+    .where('key', '=', key)
+    .executeTakeFirst();
+}

@@ -79,6 +79,14 @@ export interface DeliveriesTable {
   receivedAt: Instant;
 }
 
+export interface RefsSeenTable {
+  project: string;
+  ref: string;
+  /** What the ref pointed at: a commit, or the object of an annotated tag. */
+  value: string;
+  seenAt: Instant;
+}
+
 export interface StagesTable {
   project: string;
   run: number;
@@ -366,6 +374,7 @@ export interface Database {
   definitions: DefinitionsTable;
   runs: RunsTable;
   deliveries: DeliveriesTable;
+  refsSeen: RefsSeenTable;
   stages: StagesTable;
   steps: StepsTable;
   images: ImagesTable;

@@ -2,6 +2,7 @@ import { CamelCasePlugin, Kysely, PostgresDialect, type PostgresPoolClient } fro
 import { Migrator } from 'kysely/migration';
 import { Pool, type PoolClient, type PoolConfig, type CustomTypesConfig, types } from 'pg';
 import { ProviderError } from '../domain/failures.ts';
+import { storableText } from '../domain/storable-text.ts';
 import { migrations } from './migrations/index.ts';
 import type { Database, Db } from './schema.ts';
 
@@ -95,12 +96,7 @@ export async function migrate(db: Db): Promise<readonly string[]> {
 
 /** Writes a value for a jsonb column. */
 export function json(value: unknown): string {
-  return JSON.stringify(value, (_, each: unknown) => (typeof each === 'string' ? withoutNul(each) : each));
-}
-
-/** PostgreSQL has no NUL in texts, the output of programs may. */
-function withoutNul(text: string): string {
-  return text.includes('\0') ? text.replaceAll('\0', '\uFFFD') : text;
+  return JSON.stringify(value, (_, each: unknown) => (typeof each === 'string' ? storableText(each) : each));
 }
 
 /** True when the statement broke this kind of rule: `23505` is a unique key. */
@@ -116,7 +112,7 @@ function translating(client: PoolClient): PostgresPoolClient {
         return typeof value === 'function' ? (value.bind(target) as unknown) : value;
       }
       return (text: string, values: readonly unknown[]) => {
-        const clean = values.map((value) => (typeof value === 'string' ? withoutNul(value) : value));
+        const clean = values.map((value) => (typeof value === 'string' ? storableText(value) : value));
         return translate(() => target.query(text, clean));
       };
     },

@@ -8,6 +8,7 @@ import type { Activities, UpkeepActivities } from '../activities/contracts.ts';
 import { createDataActivities } from '../activities/data.ts';
 import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
 import { createFactActivities } from '../activities/facts.ts';
+import { createForgeActivities } from '../activities/forges.ts';
 import { createImageTrust } from '../activities/image-trust.ts';
 import { createImageActivities } from '../activities/images.ts';
 import { createMaterials } from '../activities/material.ts';
@@ -15,8 +16,10 @@ import { createNoticeActivities } from '../activities/notices.ts';
 import { createPipelines } from '../activities/pipelines.ts';
 import { type Place, createPlaces } from '../activities/places.ts';
 import { createPlanActivities } from '../activities/plan.ts';
+import { createPollActivities } from '../activities/polls.ts';
 import { createReleaseActivities } from '../activities/release.ts';
 import { createRunFactActivities } from '../activities/run-facts.ts';
+import { createScheduledRunActivities } from '../activities/scheduled-runs.ts';
 import { createSourceActivities } from '../activities/source.ts';
 import { createStageActivities } from '../activities/stage.ts';
 import { createToolCheck } from '../activities/tools.ts';
@@ -119,7 +122,9 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
 
   const notices = createNoticeActivities({ store, logger, readSecret, settings: config.api });
   const runFacts = createRunFactActivities({ store, sendNotice: (notice) => notices.sendNotice(notice) });
+  const polls = createPollActivities({ store, repositories, readSecret });
   const orchestration = {
+    readPolled: polls.readPolled.bind(polls),
     ...createFactActivities({ store, spool, sendNotice: (notice) => notices.sendNotice(notice) }),
     ...runFacts,
     ...createTurnActivities({ store, temporal: parts.temporal }),
@@ -149,6 +154,8 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     // On the queue of this machine: the files of it, and the images of its engine.
     removeLeftFiles: removing.removeLeftFiles,
     removeOldImages: removing.removeOldImages,
+    pollRepository: polls.pollRepository.bind(polls),
+    ...createScheduledRunActivities({ store, repositories, readSecret }),
     ...createSourceActivities({
       repositories,
       store: createRunStore(store, warn('a plan could not be recorded')),
@@ -223,7 +230,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         recordSample: recordSampleTo(spool),
       }),
     },
-    notify: notices,
+    notify: { ...notices, ...createForgeActivities({ store, readSecret, settings: config.api }) },
   };
 }
 

@@ -32,6 +32,7 @@ import {
   abortUpdate,
   approveSignal,
   approveUpdate,
+  deploymentId,
   deploymentQuery,
   environmentId,
   proceedSignal,
@@ -43,13 +44,15 @@ import {
   turnSettledSignal,
   withdrawTurnSignal,
 } from './messages.ts';
-import { call, callAnyway, message, read, record } from './options.ts';
+import { call, callAnyway, following, message, read, record, telling } from './options.ts';
 import { approvalLine, attributesOf, isoNow, showPage, took } from './progress.ts';
 
 /** A plan that keeps changing is asked about this often; then something in it is not stable, and nobody can approve it. */
 const maxAsks = 20;
 /** While it waits it asks again, should the environment have lost its memory: after this, three times this, and then every six times. */
 const askAgainMs = 600_000;
+/** The deployment before it in its route is started by the same run at the same moment, or by its sweeper, ms. Judgement. */
+const startsWithinMs = 60_000;
 /** A deployment waits for its first notice no longer than this before the approval's clock starts, ms. */
 const noticeMs = 10_000;
 
@@ -95,6 +98,7 @@ class Deployment {
     const result = await this.#decide();
     this.#result = result;
     await call(record.settleDeployment, `${result.outcome}: ${result.reason}`, { result, version });
+    await this.#mergeBack(result);
     this.#journal.enter('closed', result.outcome);
     await this.#journal.drained();
     await condition(() => allHandlersFinished() && this.#recording === 0);
@@ -102,6 +106,8 @@ class Deployment {
   }
 
   async #decide(): Promise<DeploymentResult> {
+    const early = await this.#awaitTheOneBefore();
+    if (early !== undefined) return early;
     let plan: Plan | undefined;
     for (this.#ask = 1; this.#ask <= maxAsks; this.#ask += 1) {
       const planned: Plan | DeploymentResult = plan ?? (await this.#makePlan());
@@ -114,6 +120,35 @@ class Deployment {
       'errored',
       `The plan changed ${maxAsks} times in a row: something in it is not stable. Look at the two last plans.`,
     );
+  }
+
+  /** A hotfix that is live is asked back into the branches it did not come from. */
+  async #mergeBack({ outcome, project, environment, number }: DeploymentResult): Promise<void> {
+    const { runKey, version } = this.#input;
+    if (outcome !== 'succeeded' || this.#plan?.mergesBack !== true || runKey === undefined) return;
+    const input = { deployment: { project, environment, number }, version, runKey };
+    await call(telling.mergeBack, 'asks the hotfix back into its branches', input).catch(() => undefined);
+  }
+
+  /** @returns the result when it ends here, because the environment before it in its route has not succeeded. */
+  async #awaitTheOneBefore(): Promise<DeploymentResult | undefined> {
+    const { after } = this.#input;
+    if (after === undefined) return undefined;
+    const name = `${after.environment} #${after.number}`;
+    this.#journal.enter('queued', `for ${name}`);
+    try {
+      const input = { workflowId: deploymentId(after), startsWithinMs };
+      const closed = await this.#work.run(() => call(following.awaitTurnClosed, `waits for ${name}`, input));
+      const { outcome, reason } = readResult(closed);
+      if (outcome === 'succeeded') {
+        this.#journal.enter('planning', 'reads what would change');
+        return undefined;
+      }
+      return this.#end('aborted', `${name} ended ${outcome ?? 'without a result'}, so nothing goes further: ${reason}`);
+    } catch (error) {
+      if (this.#abort !== undefined) return this.#aborted(this.#abort);
+      return this.#end('errored', `How ${name} ended could not be found out: ${tellFailure(error)}`);
+    }
   }
 
   /** @returns the result, or the plan that has to be approved instead. */
@@ -482,4 +517,15 @@ class Deployment {
       this.#result?.steps ?? this.#journal.steps,
     );
   }
+}
+
+/** What another workflow returned, of which nothing is certain: null when somebody terminated it. */
+function readResult(closed: unknown): { readonly outcome: string | undefined; readonly reason: string } {
+  const { outcome, reason } = (typeof closed === 'object' && closed !== null ? closed : {}) as Readonly<
+    Record<string, unknown>
+  >;
+  return {
+    outcome: typeof outcome === 'string' ? outcome : undefined,
+    reason: typeof reason === 'string' ? reason : 'look at it there.',
+  };
 }

@@ -149,6 +149,50 @@ export const note = proxyActivities<Pick<contracts.FactActivities, 'recordPhase'
   cancellationType: 'ABANDON',
 });
 
+/** Which repositories are to be looked at. */
+export const readPolls = proxyActivities<Pick<contracts.PollActivities, 'readPolled'>>({
+  taskQueue: taskQueues.orchestration,
+  startToCloseTimeout: 30_000,
+  scheduleToCloseTimeout: 120_000,
+  retry: { initialInterval: 1_000, backoffCoefficient: 2, maximumInterval: 10_000, nonRetryableErrorTypes },
+  cancellationType: 'TRY_CANCEL',
+});
+
+/** Looks at a repository; what cannot be looked at now is looked at with the next round. */
+export const polling = proxyActivities<Pick<contracts.PollActivities, 'pollRepository'>>({
+  taskQueue: taskQueues.build,
+  startToCloseTimeout: 120_000,
+  scheduleToCloseTimeout: 240_000,
+  heartbeatTimeout,
+  retry: { initialInterval: 1_000, backoffCoefficient: 2, maximumInterval: 30_000, nonRetryableErrorTypes },
+  cancellationType: 'TRY_CANCEL',
+});
+
+/** Accepts the run of a schedule; given up when the next occasion may have come. */
+export const scheduling = proxyActivities<contracts.ScheduleActivities>({
+  taskQueue: taskQueues.build,
+  startToCloseTimeout: 120_000,
+  scheduleToCloseTimeout: 1_800_000,
+  heartbeatTimeout,
+  retry: { initialInterval: 1_000, backoffCoefficient: 2, maximumInterval: 60_000, nonRetryableErrorTypes },
+  cancellationType: 'TRY_CANCEL',
+});
+
+/** Words to a forge. What it does not take within this is left unsaid: no run waits for it, but for the last of them, and this long. */
+export const telling = proxyActivities<contracts.ForgeActivities>({
+  taskQueue: taskQueues.notify,
+  startToCloseTimeout: 30_000,
+  scheduleToCloseTimeout: 90_000,
+  retry: {
+    initialInterval: 1_000,
+    backoffCoefficient: 2,
+    maximumInterval: 20_000,
+    maximumAttempts: 5,
+    nonRetryableErrorTypes,
+  },
+  cancellationType: 'ABANDON',
+});
+
 /** Removal of a checkout; the queue is that of the workspace, and a machine that is gone needs no removal. */
 export const tidy = proxyActivities<Pick<contracts.SourceActivities, 'releaseWorkspace'>>({
   startToCloseTimeout: 60_000,

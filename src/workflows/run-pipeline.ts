@@ -15,6 +15,7 @@ import type { RunOutcome } from '../domain/outcome.ts';
 import type { ImageReport, RunInput, RunPlan, StagePlan, StageReport } from '../domain/run.ts';
 import { sentences } from '../domain/sentences.ts';
 import { deployRelease } from './deploy-release.ts';
+import { ForgeTeller } from './forge-teller.ts';
 import { readAbort } from './inbound.ts';
 import { type AbortMessage, type RunView, abortRunSignal, abortRunUpdate, deploymentId, runQuery } from './messages.ts';
 import { brief, call, long, record, tidy } from './options.ts';
@@ -48,6 +49,7 @@ interface Ending {
 class Run {
   readonly #input: RunInput;
   readonly #work = new CancellationScope({ cancellable: true });
+  readonly #forge: ForgeTeller;
   #plan: RunPlan | undefined;
   #phase: RunView['phase'] = 'preparing';
   #stages: readonly StageReport[] = [];
@@ -58,6 +60,7 @@ class Run {
 
   constructor(input: RunInput) {
     this.#input = input;
+    this.#forge = new ForgeTeller(input.event);
     setHandler(runQuery, () => this.#view(), { description: 'Stages, images and deployments of this run' });
     setHandler(abortRunSignal, (raw) => this.abort(readAbort(raw)), {
       description: 'Stops it: {"by": "…", "reason": "…"}',
@@ -92,6 +95,7 @@ class Run {
     this.#show();
     const ending = await this.#goThrough();
     this.#enter('settling');
+    this.#forge.update(this.#plan, this.#stages, ending);
     const tidied = this.#releaseWorkspace();
     const { deployments } = await call(record.settleRun, `${ending.outcome}: ${ending.reason}`, {
       run: this.#plan?.run ?? { project: this.#input.project, key: this.#input.key, number: 0 },
@@ -102,7 +106,7 @@ class Run {
       ...ending,
     });
     this.#deployments = deployments;
-    await Promise.all([...deployments.map(startDeployment), tidied]);
+    await Promise.all([...deployments.map(startDeployment), tidied, this.#forge.drained()]);
     this.#enter('closed', ending);
     if (!allHandlersFinished()) await condition(allHandlersFinished);
     return ending;
@@ -141,11 +145,13 @@ class Run {
     const { project } = this.#input;
     upsertSearchAttributes(attributesOf({ project, phase: 'checking', version: plan.version }));
     this.#enter('checking');
+    this.#forge.update(plan, this.#stages);
     this.#check = new Check({
       plan,
       runStage: (stage) => this.#runStage(plan, stage),
       onReport: (reports) => {
         this.#stages = reports;
+        this.#forge.update(plan, reports);
         this.#show();
       },
       isMachineGone,
@@ -255,6 +261,7 @@ function onMachine(
 /** Failures of what was pushed; every other is one of what is around it. */
 const brokenInput: readonly FailureType[] = [
   'DefinitionInvalid',
+  'InvalidInput',
   'EnvironmentFileInvalid',
   'CommitNotFound',
   'BuildFailed',
@@ -297,6 +304,7 @@ function aborted(abort: AbortMessage): Ending {
 }
 
 function succeededReason(plan: RunPlan, stages: readonly StageReport[], images: readonly ImageReport[]): string {
+  if (plan.skipped !== undefined) return `Nothing was run: ${plan.skipped}`;
   const where = plan.environments.length === 0 ? '' : `, goes to ${plan.environments.join(', ')}`;
   const skipped = stages.filter((stage) => stage.skipped === true).length;
   const ran = `${plan.stages.length - skipped} stages passed${skipped === 0 ? '' : `, ${skipped} skipped`}`;

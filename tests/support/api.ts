@@ -9,6 +9,7 @@ import type { ApiDependencies, ApiSettings } from '../../src/api/dependencies.ts
 import { type LogFiles, createLogFolder } from '../../src/effects/log-files.ts';
 import { createFolderBlobs } from '../../src/providers/blobs/folder.ts';
 import type { BlobStore } from '../../src/providers/blobs/port.ts';
+import type { ForgeKind } from '../../src/providers/forges/index.ts';
 import { putProject } from '../../src/store/projects.ts';
 import type { Role } from '../../src/store/schema.ts';
 import { createToken } from '../../src/store/tokens.ts';
@@ -16,6 +17,8 @@ import { components } from './components.ts';
 import { type TestStore, temporaryStore } from './store.ts';
 
 export const webhookSecret = 'a secret of the webhook';
+/** Of projects whose forge is `generic`, in the form that the standard has. */
+export const signingToken = `whsec_${Buffer.from('a signing token of thirty-two by').toString('base64')}`;
 
 /** The API with a store of its own, on the real server and the real Temporal. */
 export interface TestApi {
@@ -26,14 +29,19 @@ export interface TestApi {
   readonly blobs: BlobStore;
   /** Where the workflows of this file run; nobody polls it unless the test does. */
   readonly taskQueue: string;
-  addProject(name: string, more?: string): Promise<void>;
+  addProject(name: string, more?: string, forge?: ForgeKind): Promise<void>;
   token(role: Role, groups?: readonly string[], name?: string): Promise<string>;
   /** Another process of the same API. */
   another(settings?: Partial<ApiSettings>): Promise<FastifyInstance>;
   close(): Promise<void>;
 }
 
-export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise<TestApi> {
+const secrets: Readonly<Record<string, string>> = { NEXT: 'the next secret', TOKEN: signingToken };
+
+export async function startTestApi(
+  settings: Partial<ApiSettings> = {},
+  resolveRef?: NonNullable<ApiDependencies['resolveRef']>,
+): Promise<TestApi> {
   const [{ temporal: server }, store, folder] = await Promise.all([
     components('temporal'),
     temporaryStore({ poolSize: 10 }),
@@ -49,7 +57,8 @@ export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise
     temporal,
     logs,
     blobs,
-    readSecret: (ref) => Promise.resolve(ref.kind === 'env' && ref.name === 'NEXT' ? 'the next secret' : webhookSecret),
+    readSecret: (ref) => Promise.resolve(secrets[ref.kind === 'env' ? ref.name : ''] ?? webhookSecret),
+    ...(resolveRef === undefined ? {} : { resolveRef }),
     settings: { taskQueue, sweepMs: 0, ...settings, ...over },
   });
   const apps = [await buildApp(dependencies({}))];
@@ -60,8 +69,8 @@ export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise
     logs,
     blobs,
     taskQueue,
-    async addProject(name, more = '') {
-      const text = projectYaml(name, more);
+    async addProject(name, more = '', forge = 'github') {
+      const text = projectYaml(name, more, forge);
       await putProject(store.db, {
         name,
         text,
@@ -87,7 +96,7 @@ export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise
 }
 
 /** The smallest project with two environments. */
-export function projectYaml(name: string, more = ''): string {
+export function projectYaml(name: string, more = '', forge: ForgeKind = 'github'): string {
   const environment = (blue: number): string => `
     target: { kind: docker }
     router:
@@ -99,8 +108,8 @@ project: ${name}
 repository:
   url: https://git.example.com/team/${name}.git
   forge:
-    kind: github
-    secrets: [{ env: WEBHOOK }, { env: NEXT }]
+    kind: ${forge}
+    secrets: [{ env: ${forge === 'generic' ? 'TOKEN' : 'WEBHOOK'} }, { env: NEXT }]
 registry:
   address: 127.0.0.1:5000
   insecure: true

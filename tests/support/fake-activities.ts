@@ -239,6 +239,11 @@ export function createNaturalActivities(client: () => Client): Natural {
       const where = outcome === 'succeeded' ? (plan?.environments ?? []) : [];
       return { deployments: where.map((environment) => world.open(environment)) };
     },
+    readPolled: () => [],
+    acceptScheduledRun: () => 1,
+    tellForge: () => undefined,
+    mergeBack: () => undefined,
+    pollRepository: () => ({ refs: 0, moved: 0, accepted: [] }),
     planDeployment: (input, world) => planOf(input, world),
     estimateBackup: (input, world) =>
       planOf({ ...world.open(input.environment, { number: input.number }) }, world).estimate,

@@ -312,3 +312,74 @@ describe('whoever waits for a turn', () => {
     expect(world.outcomesOf(first.input)).toEqual(['succeeded']);
   });
 });
+
+describe('a deployment whose route goes through another environment first', () => {
+  const before = { environment: 'staging', number: 1 };
+
+  test('plans only when that one has succeeded', async () => {
+    const { world, given, when, then } = createScenario(env);
+    const open = given.gate('ensureReleaseRunning');
+    const staging = await when.deploy({ environment: 'staging' });
+    const after = { project: world.project, ...before, number: staging.input.number };
+    const last = await when.deploy({ after });
+    await then.called('ensureReleaseRunning');
+    await last.until('queued');
+    expect(world.called('planDeployment').some(({ workflowId }) => workflowId.includes(`/${production}/`))).toBe(false);
+    open();
+    expect(await last.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.outcomesOf(staging.input)).toEqual(['succeeded']);
+  });
+
+  test('ends without a plan when that one has not', async () => {
+    const { world, when } = createScenario(env);
+    world.on('planDeployment', (input) => {
+      if (input.environment === 'staging') throw broken('SecretMissing', 'no plan');
+      return planOf(input, world);
+    });
+    const staging = await when.deploy({ environment: 'staging' });
+    const after = { project: world.project, ...before, number: staging.input.number };
+    const last = await when.deploy({ after });
+    expect(await last.result()).toMatchObject({
+      outcome: 'aborted',
+      reason: expect.stringMatching(/^staging #\d+ ended failed, so nothing goes further/),
+    });
+    expect(world.called('requestTurn')).toHaveLength(0);
+  });
+
+  test('can be aborted while it waits', async () => {
+    const { world, given, when } = createScenario(env);
+    const open = given.gate('ensureReleaseRunning');
+    const staging = await when.deploy({ environment: 'staging' });
+    const last = await when.deploy({ after: { project: world.project, ...before, number: staging.input.number } });
+    await last.until('queued');
+    await last.abort({ by: 'ada', reason: 'not today' });
+    expect(await last.result()).toMatchObject({ outcome: 'aborted', reason: expect.stringContaining('not today') });
+    open();
+    expect(await staging.result()).toMatchObject({ outcome: 'succeeded' });
+  });
+});
+
+describe('a hotfix that is live', () => {
+  test.each([
+    [true, 'run', 1],
+    [undefined, 'run', 0],
+    [true, undefined, 0],
+  ])('is brought back where the plan says so (%s) and a run made it (%s): %i', async (mergesBack, runKey, count) => {
+    const { world, when } = createScenario(env);
+    world.on('planDeployment', (input) => ({ ...planOf(input, world), ...(mergesBack ? { mergesBack } : {}) }));
+    const deployment = await when.deploy({ priority: 'hotfix', ...(runKey === undefined ? {} : { runKey }) });
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.called('mergeBack')).toHaveLength(count);
+  });
+
+  test('has succeeded also where the forge refuses', async () => {
+    const { world, when } = createScenario(env);
+    world.on('planDeployment', (input) => ({ ...planOf(input, world), mergesBack: true as const }));
+    world.on('mergeBack', () => {
+      throw broken('ForgeRefused', 'may not');
+    });
+    const deployment = await when.deploy({ priority: 'hotfix', runKey: 'run' });
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.outcomesOf(deployment.input)).toEqual(['succeeded']);
+  });
+});

@@ -347,3 +347,66 @@ describe('a run', () => {
     expect(await run.query('run')).toMatchObject({ phase: 'closed', stages: [{ name: 'check' }] });
   });
 });
+
+describe('a run whose project tells its forge', () => {
+  type Told = {
+    readonly statuses: readonly { context: string; state: string; description: string }[];
+    comment?: { body: string };
+  };
+  const pullRequest = {
+    kind: 'pull-request',
+    ref: 'refs/pull/7/head',
+    before: '0'.repeat(40),
+    after: 'b'.repeat(40),
+    author: 'ada',
+    pullRequest: 7,
+  } as const;
+  const told = (inputs: readonly { input: unknown }[]): Told[] => inputs.map(({ input }) => input as Told);
+
+  test('tells every stage and the whole, each change once and in order, and waits for the last word', async () => {
+    const { world, when } = createScenario(env);
+    world.runPlan = { tellsForge: true };
+    expect(await (await when.push()).result()).toMatchObject({ outcome: 'succeeded' });
+    const calls = told(world.called('tellForge'));
+    const history = (context: string): string[] =>
+      calls.flatMap(({ statuses }) =>
+        statuses.filter((status) => status.context === context).map(({ state }) => state),
+      );
+    for (const context of ['slipway', 'slipway/check']) {
+      expect(history(context).at(-1)).toBe('success');
+      expect(history(context).length).toBe(new Set(history(context)).size);
+    }
+    expect(calls.every(({ comment }) => comment === undefined)).toBe(true);
+  });
+
+  test('comments its pull request once, at its end, with nothing of the repository as markup', async () => {
+    const { world, when } = createScenario(env);
+    world.runPlan = { tellsForge: true };
+    world.on('runStage', () => reported('failed', '@everybody <b>`rm -rf`'));
+    await (await when.push({ event: pullRequest })).result();
+    const calls = told(world.called('tellForge'));
+    expect(calls.filter(({ comment }) => comment !== undefined)).toHaveLength(1);
+    expect(calls.at(-1)).toMatchObject({
+      comment: { pullRequest: 7, body: expect.stringContaining("`check failed: @everybody <b>'rm -rf'`") },
+    });
+    expect(calls.flatMap(({ statuses }) => statuses)).toEqual(
+      expect.arrayContaining([expect.objectContaining({ context: 'slipway/check', state: 'failure' })]),
+    );
+  });
+
+  test('ends as it would have, whatever the forge says', async () => {
+    const { world, when } = createScenario(env);
+    world.runPlan = { tellsForge: true };
+    world.on('tellForge', () => {
+      throw broken('ForgeRefused', 'no such repository');
+    });
+    expect(await (await when.push()).result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.settledRuns).toMatchObject([{ outcome: 'succeeded' }]);
+  });
+
+  test('says nothing where nobody asked for it', async () => {
+    const { world, when } = createScenario(env);
+    await (await when.push()).result();
+    expect(world.called('tellForge')).toEqual([]);
+  });
+});

@@ -24,7 +24,7 @@ const Project = z
 const tags = ['projects'];
 
 /** The documents of projects: every change is shown as a diff and written down. */
-export function projectRoutes({ deps, projects }: ApiContext): FastifyPluginAsyncZod {
+export function projectRoutes({ deps, projects, schedules }: ApiContext): FastifyPluginAsyncZod {
   const { db } = deps.store;
   return async (app) => {
     app.get(
@@ -115,6 +115,7 @@ export function projectRoutes({ deps, projects }: ApiContext): FastifyPluginAsyn
         });
         const put = await putProject(db, { name, text, hash, diff, by: identity.name });
         projects.forget(name);
+        schedules.keep(loaded.value);
         return { ...put, diff };
       },
     });

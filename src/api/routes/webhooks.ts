@@ -5,8 +5,9 @@ import { routesOf } from '../../definition/routes.ts';
 import { runKey } from '../../definition/run-key.ts';
 import { routeEvent } from '../../domain/routing.ts';
 import type { SourceEvent } from '../../domain/run.ts';
-import { type ForgeKind, createForge } from '../../providers/forges/index.ts';
-import type { Forge, ForgeRequest } from '../../providers/forges/port.ts';
+import { asksToSkip } from '../../domain/skip.ts';
+import { type ForgeKind, createForge, forgeKinds } from '../../providers/forges/index.ts';
+import type { Forge, ForgeDelivery, ForgeEvent, ForgeRequest } from '../../providers/forges/port.ts';
 import { acceptRun, noteIgnored } from '../../store/inbox.ts';
 import { runId } from '../../workflows/messages.ts';
 import type { ApiContext } from '../context.ts';
@@ -16,17 +17,23 @@ import { createRateLimit, webhookRate } from '../rate-limit.ts';
 import { ProjectPath } from '../schemas.ts';
 
 const bodyLimitBytes = 5 * 1024 * 1024;
+/** One push may move many branches; beyond this somebody mirrors a repository, and wants no run for each. */
+const mostEvents = 50;
 
+const Accepted = z.object({
+  run: z.object({
+    project: z.string(),
+    number: z.number().int(),
+    key: z.string(),
+    id: z.string().describe('Of the workflow.'),
+  }),
+  created: z.boolean().describe('False when an earlier delivery had asked for the same run.'),
+});
+type Accepted = z.output<typeof Accepted>;
 const Answer = z.discriminatedUnion('status', [
-  z.object({
+  Accepted.extend({
     status: z.literal('accepted'),
-    run: z.object({
-      project: z.string(),
-      number: z.number().int(),
-      key: z.string(),
-      id: z.string().describe('Of the workflow.'),
-    }),
-    created: z.boolean().describe('False when an earlier delivery had asked for the same run.'),
+    more: z.array(Accepted).exactOptional().describe('Further runs, when one delivery tells of several branches.'),
   }),
   z.object({ status: z.literal('ignored'), reason: z.string() }),
 ]);
@@ -40,10 +47,13 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
     perMinute: settings.webhooksPerMinute ?? webhookRate.perMinute,
   });
 
-  async function take(forge: Forge, project: KnownProject, request: ForgeRequest): Promise<Answer> {
-    if (!forge.verify(request, project.secrets)) {
-      throw refuse('SignatureInvalid', `The signature is not that of the webhook of ${project.name}.`);
+  async function take(kind: ForgeKind, project: KnownProject, request: ForgeRequest): Promise<Answer> {
+    const expected = project.definition.repository.forge.kind;
+    if (kind !== expected) {
+      throw refuse('NotFound', `${project.name} takes its webhooks at /webhooks/${expected}/${project.name}.`);
     }
+    const forge = createForge(kind);
+    prove(forge, project, request);
     // Only what was signed is counted: nobody else may use the project's share up.
     const waitSeconds = limit.take(project.name);
     if (waitSeconds > 0) {
@@ -53,12 +63,40 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
     }
     const delivery = forge.identify(request);
     const message = forge.read(request);
-    const why = message.kind === 'ignored' ? message.why : whyNot(project, message.event);
-    if (message.kind === 'ignored' || why !== undefined) {
-      await noteIgnored(store.db, project.name, delivery, why ?? '');
-      return { status: 'ignored', reason: why ?? '' };
+    if (message.kind === 'ignored') return await ignore(project, delivery, message.why);
+    if (message.events.length > mostEvents) {
+      return await ignore(
+        project,
+        delivery,
+        `${message.events.length} branches and tags moved at once; start by hand what is wanted.`,
+      );
     }
-    const { event } = message;
+    const [first, ...others] = await Promise.all(
+      message.events.map(
+        // Each has an id of its own, for a delivery that comes again must find the run of each.
+        async (found, index) =>
+          await accept(project, index === 0 ? delivery : { ...delivery, id: `${delivery.id}#${index}` }, found),
+      ),
+    );
+    const runs = [first, ...others].filter((one) => typeof one === 'object');
+    const [run, ...more] = runs;
+    if (run === undefined) return { status: 'ignored', reason: typeof first === 'string' ? first : '' };
+    return { status: 'accepted', ...run, ...(more.length === 0 ? {} : { more }) };
+  }
+
+  async function ignore(project: KnownProject, delivery: ForgeDelivery, why: string): Promise<Answer> {
+    await noteIgnored(store.db, project.name, delivery, why);
+    return { status: 'ignored', reason: why };
+  }
+
+  /** @returns the run, or why there is none. */
+  async function accept(project: KnownProject, delivery: ForgeDelivery, found: ForgeEvent): Promise<Accepted | string> {
+    const why = whyNot(project, found);
+    if (why !== undefined) {
+      await noteIgnored(store.db, project.name, delivery, why);
+      return why;
+    }
+    const event = await whole(project, found);
     const accepted = await acceptRun(
       store.db,
       { project: project.name, key: runKey(event), event, acceptedAt: new Date().toISOString() },
@@ -66,11 +104,18 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
     );
     if (!accepted.started) starter.run(accepted.input);
     const { key, number, created } = accepted;
-    return {
-      status: 'accepted',
-      run: { project: project.name, number, key, id: runId(project.name, key) },
-      created,
-    };
+    return { run: { project: project.name, number, key, id: runId(project.name, key) }, created };
+  }
+
+  /** Asks the repository for a commit of which the forge has told the beginning. */
+  async function whole(project: KnownProject, { event, wholeIn }: ForgeEvent): Promise<SourceEvent> {
+    if (wholeIn === undefined) return event;
+    const after = await deps.resolveRef?.(project.name, wholeIn);
+    if (after?.startsWith(event.after) === true) return { ...event, after };
+    throw refuse(
+      'CommitNotFound',
+      `${wholeIn} of ${project.name} is not at ${event.after} any more, or cannot be read.`,
+    );
   }
 
   return async (app) => {
@@ -86,18 +131,20 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
       consumes: ['application/json', 'application/x-www-form-urlencoded'],
     };
 
-    app.post(
-      '/webhooks/github/:project',
-      {
-        config: { role: null },
-        bodyLimit: bodyLimitBytes,
-        schema: { ...schema, params: ProjectPath, summary: 'A delivery of GitHub' },
-      },
-      async (request, reply) => {
-        const project = await projects.read(request.params.project);
-        return await reply.code(202).send(await take(forgeOf(project), project, requestOf(request)));
-      },
-    );
+    for (const kind of forgeKinds) {
+      app.post(
+        `/webhooks/${kind}/:project`,
+        {
+          config: { role: null },
+          bodyLimit: bodyLimitBytes,
+          schema: { ...schema, params: ProjectPath, summary: `A delivery to a project whose forge is \`${kind}\`` },
+        },
+        async (request, reply) => {
+          const project = await projects.read(request.params.project);
+          return await reply.code(202).send(await take(kind, project, requestOf(request)));
+        },
+      );
+    }
 
     app.post(
       '/github-webhook/',
@@ -116,22 +163,30 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
         if (found.length > 1) {
           throw refuse('Conflict', 'Several projects have this repository; use /webhooks/github/<project> for each.');
         }
-        return await reply.code(202).send(await take(forge, project, raw));
+        return await reply.code(202).send(await take('github', project, raw));
       },
     );
     await Promise.resolve();
   };
 }
 
-function forgeOf(project: KnownProject): Forge {
-  const kind: ForgeKind = project.definition.repository.forge.kind;
-  return createForge(kind);
+/** @throws ProviderError `SignatureInvalid` (not retried) */
+function prove(forge: Forge, project: KnownProject, request: ForgeRequest): void {
+  const proof = forge.verify(request, project.secrets, new Date());
+  if (proof === 'valid') return;
+  throw refuse(
+    'SignatureInvalid',
+    proof === 'stale'
+      ? `The signature was made too long ago, or the clocks of ${project.name}'s forge and of this machine differ.`
+      : `The signature is not that of the webhook of ${project.name}.`,
+  );
 }
 
 /** Why an event leads to no run; undefined when it does. */
-function whyNot(project: KnownProject, event: SourceEvent): string | undefined {
-  const decision = routeEvent(event, routesOf(project.definition));
-  return decision.kind === 'ignored' ? decision.why : undefined;
+function whyNot(project: KnownProject, { event, paths }: ForgeEvent): string | undefined {
+  const decision = routeEvent(event, routesOf(project.definition), paths);
+  if (decision.kind === 'ignored') return decision.why;
+  return asksToSkip(event.kind, event.message) ? 'The commit asks to be skipped.' : undefined;
 }
 
 function requestOf(request: FastifyRequest): ForgeRequest {

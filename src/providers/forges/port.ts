@@ -9,17 +9,30 @@ export interface ForgeRequest {
 
 /** What a delivery is about. */
 export interface ForgeDelivery {
-  /** Given by the forge, the same when it delivers again. */
+  /** Given by the forge, the same when it delivers again; derived from the body where it gives none. At most 200 characters. */
   readonly id: string;
   /** The forge's own name of the event. */
   readonly event: string;
 }
 
+/** One thing that happened; a push of Bitbucket may tell of several branches at once. */
+export interface ForgeEvent {
+  readonly event: SourceEvent;
+  /** Paths that changed between `before` and `after`. Only where the delivery names all of them, and may name some that were changed back. */
+  readonly paths?: readonly string[];
+  /** The delivery has only the beginning of the commit: this ref of the repository names it whole. */
+  readonly wholeIn?: string;
+}
+
 /** What a delivery asks for. */
 export type ForgeMessage =
-  | { readonly kind: 'event'; readonly event: SourceEvent }
+  /** At least one. */
+  | { readonly kind: 'events'; readonly events: readonly ForgeEvent[] }
   /** Well understood, and nothing is to be done. */
   | { readonly kind: 'ignored'; readonly why: string };
+
+/** `stale`: the signature is right, and the moment it was made at is too far from now. */
+export type Proof = 'valid' | 'invalid' | 'stale';
 
 /**
  * One kind of forge. Nothing here reaches out: a request is judged by what is in it.
@@ -34,9 +47,10 @@ export interface Forge {
   /**
    * Compares the signature with that of each secret, in constant time.
    *
-   * @returns whether one of them made it.
+   * @param now - for the forges that sign the moment too.
+   * @returns `valid` when one of the secrets made it.
    */
-  verify(request: ForgeRequest, secrets: readonly string[]): boolean;
+  verify(request: ForgeRequest, secrets: readonly string[], now: Date): Proof;
   /**
    * Reads what was verified.
    *

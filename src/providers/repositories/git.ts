@@ -7,7 +7,14 @@ import type { CommitInfo } from '../../domain/run.ts';
 import { runTool, type ToolResult } from '../../effects/process.ts';
 import { checkCommit, checkUrl, explain, gitEnvironment, isRef, lastLines, publicUrl } from './git-command.ts';
 import { removeLeftovers } from './git-leftovers.ts';
-import type { CommitRequest, RepositoryCredentials, SourceChanges, SourceRepository, TreeEntry } from './port.ts';
+import type {
+  CommitRequest,
+  RemoteRef,
+  RepositoryCredentials,
+  SourceChanges,
+  SourceRepository,
+  TreeEntry,
+} from './port.ts';
 
 export interface GitOptions {
   /** Folder of the mirrors; one `<project>.git` in it. */
@@ -261,6 +268,21 @@ export function createGitRepository(options: GitOptions): SourceRepository {
       return found.get(`${ref}^{}`) ?? found.get(ref);
     },
 
+    async listRefs(repository, signal) {
+      checkUrl(repository.url);
+      await mkdir(folder, { recursive: true });
+      const result = await git({
+        args: ['ls-remote', '--quiet', '--heads', '--tags', '--end-of-options', repository.url],
+        signal,
+        credentials: repository.credentials,
+        maxOutputBytes: maxTreeBytes,
+      });
+      if (result.exitCode !== 0) throw fetchError({ repository, commit: 'refs' }, result.stderr);
+      if (result.truncated)
+        throw new ProviderError('TooLarge', `${publicUrl(repository)} has too many refs to be polled`);
+      return parseRefs(result.stdout);
+    },
+
     async checkOut(request) {
       const { repository, commit } = request;
       checkCommit(commit);
@@ -297,6 +319,27 @@ export function createGitRepository(options: GitOptions): SourceRepository {
       ]);
       if (log.exitCode !== 0 || diff.exitCode !== 0) return undefined;
       return { commits: parseCommits(log.stdout), ...parseShortstat(diff.stdout) };
+    },
+
+    async changedPaths({ project, from, to, sinceMerge, signal }) {
+      checkCommit(from);
+      checkCommit(to);
+      const gitDir = `--git-dir=${await mirror(project)}`;
+      const range = sinceMerge ? [`${from}...${to}`] : [from, to];
+      const args = [
+        gitDir,
+        'diff',
+        '--no-ext-diff',
+        '--no-textconv',
+        '--no-renames',
+        '--name-only',
+        '-z',
+        ...range,
+        '--',
+      ];
+      const result = await git({ args, signal, maxOutputBytes: maxTreeBytes });
+      if (result.exitCode !== 0 || result.truncated) return undefined;
+      return result.stdout.split('\0').filter((path) => path !== '');
     },
 
     async readFile({ project, commit, path, signal }) {
@@ -357,6 +400,20 @@ function parseShortstat(stdout: string): { filesChanged: number; linesChanged: n
     filesChanged: count(/(\d+) files? changed/),
     linesChanged: count(/(\d+) insertions?/) + count(/(\d+) deletions?/),
   };
+}
+
+/** An annotated tag comes twice: as itself, and with `^{}` as the commit it was put on. */
+function parseRefs(stdout: string): RemoteRef[] {
+  const lines = stdout
+    .split('\n')
+    .map((line) => line.split('\t'))
+    .filter((line): line is [string, string] => line.length === 2);
+  const peeled = new Map(
+    lines.filter(([, ref]) => ref.endsWith('^{}')).map(([commit, ref]) => [ref.slice(0, -'^{}'.length), commit]),
+  );
+  return lines
+    .filter(([, ref]) => !ref.endsWith('^{}'))
+    .map(([value, ref]) => ({ ref, value, commit: peeled.get(ref) ?? value }));
 }
 
 function parseTree(stdout: string): TreeEntry[] {

@@ -47,6 +47,12 @@ export interface SourceRepository {
    */
   resolveRef(repository: RepositoryAddress, ref: string, signal?: AbortSignal): Promise<string | undefined>;
   /**
+   * Every branch and tag of the other side; nothing is fetched. At most 64 MiB of them.
+   *
+   * @throws `RepositoryRefused`, `TooLarge` (not retried); `RepositoryUnreachable` (retried)
+   */
+  listRefs(repository: RepositoryAddress, signal?: AbortSignal): Promise<readonly RemoteRef[]>;
+  /**
    * Makes `path` hold exactly the commit's files and a `.git` of its own over the mirror's objects; whatever was there before is removed.
    * Brings the commit into the mirror first, as {@link SourceRepository.ensureCommit} does.
    *
@@ -62,6 +68,17 @@ export interface SourceRepository {
     readonly to: string;
     readonly signal?: AbortSignal;
   }): Promise<SourceChanges | undefined>;
+  /**
+   * Every path that differs between two commits; with `sinceMerge` between the second and where it left the first. Undefined where one of them
+   * is unknown here, or they have nothing in common.
+   */
+  changedPaths(request: {
+    readonly project: string;
+    readonly from: string;
+    readonly to: string;
+    readonly sinceMerge: boolean;
+    readonly signal?: AbortSignal;
+  }): Promise<readonly string[] | undefined>;
   /** Text of a file at a commit; undefined where it has none. */
   readFile(request: {
     readonly project: string;
@@ -94,6 +111,16 @@ export interface SourceRepository {
 export interface LeftFile {
   readonly path: string;
   readonly sizeBytes: number;
+}
+
+/** A branch or tag of the other side. */
+export interface RemoteRef {
+  /** Full. */
+  readonly ref: string;
+  /** What it points at. */
+  readonly value: string;
+  /** The commit: another one than `value` for an annotated tag. */
+  readonly commit: string;
 }
 
 /** One file, link or submodule of a tree. */

@@ -5,6 +5,7 @@ import { fence } from './0002-fence.ts';
 import { operatorWords } from './0003-operator-words.ts';
 import { keptFiles } from './0004-kept-files.ts';
 import { imageEvidence } from './0006-image-evidence.ts';
+import { refsSeen } from './0007-refs-seen.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -13,6 +14,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0003-operator-words': fromText(operatorWords),
   '0004-kept-files': fromText(keptFiles),
   '0006-image-evidence': fromText(imageEvidence),
+  '0007-refs-seen': fromText(refsSeen),
 };
 
 function fromText(text: string): Migration {

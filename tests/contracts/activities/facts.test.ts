@@ -145,6 +145,11 @@ describe('the end of a run', () => {
       ['staging', 1, '1-ccccccc', 'ada'],
       ['production', 1, '1-ccccccc', 'ada'],
     ]);
+    // In the order of the route: the second waits for the first.
+    expect(again.deployments.map(({ after }) => after)).toEqual([
+      undefined,
+      { project: 'hello', environment: 'staging', number: 1 },
+    ]);
     for (const answer of answers) if (answer !== null) expect(answer).toEqual(again);
     expect((await listReleases(store.db, 'hello', {})).items).toMatchObject([
       { version: '1-ccccccc', build: 1, images: [{ name: 'web', digest: image.digest }] },

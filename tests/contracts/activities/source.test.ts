@@ -131,3 +131,103 @@ describe('a repository that cannot be reached', () => {
     fixture.projectYaml = before;
   });
 });
+
+describe('a route that looks at what changed', () => {
+  const skippedPlan = { stages: [], images: [], environments: [], buildImages: 'none' };
+  let own: RunFixture;
+  let base: string;
+  beforeAll(() => {
+    own = createRunFixture();
+    own.projectYaml += `\nroutes:\n  - { on: push, ref: main, paths: ['services/**'], ignorePaths: ['**/*.md'] }\n  - { on: pull-request, paths: ['services/**'] }\n`;
+    base = own.origin.commit({ 'slipway.yaml': definition, 'services/a.js': '1\n' });
+  });
+  afterAll(() => own.remove());
+
+  test('runs what touches its paths, and says why it does not run the rest', async () => {
+    const inside = own.origin.commit({ 'services/a.js': '2\n' });
+    expect((await own.prepare(own.input(inside, { before: base }))).skipped).toBeUndefined();
+    const outside = own.origin.commit({ 'docs/x.txt': 'x\n', 'services/README.md': 'x\n' });
+    const plan = await own.prepare(own.input(outside, { before: inside }));
+    expect(plan).toMatchObject({ ...skippedPlan, skipped: expect.stringContaining('2 changed paths') });
+    expect(own.log('prepare/checkout')).toContain('nothing is run');
+    // Two pushes in one: the first of them counts.
+    expect((await own.prepare(own.input(outside, { before: base }))).skipped).toBeUndefined();
+  });
+
+  test('runs a new branch, and one that was put on something that is gone', async () => {
+    const head = own.origin.commit({ 'docs/y.txt': 'y\n' });
+    expect((await own.prepare(own.input(head))).skipped).toBeUndefined();
+    expect((await own.prepare(own.input(head, { before: '7'.repeat(40) }))).skipped).toBeUndefined();
+  });
+
+  test('looks at all that a pull request would bring, and at nothing that others brought', async () => {
+    own.origin.git('checkout', '--quiet', '-b', 'better');
+    const early = own.origin.commit({ 'services/a.js': '3\n' });
+    const late = own.origin.commit({ 'docs/z.txt': 'z\n' });
+    const event = { kind: 'pull-request', ref: 'refs/pull/7/head', from: 'refs/heads/better', into: 'main' } as const;
+    expect((await own.prepare(own.input(late, { ...event, before: early }))).skipped).toBeUndefined();
+    own.origin.git('checkout', '--quiet', '-b', 'papers', 'main');
+    const papers = own.origin.commit({ 'docs/p.txt': 'p\n' });
+    own.origin.git('checkout', '--quiet', 'main');
+    own.origin.commit({ 'services/a.js': '4\n' });
+    expect(await own.prepare(own.input(papers, { ...event, from: 'refs/heads/papers' }))).toMatchObject(skippedPlan);
+  });
+});
+
+test('a commit that asks to be skipped is, unless somebody asks for it by hand', async () => {
+  const quiet = fixture.origin.commit({ 'slipway.yaml': definition, 'a.txt': 'b\n' }, 'typo [skip ci]');
+  expect(await fixture.prepare(fixture.input(quiet))).toMatchObject({
+    stages: [],
+    skipped: expect.stringContaining('skipped'),
+  });
+  expect((await fixture.prepare(fixture.input(quiet, { kind: 'manual' }))).skipped).toBeUndefined();
+  expect(
+    (await fixture.prepare(fixture.input(quiet, { kind: 'tag', ref: 'refs/tags/v3.0.0' }))).skipped,
+  ).toBeUndefined();
+});
+
+describe('the parameters that a repository declares', () => {
+  const declared = `${definition}parameters:
+  DEPLOY_ENV: { type: choice, options: [staging, production] }
+  RUN_TESTS: { type: boolean, default: true }
+  count: { type: number, min: 1, max: 9 }
+`;
+  let typed: string;
+  beforeAll(() => {
+    typed = fixture.origin.commit({ 'slipway.yaml': declared });
+  });
+  const given = async (kind: 'manual' | 'push', parameters?: Record<string, string>): Promise<unknown> => {
+    const input = { ...fixture.input(typed, { kind }), ...(parameters === undefined ? {} : { parameters }) };
+    const plan = await fixture.prepare(input);
+    // As an activity of another process of this machine finds them.
+    fixture.source.pipelines.forget(plan.run);
+    return (await fixture.source.pipelines.of(plan)).input.parameters;
+  };
+
+  test('are filled in and kept for every later stage', async () => {
+    expect(await given('manual', { count: '3', RUN_TESTS: 'false' })).toEqual({
+      DEPLOY_ENV: 'staging',
+      RUN_TESTS: 'false',
+      count: '3',
+    });
+    // Nobody could have given the one without a default to a push.
+    expect(await given('push')).toEqual({ DEPLOY_ENV: 'staging', RUN_TESTS: 'true' });
+  });
+
+  test('refuse everything that does not fit, at once', async () => {
+    await expect(given('manual', { DEPLOY_ENV: 'moon', RUN_TESTS: 'no', other: '1' })).rejects.toMatchObject({
+      type: 'InvalidInput',
+      nonRetryable: true,
+      message: expect.stringMatching(/other[^]*moon[^]*staging, production[^]*RUN_TESTS[^]*count must be given/),
+    });
+  });
+});
+
+test('a run by schedule is checks only, whatever its route says', async () => {
+  const input = { ...fixture.input(commit, { kind: 'manual' }), key: 'scheduled', checksOnly: true as const };
+  expect(await fixture.prepare(input)).toMatchObject({
+    environments: [],
+    buildImages: 'none',
+    stages: [{ name: 'test' }],
+  });
+});

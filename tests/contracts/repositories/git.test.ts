@@ -141,6 +141,42 @@ describe('a ref', () => {
   });
 });
 
+describe('what changed', () => {
+  afterAll(() => {
+    origin.git('checkout', '--quiet', 'main');
+  });
+  const paths = (from: string, to: string, sinceMerge = false): Promise<readonly string[] | undefined> =>
+    source.changedPaths({ project: repository.project, from, to, sinceMerge });
+
+  test('is every path that differs, under its old and its new name, whatever it is called', async () => {
+    origin.git('checkout', '--quiet', '-B', 'odd', first);
+    const odd = origin.commit({ 'a.txt': null, 'b.txt': 'moved\n', 'with "quotes" and é.txt': 'x\n' });
+    await source.ensureCommit({ repository, commit: odd, ref: 'refs/heads/odd' });
+    const changed = await paths(first, odd);
+    expect([...(changed ?? [])].sort()).toEqual(['a.txt', 'b.txt', 'with "quotes" and é.txt']);
+    await expect(paths(odd, odd)).resolves.toEqual([]);
+  });
+
+  test('since a branch was left is only what was done on it', async () => {
+    origin.git('checkout', '--quiet', '-B', 'left', first);
+    const left = origin.commit({ 'mine.txt': 'x\n' });
+    origin.git('checkout', '--quiet', '-B', 'went-on', first);
+    const wentOn = origin.commit({ 'theirs.txt': 'x\n' });
+    for (const [commit, ref] of [
+      [left, 'refs/heads/left'],
+      [wentOn, 'refs/heads/went-on'],
+    ] as const) {
+      await source.ensureCommit({ repository, commit, ref });
+    }
+    await expect(paths(wentOn, left, true)).resolves.toEqual(['mine.txt']);
+    await expect(paths(wentOn, left)).resolves.toEqual(['mine.txt', 'theirs.txt']);
+  });
+
+  test('is unknown where one of the commits is', async () => {
+    await expect(paths('3'.repeat(40), first)).resolves.toBeUndefined();
+  });
+});
+
 describe('a checkout', () => {
   test('has exactly the files of the commit, whatever was there before', async () => {
     const path = join(folder, 'exact');

@@ -1,6 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import { resolveEnvironment } from '../../../src/definition/environment.ts';
 import { resolvePipeline } from '../../../src/definition/pipeline.ts';
+import fc from 'fast-check';
+import { Route as RouteDefinition } from '../../../src/definition/project.ts';
+import { routeEvent } from '../../../src/domain/routing.ts';
 import { routesOf } from '../../../src/definition/routes.ts';
 import { pairOf, projectText, repositoryText } from './documents.ts';
 
@@ -214,6 +217,8 @@ describe('routes of a project', () => {
     ).toEqual([
       ['tag', 'v*.*.*', 'push', ['production']],
       ['push', 'main', 'push', ['production']],
+      ['push', 'hotfix/**', 'push', ['staging', 'production']],
+      ['push', 'release/**', 'push', ['staging']],
       ['push', 'develop', 'push', ['staging']],
       ['push', 'feature/**', 'validate', []],
       ['pull-request', '**', 'none', []],
@@ -236,5 +241,50 @@ describe('routes of a project', () => {
       { on: 'push', ref: 'main', environments: ['staging'], buildImages: 'push', priority: 'routine' },
       { on: 'push', ref: '**', environments: [], buildImages: 'none', priority: 'routine' },
     ]);
+  });
+
+  test('whatever they are, are all of them, in their order, and lead any event to one of them or to a reason', () => {
+    const ref = fc.constantFrom('main', '**', 'feature/**', 'v*.*.*', '{a,b}/*', 'x?');
+    const paths = fc.array(fc.constantFrom('**/*.md', 'services/**', 'a'), { minLength: 1, maxLength: 3 });
+    const row = fc.record(
+      {
+        on: fc.constantFrom('push', 'tag', 'pull-request', 'manual'),
+        ref,
+        environments: fc.subarray(['staging', 'production']),
+        buildImages: fc.constant('push'),
+        priority: fc.constantFrom('routine', 'hotfix'),
+        emergency: fc.boolean(),
+        into: ref,
+        paths,
+        ignorePaths: paths,
+      },
+      { requiredKeys: ['on'] },
+    );
+    const event = fc.record({
+      kind: fc.constantFrom('push' as const, 'tag' as const, 'pull-request' as const, 'manual' as const),
+      ref: fc.oneof(
+        fc.constantFrom('refs/heads/main', 'refs/tags/v1.0.0', 'refs/pull/1/head', 'refs/heads/a/b'),
+        fc.string(),
+      ),
+      after: fc.constantFrom('0'.repeat(40), 'a'.repeat(40)),
+      into: fc.constantFrom('main', 'develop'),
+    });
+    const { project } = pairOf();
+    fc.assert(
+      fc.property(
+        fc.array(row, { maxLength: 8 }),
+        event,
+        fc.option(fc.array(fc.string()), { nil: undefined }),
+        (rows, what, changed) => {
+          const table = routesOf({ ...project, routes: rows.map((one) => RouteDefinition.parse(one)) });
+          expect(table.map(({ on, environments }) => [on, environments])).toEqual(
+            rows.map(({ on, environments = [] }) => [on, environments]),
+          );
+          const decision = routeEvent(what, table, changed);
+          if (decision.kind === 'run') expect(decision.route).toBe(table[decision.index]);
+          else expect(decision.why).toMatch(/.{10,}/);
+        },
+      ),
+    );
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { matchesRef, routeEvent } from '../../../src/domain/routing.ts';
+import { matchesPath, matchesRef, routeEvent } from '../../../src/domain/routing.ts';
 import type { Route } from '../../../src/domain/routing.ts';
 import type { SourceEvent } from '../../../src/domain/run.ts';
 
@@ -113,5 +113,74 @@ describe('patterns', () => {
     expect(matchesRef('**a'.repeat(60), 'a'.repeat(200) + 'b')).toBe(false);
     expect(matchesRef('*a'.repeat(90), 'a'.repeat(200) + 'b')).toBe(false);
     expect(performance.now() - started).toBeLessThan(500);
+  });
+});
+
+describe('what changed', () => {
+  const path = fc.stringMatching(/^[ab](?:\/[abc.]{1,3}){0,3}$/);
+  const pattern = fc.stringMatching(/^(?:\*\*\/)?[ab*?](?:\/(?:[abc]|\*{1,2})){0,3}$/);
+  const filters = fc.record(
+    {
+      paths: fc.array(pattern, { minLength: 1, maxLength: 3 }),
+      ignorePaths: fc.array(pattern, { minLength: 1, maxLength: 3 }),
+    },
+    { requiredKeys: [] },
+  );
+  const table = fc.array(fc.tuple(fc.constantFrom('main', '**', 'x'), filters), { maxLength: 6 });
+  const event = { kind: 'push', ref: 'refs/heads/main', after: commit } as const;
+
+  test.each([
+    ['docs/**', 'docs/a/b.md', true],
+    ['docs/**', 'docs', false],
+    ['**/*.md', 'README.md', true],
+    ['**/*.md', 'a/b/c.md', true],
+    ['**/*.md', 'a.mdx', false],
+    ['services/{api,web}/**', 'services/web/x', true],
+    ['a/**/b', 'a/b', true],
+    ['*.md', 'a/b.md', false],
+  ])('%j and %j: %s', (glob, name, expected) => {
+    expect(matchesPath(glob, name)).toBe(expected);
+  });
+
+  test('leads to the first route that any of it concerns, and unknown to the first of all', () => {
+    fc.assert(
+      fc.property(table, fc.array(path, { maxLength: 4 }), (rows, changed) => {
+        const all = rows.map(([ref, filter]) => ({ ...route('push', ref), ...filter }));
+        const fits = all.map(({ ref }) => ref !== 'x');
+        const concerns = (index: number): boolean => {
+          const { paths, ignorePaths } = all[index] as Route;
+          if (paths === undefined && ignorePaths === undefined) return true;
+          return changed.some(
+            (one) =>
+              (paths ?? ['**']).some((glob) => matchesPath(glob, one)) &&
+              !(ignorePaths ?? []).some((glob) => matchesPath(glob, one)),
+          );
+        };
+        const first = all.findIndex((_, index) => fits[index] === true && concerns(index));
+        const decision = routeEvent(event, all, changed);
+        expect(decision.kind === 'run' ? decision.index : -1).toBe(first);
+        if (decision.kind === 'ignored') expect(decision.reason).toBe(fits.includes(true) ? 'no-path' : 'no-route');
+        const unknown = routeEvent(event, all);
+        expect(unknown.kind === 'run' ? unknown.index : -1).toBe(fits.indexOf(true));
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test('is not asked of a tag and of a run by hand', () => {
+    const only = [
+      { ...route('push', '**'), paths: ['a'] },
+      { ...route('tag', '**'), paths: ['a'] },
+    ];
+    expect(routeEvent({ ...event, kind: 'manual' }, only, ['b'])).toMatchObject({ kind: 'run' });
+    expect(routeEvent({ ...event, kind: 'tag', ref: 'refs/tags/x' }, only, ['b'])).toMatchObject({ kind: 'run' });
+  });
+
+  test('a pull request goes by the branch that it goes into, where that is told', () => {
+    const only = [{ ...route('pull-request', '**'), into: '{main,develop}' }];
+    const request = { kind: 'pull-request', ref: 'refs/pull/1/head', after: commit } as const;
+    expect(routeEvent({ ...request, into: 'main' }, only)).toMatchObject({ kind: 'run' });
+    expect(routeEvent({ ...request, into: 'release/1' }, only)).toMatchObject({ kind: 'ignored', reason: 'no-route' });
+    expect(routeEvent(request, only)).toMatchObject({ kind: 'run' });
   });
 });

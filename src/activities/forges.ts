@@ -1,0 +1,113 @@
+import { loadProject } from '../definition/load.ts';
+import type { ProjectDefinition } from '../definition/project.ts';
+import { ProviderError, toFailure } from '../domain/failures.ts';
+import { type ForgeApiKind, forgeApis } from '../providers/forge-apis/index.ts';
+import type { ForgeApi } from '../providers/forge-apis/port.ts';
+import { readProject } from '../store/projects.ts';
+import { readRunByKey } from '../store/runs.ts';
+import type { Store } from '../store/store.ts';
+import type { ForgeActivities } from './contracts.ts';
+import type { ReadSecret } from './secrets.ts';
+
+export interface ForgeDependencies {
+  readonly store: Pick<Store, 'db'>;
+  readonly readSecret: ReadSecret;
+  /** For links. */
+  readonly settings: { readonly publicUrl?: string | undefined };
+}
+
+/** Of one request, ms; the activity has three times that. */
+const requestTimeoutMs = 10_000;
+/** Where a hotfix is brought back to beside the release branch (S0-145, S0-146). */
+const development = 'develop';
+
+/** Says to forges how it goes, by the API that the project names. */
+export function createForgeActivities({ store, readSecret, settings }: ForgeDependencies): ForgeActivities {
+  async function open(
+    name: string,
+  ): Promise<{ readonly project: ProjectDefinition; readonly api: ForgeApi } | undefined> {
+    const stored = await readProject(store.db, name);
+    const loaded = stored === undefined ? undefined : loadProject({ file: 'project.yaml', text: stored.text });
+    if (loaded?.ok !== true) throw new ProviderError('NotFound', `There is no project ${name}.`);
+    const project = loaded.value;
+    const place = forgeApiOf(project);
+    if (place === undefined) return undefined;
+    const { kind, url, repository, token } = place;
+    const api = await forgeApis[kind]({
+      token: await readSecret(token),
+      repository,
+      timeoutMs: requestTimeoutMs,
+      ...(url === undefined ? {} : { url }),
+    });
+    return { project, api };
+  }
+
+  async function typed<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
+    } catch (error) {
+      throw toFailure(error);
+    }
+  }
+
+  return {
+    tellForge: ({ project: name, commit, statuses, run, comment }) =>
+      typed(async () => {
+        const opened = await open(name);
+        if (opened === undefined) return;
+        const { publicUrl } = settings;
+        const url = publicUrl === undefined ? undefined : `${publicUrl}/v1/projects/${name}/runs/${run}`;
+        for (const status of statuses) {
+          await opened.api.setStatus({ commit, ...status, ...(url === undefined ? {} : { url }) });
+        }
+        if (comment !== undefined) {
+          // One of each project: several may look at the same repository.
+          await opened.api.setComment({ ...comment, marker: `run-${name}` });
+        }
+      }),
+
+    mergeBack: ({ deployment, version, runKey }) =>
+      typed(async () => {
+        const [opened, run] = await Promise.all([
+          open(deployment.project),
+          readRunByKey(store.db, deployment.project, runKey),
+        ]);
+        const branch = run?.ref.startsWith('refs/heads/') === true ? run.ref.slice('refs/heads/'.length) : undefined;
+        if (opened === undefined || branch === undefined) return;
+        const { environment, number } = deployment;
+        for (const into of [opened.project.repository.releaseBranch, development]) {
+          if (into === branch) continue;
+          await opened.api.ensurePullRequest({
+            from: branch,
+            into,
+            title: `Merge ${branch} back into ${into}`,
+            body: `${version} of \`${branch}\` is live in ${environment} (deployment ${number}). What was mended there is not in \`${into}\` yet.`,
+          });
+        }
+      }),
+  };
+}
+
+/** Where a project's forge is told something; undefined where it is not. */
+export function forgeApiOf(project: ProjectDefinition):
+  | {
+      readonly kind: ForgeApiKind;
+      readonly url?: string;
+      readonly repository: string;
+      readonly token: Parameters<ReadSecret>[0];
+    }
+  | undefined {
+  const { forge, url: address } = project.repository;
+  if (!('api' in forge)) return undefined;
+  const { url, token, repository = pathOf(address) } = forge.api;
+  return { kind: forge.kind, repository, token, ...(url === undefined ? {} : { url }) };
+}
+
+/** `git@host:team/app.git` and `https://host/team/app` are `team/app`. */
+function pathOf(address: string): string {
+  const plain = address
+    .replace(/^[a-z+]+:\/\//i, '')
+    .replace(/\/+$/, '')
+    .replace(/\.git$/i, '');
+  return plain.replace(/^[^/:]*@?[^/:]*(?::\d+)?[/:]/, '');
+}

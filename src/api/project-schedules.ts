@@ -1,0 +1,149 @@
+import {
+  type Client,
+  ScheduleAlreadyRunning,
+  ScheduleNotFoundError,
+  ScheduleOverlapPolicy,
+  type ScheduleOptions,
+  type ScheduleUpdateOptions,
+} from '@temporalio/client';
+import type { FastifyBaseLogger } from 'fastify';
+import { loadProject } from '../definition/load.ts';
+import type { ProjectDefinition } from '../definition/project.ts';
+import { listProjects, readProject } from '../store/projects.ts';
+import type { ApiDependencies } from './dependencies.ts';
+
+/** A run is accepted in seconds; what takes longer has no worker. */
+const longest = '1 hour';
+
+/**
+ * Makes Temporal's schedules of a project those of its document: missing ones are created, known ones updated, those that are gone deleted. One
+ * that somebody has paused stays paused. May be done at any time, any number of times.
+ */
+export async function ensureProjectSchedules(
+  client: Client,
+  project: ProjectDefinition,
+  taskQueue: string,
+): Promise<void> {
+  const prefix = `schedule/${project.project}/`;
+  for (const schedule of project.schedules) {
+    await ensure(client, `${prefix}${schedule.name}`, optionsOf(project, schedule, taskQueue));
+  }
+  const wanted = new Set(project.schedules.map(({ name }) => `${prefix}${name}`));
+  for await (const { scheduleId } of client.schedule.list()) {
+    if (!scheduleId.startsWith(prefix) || wanted.has(scheduleId)) continue;
+    await client.schedule
+      .getHandle(scheduleId)
+      .delete()
+      .catch((error: unknown) => {
+        if (!(error instanceof ScheduleNotFoundError)) throw error;
+      });
+  }
+}
+
+type Options = Omit<ScheduleOptions, 'scheduleId'> & Omit<ScheduleUpdateOptions, 'state'>;
+
+async function ensure(client: Client, scheduleId: string, options: Options): Promise<void> {
+  try {
+    await client.schedule.create({ ...options, scheduleId });
+  } catch (error) {
+    if (!(error instanceof ScheduleAlreadyRunning)) throw error;
+    await client.schedule.getHandle(scheduleId).update(({ state }) => {
+      const { paused, note, remainingActions } = state;
+      return {
+        ...options,
+        state: {
+          paused,
+          ...(note === undefined ? {} : { note }),
+          ...(remainingActions === undefined ? {} : { remainingActions }),
+        },
+      };
+    });
+  }
+}
+
+function optionsOf(
+  project: ProjectDefinition,
+  { name, cron, timeZone, catchUp }: ProjectDefinition['schedules'][number],
+  taskQueue: string,
+): Options {
+  return {
+    spec: { cronExpressions: [cron], timezone: timeZone ?? project.calendar.timeZone },
+    action: {
+      type: 'startWorkflow',
+      workflowType: 'startScheduledRun',
+      workflowId: `schedule/${project.project}/${name}`,
+      args: [{ project: project.project, schedule: name }],
+      taskQueue,
+      workflowExecutionTimeout: longest,
+      staticSummary: `${project.project}: ${name}`,
+    },
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: catchUp },
+  };
+}
+
+/** Keeps the schedules of projects in Temporal, which may be away when a document is put in force. */
+export interface ScheduleKeeper {
+  /** Begins to do so and returns. */
+  keep(project: ProjectDefinition): void;
+  /** All projects that have schedules, at boot: Temporal may have lost them, or another version of them made. */
+  begin(): void;
+  /** Waits for what is being done. */
+  end(): Promise<void>;
+}
+
+const againMs = 30_000;
+
+export function createScheduleKeeper(
+  { store, temporal, settings }: Pick<ApiDependencies, 'store' | 'temporal' | 'settings'>,
+  log: FastifyBaseLogger,
+): ScheduleKeeper {
+  /** Newest document of each project that Temporal does not know yet. */
+  const waiting = new Map<string, ProjectDefinition>();
+  let working: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let ended = false;
+
+  async function work(): Promise<void> {
+    for (const [name, project] of waiting) {
+      try {
+        await ensureProjectSchedules(temporal, project, settings.taskQueue);
+        if (waiting.get(name) === project) waiting.delete(name);
+      } catch (error) {
+        log.warn({ err: error, project: name }, 'the schedules of a project could not be kept yet');
+      }
+    }
+  }
+
+  function go(): void {
+    if (ended || working !== undefined) return;
+    clearTimeout(timer);
+    working = work().finally(() => {
+      working = undefined;
+      if (waiting.size > 0 && !ended) timer = setTimeout(go, againMs).unref();
+    });
+  }
+
+  return {
+    keep(project) {
+      waiting.set(project.project, project);
+      go();
+    },
+    begin() {
+      void listProjects(store.db)
+        .then(async (all) => {
+          for (const { name } of all) {
+            const stored = await readProject(store.db, name);
+            const loaded = stored === undefined ? undefined : loadProject({ file: 'project.yaml', text: stored.text });
+            if (loaded?.ok === true && loaded.value.schedules.length > 0) waiting.set(name, loaded.value);
+          }
+          if (waiting.size > 0) go();
+        })
+        .catch((error: unknown) => log.warn({ err: error }, 'the schedules of projects could not be read'));
+    },
+    async end() {
+      ended = true;
+      clearTimeout(timer);
+      await working;
+    },
+  };
+}

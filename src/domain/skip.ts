@@ -1,0 +1,22 @@
+import type { SourceEvent } from './run.ts';
+
+/**
+ * What people write into a commit so that nothing is run for it. The words of GitHub (docs.github.com, skipping workflow runs), GitLab
+ * (docs.gitlab.com, skip a pipeline) and Bitbucket, whichever forge it comes from: people move, and their habits with them.
+ */
+const words = /\[(?:skip ci|ci skip|no ci|skip actions|actions skip|skip slipway|slipway skip)\]/i;
+const trailer = /^skip-checks:\s*true$/i;
+
+/**
+ * Whether a commit asks for no run. Pushes and pull requests only: a tag, a schedule and a person mean what they do.
+ *
+ * @param message - of the newest commit.
+ */
+export function asksToSkip(kind: SourceEvent['kind'], message: string | undefined): boolean {
+  if (message === undefined || (kind !== 'push' && kind !== 'pull-request')) return false;
+  if (words.test(message)) return true;
+  // A trailer stands in the last paragraph, after at least one other.
+  const paragraphs = message.trim().split(/\n\s*\n/);
+  const last = paragraphs.length > 1 ? (paragraphs.at(-1) ?? '') : '';
+  return last.split('\n').some((line) => trailer.test(line.trim()));
+}

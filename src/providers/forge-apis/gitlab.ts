@@ -1,0 +1,93 @@
+import { ProviderError } from '../../domain/failures.ts';
+import { type CommitStatus, type ForgeApi, type ForgeApiOptions, markOf, marked } from './port.ts';
+
+/** The column that GitLab keeps it in. */
+const longestDescription = 255;
+
+const states = {
+  pending: 'running',
+  success: 'success',
+  failure: 'failed',
+  error: 'failed',
+} as const satisfies Readonly<Record<CommitStatus['state'], string>>;
+
+/** GitLab, its own and hosted (`https://host`), by Gitbeaker, which keeps to its limits and asks again after 429 and 502. */
+export async function createGitlabApi(options: ForgeApiOptions): Promise<ForgeApi> {
+  const { Gitlab } = await import('@gitbeaker/rest');
+  const { repository: project } = options;
+  const api = new Gitlab({
+    token: options.token,
+    ...(options.url === undefined ? {} : { host: options.url }),
+    queryTimeout: options.timeoutMs,
+  });
+
+  return {
+    async setStatus({ commit, context, state, description, url }) {
+      await asked(options, async () => {
+        try {
+          await api.Commits.editStatus(project, commit, states[state], {
+            name: context,
+            description: description.slice(0, longestDescription),
+            ...(url === undefined ? {} : { targetUrl: url }),
+          });
+        } catch (error) {
+          // It is in that state already: a repeat, which GitLab alone takes for a mistake.
+          if (statusOf(error) === 400 && /cannot transition/i.test(wordsOf(error))) return;
+          throw error;
+        }
+      });
+    },
+    async setComment(comment) {
+      await asked(options, async () => {
+        const mark = markOf(comment);
+        const notes = await api.MergeRequestNotes.all(project, comment.pullRequest, { sort: 'asc', perPage: 100 });
+        const own = notes.find(({ body }) => body.startsWith(mark));
+        if (own === undefined) await api.MergeRequestNotes.create(project, comment.pullRequest, marked(comment));
+        else await api.MergeRequestNotes.edit(project, comment.pullRequest, own.id, { body: marked(comment) });
+      });
+    },
+    async ensurePullRequest({ from, into, title, body }) {
+      return await asked(options, async () => {
+        const open = await api.MergeRequests.all({
+          projectId: project,
+          state: 'opened',
+          sourceBranch: from,
+          targetBranch: into,
+        });
+        const [known] = open;
+        if (known !== undefined) return { kind: 'open', number: known.iid, url: known.web_url, created: false };
+        const { commits } = await api.Repositories.compare(project, into, from);
+        if ((commits ?? []).length === 0) return { kind: 'nothing-to-merge' };
+        const made = await api.MergeRequests.create(project, from, into, title, { description: body });
+        return { kind: 'open', number: made.iid, url: made.web_url, created: true };
+      });
+    },
+  };
+}
+
+async function asked<T>({ repository }: ForgeApiOptions, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    const status = statusOf(error);
+    const refused = status !== undefined && status >= 400 && status < 500 && status !== 408 && status !== 429;
+    throw new ProviderError(
+      refused ? 'ForgeRefused' : 'ForgeUnavailable',
+      `GitLab ${refused ? 'refused' : 'could not be told'} for ${repository}: ${status ?? ''} ${wordsOf(error).slice(0, 300)}`,
+    );
+  }
+}
+
+interface Refusal {
+  readonly message?: string;
+  readonly cause?: { readonly description?: unknown; readonly response?: { readonly status?: number } };
+}
+
+function statusOf(error: unknown): number | undefined {
+  return (error as Refusal).cause?.response?.status;
+}
+
+function wordsOf(error: unknown): string {
+  const { cause, message } = error as Refusal;
+  return typeof cause?.description === 'string' ? cause.description : (message ?? '');
+}

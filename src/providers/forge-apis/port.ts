@@ -1,0 +1,67 @@
+/** How one thing that a commit goes through stands. */
+export interface CommitStatus {
+  /** 40 hexadecimal digits. */
+  readonly commit: string;
+  /** Names it at the forge: `slipway/test`. The same again is the same status, in its newest state. */
+  readonly context: string;
+  readonly state: 'pending' | 'success' | 'failure' | 'error';
+  /** One line; cut to what the forge shows. */
+  readonly description: string;
+  readonly url?: string;
+}
+
+/** A comment that a pull request has once, however often it is written. */
+export interface Comment {
+  readonly pullRequest: number;
+  /** Told apart by it, hidden in the text: small letters, digits and hyphens. */
+  readonly marker: string;
+  /** Markdown. */
+  readonly body: string;
+}
+
+/** A pull request that should be open. */
+export interface WantedPullRequest {
+  /** Branch, without `refs/heads/`. */
+  readonly from: string;
+  readonly into: string;
+  readonly title: string;
+  readonly body: string;
+}
+
+export type PullRequestAnswer =
+  | { readonly kind: 'open'; readonly number: number; readonly url: string; readonly created: boolean }
+  /** The branch has nothing that the other lacks. */
+  | { readonly kind: 'nothing-to-merge' };
+
+/**
+ * What is said back to a forge. Every call may be made twice: after an error it may have been done, and doing it again changes nothing.
+ *
+ * All of them throw ProviderError `ForgeUnavailable` (retried): away, out of quota, or at fault; `ForgeRefused` (not retried): the token may
+ * not, or the forge does not know the repository, the commit or the branch.
+ */
+export interface ForgeApi {
+  setStatus(status: CommitStatus): Promise<void>;
+  /** Writes it anew where it is there already. */
+  setComment(comment: Comment): Promise<void>;
+  ensurePullRequest(wanted: WantedPullRequest): Promise<PullRequestAnswer>;
+}
+
+/** Where the API of a forge is, and as whom. */
+export interface ForgeApiOptions {
+  /** Without a slash at the end; the hosted service where it is not given. */
+  readonly url?: string;
+  readonly token: string;
+  /** `owner/name`, or the path of a project. */
+  readonly repository: string;
+  /** Of one request, ms. */
+  readonly timeoutMs: number;
+}
+
+/** A comment's text with its mark: an HTML comment, which no forge shows. */
+export function marked(comment: Comment): string {
+  return `${markOf(comment)}\n${comment.body}`;
+}
+
+export function markOf({ marker }: Pick<Comment, 'marker'>): string {
+  return `<!-- slipway:${marker} -->`;
+}

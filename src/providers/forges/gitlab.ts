@@ -1,0 +1,128 @@
+import { z } from 'zod';
+import type { Forge, ForgeMessage } from './port.ts';
+import {
+  Address,
+  Commit,
+  FullRef,
+  Into,
+  addresses,
+  messageOfOne,
+  noCommit,
+  pullRequestMoved,
+  refMoved,
+} from './payload.ts';
+import { deliveryOf, firstHeader, header, isSame, parse, parseJson } from './request.ts';
+import { isSigningToken, verifyStandardWebhook } from './standard-webhooks.ts';
+
+const name = 'GitLab';
+
+const Push = z.looseObject({
+  ref: FullRef,
+  before: Commit,
+  after: Commit,
+  user_username: z.string().nullish(),
+  user_name: z.string().nullish(),
+  commits: z.array(z.looseObject({ id: z.string(), message: z.string().nullish() })).nullish(),
+});
+
+const MergeRequest = z.looseObject({
+  user: z.looseObject({ username: z.string().nullish(), name: z.string().nullish() }).nullish(),
+  object_attributes: z.looseObject({
+    iid: z.number().int().positive(),
+    // A test of the webhook has none.
+    action: z.string().nullish(),
+    title: z.string().nullish(),
+    oldrev: Commit.nullish(),
+    target_branch: Into,
+    source_project_id: z.number().nullish(),
+    target_project_id: z.number().nullish(),
+    last_commit: z.looseObject({ id: Commit }).nullish(),
+  }),
+});
+
+const Place = z
+  .looseObject({ git_http_url: Address, git_ssh_url: Address, web_url: Address, url: Address, homepage: Address })
+  .nullish();
+const Named = z.looseObject({ object_kind: z.string().nullish(), project: Place, repository: Place });
+
+/** GitLab, its own and hosted; project, group and system hooks. */
+export function createGitlabForge(): Forge {
+  return {
+    identify(request) {
+      return deliveryOf(request, {
+        event: header(request, 'x-gitlab-event'),
+        // The same when it is delivered again; X-Gitlab-Event-UUID is that of another event too, when one webhook leads to another.
+        id: firstHeader(request, ['webhook-id', 'idempotency-key']),
+        needs: 'X-Gitlab-Event header',
+      });
+    },
+    /** Secrets that begin with `whsec_` are signing tokens and are never taken for the plain token, so that nothing falls back to it. */
+    verify(request, secrets, now) {
+      const signing = secrets.filter(isSigningToken);
+      const plain = secrets.filter((secret) => !isSigningToken(secret));
+      const token = header(request, 'x-gitlab-token') ?? '';
+      const named = plain.map((secret) => secret !== '' && isSame(token, secret)).some(Boolean);
+      return named ? 'valid' : verifyStandardWebhook(request, signing, now);
+    },
+    read(request) {
+      const body = parseJson(request);
+      // A system hook says in its header only that it is one.
+      const { object_kind: kind } = parse(name, Named, body);
+      if (kind === 'push' || kind === 'tag_push') return readPush(parse(name, Push, body));
+      if (kind === 'merge_request') return readMergeRequest(parse(name, MergeRequest, body));
+      return {
+        kind: 'ignored',
+        why: `Nothing is done for ${kind ?? header(request, 'x-gitlab-event') ?? 'such'} events.`,
+      };
+    },
+    repositories(request) {
+      const { project, repository } = parse(name, Named, parseJson(request));
+      return addresses(
+        project?.git_http_url,
+        project?.git_ssh_url,
+        project?.web_url,
+        repository?.git_http_url,
+        repository?.git_ssh_url,
+        repository?.url,
+        repository?.homepage,
+      );
+    },
+  };
+}
+
+function readPush(push: z.output<typeof Push>): ForgeMessage {
+  const head = push.commits?.find(({ id }) => id === push.after) ?? push.commits?.at(-1);
+  return messageOfOne(
+    refMoved({
+      ref: push.ref,
+      before: push.before,
+      after: push.after,
+      author: push.user_username ?? push.user_name ?? 'unknown',
+      message: head?.message,
+    }),
+  );
+}
+
+function readMergeRequest({ object_attributes: request, user }: z.output<typeof MergeRequest>): ForgeMessage {
+  const { action, iid, oldrev, last_commit: commit } = request;
+  // Any edit is an update; only one with new commits has `oldrev`.
+  const brings = action === 'open' || action === 'reopen' || (action === 'update' && Boolean(oldrev));
+  if (!brings || !commit) {
+    return {
+      kind: 'ignored',
+      why: `Nothing is done for the ${action ?? 'test'} of a merge request without new commits.`,
+    };
+  }
+  return messageOfOne(
+    pullRequestMoved({
+      pullRequest: iid,
+      from: `refs/merge-requests/${iid}/head`,
+      before: oldrev ?? noCommit,
+      after: commit.id,
+      fork: request.source_project_id !== request.target_project_id,
+      ...(request.target_branch ? { into: request.target_branch } : {}),
+      author: user?.username ?? user?.name ?? 'unknown',
+      message: request.title,
+    }),
+  );
+}

@@ -1,0 +1,122 @@
+import { condition } from '@temporalio/workflow';
+import type { ForgeStatus } from '../domain/deployment.ts';
+import type { RunPlan, SourceEvent, StageReport } from '../domain/run.ts';
+import type { Verdict } from '../domain/verdict.ts';
+import { call, telling } from './options.ts';
+
+const states: Readonly<Record<Verdict, ForgeStatus['state']>> = {
+  passed: 'success',
+  failed: 'failure',
+  errored: 'error',
+  inconclusive: 'error',
+};
+
+/** How a run ended, for the forge. */
+interface Ending {
+  readonly outcome: string;
+  readonly reason: string;
+}
+
+/**
+ * Tells the forge of a project how a run goes: one call at a time, each with whatever is new by then, so that nothing is told backwards and a
+ * slow forge is told less often. Does nothing for a project that does not want it, which is how runs of before stay as they were.
+ */
+export class ForgeTeller {
+  readonly #event: SourceEvent;
+  #plan: RunPlan | undefined;
+  #wanted = new Map<string, ForgeStatus>();
+  readonly #told = new Map<string, string>();
+  #comment: string | undefined;
+  #busy = false;
+
+  constructor(event: SourceEvent) {
+    this.#event = event;
+  }
+
+  /** @param ending - undefined while it runs. */
+  update(plan: RunPlan | undefined, stages: readonly StageReport[], ending?: Ending): void {
+    if (plan?.tellsForge !== true) return;
+    this.#plan = plan;
+    const statuses = [overall(ending), ...plan.stages.map(({ name }) => statusOf(name, stages, ending))];
+    this.#wanted = new Map(statuses.map((status) => [status.context, status]));
+    if (ending !== undefined && this.#event.pullRequest !== undefined) this.#comment = commentOf(plan, stages, ending);
+    if (!this.#busy) void this.#tell();
+  }
+
+  /** Waits until the last word was said or given up. */
+  async drained(): Promise<void> {
+    if (this.#busy) await condition(() => !this.#busy);
+  }
+
+  async #tell(): Promise<void> {
+    this.#busy = true;
+    for (let plan = this.#plan; plan !== undefined; plan = this.#plan) {
+      const statuses = [...this.#wanted.values()].filter((status) => this.#told.get(status.context) !== textOf(status));
+      const comment = this.#comment;
+      const { pullRequest } = this.#event;
+      if (statuses.length === 0 && comment === undefined) break;
+      this.#comment = undefined;
+      // Said or given up, it is not said again: what comes later says more.
+      for (const status of statuses) this.#told.set(status.context, textOf(status));
+      const input = {
+        project: plan.run.project,
+        run: plan.run.number,
+        commit: plan.commit.sha,
+        statuses,
+        ...(comment === undefined || pullRequest === undefined ? {} : { comment: { pullRequest, body: comment } }),
+      };
+      await call(telling.tellForge, 'tells the forge', input).catch(() => undefined);
+    }
+    this.#busy = false;
+  }
+}
+
+function textOf({ state, description }: ForgeStatus): string {
+  return `${state} ${description}`;
+}
+
+function overall(ending: Ending | undefined): ForgeStatus {
+  if (ending === undefined) return { context: 'slipway', state: 'pending', description: 'The run is under way.' };
+  const state = ending.outcome === 'succeeded' ? 'success' : ending.outcome === 'failed' ? 'failure' : 'error';
+  return { context: 'slipway', state, description: `${ending.outcome}: ${ending.reason}` };
+}
+
+function statusOf(name: string, stages: readonly StageReport[], ending: Ending | undefined): ForgeStatus {
+  const context = `slipway/${name}`;
+  const report = stages.find((stage) => stage.name === name);
+  if (report !== undefined) {
+    const bad = report.steps.find(({ verdict }) => verdict === report.verdict && verdict !== 'passed');
+    const detail = bad === undefined ? report.detail : `${bad.name}: ${bad.detail ?? 'see its log'}`;
+    const took = `${(report.durationMs / 1_000).toFixed(1)} s`;
+    const first = detail?.split('\n', 1)[0];
+    return {
+      context,
+      state: states[report.verdict],
+      description: `${report.verdict} after ${took}${first === undefined ? '' : `: ${first}`}`,
+    };
+  }
+  if (ending === undefined) return { context, state: 'pending', description: 'Its turn has not come, or it runs.' };
+  return { context, state: 'error', description: `Was not run: the run ended ${ending.outcome}.` };
+}
+
+/** What a pull request reads: repository content stands in code, so that it is no markup and mentions nobody. */
+function commentOf(plan: RunPlan, stages: readonly StageReport[], { outcome, reason }: Ending): string {
+  const code = (text: string): string =>
+    `\`${text
+      .replaceAll('`', "'")
+      .replaceAll(/[\r\n|]+/g, ' ')
+      .slice(0, 300)}\``;
+  const rows = stages.map(
+    ({ name, verdict, durationMs }) => `| ${name} | ${verdict} | ${(durationMs / 1_000).toFixed(1)} s |`,
+  );
+  return [
+    `**${outcome}**: run ${plan.run.number} of ${code(plan.commit.sha.slice(0, 12))}`,
+    '',
+    code(reason),
+    ...(rows.length === 0 ? [] : ['', '| stage | verdict | took |', '| --- | --- | --- |', ...rows]),
+    '',
+    plan.environments.length === 0
+      ? 'Merging it deploys what the route of its branch says.'
+      : `Leads to ${plan.environments.join(', ')}.`,
+  ].join('\n');
+}

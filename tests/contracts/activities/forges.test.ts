@@ -1,0 +1,118 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { createForgeActivities, forgeApiOf } from '../../../src/activities/forges.ts';
+import type { ForgeActivities } from '../../../src/activities/contracts.ts';
+import { loadProject } from '../../../src/definition/load.ts';
+import type { ProjectDefinition } from '../../../src/definition/project.ts';
+import { acceptRun } from '../../../src/store/inbox.ts';
+import { putProject } from '../../../src/store/projects.ts';
+import { projectYaml } from '../../support/api.ts';
+import { type StandIn, startGithubStandIn } from '../../support/forge-stand-ins.ts';
+import { type TestStore, temporaryStore } from '../../support/store.ts';
+
+let store: TestStore;
+let forge: StandIn;
+let activities: ForgeActivities;
+beforeAll(async () => {
+  store = await temporaryStore();
+});
+afterAll(async () => {
+  await store.drop();
+});
+beforeEach(async () => {
+  forge = await startGithubStandIn();
+  activities = createForgeActivities({
+    store,
+    readSecret: (ref) => Promise.resolve(ref.kind === 'env' && ref.name === 'FORGE_TOKEN' ? forge.token : 'hook'),
+    settings: { publicUrl: 'https://slipway.example.com' },
+  });
+});
+afterEach(async () => {
+  await forge.close();
+  expect(forge.violations).toEqual([]);
+});
+
+function withApi(name: string, api: string, kind: 'github' | 'gitlab' = 'github'): string {
+  return projectYaml(name, '', kind).replace(`kind: ${kind}\n`, `kind: ${kind}\n    api: ${api}\n`);
+}
+
+async function put(name: string, text: string): Promise<void> {
+  await putProject(store.db, { name, text, hash: text, diff: '', by: 'ada' });
+}
+
+const commit = 'a'.repeat(40);
+const words = {
+  commit,
+  run: 3,
+  statuses: [
+    { context: 'slipway', state: 'pending', description: 'under way' },
+    { context: 'slipway/test', state: 'success', description: 'passed' },
+  ],
+} as const;
+
+describe('telling a forge', () => {
+  test('says it, with a link, and comments a pull request', async () => {
+    await put('tells', withApi('tells', `{ url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app }`));
+    await activities.tellForge({ project: 'tells', ...words, comment: { pullRequest: 7, body: '**succeeded**' } });
+    expect(forge.statuses.get(`${commit}/slipway/test`)).toEqual({
+      state: 'success',
+      description: 'passed',
+      url: 'https://slipway.example.com/v1/projects/tells/runs/3',
+    });
+    expect(forge.statuses.size).toBe(2);
+    expect(forge.comments).toMatchObject([{ pullRequest: 7, body: '<!-- slipway:run-tells -->\n**succeeded**' }]);
+  }, 30_000);
+
+  test('says nothing where no API is named', async () => {
+    await put('quiet', projectYaml('quiet'));
+    await activities.tellForge({ project: 'quiet', ...words });
+    expect(forge.requests()).toEqual([]);
+  });
+
+  test('is not retried where the forge refuses', async () => {
+    await put('wrong', withApi('wrong', `{ url: ${forge.url}, token: { env: OTHER }, repository: team/app }`));
+    await expect(activities.tellForge({ project: 'wrong', ...words })).rejects.toMatchObject({
+      type: 'ForgeRefused',
+      nonRetryable: true,
+    });
+  });
+});
+
+describe('a hotfix', () => {
+  async function run(project: string, ref: string): Promise<string> {
+    const key = `key-${ref}`;
+    const event = { kind: 'push' as const, ref, before: '0'.repeat(40), after: commit, author: 'ada' };
+    await acceptRun(store.db, { project, key, event, acceptedAt: new Date().toISOString() });
+    return key;
+  }
+  const deployment = { project: 'mends', environment: 'production', number: 4 };
+
+  test('is brought back by two pull requests, once', async () => {
+    await put('mends', withApi('mends', `{ url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app }`));
+    const runKey = await run('mends', 'refs/heads/hotfix/1');
+    await activities.mergeBack({ deployment, version: '1.0.1', runKey });
+    await activities.mergeBack({ deployment, version: '1.0.1', runKey });
+    expect(forge.pullRequests.map(({ from, into }) => [from, into])).toEqual([
+      ['hotfix/1', 'main'],
+      ['hotfix/1', 'develop'],
+    ]);
+  }, 60_000);
+
+  test('of a tag has no branch to bring back', async () => {
+    await put('mends', withApi('mends', `{ url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app }`));
+    await activities.mergeBack({ deployment, version: '1.0.1', runKey: await run('mends', 'refs/tags/v1.0.1') });
+    expect(forge.requests()).toEqual([]);
+  });
+});
+
+test.each([
+  ['https://github.com/team/app.git', 'team/app'],
+  ['https://github.com/team/app/', 'team/app'],
+  ['git@git.example.com:group/sub/app.git', 'group/sub/app'],
+  ['ssh://git@git.example.com:7999/team/app.git', 'team/app'],
+])('the repository at %s is %s there', (url, repository) => {
+  const text = withApi('paths', '{ token: { env: FORGE_TOKEN } }', 'gitlab').replace(/url: .*/, `url: "${url}"`);
+  const loaded = loadProject({ file: 'project.yaml', text });
+  if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
+  const project: ProjectDefinition = loaded.value;
+  expect(forgeApiOf(project)).toMatchObject({ kind: 'gitlab', repository });
+});

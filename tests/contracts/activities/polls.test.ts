@@ -1,0 +1,136 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { createPollActivities } from '../../../src/activities/polls.ts';
+import type { PollActivities, PollReport } from '../../../src/activities/contracts.ts';
+import { runKey } from '../../../src/definition/run-key.ts';
+import type { SourceEvent } from '../../../src/domain/run.ts';
+import { createGitRepository } from '../../../src/providers/repositories/git.ts';
+import { acceptRun } from '../../../src/store/inbox.ts';
+import { putProject } from '../../../src/store/projects.ts';
+import { listRuns } from '../../../src/store/runs.ts';
+import { projectYaml } from '../../support/api.ts';
+import { createGitOrigin, type GitOrigin } from '../../support/git-origin.ts';
+import { activityEnvironment } from '../../support/run-fixture.ts';
+import { type TestStore, temporaryStore } from '../../support/store.ts';
+
+let store: TestStore;
+let origin: GitOrigin;
+let folder: string;
+let polls: PollActivities;
+beforeAll(async () => {
+  store = await temporaryStore();
+  origin = createGitOrigin();
+  folder = mkdtempSync(join(tmpdir(), 'slipway-polls-'));
+  polls = createPollActivities({
+    store,
+    repositories: createGitRepository({ folder }),
+    readSecret: () => Promise.resolve(''),
+  });
+  origin.commit({ 'a.txt': '1\n' });
+});
+afterAll(async () => {
+  await store.drop();
+  origin.remove();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function put(name: string, { poll = true, url = `file://${origin.path}` } = {}): Promise<void> {
+  const text = projectYaml(name, 'routes:\n  - { on: push, ref: main }\n  - { on: tag }\n').replace(
+    /url: .*/,
+    `url: "${url}"\n  poll: ${poll}`,
+  );
+  await putProject(store.db, { name, text, hash: text, diff: '', by: 'ada' });
+}
+
+async function look(project: string): Promise<PollReport> {
+  return await activityEnvironment().run<[], PollReport, () => Promise<PollReport>>(() =>
+    polls.pollRepository({ project }),
+  );
+}
+
+async function runsOf(project: string): Promise<readonly { readonly ref: string; readonly commit: string }[]> {
+  return (await listRuns(store.db, { project }, {})).items;
+}
+
+describe('polling', () => {
+  test('is for the projects that ask for it', async () => {
+    await put('quiet', { poll: false });
+    await put('asks');
+    await expect(polls.readPolled(undefined)).resolves.toEqual(['asks']);
+  });
+
+  test('remembers what is there the first time, and runs what moves after that, once', async () => {
+    await put('moves');
+    expect(await look('moves')).toMatchObject({ accepted: [] });
+    expect(await look('moves')).toMatchObject({ moved: 0, accepted: [] });
+    const next = origin.commit({ 'a.txt': '2\n' }, 'second', 'Grace Hopper');
+    expect(await look('moves')).toMatchObject({ moved: 1, accepted: [{ ref: 'refs/heads/main', run: 1 }] });
+    expect(await look('moves')).toMatchObject({ moved: 0, accepted: [] });
+    expect(await runsOf('moves')).toMatchObject([
+      { kind: 'push', ref: 'refs/heads/main', commit: next, author: 'Grace Hopper', message: 'second' },
+    ]);
+  });
+
+  test('takes a new tag, also one with a message', async () => {
+    await put('tags');
+    await look('tags');
+    origin.git('tag', 'v1.0.0');
+    origin.git('-c', 'user.name=a', '-c', 'user.email=a@b', 'tag', '-a', 'v1.1.0', '-m', 'x');
+    const report = await look('tags');
+    expect(report.accepted.map(({ ref }) => ref)).toEqual(['refs/tags/v1.0.0', 'refs/tags/v1.1.0']);
+  });
+
+  test('and a webhook of the same push make one run, whichever comes first', async () => {
+    await put('both');
+    await look('both');
+    const before = origin.git('rev-parse', 'HEAD');
+    const told = origin.commit({ 'a.txt': 'told\n' });
+    const event = (from: string, after: string): SourceEvent => ({
+      kind: 'push',
+      ref: 'refs/heads/main',
+      before: from,
+      after,
+      author: 'ada',
+    });
+    const deliver = async (from: string, after: string) =>
+      await acceptRun(store.db, {
+        project: 'both',
+        key: runKey(event(from, after)),
+        event: event(from, after),
+        acceptedAt: new Date().toISOString(),
+      });
+    await deliver(before, told);
+    expect(await look('both')).toMatchObject({ moved: 1, accepted: [] });
+    const seen = origin.commit({ 'a.txt': 'seen\n' });
+    expect(await look('both')).toMatchObject({ accepted: [{ run: 2 }] });
+    expect(await deliver(told, seen)).toMatchObject({ created: false, number: 2 });
+    expect(await runsOf('both')).toHaveLength(2);
+  });
+
+  test('leaves alone what no route is for, what asks to be skipped, and what is gone', async () => {
+    await put('leaves');
+    await look('leaves');
+    origin.git('checkout', '--quiet', '-b', 'other');
+    origin.commit({ 'b.txt': '1\n' });
+    origin.git('checkout', '--quiet', 'main');
+    origin.commit({ 'a.txt': '9\n' }, 'typo [skip ci]');
+    expect(await look('leaves')).toMatchObject({ moved: 2, accepted: [] });
+    origin.git('branch', '-D', 'other');
+    expect(await look('leaves')).toMatchObject({ moved: 0 });
+    origin.git('branch', 'other');
+    expect(await look('leaves')).toMatchObject({ moved: 1 });
+  });
+
+  test('of a repository that is away says so, and forgets nothing', async () => {
+    await put('away');
+    await look('away');
+    await put('away', { url: 'file:///nowhere/at-all' });
+    await expect(look('away')).rejects.toMatchObject({ type: 'RepositoryUnreachable' });
+    await put('away');
+    const next = origin.commit({ 'a.txt': '10\n' });
+    expect(await look('away')).toMatchObject({ accepted: [{ run: 1 }] });
+    expect(await runsOf('away')).toMatchObject([{ commit: next }]);
+  });
+});

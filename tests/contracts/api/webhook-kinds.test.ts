@@ -1,0 +1,241 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import examples from '@octokit/webhooks-examples/api.github.com/index.json' with { type: 'json' };
+import type { LightMyRequestResponse } from 'fastify';
+import { forgeKinds } from '../../../src/providers/forges/index.ts';
+import { listRuns } from '../../../src/store/runs.ts';
+import { type TestApi, deliver, pushBody, signingToken, startTestApi, webhookSecret } from '../../support/api.ts';
+import { type Draft, dialects } from '../../support/forge-dialects.ts';
+
+// Temporal keeps workflows between two runs of the tests.
+const run = randomUUID().slice(0, 8);
+const named = (what: string): string => `${what}-${run}`;
+const sha = (digit: string): string => digit.repeat(40);
+const whole = `${sha('c').slice(0, 39)}d`;
+
+let api: TestApi;
+beforeAll(async () => {
+  api = await startTestApi({ webhookBurst: 100_000 }, async (_project, ref) => {
+    await Promise.resolve();
+    return ref === 'refs/heads/moved' ? sha('e') : whole;
+  });
+  for (const kind of forgeKinds) await api.addProject(named(kind), '', kind);
+}, 60_000);
+afterAll(async () => {
+  await api.close();
+});
+
+async function send(
+  kind: (typeof forgeKinds)[number],
+  draft: Draft,
+  over: { readonly id?: string; readonly at?: Date; readonly url?: string } = {},
+): Promise<LightMyRequestResponse> {
+  const text = JSON.stringify(draft.body);
+  const secret = kind === 'generic' ? signingToken : webhookSecret;
+  const headers = dialects[kind].headers(draft, text, secret, {
+    id: over.id ?? randomUUID(),
+    at: over.at ?? new Date(),
+  });
+  return await api.app.inject({
+    method: 'POST',
+    url: over.url ?? `/webhooks/${kind}/${named(kind)}`,
+    headers,
+    payload: text,
+  });
+}
+
+describe.each(forgeKinds)('%s', (kind) => {
+  const told = {
+    ref: 'refs/heads/main',
+    before: sha('a'),
+    after: sha('b'),
+    author: 'ada',
+    message: 'a change',
+    repository: 'https://git.example.com/team/app',
+  };
+
+  test('a push is one run, however often and under whatever id it comes', async () => {
+    const id = randomUUID();
+    const first = await send(kind, dialects[kind].push(told), { id });
+    expect(first.statusCode).toBe(202);
+    expect(first.json()).toMatchObject({ status: 'accepted', created: true, run: { project: named(kind), number: 1 } });
+    const replayed = await send(kind, dialects[kind].push(told), { id });
+    expect(replayed.json()).toEqual({ ...first.json<object>(), created: false });
+    const underAnother = await send(kind, dialects[kind].push(told));
+    expect(underAnother.json()).toEqual({ ...first.json<object>(), created: false });
+  });
+
+  test('an id that was used before leads to what it led to then, whatever comes with it', async () => {
+    const id = randomUUID();
+    const first = await send(kind, dialects[kind].push({ ...told, after: sha('7') }), { id });
+    const other = await send(kind, dialects[kind].push({ ...told, after: sha('8') }), { id });
+    expect(other.json()).toEqual({ ...first.json<object>(), created: false });
+  });
+
+  test('a tag on the same commit is another run', async () => {
+    const tag = await send(kind, dialects[kind].push({ ...told, ref: 'refs/tags/v1.0.0', before: sha('0') }));
+    expect(tag.json()).toMatchObject({ status: 'accepted', created: true });
+    const { items } = await listRuns(api.store.db, { project: named(kind), ref: 'refs/tags/v1.0.0' }, {});
+    expect(items).toMatchObject([{ kind: 'tag', commit: sha('b'), author: 'ada' }]);
+  });
+
+  test('a pull request is a run of its head', async () => {
+    const draft = dialects[kind].pullRequest({
+      ...told,
+      number: 7,
+      branch: 'better',
+      into: 'main',
+      fork: false,
+      action: 'opened',
+      after: whole,
+    });
+    expect((await send(kind, draft)).json()).toMatchObject({ status: 'accepted' });
+    const { items } = await listRuns(api.store.db, { project: named(kind), ref: 'refs/pull/7/head' }, {});
+    expect(items).toMatchObject([{ kind: 'pull-request', commit: whole }]);
+  });
+
+  test('is refused without its signature, and at the address of another kind', async () => {
+    const draft = dialects[kind].push(told);
+    const unsigned = await api.app.inject({
+      method: 'POST',
+      url: `/webhooks/${kind}/${named(kind)}`,
+      headers: { 'content-type': 'application/json' },
+      payload: JSON.stringify(draft.body),
+    });
+    expect(unsigned.statusCode).toBe(401);
+    const elsewhere = kind === 'github' ? 'gitlab' : 'github';
+    const wrong = await send(kind, draft, { url: `/webhooks/${elsewhere}/${named(kind)}` });
+    expect(wrong.statusCode).toBe(404);
+    expect(wrong.json().detail).toContain(`/webhooks/${kind}/${named(kind)}`);
+  });
+
+  test('anything else is ignored with 202 and a reason', async () => {
+    const other = await send(kind, dialects[kind].other);
+    expect(other.statusCode).toBe(202);
+    expect(other.json()).toMatchObject({ status: 'ignored', reason: expect.stringMatching(/.{10,}/) });
+  });
+});
+
+test('a signature that is too old is refused, and says so', async () => {
+  const old = await send('generic', dialects.generic.other, { at: new Date(Date.now() - 600_000) });
+  expect(old.statusCode).toBe(401);
+  expect(old.json().detail).toContain('too long ago');
+});
+
+test('several branches of one delivery are several runs, found again by its id', async () => {
+  const tip = (name: string, digit: string): unknown => ({ type: 'branch', name, target: { hash: sha(digit) } });
+  const changes = [1, 2, 3].map((number) => ({ old: null, new: tip(`many-${number}`, String(number)) }));
+  const draft = { event: 'repo:push', body: { push: { changes } } };
+  const id = randomUUID();
+  const first = (await send('bitbucket', draft, { id })).json();
+  expect([first, ...first.more].map(({ created }) => created)).toEqual([true, true, true]);
+  const again = (await send('bitbucket', draft, { id })).json();
+  expect(again.run).toEqual(first.run);
+  expect(again.more.map((one: { run: unknown }) => one.run)).toEqual(
+    first.more.map((one: { run: unknown }) => one.run),
+  );
+  const mirrored = { event: 'repo:push', body: { push: { changes: Array.from({ length: 51 }, () => changes[0]) } } };
+  expect((await send('bitbucket', mirrored)).json()).toMatchObject({ status: 'ignored' });
+});
+
+test('a commit told by its beginning is refused when its branch has moved on', async () => {
+  const draft = dialects.bitbucket.pullRequest({
+    number: 9,
+    branch: 'moved',
+    into: 'main',
+    fork: false,
+    action: 'opened',
+    before: sha('a'),
+    after: whole,
+    author: 'ada',
+    message: '',
+    repository: 'https://bitbucket.org/team/app',
+  });
+  const response = await send('bitbucket', draft);
+  expect(response.statusCode).toBe(422);
+  expect(response.json()).toMatchObject({ type: 'urn:slipway:problem:CommitNotFound' });
+});
+
+describe('what a push changed', () => {
+  const commits = (...paths: string[]): Readonly<Record<string, unknown>> => ({
+    created: false,
+    forced: false,
+    before: sha('a'),
+    commits: [{ added: [], modified: paths, removed: [] }],
+  });
+  const mono = named('mono');
+
+  beforeAll(async () => {
+    await api.addProject(
+      mono,
+      `routes:
+  - { on: push, ref: main, paths: ['services/api/**'], ignorePaths: ['**/*.md'], environments: [staging] }
+  - { on: pull-request, into: '{main,develop}' }
+`,
+    );
+  });
+
+  test.each([
+    [['services/api/src/a.ts'], 'accepted'],
+    [['services/web/a.ts', 'services/api/b.ts'], 'accepted'],
+    [['services/web/a.ts'], 'ignored'],
+    [['services/api/README.md'], 'ignored'],
+    [['services/api/docs/x.md', 'README.md'], 'ignored'],
+  ])('%j: %s', async (paths, status) => {
+    const after = randomUUID().replaceAll('-', '').padEnd(40, '0');
+    const response = await deliver(api.app, mono, pushBody(1, { ...commits(...paths), after }));
+    expect(response.json()).toMatchObject({ status });
+  });
+
+  test('is not asked of a delivery that does not tell all of it', async () => {
+    const response = await deliver(api.app, mono, pushBody(2, { ...commits('services/web/a.ts'), forced: true }));
+    expect(response.json()).toMatchObject({ status: 'accepted' });
+  });
+
+  test.each([
+    ['main', 'accepted'],
+    ['release/1', 'ignored'],
+  ])('a pull request into %s is %s', async (ref, status) => {
+    const repo = { full_name: 'team/hello' };
+    const body = {
+      action: 'opened',
+      number: 3,
+      pull_request: { head: { sha: sha('4'), repo }, base: { sha: sha('5'), ref, repo } },
+    };
+    expect((await deliver(api.app, mono, body, { event: 'pull_request' })).json()).toMatchObject({ status });
+  });
+});
+
+test.each([
+  ['fix: a typo [skip ci]', 'refs/heads/main', 'ignored'],
+  ['fix: a typo [CI Skip]\n\nmore', 'refs/heads/main', 'ignored'],
+  ['fix: a typo\n\nskip-checks: true', 'refs/heads/main', 'ignored'],
+  ['skip-checks: true', 'refs/heads/main', 'accepted'],
+  ['fix: skip ci for once', 'refs/heads/main', 'accepted'],
+  ['release [skip ci]', 'refs/tags/v9.9.9', 'accepted'],
+])('a commit that says %j on %s is %s', async (message, ref, status) => {
+  const after = randomUUID().replaceAll('-', '').padEnd(40, '0');
+  const response = await deliver(api.app, named('github'), pushBody(1, { ref, after, head_commit: { message } }));
+  expect(response.json()).toMatchObject({ status });
+});
+
+test('every published example of GitHub is answered, none with a fault of ours', async () => {
+  const project = named('examples');
+  await api.addProject(project, `routes:\n  - { on: push }\n  - { on: tag }\n  - { on: pull-request }\n`);
+  const statuses = new Map<number, number>();
+  let sent = 0;
+  for (const { name, examples: bodies } of examples as { name: string; examples: unknown[] }[]) {
+    for (const body of bodies) {
+      const response = await deliver(api.app, project, body, { event: name });
+      sent += 1;
+      statuses.set(response.statusCode, (statuses.get(response.statusCode) ?? 0) + 1);
+      if (response.statusCode !== 202) throw new Error(`${name}: ${response.statusCode} ${response.body}`);
+    }
+  }
+  expect(sent).toBeGreaterThan(300);
+  expect([...statuses.keys()]).toEqual([202]);
+  const { items } = await listRuns(api.store.db, { project, ref: 'refs/tags/simple-tag' }, {});
+  expect(items).toMatchObject([
+    { kind: 'tag', commit: '6113728f27ae82c7b1a177c8d03f9e96e0adf246', author: 'Codertocat' },
+  ]);
+}, 120_000);
