@@ -41,6 +41,15 @@ export const schedules: readonly UpkeepSchedule[] = [
     note: 'Ends runs and deployments in the store whose workflows were ended from outside (docs/operations.md, Upkeep).',
   },
   {
+    id: 'upkeep/poll',
+    workflow: 'pollRepositories',
+    // S0-227. A round in which no project wants it is one query.
+    spec: { intervals: [{ every: '5 minutes' }] },
+    catchupWindow: '1 minute',
+    longest: '30 minutes',
+    note: 'Looks for commits that no webhook told of, in projects that ask for it (`repository.poll`).',
+  },
+  {
     id: 'upkeep/retention',
     workflow: 'applyRetention',
     // Judgement: when most people sleep; minutes past the hour, when fewer other machines begin something.

@@ -1,9 +1,10 @@
 /** The bundle's entry: every workflow there is, by name. */
+export { applyRetention } from './apply-retention.ts';
 export { deployRelease } from './deploy-release.ts';
 export { environment } from './environment.ts';
 export { pollRepositories } from './poll-repositories.ts';
+export { reconcileRecords } from './reconcile-records.ts';
 export { rollOutRelease } from './roll-out-release.ts';
 export { rollbackRelease } from './rollback-release.ts';
 export { runPipeline } from './run-pipeline.ts';
-export { applyRetention, reconcileRecords } from './scheduled.ts';
 export { startScheduledRun } from './start-scheduled-run.ts';

@@ -13,7 +13,8 @@ import type {
 import type { Abandoned } from '../../src/domain/abandoned.ts';
 import { ensureWorkflowBundle } from '../../src/workers/bundle.ts';
 import { taskQueues } from '../../src/workflows/queues.ts';
-import type { ReconcileReport, RetentionReport } from '../../src/workflows/scheduled.ts';
+import type { RetentionReport } from '../../src/workflows/apply-retention.ts';
+import type { ReconcileReport } from '../../src/workflows/reconcile-records.ts';
 import { timeSkippingEnvironment } from '../support/components.ts';
 
 let server: TestWorkflowEnvironment;
