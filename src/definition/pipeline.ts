@@ -1,7 +1,18 @@
 import { ProviderError } from '../domain/failures.ts';
+import { gateOfKind } from '../domain/gate.ts';
+import { resolveGates } from './gates.ts';
 import type { DefinitionPair } from './pair.ts';
 import type { RepositoryDefinition } from './repository.ts';
-import type { ImageSpec, PipelineSpec, RegistrySpec, SecretRefs, StageSpec, StepCommand, StepSpec } from './specs.ts';
+import type {
+  ImageSpec,
+  PipelineSpec,
+  RegistrySpec,
+  ReportSpec,
+  SecretRefs,
+  StageSpec,
+  StepCommand,
+  StepSpec,
+} from './specs.ts';
 
 type StageDefinition = RepositoryDefinition['stages'][number];
 type StepDefinition = StageDefinition['steps'][number];
@@ -36,6 +47,7 @@ export function resolvePipeline(pair: DefinitionPair, options: { readonly fork?:
     images: repository.images.map((image) => resolveImage(pair, image)),
     builds: { timeoutMs: project.builds.timeout, concurrency: project.builds.concurrency },
     registry: resolveRegistry(pair),
+    gates: resolveGates(pair),
   };
 }
 
@@ -52,7 +64,23 @@ export function resolveRegistry({ project }: Pick<DefinitionPair, 'project'>): R
 
 function resolveStage(pair: DefinitionPair, stage: StageDefinition, fork: boolean): StageSpec {
   const timeoutMs = stage.timeout ?? stageTimeoutsMs[stage.name] ?? otherStageTimeoutMs;
-  return { name: stage.name, timeoutMs, steps: stage.steps.map((step) => resolveStep(pair, step, timeoutMs, fork)) };
+  const reports = [
+    ...stage.steps.flatMap((step) =>
+      step.reports.map((report): ReportSpec => ({ ...resolveReport(report), step: step.name, base: step.workdir })),
+    ),
+    ...stage.reports.map((report): ReportSpec => ({ ...resolveReport(report), base: '.' })),
+  ];
+  return {
+    name: stage.name,
+    timeoutMs,
+    steps: stage.steps.map((step) => resolveStep(pair, step, timeoutMs, fork)),
+    ...(reports.length === 0 ? {} : { reports }),
+  };
+}
+
+function resolveReport({ kind, path, gate }: StageDefinition['reports'][number]): Omit<ReportSpec, 'base'> {
+  if (kind === 'html') return { kind, path };
+  return { kind, path, gate: gate ?? gateOfKind[kind] };
 }
 
 function resolveStep(pair: DefinitionPair, step: StepDefinition, stageTimeoutMs: number, fork: boolean): StepSpec {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Database } from './kinds/database.ts';
 import { Forge } from './kinds/forge.ts';
+import { Gates } from './kinds/gate.ts';
 import { Notifier } from './kinds/notifier.ts';
 import { Probe } from './kinds/probe.ts';
 import { Router } from './kinds/router.ts';
@@ -187,6 +188,7 @@ const Environment = z.strictObject({
     })
     .describe('Changes of the database that come with a release.')
     .prefault({}),
+  gates: Gates.describe('What this environment asks of the gates, over what the project asks.').exactOptional(),
   env: Variables.describe('Settings of the service, over those of the repository.').default({}),
   secrets: Secrets.describe('Secrets of the service, by the variable that carries them.').default({}),
 });
@@ -278,6 +280,13 @@ export const ProjectDefinition = z
       })
       .describe('How images are built.')
       .prefault({}),
+    gates: Gates.describe(
+      'Floors of the gates: the repository can make each stricter, never looser. A gate that is named and has no report is errored.',
+    ).exactOptional(),
+    suppressions: z
+      .enum(['project', 'repository'])
+      .describe('Who may put findings aside: this document only, or the repository too.')
+      .default('project'),
     migrations: z
       .strictObject({
         runner: z

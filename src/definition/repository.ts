@@ -1,6 +1,8 @@
 import { validRange } from 'semver';
 import { z } from 'zod';
+import { Gates } from './kinds/gate.ts';
 import { Probe } from './kinds/probe.ts';
+import { Reports } from './kinds/report.ts';
 import {
   Duration,
   InnerPath,
@@ -66,6 +68,7 @@ const Step = z
       .describe('Never started a second time: when it was interrupted, a person is asked.')
       .default(false),
     workdir: InnerPath.describe('Folder it runs in, from the root of the repository.').default('.'),
+    reports: Reports,
   })
   // For editors; the rule with the better sentence is in rules.ts.
   .meta({ oneOf: [{ required: ['run'] }, { required: ['shell'] }] });
@@ -80,6 +83,7 @@ const Stage = z.strictObject({
     .min(1, { error: 'must have at least one step' })
     .max(200, { error: 'must have at most 200 steps' })
     .describe('One after the other.'),
+  reports: Reports,
 });
 
 const Image = z.strictObject({
@@ -157,6 +161,7 @@ export const RepositoryDefinition = z
       .max(50, { error: 'must have at most 50 stages' })
       .describe('The checks, one stage after the other; the first that fails ends the run.')
       .default([]),
+    gates: Gates.exactOptional(),
     images: z.array(Image).max(50, { error: 'must have at most 50 images' }).describe('Built at once.').default([]),
     service: Service.describe(
       'What runs when the release is live. Needed where the project deploys anywhere.',

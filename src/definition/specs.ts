@@ -2,9 +2,11 @@
  * What activities and providers are given: the two documents resolved against each other, defaults filled in, floors applied, durations in
  * ms and sizes in bytes. How a person writes them is in `repository.ts` and `project.ts`.
  */
+import type { GateName, GatePolicy } from '../domain/gate.ts';
 import type { MigrationPhase } from '../domain/migration.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
 import type { StrategySpec } from '../domain/policy.ts';
+import type { ReportKind } from '../domain/report.ts';
 
 /** Where a secret comes from; never the value. */
 export type SecretRef =
@@ -28,6 +30,8 @@ export interface PipelineSpec {
   readonly images: readonly ImageSpec[];
   readonly builds: BuildsSpec;
   readonly registry: RegistrySpec;
+  /** What the reports of a run must show; absent means no gate. */
+  readonly gates?: readonly GatePolicy[];
 }
 
 /** A tool that the worker must have, checked when the run is prepared. */
@@ -43,6 +47,22 @@ export interface StageSpec {
   /** Hard limit of the whole stage. */
   readonly timeoutMs: number;
   readonly steps: readonly StepSpec[];
+  /** Read when the steps have ended; absent means none. */
+  readonly reports?: readonly ReportSpec[];
+}
+
+/** A report that a stage leaves in the workspace. */
+export interface ReportSpec {
+  /** `html`: pages for people, not read. */
+  readonly kind: ReportKind | 'html';
+  /** From the checkout; may be a pattern. */
+  readonly path: string;
+  /** Absent for pages. */
+  readonly gate?: GateName;
+  /** Step that writes it; absent where it is the stage's. It is not looked for when the step was not run. */
+  readonly step?: string;
+  /** Folder that the step runs in, from the checkout. */
+  readonly base: string;
 }
 
 export type StepCommand =

@@ -33,9 +33,14 @@ export const reportKinds = [
 export type ReportKind = (typeof reportKinds)[number];
 
 /** `unknown`: the tool gives none. It is never taken for a low one. */
-export const severities = ['critical', 'high', 'medium', 'low', 'info', 'unknown'] as const;
+export const severities = ['critical', 'high', 'unknown', 'medium', 'low', 'info'] as const;
 
 export type Severity = (typeof severities)[number];
+
+/** How grave, 0 the gravest. What a tool does not rate may be as bad as most things are: it stands with `high`. */
+export function rankOf(severity: Severity): number {
+  return { critical: 0, high: 1, unknown: 1, medium: 2, low: 3, info: 4 }[severity];
+}
 
 /** One thing that a tool has to say about one place. */
 export interface Finding {

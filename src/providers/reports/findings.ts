@@ -46,16 +46,10 @@ export function createFindings(tool: string): FindingSet {
     },
     done() {
       const seen = new Map<string, number>();
-      // `unknown` may be anything, so it goes before what is known to be harmless.
-      const order = [...severities].sort((a, b) => rank(a) - rank(b));
-      const all = order.flatMap((severity) => kept.get(severity) ?? []).slice(0, mostFindings);
+      const all = severities.flatMap((severity) => kept.get(severity) ?? []).slice(0, mostFindings);
       return { counts, findings: all.map((raw) => finish(tool, raw, seen)) };
     },
   };
-}
-
-function rank(severity: Severity): number {
-  return severity === 'unknown' ? 1.5 : severities.indexOf(severity);
 }
 
 function finish(tool: string, raw: RawFinding, seen: Map<string, number>): Finding {

@@ -60,10 +60,10 @@ export async function readJson(source: ReportSource, { picks, needs, maxBytes }:
     import('stream-json/core/parser.js'),
     import('stream-chain/defs.js'),
   ]);
-  const parse: (input: string | typeof none) => ReturnType<ReturnType<typeof jsonParser>> = jsonParser({
-    packValues: false,
-    streamValues: true,
-  });
+  // Its type leaves out that `none` ends the input.
+  const parse = jsonParser({ packValues: false, streamValues: true }) as (
+    input: unknown,
+  ) => ReturnType<ReturnType<typeof jsonParser>>;
   const walker = createWalker(picks, needs);
   let characters = 0;
   const feed = (input: string | typeof none): void => {
