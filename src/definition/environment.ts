@@ -3,6 +3,7 @@ import type { PlanPolicy } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { DefinitionPair } from './pair.ts';
 import { resolveRegistry } from './pipeline.ts';
+import { isProduction } from './production.ts';
 import type { EnvironmentDefinition, ProjectDefinition } from './project.ts';
 import type { RepositoryDefinition } from './repository.ts';
 import type {
@@ -57,11 +58,6 @@ export function resolveEnvironment(pair: DefinitionPair, name: string): Environm
     registry: resolveRegistry(pair),
     notifications: resolveNotifications(project),
   };
-}
-
-/** Whether rollbacks open incidents and notices are critical there. */
-export function isProduction(name: string, environment: Pick<EnvironmentDefinition, 'production'>): boolean {
-  return environment.production ?? name === 'production';
 }
 
 /** The policy of one environment, with the repository's stricter figures. */

@@ -7,9 +7,9 @@ import {
   madeStricter,
   withWish,
 } from '../domain/gate.ts';
-import { isProduction } from './environment.ts';
 import type { Gates } from './kinds/gate.ts';
 import type { DefinitionPair } from './pair.ts';
+import { isProduction } from './production.ts';
 
 const dayMs = 86_400_000;
 

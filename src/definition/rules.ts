@@ -3,9 +3,10 @@
  * other places, so that people see everything at once.
  */
 import type { Path } from './document.ts';
-import { isProduction, targetName } from './environment.ts';
+import { targetName } from './environment.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import type { Finding } from './problems.ts';
+import { isProduction } from './production.ts';
 import { suggestion } from './suggest.ts';
 
 type Rule = (document: unknown) => readonly Finding[];
