@@ -1,13 +1,16 @@
 import { activityInfo } from '@temporalio/activity';
 import { ProviderError, failures, toFailure } from '../domain/failures.ts';
+import { blockedBy, lineOf } from '../domain/evidence.ts';
 import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
 import type { SecretRef, StageSpec, StepSpec } from '../definition/specs.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import { createRedactor, type Redactor } from '../effects/redact.ts';
 import type { StageScope, StageSession, StepEnd, StepExecutors } from '../providers/executors/port.ts';
+import { markReports } from '../providers/reports/file.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
 import type { StageActivities } from './contracts.ts';
 import { openJournal, readJournal, type StageJournal } from './journal.ts';
+import { type ReportHands, collectEvidence } from './reports.ts';
 import type { LogWriter, Logs } from './logs.ts';
 import type { Pipelines, RunPipeline } from './pipelines.ts';
 import { repositoryAddress, type ReadSecret } from './secrets.ts';
@@ -40,6 +43,7 @@ export interface StageDependencies {
   readonly readSecret: ReadSecret;
   readonly logs: Logs;
   readonly facts: StageFacts;
+  readonly reports: ReportHands;
 }
 
 /** A third of the worker's throttle and a tenth of the time-out, so that an abort is heard of within a second. */
@@ -61,6 +65,8 @@ interface Attempt {
   readonly sessions: Sessions;
   readonly signal: AbortSignal;
   readonly progress: (detail: unknown) => void;
+  /** Reports that were there before a step could write them. */
+  before: ReadonlyMap<string, string>;
 }
 
 /** Runs the stages of pipelines on this worker. */
@@ -119,10 +125,13 @@ async function runStage(deps: StageDependencies, request: Request): Promise<Stag
     };
     const sessions = createSessions(deps.executors, scope, signal);
     const redactor = createRedactor([...secrets.values()].flatMap((values) => Object.values(values)));
-    const attempt: Attempt = { deps, known, run, plan, spec, scope, secrets, redactor, sessions, signal, progress };
+    const attempt: Attempt = {
+      ...{ deps, known, run, plan, spec, scope, secrets, redactor, sessions, signal, progress },
+      before: new Map(),
+    };
     try {
       const steps = await takeUp(attempt, journal, startedAt.getTime());
-      const report = reportOf(spec, steps, startedAt);
+      const report = await judgeReports(attempt, reportOf(spec, steps, startedAt), startedAt.getTime());
       journal.settled(report);
       deps.facts.stageSettled({ run, position, report });
       return report;
@@ -144,6 +153,12 @@ async function takeUp(attempt: Attempt, journal: StageJournal, stageStartedMs: n
   if (repeated >= 0) return [...ended.slice(0, repeated), interrupted(spec, repeated, ended[repeated])];
   if (from === undefined) await renewWorkspace(attempt);
   if (begun) journal.again(from ?? 0);
+  // Where it goes on, what an earlier attempt at it wrote counts.
+  if ((from ?? 0) === 0)
+    attempt.before = await markReports(
+      attempt.scope.source,
+      (spec.reports ?? []).map(({ path }) => path),
+    );
   return runSteps(attempt, journal, ended.slice(0, from ?? 0), stageStartedMs);
 }
 
@@ -352,6 +367,30 @@ function reportOf(spec: StageSpec, steps: readonly StepReport[], startedAt: Date
     durationMs: Date.now() - startedAt.getTime(),
     ...(detail === undefined ? {} : { detail }),
   };
+}
+
+/** Time to read the reports of a stage whose steps took all of its own, ms; less than what the workflow allows on top of it. */
+const readingMs = 20_000;
+
+/** What the reports of the stage mean: a gate that blocks fails a stage whose steps had all passed. */
+async function judgeReports(attempt: Attempt, report: StageReport, startedMs: number): Promise<StageReport> {
+  const { deps, known, run, spec, scope, redactor, signal } = attempt;
+  const collected = await collectEvidence(deps.reports, {
+    run,
+    spec,
+    stages: known.pipeline.stages,
+    policies: known.pipeline.gates ?? [],
+    steps: new Set(report.steps.map(({ name }) => name)),
+    source: scope.source,
+    before: attempt.before,
+    redactor,
+    signal,
+    limitMs: Math.max(0, startedMs + spec.timeoutMs - Date.now()) + readingMs,
+  });
+  if (collected === undefined) return report;
+  const gates = collected.evidence.gates.map(lineOf);
+  const blocked = report.verdict === 'passed' ? blockedBy(gates) : undefined;
+  return { ...report, ...blocked, durationMs: Date.now() - startedMs, gates, evidence: collected.blob };
 }
 
 function secretsKey(stage: StageSpec, step: StepSpec): string {

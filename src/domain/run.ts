@@ -1,3 +1,4 @@
+import type { GateLine } from './evidence.ts';
 import type { Verdict } from './verdict.ts';
 
 /** What happened in the repository, in one form for every forge. */
@@ -95,6 +96,10 @@ export interface StageReport {
   readonly startedAt: string;
   readonly durationMs: number;
   readonly detail?: string;
+  /** Gates that the reports of this stage were judged by. */
+  readonly gates?: readonly GateLine[];
+  /** Blob of its {@link StageEvidence}. */
+  readonly evidence?: string;
 }
 
 export interface ImageReport {

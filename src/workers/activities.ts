@@ -43,6 +43,7 @@ import type { Target } from '../providers/targets/port.ts';
 import type { Store } from '../store/store.ts';
 import {
   type FactSpool,
+  createBaselines,
   createDefinitions,
   createKnownBuilds,
   createLogs,
@@ -99,7 +100,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const deploy = { store, places, materials, databases, fence, blobs };
 
   const notices = createNoticeActivities({ store, logger, readSecret, settings: config.api });
-  const runFacts = createRunFactActivities({ store, sendNotice: (notice) => notices.sendNotice(notice) });
+  const runFacts = createRunFactActivities({ store, blobs, sendNotice: (notice) => notices.sendNotice(notice) });
   const orchestration = {
     ...createFactActivities({ store, spool, sendNotice: (notice) => notices.sendNotice(notice) }),
     ...runFacts,
@@ -130,6 +131,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       readSecret,
       logs,
       facts,
+      reports: { blobs, readBaseline: createBaselines(store) },
     }),
     ...createImageActivities({
       builder: await createDockerBuilder(engine),

@@ -283,6 +283,8 @@ function aborted(abort: AbortMessage): Ending {
 }
 
 function stageReason(report: StageReport): string {
+  // The sentence of a gate, which is none of a step.
+  if (report.detail?.startsWith('Gate ') === true) return `${report.name} ${report.verdict}: ${report.detail}`;
   const bad = report.steps.find((step) => step.verdict === report.verdict);
   const what = bad === undefined ? report.name : `${report.name}, step ${bad.name}`;
   return `${what} ${report.verdict}: ${bad?.detail ?? report.detail ?? 'see its log'}`;

@@ -12,6 +12,8 @@ import { reviveDefinition } from '../../src/definition/load.ts';
 import { runKey } from '../../src/definition/run-key.ts';
 import { ProviderError } from '../../src/domain/failures.ts';
 import type { RunInput, RunPlan, SourceEvent, StageReport } from '../../src/domain/run.ts';
+import { createFolderBlobs } from '../../src/providers/blobs/folder.ts';
+import type { BlobStore } from '../../src/providers/blobs/port.ts';
 import { createHostExecutor } from '../../src/providers/executors/host.ts';
 import type { StepExecutors } from '../../src/providers/executors/port.ts';
 import { createGitRepository } from '../../src/providers/repositories/git.ts';
@@ -23,6 +25,8 @@ export interface RunFixture {
   readonly origin: GitOrigin;
   readonly facts: string[];
   readonly secrets: Map<string, string>;
+  /** Where stages keep what their reports say. */
+  readonly blobs: BlobStore;
   readonly source: SourceDependencies;
   readonly stage: StageDependencies;
   /** project.yaml, read by every run. */
@@ -70,6 +74,7 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
   const missing = (): never => {
     throw new Error('no containers in this fixture');
   };
+  const blobs = createFolderBlobs({ folder: join(folder, 'blobs') });
   const repositories = createGitRepository({ folder: join(folder, 'mirrors') });
   const pipelines = createPipelines({
     read(hash) {
@@ -90,6 +95,7 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
     origin,
     facts,
     secrets,
+    blobs,
     projectYaml: [
       'version: 1',
       'project: hello',
@@ -129,6 +135,7 @@ export function createRunFixture(options: { readonly executors?: Partial<StepExe
       readSecret,
       logs: keep,
       facts: stageFacts,
+      reports: { blobs, readBaseline: () => Promise.resolve(undefined) },
     },
     input(commit, event = {}) {
       const whole: SourceEvent = {

@@ -1,5 +1,5 @@
 import { constants, type Stats } from 'node:fs';
-import { type FileHandle, open, readdir, realpath } from 'node:fs/promises';
+import { type FileHandle, open, readdir, realpath, stat } from 'node:fs/promises';
 import { join, posix, relative, sep } from 'node:path';
 import picomatch from 'picomatch';
 import type { Report, ReportKind, ReportProblem } from '../../domain/report.ts';
@@ -18,6 +18,25 @@ export interface ReportFolder {
   readonly root: string;
   /** The same folder as the tools saw it, for paths in their reports. */
   readonly seenAs?: readonly string[];
+  /** What lay there before the tools began (`markReports`): what is still the same was written by none of them. */
+  readonly before?: ReadonlyMap<string, string>;
+}
+
+/** Marks the files that some patterns name, so that what is there already is not taken for a report later. */
+export async function markReports(root: string, patterns: readonly string[]): Promise<ReadonlyMap<string, string>> {
+  const marks = new Map<string, string>();
+  for (const pattern of new Set(patterns)) {
+    for (const path of await filesOf(root, pattern).catch(() => [])) {
+      const found = await stat(join(root, path)).catch(() => undefined);
+      if (found !== undefined) marks.set(path, markOf(found));
+    }
+  }
+  return marks;
+}
+
+/** Changes with every write and every replacement; unlike the time of change of its content nobody can set it back. */
+function markOf({ ino, size, ctimeMs }: Pick<Stats, 'ino' | 'size' | 'ctimeMs'>): string {
+  return `${ino}/${size}/${ctimeMs}`;
 }
 
 /**
@@ -57,7 +76,7 @@ export async function readReports(
 
 /** Reads one file of a workspace. */
 export async function readReport(
-  { root, seenAs = [] }: ReportFolder,
+  { root, seenAs = [], before }: ReportFolder,
   { kind, path, base }: { readonly kind: ReportKind; readonly path: string; readonly base: string },
   signal?: AbortSignal,
 ): Promise<Report> {
@@ -65,6 +84,11 @@ export async function readReport(
   let file: FileHandle | undefined;
   try {
     file = await openInside(root, path, reader.maxBytes);
+    if (before?.get(path) === markOf(await file.stat())) {
+      throw new UnreadableReport('was there before the stage began, and no step of it has written it', {
+        remedy: 'Declare it at the stage that writes it; a report that lies in the repository proves nothing.',
+      });
+    }
     const bytes = file.createReadStream({ autoClose: false, ...(signal === undefined ? {} : { signal }) });
     const content = await reader.read({ bytes, path, roots: [root, ...seenAs], base });
     return { state: 'read', kind, path, ...content };

@@ -12,6 +12,8 @@ import { createNoticeActivities } from '../../../src/activities/notices.ts';
 import { createRunFactActivities } from '../../../src/activities/run-facts.ts';
 import type { DeploymentInput, DeploymentResult } from '../../../src/domain/deployment.ts';
 import type { ImageReport, RunInput, RunPlan, StageReport } from '../../../src/domain/run.ts';
+import type { BlobStore } from '../../../src/providers/blobs/port.ts';
+import { createFolderBlobs } from '../../../src/providers/blobs/folder.ts';
 import { type Spool, createSpool } from '../../../src/effects/spool.ts';
 import { listAudit } from '../../../src/store/audit.ts';
 import { listDeployments, openDeployment, readDeployment } from '../../../src/store/deployments.ts';
@@ -30,6 +32,7 @@ let folder: string;
 let spool: Spool<Fact>;
 let facts: FactActivities;
 let runFacts: RunFactActivities;
+let blobs: BlobStore;
 const sent: Notice[] = [];
 
 beforeAll(async () => {
@@ -39,7 +42,8 @@ beforeAll(async () => {
   spool = await createSpool<Fact>({ folder, forward: (batch) => applyFacts(store.db, batch) });
   const sendNotice = (notice: Notice): Promise<void> => Promise.resolve(void sent.push(notice));
   facts = createFactActivities({ store, spool, sendNotice });
-  runFacts = createRunFactActivities({ store, sendNotice });
+  blobs = createFolderBlobs({ folder: join(folder, 'blobs') });
+  runFacts = createRunFactActivities({ store, sendNotice, blobs });
 });
 afterAll(async () => {
   await spool.close();
