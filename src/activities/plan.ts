@@ -8,6 +8,7 @@ import { assessRisk } from '../domain/risk.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
 import { lastFailed, recordPlan } from '../store/deployments.ts';
 import { readStages } from '../store/runs.ts';
+import { judgeEnvironmentGates, requirePassage } from './gates.ts';
 import type { Store } from '../store/store.ts';
 import { typed } from './changes.ts';
 import type { PlanActivities } from './contracts.ts';
@@ -84,9 +85,10 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
           live: live === null ? null : { version: live.version, commit: live.commit, images: live.images },
         };
         const plannedAt = new Date().toISOString();
-        const [changes, checks, lastFailure] = await Promise.all([
+        const [changes, checks, gates, lastFailure] = await Promise.all([
           changesSince(deps, place, live, configuration.keys),
           checksOf(deps, place),
+          judgeEnvironmentGates(store.db, { ...place, live, at: plannedAt }),
           lastFailed(store.db, input),
         ]);
         const { timeZone, workingHours } = place.pair.project.calendar;
@@ -100,8 +102,8 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             filesChanged: changes.filesChanged,
             linesChanged: changes.linesChanged,
             migrations: pending,
-            warnedChecks: checks.filter(({ verdict }) => verdict === 'failed').map(({ name }) => name),
-            erroredChecks: checks.filter(({ verdict }) => verdict === 'errored').map(({ name }) => name),
+            warnedChecks: named([...checks, ...gates], 'failed'),
+            erroredChecks: named([...checks, ...gates], 'errored'),
             definitionChanged: changes.definitionChanged,
             configurationKeys: changes.configurationKeys,
             ...(typeof lastFailure?.settledAt === 'string' ? { lastFailureAt: lastFailure.settledAt } : {}),
@@ -112,9 +114,13 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
           }),
           estimate: sizes,
           checks: checks.map(({ line }) => line),
+          ...(gates.length === 0 ? {} : { gates: gates.map(({ name: _, ...line }) => line) }),
           plannedAt,
         };
+        // Recorded first, so that people see what was refused.
         await recordPlan(store.db, plan);
+        // A way back is never closed by what the release that is left has shown.
+        if (input.priority !== 'rollback') requirePassage(plan);
         return plan;
       }),
 
@@ -146,6 +152,13 @@ async function changesSince(
     configurationKeys: then === undefined ? [] : changedKeys(then.configuration.keys, keys),
     definitionChanged: before !== undefined && before.release.definition !== place.release.definition,
   };
+}
+
+function named(
+  checks: readonly { readonly name: string; readonly verdict: string | null }[],
+  verdict: string,
+): readonly string[] {
+  return checks.filter((check) => check.verdict === verdict).map(({ name }) => name);
 }
 
 interface Check {

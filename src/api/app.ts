@@ -16,6 +16,7 @@ import { healthRoutes } from './routes/health.ts';
 import { logRoutes } from './routes/logs.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { recordRoutes } from './routes/records.ts';
+import { reportRoutes } from './routes/reports.ts';
 import { runRoutes } from './routes/runs.ts';
 import { tokenRoutes } from './routes/tokens.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
@@ -59,6 +60,7 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     webhookRoutes,
     projectRoutes,
     runRoutes,
+    reportRoutes,
     logRoutes,
     deploymentRoutes,
     environmentRoutes,

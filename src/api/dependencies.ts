@@ -2,6 +2,7 @@ import type { Client } from '@temporalio/client';
 import type { FastifyBaseLogger } from 'fastify';
 import type { SecretRef } from '../definition/specs.ts';
 import type { LogFiles } from '../effects/log-files.ts';
+import type { BlobStore } from '../providers/blobs/port.ts';
 import type { Store } from '../store/store.ts';
 
 /** What the API is given; it finds and starts nothing itself. */
@@ -10,6 +11,8 @@ export interface ApiDependencies {
   readonly temporal: Client;
   /** Where the output of steps lies. */
   readonly logs: LogFiles;
+  /** Where pages that tools made are kept. Absent: none are shown. */
+  readonly blobs?: Pick<BlobStore, 'read'>;
   /** @throws ProviderError `SecretMissing` (not retried) */
   readonly readSecret: (ref: SecretRef) => Promise<string>;
   /**

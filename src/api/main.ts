@@ -5,6 +5,7 @@ import { type Config, createLogger, installationKey, readConfig } from '../confi
 import { loadProject } from '../definition/load.ts';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
 import { createLogFolder } from '../effects/log-files.ts';
+import { createBlobs } from '../providers/blobs/index.ts';
 import { runTool } from '../effects/process.ts';
 import { createSecrets } from '../providers/secrets/index.ts';
 import { readProject } from '../store/projects.ts';
@@ -41,6 +42,7 @@ async function main(): Promise<void> {
     store,
     temporal: new Client({ connection, namespace: server.namespace }),
     logs: createLogFolder(config.folders.logs),
+    blobs: createBlobs({ kind: 'folder', folder: config.folders.blobs }),
     readSecret: async (ref) => (await secrets.read(ref)).reveal(),
     resolveRef: (project, ref) => resolveRef(config, store, project, ref),
     settings: {

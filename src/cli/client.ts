@@ -1,4 +1,5 @@
 import type { ApprovalState } from '../domain/approval.ts';
+import type { BuildReport } from '../domain/build-report.ts';
 import type { DeploymentRef } from '../domain/deployment.ts';
 import type { Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { DeploymentRecord, DeploymentSummary } from '../store/deployments.ts';
@@ -105,6 +106,9 @@ export interface Client {
   listReleases(options: ListOptions): Promise<Page<StoredRelease>>;
   listIncidents(project: string | undefined): Promise<readonly Incident[]>;
   closeIncident(ref: DeploymentRef, reason: string): Promise<{ readonly closed: boolean }>;
+  readReport(run: RunName): Promise<BuildReport>;
+  /** The same as Markdown. */
+  readReportText(run: RunName): Promise<string>;
   listLogs(of: RunName | DeploymentRef): Promise<readonly LogStream[]>;
   readLog(log: string): Promise<string>;
   /** The text as it comes, from its first line, until the log is closed. */
@@ -156,6 +160,8 @@ export function createClient(connection: Connection): Client {
     listIncidents: (owner) => http.get('/v1/incidents', { project: owner }),
     closeIncident: ({ project: owner, environment: name, number }, reason) =>
       http.post(`/v1/incidents/${owner}/${name}/${number}/close`, { reason }),
+    readReport: (name) => http.get(`${run(name)}/report`),
+    readReportText: (name) => http.getText(`${run(name)}/report.md`),
     listLogs: (of) => http.get(`${'environment' in of ? deployment(of) : run(of)}/logs`),
     readLog: (log) => http.getText(`/v1/logs/${log}`),
     async *followLog(log, signal) {

@@ -149,6 +149,12 @@ export const failures = {
   },
 
   // Plan and approval.
+  GateBlocked: {
+    retryable: false,
+    status: 422,
+    sentence:
+      'Read the report of the run (`slipway report`), correct what the gate found and push again; or ask the project to change the gate.',
+  },
   PlanChanged: {
     retryable: false,
     status: 409,

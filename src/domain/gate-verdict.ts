@@ -164,7 +164,7 @@ function judgeReport(report: Report, input: GateInput, sieve: ReturnType<typeof 
     coveragePart(report, input.policy),
     scorePart(report, input.policy),
     agePart(report, input),
-    ...(report.score === undefined && kind !== 'pylint' ? [findingsPart(sifted.counted, sifted.known, input)] : []),
+    findingsPart(report, sifted.counted, sifted.known, input),
   ].filter((part) => part !== undefined);
   const verdict = worst(parts.map((part) => part.verdict)) as GateOutcome;
   const { name, version } = report.tool;
@@ -197,8 +197,12 @@ function testsPart({ tests }: ReadReport): Part | undefined {
   if (total - skipped === 0) {
     return { verdict: 'errored', reason: total === 0 ? 'no test was run' : `all ${total} tests were skipped` };
   }
-  if (failed + errored === 0)
-    return { verdict: 'passed', reason: `${total - skipped} of ${total} tests passed, the others were skipped` };
+  if (failed + errored === 0) {
+    return {
+      verdict: 'passed',
+      reason: `${total - skipped} of ${total} tests passed${skipped === 0 ? '' : `, ${skipped} were skipped`}`,
+    };
+  }
   return {
     verdict: 'failed',
     reason: `${failed} of ${total} tests failed${errored === 0 ? '' : `, ${errored} ended by an error`}`,
@@ -242,8 +246,16 @@ function agePart({ tool: { databaseAt } }: ReadReport, { policy, at }: GateInput
   };
 }
 
-function findingsPart(counted: SeverityCounts, known: number, { policy, baseline }: GateInput): Part | undefined {
+function findingsPart(
+  { kind, tests, coverage, score }: ReadReport,
+  counted: SeverityCounts,
+  known: number,
+  { policy, baseline }: GateInput,
+): Part | undefined {
+  // pylint is judged by its score.
+  if (score !== undefined || kind === 'pylint') return undefined;
   const total = countOf(counted);
+  if (total === 0 && (tests !== undefined || coverage !== undefined)) return undefined;
   if (total <= policy.allowed) {
     const beside = [
       total > 0 ? `${total} findings are allowed` : 'no finding counts',

@@ -98,7 +98,13 @@ export async function readReports(db: Db, project: string, run: number): Promise
       .orderBy('position')
       .execute(),
   ]);
-  const byReport = Map.groupBy(findings, ({ stage, report }) => `${stage}/${report}`);
+  const byReport = new Map<string, Row<'findings'>[]>();
+  for (const finding of findings) {
+    const key = `${finding.stage}/${finding.report}`;
+    const alike = byReport.get(key);
+    if (alike === undefined) byReport.set(key, [finding]);
+    else alike.push(finding);
+  }
   return rows.map(({ stage, position, content }) => {
     if (content.state === 'errored') return { ...content, stage };
     const own = byReport.get(`${stage}/${position}`) ?? [];

@@ -7,6 +7,8 @@ import type { FastifyInstance, LightMyRequestResponse } from 'fastify';
 import { buildApp } from '../../src/api/app.ts';
 import type { ApiDependencies, ApiSettings } from '../../src/api/dependencies.ts';
 import { type LogFiles, createLogFolder } from '../../src/effects/log-files.ts';
+import { createFolderBlobs } from '../../src/providers/blobs/folder.ts';
+import type { BlobStore } from '../../src/providers/blobs/port.ts';
 import { putProject } from '../../src/store/projects.ts';
 import type { Role } from '../../src/store/schema.ts';
 import { createToken } from '../../src/store/tokens.ts';
@@ -21,6 +23,7 @@ export interface TestApi {
   readonly store: TestStore;
   readonly temporal: Client;
   readonly logs: LogFiles;
+  readonly blobs: BlobStore;
   /** Where the workflows of this file run; nobody polls it unless the test does. */
   readonly taskQueue: string;
   addProject(name: string, more?: string): Promise<void>;
@@ -40,10 +43,12 @@ export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise
   const temporal = new Client({ connection, namespace: server.namespace });
   const taskQueue = `api-${randomUUID()}`;
   const logs = createLogFolder(folder);
+  const blobs = createFolderBlobs({ folder: join(folder, 'blobs') });
   const dependencies = (over: Partial<ApiSettings>): ApiDependencies => ({
     store,
     temporal,
     logs,
+    blobs,
     readSecret: (ref) => Promise.resolve(ref.kind === 'env' && ref.name === 'NEXT' ? 'the next secret' : webhookSecret),
     settings: { taskQueue, sweepMs: 0, ...settings, ...over },
   });
@@ -53,6 +58,7 @@ export async function startTestApi(settings: Partial<ApiSettings> = {}): Promise
     store,
     temporal,
     logs,
+    blobs,
     taskQueue,
     async addProject(name, more = '') {
       const text = projectYaml(name, more);

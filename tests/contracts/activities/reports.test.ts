@@ -53,7 +53,7 @@ describe('reports of a stage', () => {
           mode: 'block',
           verdict: 'passed',
           blocks: false,
-          reason: 'unit: 1 of 1 tests passed, the others were skipped.',
+          reason: 'unit: 1 of 1 tests passed.',
         },
       ],
     });

@@ -1,0 +1,71 @@
+import { resolveEnvironmentGates } from '../definition/gates.ts';
+import type { GateLine } from '../domain/evidence.ts';
+import { lineOf } from '../domain/evidence.ts';
+import { ProviderError } from '../domain/failures.ts';
+import { judgeGate } from '../domain/gate-verdict.ts';
+import type { Plan } from '../domain/plan.ts';
+import type { LiveRelease } from '../domain/release.ts';
+import { readRelease } from '../store/releases.ts';
+import { readFingerprints, readReports } from '../store/reports.ts';
+import type { Db } from '../store/schema.ts';
+import type { Place } from './places.ts';
+
+/** The verdict of a gate, with its name as a check. */
+export type NamedGate = GateLine & { readonly name: string };
+
+/**
+ * What the gates say of a release going to an environment: the reports of the run that made it, judged by what this environment asks now. A
+ * suppression that has expired since counts no more, and a database of a scanner has grown older.
+ *
+ * @throws `StoreUnavailable` (retried)
+ */
+export async function judgeEnvironmentGates(
+  db: Db,
+  {
+    pair,
+    spec,
+    release,
+    live,
+    at,
+  }: Pick<Place, 'pair' | 'spec' | 'release'> & {
+    readonly live: LiveRelease | null;
+    /** ISO 8601. */
+    readonly at: string;
+  },
+): Promise<readonly NamedGate[]> {
+  const policies = resolveEnvironmentGates(pair, spec.name);
+  const reports = await readReports(db, release.project, release.build);
+  const known = policies.some(({ baseline }) => baseline === 'last-release')
+    ? await findingsOfLive(db, release.project, live)
+    : undefined;
+  return policies.flatMap((policy) => {
+    const own = reports.filter(({ gate }) => gate === policy.gate);
+    const verdict = judgeGate({ policy, reports: own, at, ...(known === undefined ? {} : { baseline: known }) });
+    return verdict === undefined ? [] : [{ ...lineOf(verdict), name: `gate ${policy.gate}` }];
+  });
+}
+
+/** Of the release that runs there now. */
+async function findingsOfLive(
+  db: Db,
+  project: string,
+  live: LiveRelease | null,
+): Promise<ReadonlySet<string> | undefined> {
+  const release = live === null ? undefined : await readRelease(db, project, live.version);
+  return release === undefined ? undefined : await readFingerprints(db, project, release.build);
+}
+
+/** @throws `GateBlocked` (not retried): a gate stops this release before anything is changed */
+export function requirePassage({ deployment, identity, gates = [] }: Plan): void {
+  const blocking = gates.filter(({ blocks }) => blocks);
+  if (blocking.length === 0) return;
+  const { environment } = deployment;
+  throw new ProviderError(
+    'GateBlocked',
+    [
+      `${identity.release.version} may not go to ${environment}.`,
+      ...blocking.map(({ gate, verdict, reason }) => `Gate ${gate} ${verdict}: ${reason}`),
+    ].join(' '),
+    { details: { gates: blocking.map(({ gate }) => gate) } },
+  );
+}
