@@ -6,7 +6,7 @@ import type { KeptPages } from '../domain/evidence.ts';
 import type { RunRef } from '../domain/run.ts';
 import type { Redactor } from '../effects/redact.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
-import { filesOf, openInside } from '../providers/reports/file.ts';
+import { chunksOf, filesOf, openInside } from '../providers/reports/file.ts';
 import { UnreadableReport } from '../providers/reports/port.ts';
 
 /** Of one report in HTML; judgement: coverage of a large repository is 30 MB. */
@@ -67,8 +67,8 @@ async function keepOne(
     signal.throwIfAborted();
     const file = await openInside(source, posix.join(folder, name), mostBytes - sizeBytes);
     try {
-      const content = file.createReadStream({ autoClose: false });
-      const kept = await blobs.put(`${prefix}/${name}`, Readable.from(redacted(content, redactor)), { signal });
+      const content = Readable.from(redacted(chunksOf(file, signal), redactor));
+      const kept = await blobs.put(`${prefix}/${name}`, content, { signal });
       sizeBytes += kept.sizeBytes;
     } finally {
       await file.close();

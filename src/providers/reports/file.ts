@@ -89,8 +89,7 @@ export async function readReport(
         remedy: 'Declare it at the stage that writes it; a report that lies in the repository proves nothing.',
       });
     }
-    const bytes = file.createReadStream({ autoClose: false, ...(signal === undefined ? {} : { signal }) });
-    const content = await reader.read({ bytes, path, roots: [root, ...seenAs], base });
+    const content = await reader.read({ bytes: chunksOf(file, signal), path, roots: [root, ...seenAs], base });
     return { state: 'read', kind, path, ...content };
   } catch (error) {
     signal?.throwIfAborted();
@@ -162,6 +161,23 @@ export async function openInside(root: string, path: string, maxBytes: number): 
   }
 }
 
+/**
+ * What a file holds, in pieces. No stream of Node: one that fails before somebody listens to it ends the process.
+ *
+ * @throws the reason of `signal`
+ */
+export async function* chunksOf(file: FileHandle, signal?: AbortSignal): AsyncGenerator<Buffer> {
+  for (;;) {
+    signal?.throwIfAborted();
+    const buffer = Buffer.allocUnsafe(chunkBytes);
+    const { bytesRead } = await file.read(buffer, 0, chunkBytes, null);
+    if (bytesRead === 0) return;
+    yield buffer.subarray(0, bytesRead);
+  }
+}
+
+const chunkBytes = 65_536;
+
 function isInside(top: string, path: string): boolean {
   const inside = relative(top, path);
   return inside !== '' && inside !== '..' && !inside.startsWith(`..${sep}`);
@@ -198,7 +214,7 @@ export async function filesOf(root: string, pattern: string): Promise<readonly s
       }
     }
   }
-  const start = base === '.' ? '' : posix.normalize(base);
+  const start = base === '' || base === '.' ? '' : posix.normalize(base);
   if (start.startsWith('..') || start.startsWith('/')) {
     throw new UnreadableReport('is a pattern that leads out of the repository', {
       remedy: 'Begin it inside of the repository.',

@@ -17,25 +17,27 @@ export const flake8: ReportReader = {
     const files = new Set<string>();
     let found = 0;
     let total: number | undefined;
-    for await (const { text, number, whole } of lines(source, this.maxBytes)) {
-      const place = `line ${number}`;
-      if (text === '') continue;
-      if (total !== undefined) throw new UnreadableReport('goes on after its count', { place });
-      // Without its line break a number may have lost digits.
-      if (/^\d{1,9}$/.test(text) && whole) {
-        total = Number(text);
-        continue;
+    for await (const batch of lines(source, this.maxBytes)) {
+      for (const { text, number, whole } of batch) {
+        const place = `line ${number}`;
+        if (text === '') continue;
+        if (total !== undefined) throw new UnreadableReport('goes on after its count', { place });
+        // Without its line break a number may have lost digits.
+        if (/^\d{1,9}$/.test(text) && whole) {
+          total = Number(text);
+          continue;
+        }
+        const [, file, line, , rule, message] = form.exec(text) ?? [];
+        if (file === undefined || rule === undefined || message === undefined) {
+          // What `--statistics` and `--show-source` write stands between or under the findings.
+          if (/^\s|^\d+\s+[A-Z]{1,3}\d/.test(text) && whole) continue;
+          throw new UnreadableReport(whole ? 'is not in the default form of flake8' : 'was cut off', { place });
+        }
+        found += 1;
+        const where = fileOf(file, source);
+        if (files.size < 100_000) files.add(where);
+        findings.add({ rule, severity: severityOfRule(rule), message, file: where, line: Number(line) });
       }
-      const [, file, line, , rule, message] = form.exec(text) ?? [];
-      if (file === undefined || rule === undefined || message === undefined) {
-        // What `--statistics` and `--show-source` write stands between or under the findings.
-        if (/^\s|^\d+\s+[A-Z]{1,3}\d/.test(text) && whole) continue;
-        throw new UnreadableReport(whole ? 'is not in the default form of flake8' : 'was cut off', { place });
-      }
-      found += 1;
-      const where = fileOf(file, source);
-      if (files.size < 100_000) files.add(where);
-      findings.add({ rule, severity: severityOfRule(rule), message, file: where, line: Number(line) });
     }
     if (total === undefined) {
       throw new UnreadableReport('does not end with a count: it was cut off, or `--count` is missing', {

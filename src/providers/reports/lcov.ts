@@ -18,38 +18,40 @@ export const lcov: ReportReader = {
     const needFile = (place: string): void => {
       if (!open) throw new UnreadableReport('has a figure outside of a record', { place });
     };
-    for await (const { text, number, whole } of linesOf(source, this.maxBytes)) {
-      const place = `line ${number}`;
-      last = number;
-      if (!whole && text !== 'end_of_record')
-        throw new UnreadableReport('ends in the middle of a line: it was cut off', { place });
-      if (text === '' || text.startsWith('#')) continue;
-      const [tag] = known.exec(text) ?? [];
-      if (tag === undefined) {
-        throw new UnreadableReport('is not in the form of lcov', {
-          place,
-          remedy: 'Check that the path names the tracefile.',
-        });
-      }
-      const fields = text.slice(tag.length + 1).split(',');
-      if (tag === 'SF') {
-        if (open) throw new UnreadableReport('begins a record within another: it was cut off', { place });
-        open = true;
-        files += 1;
-      }
-      if (tag === 'end_of_record') {
-        needFile(place);
-        open = false;
-      }
-      if (tag === 'DA') {
-        needFile(place);
-        lines.total += 1;
-        if (hits(fields[1], place) > 0) lines.covered += 1;
-      }
-      if (tag === 'BRDA') {
-        needFile(place);
-        branches.total += 1;
-        if (fields[3] !== '-' && hits(fields[3], place) > 0) branches.covered += 1;
+    for await (const batch of linesOf(source, this.maxBytes)) {
+      for (const { text, number, whole } of batch) {
+        const place = `line ${number}`;
+        last = number;
+        if (!whole && text !== 'end_of_record')
+          throw new UnreadableReport('ends in the middle of a line: it was cut off', { place });
+        if (text === '' || text.startsWith('#')) continue;
+        const [tag] = known.exec(text) ?? [];
+        if (tag === undefined) {
+          throw new UnreadableReport('is not in the form of lcov', {
+            place,
+            remedy: 'Check that the path names the tracefile.',
+          });
+        }
+        const fields = text.slice(tag.length + 1).split(',');
+        if (tag === 'SF') {
+          if (open) throw new UnreadableReport('begins a record within another: it was cut off', { place });
+          open = true;
+          files += 1;
+        }
+        if (tag === 'end_of_record') {
+          needFile(place);
+          open = false;
+        }
+        if (tag === 'DA') {
+          needFile(place);
+          lines.total += 1;
+          if (hits(fields[1], place) > 0) lines.covered += 1;
+        }
+        if (tag === 'BRDA') {
+          needFile(place);
+          branches.total += 1;
+          if (fields[3] !== '-' && hits(fields[3], place) > 0) branches.covered += 1;
+        }
       }
     }
     if (open) throw new UnreadableReport('ends within a record: it was cut off', { place: `line ${last}` });

@@ -15,29 +15,31 @@ export const mypy: ReportReader = {
     const findings = createFindings('mypy');
     let found = 0;
     let end: { readonly errors: number; readonly files: number | undefined } | undefined;
-    for await (const { text, number, whole } of lines(source, this.maxBytes)) {
-      const place = `line ${number}`;
-      const [matched, errors, checked, clean] = whole ? (summary.exec(text) ?? []) : [];
-      if (matched !== undefined) {
-        const files = checked ?? clean;
-        end = { errors: Number(errors ?? 0), files: files === undefined ? undefined : Number(files) };
-        continue;
+    for await (const batch of lines(source, this.maxBytes)) {
+      for (const { text, number, whole } of batch) {
+        const place = `line ${number}`;
+        const [matched, errors, checked, clean] = whole ? (summary.exec(text) ?? []) : [];
+        if (matched !== undefined) {
+          const files = checked ?? clean;
+          end = { errors: Number(errors ?? 0), files: files === undefined ? undefined : Number(files) };
+          continue;
+        }
+        const [, file, line, level, message, code] = form.exec(text) ?? [];
+        if (file === undefined || message === undefined) {
+          if (/^Traceback |INTERNAL ERROR/.test(text))
+            throw new UnreadableReport('holds the trace of a crash', { place });
+          continue;
+        }
+        if (level === 'note') continue;
+        found += 1;
+        findings.add({
+          rule: code ?? 'error',
+          severity: 'medium',
+          message,
+          file: fileOf(file, source),
+          line: Number(line),
+        });
       }
-      const [, file, line, level, message, code] = form.exec(text) ?? [];
-      if (file === undefined || message === undefined) {
-        if (/^Traceback |INTERNAL ERROR/.test(text))
-          throw new UnreadableReport('holds the trace of a crash', { place });
-        continue;
-      }
-      if (level === 'note') continue;
-      found += 1;
-      findings.add({
-        rule: code ?? 'error',
-        severity: 'medium',
-        message,
-        file: fileOf(file, source),
-        line: Number(line),
-      });
     }
     if (end === undefined) {
       throw new UnreadableReport('has no line `Found … errors` or `Success`: it was cut off, or is no report of mypy', {

@@ -75,23 +75,25 @@ async function readText(source: ReportSource): Promise<ReportContent> {
   let modules = 0;
   let known = 0;
   let score: number | undefined;
-  for await (const { text, number, whole } of lines(source, mostStreamedBytes)) {
-    const place = `line ${number}`;
-    const [, mark] = rating.exec(text) ?? [];
-    if (mark !== undefined && whole) score = Number(mark);
-    if (text.startsWith('************* Module ')) modules += 1;
-    const [, file, line, , type, message, symbol] = form.exec(text) ?? [];
-    if (file !== undefined && type !== undefined && message !== undefined && whole) {
-      known += 1;
-      findings.add({
-        rule: symbol ?? type,
-        severity: bySeverity[type] ?? 'unknown',
-        message,
-        file: fileOf(file, source),
-        line: Number(line),
-      });
-    } else if (score !== undefined && whole && /\bTraceback\b/.test(text)) {
-      throw new UnreadableReport('holds the trace of a crash', { place });
+  for await (const batch of lines(source, mostStreamedBytes)) {
+    for (const { text, number, whole } of batch) {
+      const place = `line ${number}`;
+      const [, mark] = rating.exec(text) ?? [];
+      if (mark !== undefined && whole) score = Number(mark);
+      if (text.startsWith('************* Module ')) modules += 1;
+      const [, file, line, , type, message, symbol] = form.exec(text) ?? [];
+      if (file !== undefined && type !== undefined && message !== undefined && whole) {
+        known += 1;
+        findings.add({
+          rule: symbol ?? type,
+          severity: bySeverity[type] ?? 'unknown',
+          message,
+          file: fileOf(file, source),
+          line: Number(line),
+        });
+      } else if (score !== undefined && whole && /\bTraceback\b/.test(text)) {
+        throw new UnreadableReport('holds the trace of a crash', { place });
+      }
     }
   }
   if (score === undefined) {

@@ -63,6 +63,7 @@ export async function readXml(
     if (path.length === 0 && !roots.includes(name)) {
       stop(`is another document: its root is <${name.slice(0, 40)}>, not <${roots.join('> or <')}>`);
     }
+    if (begun && path.length === 0) stop('is not well-formed XML: it has a second root');
     begun = true;
     path.push(name);
     if (path.length > deepest) stop(`is nested more than ${deepest} levels deep`);

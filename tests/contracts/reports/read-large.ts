@@ -17,12 +17,14 @@ const words = 'what a tool has to say about this place in the code, at some leng
 const forms: Partial<Record<ReportKind, Form>> = {
   junit: {
     start: '<testsuites><testsuite name="unit">',
-    entry: (index) => `<testcase classname="suite" name="test ${index}" time="0.001"><failure message="no">${words}</failure></testcase>\n`,
+    entry: (index) =>
+      `<testcase classname="suite" name="test ${index}" time="0.001"><failure message="no">${words}</failure></testcase>\n`,
     end: '</testsuite></testsuites>',
   },
   cobertura: {
     start: '<coverage version="7"><packages><package><classes>',
-    entry: (index) => `<class filename="src/${index}.py"><lines>${'<line number="1" hits="1"/>'.repeat(20)}</lines></class>\n`,
+    entry: (index) =>
+      `<class filename="src/${index}.py"><lines>${'<line number="1" hits="1"/>'.repeat(20)}</lines></class>\n`,
     end: '</classes></package></packages></coverage>',
   },
   lcov: { start: '', entry: (index) => `SF:src/${index}.ts\n${'DA:1,1\n'.repeat(40)}end_of_record\n`, end: '' },
