@@ -10,8 +10,12 @@ import { readFingerprints, readReports } from '../store/reports.ts';
 import type { Db } from '../store/schema.ts';
 import type { Place } from './places.ts';
 
-/** The verdict of a gate, with its name as a check. */
-export type NamedGate = GateLine & { readonly name: string };
+/** The verdict of a gate, named and judged as the other checks of a plan are. */
+export interface GateCheck {
+  readonly name: string;
+  readonly verdict: GateLine['verdict'];
+  readonly line: GateLine;
+}
 
 /**
  * What the gates say of a release going to an environment: the reports of the run that made it, judged by what this environment asks now. A
@@ -32,7 +36,7 @@ export async function judgeEnvironmentGates(
     /** ISO 8601. */
     readonly at: string;
   },
-): Promise<readonly NamedGate[]> {
+): Promise<readonly GateCheck[]> {
   const policies = resolveEnvironmentGates(pair, spec.name);
   const reports = await readReports(db, release.project, release.build);
   const known = policies.some(({ baseline }) => baseline === 'last-release')
@@ -41,7 +45,8 @@ export async function judgeEnvironmentGates(
   return policies.flatMap((policy) => {
     const own = reports.filter(({ gate }) => gate === policy.gate);
     const verdict = judgeGate({ policy, reports: own, at, ...(known === undefined ? {} : { baseline: known }) });
-    return verdict === undefined ? [] : [{ ...lineOf(verdict), name: `gate ${policy.gate}` }];
+    if (verdict === undefined) return [];
+    return [{ name: `gate ${policy.gate}`, verdict: verdict.verdict, line: lineOf(verdict) }];
   });
 }
 

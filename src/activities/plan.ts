@@ -114,7 +114,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
           }),
           estimate: sizes,
           checks: checks.map(({ line }) => line),
-          ...(gates.length === 0 ? {} : { gates: gates.map(({ name: _, ...line }) => line) }),
+          ...(gates.length === 0 ? {} : { gates: gates.map(({ line }) => line) }),
           plannedAt,
         };
         // Recorded first, so that people see what was refused.

@@ -128,7 +128,7 @@ async function readAll(asked: readonly ReportSpec[], work: StageWork): Promise<r
         listed += kept.length;
         const bounded = report.state === 'read' ? { ...report, findings: kept } : report;
         // Tests print what they were given: a token of a step may stand in any message.
-        found.push({ ...redactor.value(bounded), kind, path: report.path, gate } as GatedReport);
+        found.push({ ...redactor.value(bounded), kind, path: report.path, gate });
       }
     }
     return found;

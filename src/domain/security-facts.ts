@@ -25,9 +25,12 @@ export interface ComplianceFacts {
   readonly auditWritable: boolean | null;
   /** Whether the project declares that data at rest are encrypted; null: it says nothing. */
   readonly encryptionAtRest: boolean | null;
-  /** The newest backup that was restored or compared by checksum; `none`, or `not-applicable` without a database. */
-  readonly verifiedBackupAt: string | 'none' | 'not-applicable' | null;
+  /** The newest backup that was restored or compared by checksum. */
+  readonly verifiedBackup: VerifiedBackup | null;
 }
+
+/** `not-applicable` without a database; `at` is ISO 8601. */
+export type VerifiedBackup = { readonly at: string } | 'none' | 'not-applicable';
 
 /** Oldest verified backup, hours (A-41). */
 export const backupAgeHours = 24;
@@ -67,7 +70,7 @@ export function judgeAccess(policy: GatePolicy, facts: AccessFacts): GateVerdict
 
 /** @returns undefined where the gate is off, or no document asks for it. */
 export function judgeCompliance(policy: GatePolicy, facts: ComplianceFacts, at: string): GateVerdict | undefined {
-  const { auditWritable, encryptionAtRest, verifiedBackupAt } = facts;
+  const { auditWritable, encryptionAtRest, verifiedBackup } = facts;
   return judge(policy, [
     check(
       'audit',
@@ -83,20 +86,20 @@ export function judgeCompliance(policy: GatePolicy, facts: ComplianceFacts, at: 
       () => 'encryption at rest is declared',
       'data at rest are not encrypted',
     ),
-    ...(verifiedBackupAt === 'not-applicable' ? [] : [backupCheck(verifiedBackupAt, at)]),
+    ...(verifiedBackup === 'not-applicable' ? [] : [backupCheck(verifiedBackup, at)]),
   ]);
 }
 
-function backupCheck(verified: string | null, at: string): Check {
-  const age = (Date.parse(at) - Date.parse(verified ?? '')) / 3_600_000;
+function backupCheck(verified: Exclude<VerifiedBackup, 'not-applicable'> | null, at: string): Check {
+  const hours = verified === null || verified === 'none' ? NaN : (Date.parse(at) - Date.parse(verified.at)) / 3_600_000;
   return check(
     'verified backup',
     verified,
-    () => age <= backupAgeHours,
-    () => `a backup was verified ${Math.max(0, Math.floor(age))} h ago`,
+    () => hours <= backupAgeHours,
+    () => `a backup was verified ${Math.max(0, Math.floor(hours))} h ago`,
     verified === 'none'
       ? 'no backup was ever verified'
-      : `the last verified backup is ${Math.floor(age)} h old, at most ${backupAgeHours} h are allowed`,
+      : `the last verified backup is ${Math.floor(hours)} h old, at most ${backupAgeHours} h are allowed`,
   );
 }
 

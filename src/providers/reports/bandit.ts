@@ -10,6 +10,7 @@ const Result = z.looseObject({
   issue_text: z.string(),
   filename: z.string(),
   line_number: z.number(),
+  more_info: z.string().optional(),
 });
 const Failure = z.looseObject({ filename: z.string(), reason: z.string() });
 const Metrics = z.looseObject({ loc: z.number() });
@@ -39,7 +40,7 @@ export const bandit: ReportReader = {
         'metrics/*': each(Metrics, () => (files += 1)),
         'results/*': each(Result, (result) => {
           // A report has no version, but the links in it do.
-          version ??= /readthedocs\.io\/en\/(\d+[\w.]*)\//.exec(String(result['more_info'] ?? ''))?.[1];
+          version ??= /readthedocs\.io\/en\/(\d+[\w.]*)\//.exec(result.more_info ?? '')?.[1];
           findings.add({
             rule: result.test_id,
             severity: severityOf(result.issue_severity),

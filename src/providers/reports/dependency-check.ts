@@ -33,7 +33,7 @@ export const dependencyCheck: ReportReader = {
         }),
         'scanInfo/analysisExceptions/*': {
           take: (value) => {
-            throw new UnreadableReport(`says that an analyser failed: ${oneLine(JSON.stringify(value) ?? '', 300)}`);
+            throw new UnreadableReport(`says that an analyser failed: ${oneLine(JSON.stringify(value), 300)}`);
           },
         },
         'dependencies/*': each(Dependency, ({ fileName, packages = [], vulnerabilities = [] }) => {

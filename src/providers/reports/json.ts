@@ -14,7 +14,7 @@ const longestString = 16 * 1024;
 
 /** Says what is done with the values at one path. */
 export interface Pick {
-  take(value: unknown, place: string): void;
+  readonly take: (value: unknown, place: string) => void;
 }
 
 /** Values at a path are checked, and a value of another form makes the whole report unreadable. */

@@ -44,7 +44,7 @@ async function readJson2(source: ReportSource): Promise<ReportContent> {
     },
   });
   if (modules === 0) throw new UnreadableReport('says that it looked at no module');
-  return content(findings, `${count(modules, 'module')}`, score);
+  return content(findings, count(modules, 'module'), score);
 }
 
 async function readMessages(source: ReportSource): Promise<ReportContent> {

@@ -31,7 +31,7 @@ export async function readXml(
   const parser = sax.parser(true, { position: true });
   const path: string[] = [];
   let wrong: UnreadableReport | undefined;
-  let begun = false;
+  const seen = { root: false };
   const place = (): string => `line ${parser.line + 1}`;
   const stop = (reason: string): void => {
     wrong ??= new UnreadableReport(reason, { place: place() });
@@ -63,8 +63,8 @@ export async function readXml(
     if (path.length === 0 && !roots.includes(name)) {
       stop(`is another document: its root is <${name.slice(0, 40)}>, not <${roots.join('> or <')}>`);
     }
-    if (begun && path.length === 0) stop('is not well-formed XML: it has a second root');
-    begun = true;
+    if (seen.root && path.length === 0) stop('is not well-formed XML: it has a second root');
+    seen.root = true;
     path.push(name);
     if (path.length > deepest) stop(`is nested more than ${deepest} levels deep`);
     // Without namespaces the values are texts.
@@ -87,7 +87,7 @@ export async function readXml(
   if (path.length > 0) throw new UnreadableReport('ends before its end: it was cut off', { place: place() });
   feed(() => parser.close());
   check();
-  if (!begun) throw new UnreadableReport('holds no XML');
+  if (!seen.root) throw new UnreadableReport('holds no XML');
 
   function feed(work: () => void): void {
     try {

@@ -8,7 +8,7 @@ import type { ReportReader } from '../../../src/providers/reports/port.ts';
 
 interface Form {
   readonly start: string;
-  entry(index: number): string;
+  readonly entry: (index: number) => string;
   readonly end: string;
 }
 

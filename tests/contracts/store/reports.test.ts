@@ -107,6 +107,9 @@ async function release(version: string, build: number): Promise<void> {
   });
 }
 
+const words = (gates: Awaited<ReturnType<typeof judgeEnvironmentGates>>): readonly string[] =>
+  gates.map(({ line: { gate, verdict, blocks } }) => `${gate} ${verdict} ${blocks}`);
+
 describe('what runs showed', () => {
   test('is kept with its findings; a second attempt goes over the first', async () => {
     const first = await run('a');
@@ -156,26 +159,26 @@ describe('what runs showed', () => {
         at,
       });
     const staging = await gatesOf('staging', null);
-    expect(staging.map(({ gate, verdict, blocks }) => `${gate} ${verdict} ${blocks}`)).toEqual([
+    expect(words(staging)).toEqual([
       'coverage failed false',
       'code-security failed false',
       'dependencies errored false',
     ]);
     const production = await gatesOf('production', null);
-    expect(production.map(({ gate, verdict, blocks }) => `${gate} ${verdict} ${blocks}`)).toEqual([
+    expect(words(production)).toEqual([
       'tests errored true',
       'coverage failed true',
       'code-security failed false',
       'dependencies errored false',
     ]);
     // What is live has the same finding.
-    expect((await gatesOf('staging', 'b')).find(({ gate }) => gate === 'code-security')?.verdict).toBe('passed');
+    expect((await gatesOf('staging', 'b')).find(({ name }) => name === 'gate code-security')?.verdict).toBe('passed');
     const plan = {
       deployment: { project: 'shop', environment: 'production', number: 1 },
       identity: { release: { version: 'b' } },
     };
-    expect(() => requirePassage({ ...plan, gates: staging } as unknown as Plan)).not.toThrow();
-    expect(() => requirePassage({ ...plan, gates: production } as unknown as Plan)).toThrow(
+    expect(() => requirePassage({ ...plan, gates: staging.map(({ line }) => line) } as unknown as Plan)).not.toThrow();
+    expect(() => requirePassage({ ...plan, gates: production.map(({ line }) => line) } as unknown as Plan)).toThrow(
       /b may not go to production\. Gate tests errored: There is no report for tests\. Gate coverage failed: lcov: 60 %/,
     );
   });

@@ -19,7 +19,7 @@ const access: AccessFacts = {
 const compliance: ComplianceFacts = {
   auditWritable: true,
   encryptionAtRest: true,
-  verifiedBackupAt: '2026-11-25T01:00:00Z',
+  verifiedBackup: { at: '2026-11-25T01:00:00Z' },
 };
 
 describe('gate 4, access control', () => {
@@ -46,15 +46,15 @@ describe('gate 4, access control', () => {
 describe('gate 5, compliance', () => {
   test.each<[string, Partial<ComplianceFacts>, string]>([
     ['all is well', {}, 'passed'],
-    ['no database', { verifiedBackupAt: 'not-applicable' }, 'passed'],
+    ['no database', { verifiedBackup: 'not-applicable' }, 'passed'],
     ['the audit record is closed', { auditWritable: false }, 'failed'],
     ['nothing is encrypted', { encryptionAtRest: false }, 'failed'],
     ['nobody says', { encryptionAtRest: null }, 'errored'],
-    ['no backup', { verifiedBackupAt: 'none' }, 'failed'],
-    ['24 hours', { verifiedBackupAt: '2026-11-24T12:00:00Z' }, 'passed'],
-    ['more than 24 hours', { verifiedBackupAt: '2026-11-24T11:59:59Z' }, 'failed'],
-    ['a time that is none', { verifiedBackupAt: 'yesterday' }, 'failed'],
-    ['nobody could look', { verifiedBackupAt: null }, 'errored'],
+    ['no backup', { verifiedBackup: 'none' }, 'failed'],
+    ['24 hours', { verifiedBackup: { at: '2026-11-24T12:00:00Z' } }, 'passed'],
+    ['more than 24 hours', { verifiedBackup: { at: '2026-11-24T11:59:59Z' } }, 'failed'],
+    ['a time that is none', { verifiedBackup: { at: 'yesterday' } }, 'failed'],
+    ['nobody could look', { verifiedBackup: null }, 'errored'],
   ])('%s', (_, facts, verdict) => {
     expect(judgeCompliance(policy('compliance', true), { ...compliance, ...facts }, at)).toMatchObject({
       verdict,
