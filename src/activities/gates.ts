@@ -2,19 +2,31 @@ import { resolveEnvironmentGates } from '../definition/gates.ts';
 import type { GateLine } from '../domain/evidence.ts';
 import { lineOf } from '../domain/evidence.ts';
 import { ProviderError } from '../domain/failures.ts';
-import { judgeGate } from '../domain/gate-verdict.ts';
+import { type GateVerdict, judgeGate } from '../domain/gate-verdict.ts';
+import { judgeAccess, judgeCompliance } from '../domain/security-facts.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
 import { readRelease } from '../store/releases.ts';
 import { readFingerprints, readReports } from '../store/reports.ts';
 import type { Db } from '../store/schema.ts';
 import type { Place } from './places.ts';
+import { accessFacts, complianceFacts } from './security-facts.ts';
 
 /** The verdict of a gate, named and judged as the other checks of a plan are. */
 export interface GateCheck {
   readonly name: string;
   readonly verdict: GateLine['verdict'];
   readonly line: GateLine;
+}
+
+/** What the gates are judged by beside the documents. */
+export interface GateContext {
+  readonly live: LiveRelease | null;
+  /** ISO 8601. */
+  readonly at: string;
+  /** What the release would run with. */
+  readonly settings: Readonly<Record<string, string>>;
+  readonly resolvedSecrets: readonly string[];
 }
 
 /**
@@ -25,29 +37,30 @@ export interface GateCheck {
  */
 export async function judgeEnvironmentGates(
   db: Db,
-  {
-    pair,
-    spec,
-    release,
-    live,
-    at,
-  }: Pick<Place, 'pair' | 'spec' | 'release'> & {
-    readonly live: LiveRelease | null;
-    /** ISO 8601. */
-    readonly at: string;
-  },
+  place: Pick<Place, 'pair' | 'spec' | 'release'> & GateContext,
 ): Promise<readonly GateCheck[]> {
+  const { pair, spec, release, live, at } = place;
   const policies = resolveEnvironmentGates(pair, spec.name);
   const reports = await readReports(db, release.project, release.build);
   const known = policies.some(({ baseline }) => baseline === 'last-release')
     ? await findingsOfLive(db, release.project, live)
     : undefined;
-  return policies.flatMap((policy) => {
-    const own = reports.filter(({ gate }) => gate === policy.gate);
-    const verdict = judgeGate({ policy, reports: own, at, ...(known === undefined ? {} : { baseline: known }) });
-    if (verdict === undefined) return [];
-    return [{ name: `gate ${policy.gate}`, verdict: verdict.verdict, line: lineOf(verdict) }];
-  });
+  const verdicts = await Promise.all(
+    policies.map(async (policy): Promise<GateVerdict | undefined> => {
+      if (policy.gate === 'access-control' || policy.gate === 'compliance') {
+        if (!policy.demanded || policy.mode === 'off') return undefined;
+        const encryptionAtRest = pair.project.environments[spec.name]?.encryptionAtRest ?? null;
+        const secured = { ...place, encryptionAtRest };
+        if (policy.gate === 'access-control') return judgeAccess(policy, accessFacts(secured));
+        return judgeCompliance(policy, await complianceFacts(db, secured), at);
+      }
+      const own = reports.filter(({ gate }) => gate === policy.gate);
+      return judgeGate({ policy, reports: own, at, ...(known === undefined ? {} : { baseline: known }) });
+    }),
+  );
+  return verdicts
+    .filter((verdict) => verdict !== undefined)
+    .map((verdict) => ({ name: `gate ${verdict.gate}`, verdict: verdict.verdict, line: lineOf(verdict) }));
 }
 
 /** Of the release that runs there now. */

@@ -88,7 +88,11 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
         const [changes, checks, gates, lastFailure] = await Promise.all([
           changesSince(deps, place, live, configuration.keys),
           checksOf(deps, place),
-          judgeEnvironmentGates(store.db, { ...place, live, at: plannedAt }),
+          judgeEnvironmentGates(store.db, {
+            ...{ ...place, live, at: plannedAt },
+            settings: configuration.env,
+            resolvedSecrets: Object.keys(secrets),
+          }),
           lastFailed(store.db, input),
         ]);
         const { timeZone, workingHours } = place.pair.project.calendar;

@@ -84,6 +84,8 @@ function policiesOf({ spec, stages, policies }: StageWork): readonly GatePolicy[
   const everywhere = feedsOf(stages);
   const last = stages.at(-1)?.name === spec.name;
   return policies.flatMap((policy) => {
+    // These look at an environment, so a plan judges them.
+    if (policy.gate === 'access-control' || policy.gate === 'compliance') return [];
     const own = here.get(policy.gate);
     const any = everywhere.get(policy.gate);
     const orphaned = last && any === undefined && policy.demanded;

@@ -108,7 +108,15 @@ async function readEvidence(
   { evidence }: StageReport,
 ): Promise<StageEvidence | undefined> {
   if (evidence === undefined) return undefined;
-  return JSON.parse(await text(await blobs.read(evidence))) as StageEvidence;
+  try {
+    return JSON.parse(await text(await blobs.read(evidence))) as StageEvidence;
+  } catch (error) {
+    if (error instanceof ProviderError && error.type !== 'NotFound') throw error;
+    // Without it a gate could pass for want of data: the run stays open until the blobs that its worker wrote are here.
+    throw new ProviderError('BlobsUnavailable', `What the run showed (${evidence}) cannot be read here.`, {
+      cause: error,
+    });
+  }
 }
 
 /** The release that a run has made or was asked to deploy; undefined when it has none. */

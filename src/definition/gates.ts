@@ -73,6 +73,7 @@ function wishOf(gates: Gates | undefined, gate: GateName): GateWish | undefined 
 type UnitedGate = Partial<
   NonNullable<Gates['coverage']> &
     NonNullable<Gates['quality']> &
+    NonNullable<Gates['compliance']> &
     NonNullable<Gates['dependencies']> &
     NonNullable<Gates['container']>
 >;

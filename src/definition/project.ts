@@ -188,6 +188,12 @@ const Environment = z.strictObject({
     })
     .describe('Changes of the database that come with a release.')
     .prefault({}),
+  encryptionAtRest: z
+    .boolean()
+    .describe(
+      'Declares that disks and databases there are encrypted; gate 5 asks for it. Default: nothing is declared.',
+    )
+    .exactOptional(),
   gates: Gates.describe('What this environment asks of the gates, over what the project asks.').exactOptional(),
   env: Variables.describe('Settings of the service, over those of the repository.').default({}),
   secrets: Secrets.describe('Secrets of the service, by the variable that carries them.').default({}),

@@ -29,11 +29,27 @@ export interface ComplianceFacts {
   readonly verifiedBackup: VerifiedBackup | null;
 }
 
-/** `not-applicable` without a database; `at` is ISO 8601. */
-export type VerifiedBackup = { readonly at: string } | 'none' | 'not-applicable';
+/**
+ * `not-applicable` without a database; `before-change`: the deployment takes one and proves it by a restore before it changes anything, or ends;
+ * `at` is ISO 8601.
+ */
+export type VerifiedBackup = { readonly at: string } | 'before-change' | 'none' | 'not-applicable';
 
 /** Oldest verified backup, hours (A-41). */
 export const backupAgeHours = 24;
+
+/** Names that say what they hold. `TOKEN_TTL` and `PASSWORD_FILE` do not end so. */
+const secretName = /(?:^|_)(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|ACCESS_KEY|CREDENTIALS?)$/;
+
+/** Values that can be nothing else: addresses with a password, keys of forges and clouds, private keys, signed tokens. */
+const secretValue =
+  /:\/\/[^/\s:@]*:[^/\s@]+@|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}|\bxox[abpr]-|-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\./;
+
+/** Whether a setting looks like a secret that stands in the open. A path of a file is where a secret should be. */
+export function looksSecret(name: string, value: string): boolean {
+  if (secretValue.test(value)) return true;
+  return secretName.test(name) && value.length >= 4 && !value.startsWith('/');
+}
 
 interface Check {
   readonly name: string;
@@ -91,6 +107,9 @@ export function judgeCompliance(policy: GatePolicy, facts: ComplianceFacts, at: 
 }
 
 function backupCheck(verified: Exclude<VerifiedBackup, 'not-applicable'> | null, at: string): Check {
+  if (verified === 'before-change') {
+    return { name: 'verified backup', verdict: 'passed', detail: 'a backup is proved before anything is changed' };
+  }
   const hours = verified === null || verified === 'none' ? NaN : (Date.parse(at) - Date.parse(verified.at)) / 3_600_000;
   return check(
     'verified backup',

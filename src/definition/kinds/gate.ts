@@ -119,6 +119,18 @@ export const Gates = z
       .describe('Gate 3: images.')
       .exactOptional(),
     infrastructure: z.strictObject(ofFindings).describe('Infrastructure as code.').exactOptional(),
+    'access-control': z
+      .strictObject({ mode })
+      .describe(
+        'Gate 4, before a deployment: somebody must approve, no setting looks like a secret, every secret can be read. Default mode: `block` in production.',
+      )
+      .exactOptional(),
+    compliance: z
+      .strictObject({ mode })
+      .describe(
+        'Gate 5, before a deployment: the audit record can be written, encryption at rest is declared, a backup was verified within 24 hours or is before the change. Default mode: `block` in production.',
+      )
+      .exactOptional(),
   } satisfies Partial<Record<GateName, z.ZodType>>)
   .describe('What the reports must show. A gate that is named here and has no report is errored.');
 

@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { judgeEnvironmentGates, requirePassage } from '../../../src/activities/gates.ts';
+import { complianceFacts } from '../../../src/activities/security-facts.ts';
+import { resolveEnvironment } from '../../../src/definition/environment.ts';
+import { recordDeploymentStep } from '../../../src/store/deployments.ts';
 import type { Place } from '../../../src/activities/places.ts';
 import type { StageEvidence } from '../../../src/domain/evidence.ts';
 import type { Plan } from '../../../src/domain/plan.ts';
@@ -155,6 +158,8 @@ describe('what runs showed', () => {
         pair,
         spec: { name: environment } as Place['spec'],
         release: { project: 'shop', build: made.number } as Place['release'],
+        settings: {},
+        resolvedSecrets: [],
         live: live === null ? null : ({ version: live } as Parameters<typeof judgeEnvironmentGates>[1]['live']),
         at,
       });
@@ -187,6 +192,72 @@ describe('what runs showed', () => {
     const later = await run('c');
     expect(await lastReleasedRun(api.store.db, 'shop', later.number)).toBe(later.number - 1);
     expect(await lastReleasedRun(api.store.db, 'shop', 1)).toBeUndefined();
+  });
+});
+
+describe('gates 4 and 5', () => {
+  const judge = async (over: { environment?: string; settings?: Record<string, string>; encrypted?: string }) => {
+    const { environment = 'production', settings = {}, encrypted = '' } = over;
+    const pair = pairOf({
+      project: projectText.replace(
+        `  ${environment}:\n`,
+        `  ${environment}:\n    gates: { access-control: {}, compliance: {} }\n${encrypted}`,
+      ),
+    });
+    const checks = await judgeEnvironmentGates(api.store.db, {
+      ...{ pair, settings, resolvedSecrets: [], live: null, at },
+      spec: resolveEnvironment(pair, environment),
+      release: { project: 'shop', build: 999 } as Place['release'],
+    });
+    return checks.map(({ line: { gate, verdict, blocks, reason } }) => `${gate} ${verdict} ${blocks}: ${reason}`);
+  };
+
+  test('stop production for what is bad or not declared', async () => {
+    expect(await judge({})).toEqual([
+      'access-control passed false: 2 people must approve; no setting looks like a secret; every secret can be read.',
+      'compliance errored true: encryption at rest: could not be found out.',
+    ]);
+    expect(await judge({ encrypted: '    encryptionAtRest: true\n', settings: { API_KEY: 'abcdef' } })).toEqual([
+      'access-control failed true: API_KEY: settings look like secrets.',
+      'compliance passed false: the audit record can be written; encryption at rest is declared.',
+    ]);
+  });
+
+  test('only tell elsewhere', async () => {
+    expect(await judge({ environment: 'staging' })).toEqual([
+      'access-control failed false: nobody must approve.',
+      'compliance errored false: encryption at rest: could not be found out.',
+    ]);
+  });
+
+  test('find a backup that an earlier deployment proved, where this one will prove none', async () => {
+    const spec = {
+      ...{ project: 'shop', name: 'production', database: {}, target: { kind: 'docker' }, secrets: {} },
+      policy: { backup: { database: true, prove: false } },
+    };
+    const secured = { spec, settings: {}, resolvedSecrets: [], encryptionAtRest: true } as unknown as Parameters<
+      typeof complianceFacts
+    >[1];
+    expect(await complianceFacts(api.store.db, secured)).toMatchObject({ auditWritable: true, verifiedBackup: 'none' });
+    const step = {
+      name: 'back up',
+      verdict: 'passed',
+      startedAt: '2026-11-25T01:00:00.000Z',
+      durationMs: 60_000,
+    } as const;
+    const deployment = { project: 'shop', environment: 'production', number: 1 };
+    await recordDeploymentStep(api.store.db, deployment, 'a', { ...step, detail: '5 bytes' });
+    expect((await complianceFacts(api.store.db, secured)).verifiedBackup).toBe('none');
+    await recordDeploymentStep(api.store.db, deployment, 'b', {
+      ...step,
+      detail: '5 bytes, proved by a restore in 2 s',
+    });
+    expect((await complianceFacts(api.store.db, secured)).verifiedBackup).toEqual({ at: '2026-11-25T01:01:00.000Z' });
+    const proving = {
+      ...secured,
+      spec: { ...secured.spec, policy: { backup: { database: true, prove: true } } },
+    } as unknown as typeof secured;
+    expect((await complianceFacts(api.store.db, proving)).verifiedBackup).toBe('before-change');
   });
 });
 

@@ -5,6 +5,7 @@ import {
   type ComplianceFacts,
   judgeAccess,
   judgeCompliance,
+  looksSecret,
 } from '../../../src/domain/security-facts.ts';
 
 const at = '2026-11-25T12:00:00Z';
@@ -43,6 +44,23 @@ describe('gate 4, access control', () => {
   });
 });
 
+test.each([
+  ['DATABASE_PASSWORD', 'hunter2', true],
+  ['API_KEY', 'abcdef', true],
+  ['TOKEN', 'abcd', true],
+  ['URL', 'postgres://ada:hunter2@db/shop', true],
+  ['ANYTHING', 'AKIAIOSFODNN7EXAMPLE', true],
+  ['KEY', '-----BEGIN RSA PRIVATE KEY-----', true],
+  ['TOKEN_TTL', '3600', false],
+  ['PASSWORD_FILE', '/run/secrets/password', false],
+  ['DATABASE_PASSWORD', '/run/secrets/password', false],
+  ['SECRET', '', false],
+  ['URL', 'postgres://db:5432/shop', false],
+  ['MONKEY', 'banana', false],
+])('%s=%s looks like a secret: %s', (name, value, expected) => {
+  expect(looksSecret(name, value)).toBe(expected);
+});
+
 describe('gate 5, compliance', () => {
   test.each<[string, Partial<ComplianceFacts>, string]>([
     ['all is well', {}, 'passed'],
@@ -50,6 +68,7 @@ describe('gate 5, compliance', () => {
     ['the audit record is closed', { auditWritable: false }, 'failed'],
     ['nothing is encrypted', { encryptionAtRest: false }, 'failed'],
     ['nobody says', { encryptionAtRest: null }, 'errored'],
+    ['a backup is taken and proved first', { verifiedBackup: 'before-change' }, 'passed'],
     ['no backup', { verifiedBackup: 'none' }, 'failed'],
     ['24 hours', { verifiedBackup: { at: '2026-11-24T12:00:00Z' } }, 'passed'],
     ['more than 24 hours', { verifiedBackup: { at: '2026-11-24T11:59:59Z' } }, 'failed'],
