@@ -51,7 +51,8 @@ export interface SourceActivities {
 export interface StageActivities {
   /**
    * Runs the steps of one stage in the workspace, from a clean checkout when it is not the first attempt. Heartbeats, streams logs.
-   * A failed step is a verdict; only what kept it from being judged is thrown.
+   * A failed step is a verdict; only what kept it from being judged is thrown. Reports are read and judged when the steps have ended, and kept
+   * as a blob; a gate that blocks fails the stage.
    */
   runStage(input: { readonly run: RunRef; readonly plan: RunPlan; readonly stage: string }): Promise<StageReport>;
 }
@@ -94,7 +95,11 @@ export interface RunFactActivities {
 // ─── Plan, turn, facts ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 export interface PlanActivities {
-  /** Makes the plan from the release, the definitions and what is live now; records it by its hash. Looks, changes nothing. */
+  /**
+   * Makes the plan from the release, the definitions and what is live now; records it by its hash. Looks, changes nothing.
+   *
+   * @throws `GateBlocked`, `GateErrored` (not retried): a gate stops the release; the plan is recorded. Never for a rollback.
+   */
   planDeployment(input: DeploymentInput): Promise<Plan>;
   /** Sizes, disk and connections for the backup; {@link Plan.estimate} is made with it. */
   estimateBackup(input: DeploymentRef): Promise<Plan['estimate']>;

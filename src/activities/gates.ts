@@ -73,13 +73,13 @@ async function findingsOfLive(
   return release === undefined ? undefined : await readFingerprints(db, project, release.build);
 }
 
-/** @throws `GateBlocked` (not retried): a gate stops this release before anything is changed */
+/** @throws `GateBlocked`, or `GateErrored` where nothing bad was found (not retried): a gate stops this release before anything is changed */
 export function requirePassage({ deployment, identity, gates = [] }: Plan): void {
   const blocking = gates.filter(({ blocks }) => blocks);
   if (blocking.length === 0) return;
   const { environment } = deployment;
   throw new ProviderError(
-    'GateBlocked',
+    blocking.some(({ verdict }) => verdict === 'failed') ? 'GateBlocked' : 'GateErrored',
     [
       `${identity.release.version} may not go to ${environment}.`,
       ...blocking.map(({ gate, verdict, reason }) => `Gate ${gate} ${verdict}: ${reason}`),

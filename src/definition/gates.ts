@@ -46,7 +46,7 @@ function resolveGate(
 
 /** One gate of a document, in the words of the domain; undefined where the document does not name it. */
 function wishOf(gates: Gates | undefined, gate: GateName): GateWish | undefined {
-  const given = gates?.[gate as keyof Gates];
+  const given = gates?.[gate];
   if (given === undefined) return undefined;
   const all: UnitedGate = given;
   const { mode, reports, severity, allowed, baseline, ratings, suppressions, min, critical, score, licences } = all;

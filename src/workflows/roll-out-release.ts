@@ -65,6 +65,7 @@ const badRelease: readonly FailureType[] = [
   'ContainerUnhealthy',
   'MigrationFailed',
   'MigrationIncompatible',
+  'GateBlocked',
   'ReleaseDegraded',
   'EnvironmentFileInvalid',
   'DefinitionInvalid',

@@ -163,9 +163,9 @@ function createWalker(picks: JsonForm['picks'], needs: JsonForm['needs']): Walke
   function leave(): void {
     open.pop();
     if (building?.leave() === true) {
-      const { pick, start, value } = building;
+      const done = building;
       building = undefined;
-      pick.take(value(), start);
+      done.pick.take(done.value(), done.start);
     }
   }
 

@@ -183,6 +183,10 @@ describe('what runs showed', () => {
       identity: { release: { version: 'b' } },
     };
     expect(() => requirePassage({ ...plan, gates: staging.map(({ line }) => line) } as unknown as Plan)).not.toThrow();
+    const unknown = production.map(({ line }) => line).filter(({ verdict }) => verdict === 'errored');
+    expect(() => requirePassage({ ...plan, gates: unknown } as unknown as Plan)).toThrow(
+      expect.objectContaining({ type: 'GateErrored' }),
+    );
     expect(() => requirePassage({ ...plan, gates: production.map(({ line }) => line) } as unknown as Plan)).toThrow(
       /b may not go to production\. Gate tests errored: There is no report for tests\. Gate coverage failed: lcov: 60 %/,
     );
