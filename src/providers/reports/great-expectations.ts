@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { type TestFailure, mostFailures } from '../../domain/report.ts';
 import { count, createFindings, oneLine } from './findings.ts';
 import { each, readJson } from './json.ts';
-import { type ReportReader, mostStreamedBytes } from './port.ts';
+import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
 const Result = z.looseObject({
   success: z.boolean(),
@@ -12,9 +12,18 @@ const Result = z.looseObject({
     kwargs: z.looseObject({ column: z.string().optional() }).optional(),
   }),
   result: z.looseObject({ unexpected_percent: z.number().nullable().optional() }).nullable().optional(),
-  exception_info: z.looseObject({ raised_exception: z.boolean().optional() }).nullable().optional(),
+  // Of the expectation itself, or of each figure that it needs.
+  exception_info: z.record(z.string(), z.unknown()).nullable().optional(),
+});
+/** The short form of a checkpoint (`describe_dict`). */
+const Described = z.looseObject({
+  success: z.boolean(),
+  expectation_type: z.string(),
+  kwargs: z.looseObject({ column: z.string().optional() }).optional(),
+  result: z.looseObject({ unexpected_percent: z.number().nullable().optional() }).nullable().optional(),
 });
 type Result = z.output<typeof Result>;
+const Statistics = z.looseObject({ evaluated_expectations: z.number().int().nonnegative().optional() });
 
 /** Results of Great Expectations: one validation, or a checkpoint with several (docs.greatexpectations.io, 0.x and 1.x). */
 export const greatExpectations: ReportReader = {
@@ -26,15 +35,25 @@ export const greatExpectations: ReportReader = {
     const failures: TestFailure[] = [];
     let version: string | undefined;
     let validations = 0;
-    const result = each(Result, (one) => {
+    let declared = 0;
+    const take = (one: Result): void => {
       figures.total += 1;
       if (one.success) return;
-      const kind = one.exception_info?.raised_exception === true ? 'errored' : 'failed';
+      const kind = hasRaised(one.exception_info) ? 'errored' : 'failed';
       figures[kind] += 1;
       if (failures.length < mostFailures) failures.push({ name: nameOf(one), kind, message: messageOf(one, kind) });
-    });
+    };
+    const result = each(Result, take);
+    const described = each(Described, ({ expectation_type, kwargs = {}, ...one }) =>
+      take({ ...one, expectation_config: { type: expectation_type, kwargs } }),
+    );
     const meta = each(z.string(), (text) => (version = oneLine(text, 60)));
-    const one = { take: () => void (validations += 1) };
+    // Those of a checkpoint count validations instead.
+    const statistics = each(Statistics, ({ evaluated_expectations }) => {
+      if (evaluated_expectations === undefined) return;
+      validations += 1;
+      declared += evaluated_expectations;
+    });
     const forms = ['', 'run_results/*/validation_result/', 'run_results/*/', 'validation_results/*/'];
     await readJson(source, {
       maxBytes: this.maxBytes,
@@ -42,11 +61,17 @@ export const greatExpectations: ReportReader = {
       picks: Object.fromEntries(
         forms.flatMap((form) => [
           [`${form}results/*`, result],
-          [`${form}statistics`, one],
+          [`${form}expectations/*`, described],
+          [`${form}statistics`, statistics],
           [`${form}meta/great_expectations_version`, meta],
         ]),
       ),
     });
+    if (declared > figures.total) {
+      throw new UnreadableReport(`names ${figures.total} of the ${declared} expectations that were evaluated`, {
+        remedy: 'Write the whole result, without leaving any expectation out.',
+      });
+    }
     return {
       tool: { name: 'Great Expectations', ...(version === undefined ? {} : { version }) },
       lookedAt: `${count(figures.total, 'expectation')} in ${count(validations, 'validation')}`,
@@ -55,6 +80,14 @@ export const greatExpectations: ReportReader = {
     };
   },
 };
+
+function hasRaised(info: Result['exception_info']): boolean {
+  if (info === null || info === undefined) return false;
+  if (info['raised_exception'] === true) return true;
+  return Object.values(info).some(
+    (one) => typeof one === 'object' && one !== null && 'raised_exception' in one && one.raised_exception === true,
+  );
+}
 
 function nameOf({ expectation_config: { type, expectation_type, kwargs } }: Result): string {
   return oneLine([type ?? expectation_type ?? 'an expectation', kwargs?.column].filter(Boolean).join(' '), 300);

@@ -147,7 +147,12 @@ const samples: readonly (readonly [kind: ReportKind, name: string, told: readonl
   [
     'great-expectations',
     'validation.json',
-    ['Great Expectations 1.3.0: 3 expectations in 1 validation', '3 tests, 1 failed, 1 errored, 0 skipped'],
+    ['Great Expectations 1.24.1: 3 expectations in 1 validation', '3 tests, 1 failed, 1 errored, 0 skipped'],
+  ],
+  [
+    'great-expectations',
+    'described.json',
+    ['Great Expectations: 3 expectations in 1 validation', '3 tests, 2 failed, 0 errored, 0 skipped'],
   ],
   [
     'great-expectations',
