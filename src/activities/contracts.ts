@@ -53,7 +53,8 @@ export interface SourceActivities {
 export interface StageActivities {
   /**
    * Runs the steps of one stage in the workspace, from a clean checkout when it is not the first attempt. Heartbeats, streams logs.
-   * A failed step is a verdict; only what kept it from being judged is thrown.
+   * A failed step is a verdict; only what kept it from being judged is thrown. Reports are read and judged when the steps have ended, and kept
+   * as a blob; a gate that blocks fails the stage.
    */
   runStage(input: { readonly run: RunRef; readonly plan: RunPlan; readonly stage: string }): Promise<StageReport>;
 }
@@ -165,6 +166,7 @@ export interface PlanActivities {
    * images of the release are signed and attested as, where the environment demands it.
    *
    * @throws `ImageNotSigned`, `AttestationInvalid`, `ImageVulnerable`, `ScanErrored` (not retried)
+   * @throws `GateBlocked`, `GateErrored` (not retried): a gate stops the release; the plan is recorded. Never for a rollback.
    */
   planDeployment(input: DeploymentInput): Promise<Plan>;
   /** Sizes, disk and connections for the backup; {@link Plan.estimate} is made with it. */

@@ -10,6 +10,7 @@ import type { SourceRepository } from '../providers/repositories/port.ts';
 import { lastFailed } from '../store/deployments.ts';
 import { recordPlan } from '../store/plans.ts';
 import { readStages } from '../store/runs.ts';
+import { judgeEnvironmentGates, requirePassage } from './gates.ts';
 import type { Store } from '../store/store.ts';
 import { typed } from './changes.ts';
 import type { PlanActivities } from './contracts.ts';
@@ -93,9 +94,14 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
         };
         const plannedAt = new Date().toISOString();
         const notPromoted = await promotionOf(store.db, place, input);
-        const [changes, checks, lastFailure] = await Promise.all([
+        const [changes, checks, gates, lastFailure] = await Promise.all([
           changesSince(deps, place, live, configuration.keys),
           checksOf(deps, place),
+          judgeEnvironmentGates(store.db, {
+            ...{ ...place, live, at: plannedAt },
+            settings: configuration.env,
+            resolvedSecrets: Object.keys(secrets),
+          }),
           lastFailed(store.db, input),
         ]);
         const { timeZone, workingHours } = place.pair.project.calendar;
@@ -109,8 +115,8 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             filesChanged: changes.filesChanged,
             linesChanged: changes.linesChanged,
             migrations: pending,
-            warnedChecks: checks.filter(({ verdict }) => verdict === 'failed').map(({ name }) => name),
-            erroredChecks: checks.filter(({ verdict }) => verdict === 'errored').map(({ name }) => name),
+            warnedChecks: named([...checks, ...gates], 'failed'),
+            erroredChecks: named([...checks, ...gates], 'errored'),
             definitionChanged: changes.definitionChanged,
             configurationKeys: changes.configurationKeys,
             ...(typeof lastFailure?.settledAt === 'string' ? { lastFailureAt: lastFailure.settledAt } : {}),
@@ -122,12 +128,16 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
           }),
           estimate: sizes,
           checks: [...checks.map(({ line }) => line), ...trusted, ...scanned],
+          ...(gates.length === 0 ? {} : { gates: gates.map(({ line }) => line) }),
           plannedAt,
           ...(input.priority === 'hotfix' && spec.policy.production && forgeApiOf(place.pair.project) !== undefined
             ? { mergesBack: true as const }
             : {}),
         };
+        // Recorded first, so that people see what was refused.
         await recordPlan(store.db, plan);
+        // A way back is never closed by what the release that is left has shown.
+        if (input.priority !== 'rollback') requirePassage(plan);
         return plan;
       }),
 
@@ -165,6 +175,13 @@ async function changesSince(
     configurationKeys: then === undefined ? [] : changedKeys(then.configuration.keys, keys),
     definitionChanged: before !== undefined && before.release.definition !== place.release.definition,
   };
+}
+
+function named(
+  checks: readonly { readonly name: string; readonly verdict: string | null }[],
+  verdict: string,
+): readonly string[] {
+  return checks.filter((check) => check.verdict === verdict).map(({ name }) => name);
 }
 
 interface Check {

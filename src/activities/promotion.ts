@@ -1,4 +1,4 @@
-import { isProduction } from '../definition/environment.ts';
+import { isProduction } from '../definition/production.ts';
 import type { DeploymentInput } from '../domain/deployment.ts';
 import { ProviderError } from '../domain/failures.ts';
 import { appendAudit } from '../store/audit.ts';

@@ -1,12 +1,16 @@
+import { text } from 'node:stream/consumers';
 import { reviveDefinition } from '../definition/load.ts';
 import { routesOf } from '../definition/routes.ts';
 import type { DeploymentInput, DeploymentRef, Priority } from '../domain/deployment.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import { routeEvent } from '../domain/routing.ts';
-import type { ImageReport, RunInput, RunPlan } from '../domain/run.ts';
+import type { StageEvidence } from '../domain/evidence.ts';
+import type { ImageReport, RunInput, RunPlan, StageReport } from '../domain/run.ts';
+import type { BlobStore } from '../providers/blobs/port.ts';
 import { openDeployment } from '../store/deployments.ts';
 import { readDefinition } from '../store/projects.ts';
 import { readRelease, recordRelease } from '../store/releases.ts';
+import { recordEvidence } from '../store/reports.ts';
 import {
   holdRuns,
   involvedIn,
@@ -26,16 +30,18 @@ import { inTransaction } from '../store/transaction.ts';
 export interface RunFactDependencies {
   readonly store: Pick<Store, 'db'>;
   readonly sendNotice: NoticeActivities['sendNotice'];
+  /** Where stages kept what their reports say. */
+  readonly blobs: Pick<BlobStore, 'read'>;
 }
 
 type Settle = Parameters<RunFactActivities['settleRun']>[0];
 
 /** The end of CI: what it made, and where that goes. */
-export function createRunFactActivities({ store, sendNotice }: RunFactDependencies): RunFactActivities {
+export function createRunFactActivities({ store, sendNotice, blobs }: RunFactDependencies): RunFactActivities {
   return {
     async settleRun(settle) {
       try {
-        const { number, deployments } = await settleRun(store.db, settle);
+        const { number, deployments } = await settleRun(store.db, blobs, settle);
         const settled = { ...settle, number, deployments };
         await sendNotice(runNotice(settled));
         const alert = scanNotice(settled);
@@ -52,18 +58,23 @@ export function createRunFactActivities({ store, sendNotice }: RunFactDependenci
 
 async function settleRun(
   db: Db,
+  blobs: RunFactDependencies['blobs'],
   settle: Settle,
 ): Promise<{ readonly number: number; readonly deployments: readonly DeploymentInput[] }> {
   const { input, plan, stages, images, outcome, reason } = settle;
   // By its key: where preparing failed, the workflow has no number.
   const run = await openRun(db, input);
   const { priority, emergency } = await urgencyOf(db, input, plan);
+  const evidence = await Promise.all(stages.map((stage) => readEvidence(blobs, stage)));
   const deployments = await inTransaction(db, async (tx) => {
     await holdRuns(tx, [run]);
     if (plan !== undefined) await recordRunPlan(tx, { ...plan, run });
     for (const [position, stage] of stages.entries()) {
       await recordStage(tx, run, position, {
-        ...stage,
+        name: stage.name,
+        verdict: stage.verdict,
+        startedAt: stage.startedAt,
+        durationMs: stage.durationMs,
         detail: stage.detail ?? null,
         steps: stage.steps.map((step) => ({
           ...step,
@@ -71,6 +82,11 @@ async function settleRun(
           detail: step.detail ?? null,
         })),
       });
+    }
+    for (const [index, stage] of stages.entries()) {
+      const shown = evidence[index];
+      // With the outcome or not at all: a deployment is planned by what is recorded here.
+      if (shown !== undefined) await recordEvidence(tx, run, stage.name, shown);
     }
     await recordImages(tx, run, images);
     const opened: DeploymentInput[] = [];
@@ -101,6 +117,22 @@ async function settleRun(
     return opened;
   });
   return { number: run.number, deployments };
+}
+
+async function readEvidence(
+  blobs: RunFactDependencies['blobs'],
+  { evidence }: StageReport,
+): Promise<StageEvidence | undefined> {
+  if (evidence === undefined) return undefined;
+  try {
+    return JSON.parse(await text(await blobs.read(evidence))) as StageEvidence;
+  } catch (error) {
+    if (error instanceof ProviderError && error.type !== 'NotFound') throw error;
+    // Without it a gate could pass for want of data: the run stays open until the blobs that its worker wrote are here.
+    throw new ProviderError('BlobsUnavailable', `What the run showed (${evidence}) cannot be read here.`, {
+      cause: error,
+    });
+  }
 }
 
 /** The release that a run has made or was asked to deploy, with everybody who has had a hand in it; undefined when it has none. */

@@ -10,6 +10,7 @@ import type { StageCaches } from './caches.ts';
 import type { StageJournal } from './journal.ts';
 import type { LogWriter, Logs } from './logs.ts';
 import type { Pipelines, RunPipeline } from './pipelines.ts';
+import type { ReportHands } from './reports.ts';
 import type { ReadSecret } from './secrets.ts';
 
 /** Facts of stages for people's eyes; they go to the spool, so that they neither wait nor fail. */
@@ -44,6 +45,7 @@ export interface StageDependencies {
   readonly artifacts: StageArtifacts;
   readonly logs: Logs;
   readonly facts: StageFacts;
+  readonly reports: ReportHands;
 }
 
 /** What one attempt at a stage works with. */

@@ -18,6 +18,7 @@ import { keptFileRoutes } from './routes/kept-files.ts';
 import { logRoutes } from './routes/logs.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { recordRoutes } from './routes/records.ts';
+import { reportRoutes } from './routes/reports.ts';
 import { runRoutes } from './routes/runs.ts';
 import { tokenRoutes } from './routes/tokens.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
@@ -64,6 +65,7 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     webhookRoutes,
     projectRoutes,
     runRoutes,
+    reportRoutes,
     logRoutes,
     keptFileRoutes,
     deploymentRoutes,

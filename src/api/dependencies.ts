@@ -11,7 +11,7 @@ export interface ApiDependencies {
   readonly temporal: Client;
   /** Where the output of steps lies. */
   readonly logs: LogFiles;
-  /** Where artifacts lie. */
+  /** Where artifacts, and pages that tools made, lie. */
   readonly blobs: BlobStore;
   /** @throws ProviderError `SecretMissing` (not retried) */
   readonly readSecret: (ref: SecretRef) => Promise<string>;

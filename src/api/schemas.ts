@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { ApprovalState } from '../domain/approval.ts';
+import type { BuildReport } from '../domain/build-report.ts';
 import type { DeploymentInput, DeploymentResult, StepRecord } from '../domain/deployment.ts';
 import { outcomes } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
@@ -125,6 +126,17 @@ export const DeploymentSummarySchema = DeploymentRefSchema.extend({
   outcome: Outcome.nullable(),
   reason: z.string().nullable(),
   settledAt: Instant.nullable(),
+});
+
+export const BuildReportSchema = shaped<BuildReport>('BuildReport', {
+  project: z.string(),
+  run: z.number().int(),
+  outcome: RunOutcome.nullable(),
+  tests: z.looseObject({ total: z.number(), failed: z.number() }).nullable(),
+  coverage: z.object({ lines: z.number(), before: z.number().nullable() }).nullable(),
+  gates: z
+    .array(z.looseObject({ gate: z.string(), stage: z.string(), verdict: Verdict, blocks: z.boolean() }))
+    .readonly(),
 });
 
 export const PlanSchema = shaped<Plan>('Plan', {

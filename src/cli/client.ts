@@ -1,4 +1,5 @@
 import type { ApprovalState } from '../domain/approval.ts';
+import type { BuildReport } from '../domain/build-report.ts';
 import type { DeploymentRef } from '../domain/deployment.ts';
 import type { Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { DeploymentRecord, DeploymentSummary } from '../store/deployments.ts';
@@ -151,6 +152,9 @@ export interface Client {
     path: string,
     signal: AbortSignal,
   ): Promise<ReadableStream<Uint8Array>>;
+  readReport(run: RunName): Promise<BuildReport>;
+  /** The same as Markdown. */
+  readReportText(run: RunName): Promise<string>;
   listLogs(of: RunName | DeploymentRef): Promise<readonly LogStream[]>;
   /** Logs of a run that contain a text, with the lines that do. */
   searchLogs(run: RunName, text: string, step: string | undefined): Promise<readonly FoundLog[]>;
@@ -204,6 +208,8 @@ export function createClient(connection: Connection): Client {
     listIncidents: (owner) => http.get('/v1/incidents', { project: owner }),
     closeIncident: ({ project: owner, environment: name, number }, reason) =>
       http.post(`/v1/incidents/${owner}/${name}/${number}/close`, { reason }),
+    readReport: (name) => http.get(`${run(name)}/report`),
+    readReportText: (name) => http.getText(`${run(name)}/report.md`),
     listLogs: (of) => http.get(`${'environment' in of ? deployment(of) : run(of)}/logs`),
     listCaches: (owner) => http.get(`${project(owner)}/caches`),
     listArtifacts: (name) => http.get(`${run(name)}/artifacts`),

@@ -121,6 +121,11 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .requiredOption('-m, --reason <text>', 'where the post-mortem is, kept in the audit')
     .action(async (name, options) => (await import('./commands/act.ts')).closeIncident(contextOf(), name, options));
   program
+    .command('report')
+    .description('what a run showed: tests, coverage, gates, findings, images, times')
+    .argument('<run>')
+    .action(async (name) => (await import('./commands/report.ts')).report(contextOf(), name));
+  program
     .command('logs')
     .description('what the steps of a run or deployment said')
     .argument('<name>')

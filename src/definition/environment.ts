@@ -3,6 +3,7 @@ import type { PlanPolicy } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { DefinitionPair } from './pair.ts';
 import { resolveRegistry } from './pipeline.ts';
+import { isProduction } from './production.ts';
 import type { EnvironmentDefinition, ProjectDefinition } from './project.ts';
 import type { RepositoryDefinition } from './repository.ts';
 import type {
@@ -71,11 +72,6 @@ function resolveImageTrust({ images }: ProjectDefinition, environment: Environme
     keys: images.trust,
     builder: images.builder,
   };
-}
-
-/** Whether rollbacks open incidents and notices are critical there. */
-export function isProduction(name: string, environment: Pick<EnvironmentDefinition, 'production'>): boolean {
-  return environment.production ?? name === 'production';
 }
 
 /** The policy of one environment, with the repository's stricter figures. */

@@ -2,6 +2,7 @@
  * Rules between the two documents: what the project fixes, the repository can make stricter and never looser. A setting that would loosen
  * something is refused instead of passed over, so that nobody believes in it.
  */
+import { gatesAreStricter, suppressionsAreAllowed } from './gate-floors.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import type { Finding } from './problems.ts';
 import { environmentsOf, stepsOf } from './rules.ts';
@@ -27,6 +28,8 @@ export function checkPair(repository: unknown, project: unknown): PairFindings {
       ...migrationsAreAllowed(repository, project),
       ...watchIsStricter(repository, project),
       ...somethingIsDeployed(repository, project),
+      ...gatesAreStricter(repository, project),
+      ...suppressionsAreAllowed(repository, project),
     ],
     project: migrationsHaveDatabases(repository, project),
   };

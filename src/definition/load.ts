@@ -5,6 +5,7 @@ import { ProviderError } from '../domain/failures.ts';
 import { largestDocumentBytes, readYaml } from './document.ts';
 import type { YamlDocument } from './document.ts';
 import { checkPair } from './floors.ts';
+import { criticalIsBelowMinimum } from './gate-floors.ts';
 import { group } from './lenient.ts';
 import type { DefinitionPair, DefinitionSource } from './pair.ts';
 import { locate, parse, sortProblems, withoutEchoes } from './problems.ts';
@@ -132,11 +133,19 @@ interface Read<Value> {
 }
 
 function readRepository(source: SourceText): Read<RepositoryDefinition> {
-  return read(source, (value) => parse(RepositoryDefinition, value), checkRepository);
+  return read(
+    source,
+    (value) => parse(RepositoryDefinition, value),
+    (document) => [...checkRepository(document), ...criticalIsBelowMinimum(document)],
+  );
 }
 
 function readProject(source: SourceText): Read<ProjectDefinition> {
-  return read(source, (value) => parse(ProjectDefinition, value), checkProject);
+  return read(
+    source,
+    (value) => parse(ProjectDefinition, value),
+    (document) => [...checkProject(document), ...criticalIsBelowMinimum(document)],
+  );
 }
 
 function read<Value>(

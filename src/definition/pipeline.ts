@@ -1,6 +1,8 @@
 import { ProviderError } from '../domain/failures.ts';
+import { gateOfKind } from '../domain/gate.ts';
 import { definedAs } from '../domain/stage-graph.ts';
 import { type RunFacts, whyNot } from './conditions.ts';
+import { resolveGates } from './gates.ts';
 import { type Combination, combinationsOf, fillIn, stageNameOf } from './matrix.ts';
 import type { DefinitionPair } from './pair.ts';
 import type { RepositoryDefinition } from './repository.ts';
@@ -10,6 +12,7 @@ import type {
   ImageSpec,
   PipelineSpec,
   RegistrySpec,
+  ReportSpec,
   ResourceLimits,
   RetrySpec,
   SecretRefs,
@@ -70,6 +73,7 @@ export function resolvePipeline(pair: DefinitionPair, options: ResolveOptions = 
     builds: { timeoutMs: project.builds.timeout, concurrency: project.builds.concurrency },
     registry: resolveRegistry(pair),
     supplyChain: resolveSupplyChain(pair, context.fork),
+    gates: resolveGates(pair),
   };
 }
 
@@ -154,6 +158,12 @@ function resolveStage(context: Context, stage: StageDefinition): readonly StageS
   const { pair, facts } = context;
   const { concurrency } = pair.project.steps;
   const timeoutMs = stage.timeout ?? stageTimeoutsMs[stage.name] ?? otherStageTimeoutMs;
+  const reports = [
+    ...stage.steps.flatMap((step) =>
+      step.reports.map((report): ReportSpec => ({ ...resolveReport(report), step: step.name, base: step.workdir })),
+    ),
+    ...stage.reports.map((report): ReportSpec => ({ ...resolveReport(report), base: '.' })),
+  ];
   const skip = whyNot(stage.when, facts);
   const legs = legsOf(stage);
   return legs.map(({ name, values }): StageSpec => {
@@ -176,8 +186,14 @@ function resolveStage(context: Context, stage: StageDefinition): readonly StageS
       services: Object.entries(stage.services).map(([service, spec]) => resolveService(pair, service, spec)),
       caches: stage.caches.map((cache) => resolveCache(pair, cache)),
       artifacts: stage.artifacts.map((artifact) => resolveArtifact(pair, artifact)),
+      ...(reports.length === 0 ? {} : { reports }),
     };
   });
+}
+
+function resolveReport({ kind, path, gate }: StageDefinition['reports'][number]): Omit<ReportSpec, 'base'> {
+  if (kind === 'html') return { kind, path };
+  return { kind, path, gate: gate ?? gateOfKind[kind] };
 }
 
 function resolveService(

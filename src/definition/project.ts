@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { Database } from './kinds/database.ts';
 import { Forge } from './kinds/forge.ts';
+import { Gates } from './kinds/gate.ts';
 import { EnvironmentImages, Images } from './kinds/images.ts';
 import { Notifier } from './kinds/notifier.ts';
 import { Probe } from './kinds/probe.ts';
@@ -235,6 +236,13 @@ const Environment = z.strictObject({
     .describe('Changes of the database that come with a release.')
     .prefault({}),
   images: EnvironmentImages.describe('What must be known of an image before it runs here.').prefault({}),
+  encryptionAtRest: z
+    .boolean()
+    .describe(
+      'Declares that disks and databases there are encrypted; gate 5 asks for it. Default: nothing is declared.',
+    )
+    .exactOptional(),
+  gates: Gates.describe('What this environment asks of the gates, over what the project asks.').exactOptional(),
   env: Variables.describe('Settings of the service, over those of the repository.').default({}),
   secrets: Secrets.describe('Secrets of the service, by the variable that carries them.').default({}),
 });
@@ -414,6 +422,13 @@ export const ProjectDefinition = z
       .describe('How images are built.')
       .prefault({}),
     images: Images.describe('What images are called, what must be known of them, and who signs them.').prefault({}),
+    gates: Gates.describe(
+      'Floors of the gates: the repository can make each stricter, never looser. A gate that is named and has no report is errored.',
+    ).exactOptional(),
+    suppressions: z
+      .enum(['project', 'repository'])
+      .describe('Who may put findings aside: this document only, or the repository too.')
+      .default('project'),
     migrations: z
       .strictObject({
         runner: z

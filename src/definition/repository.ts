@@ -1,6 +1,8 @@
 import { validRange } from 'semver';
 import { z } from 'zod';
+import { Gates } from './kinds/gate.ts';
 import { Probe } from './kinds/probe.ts';
+import { Reports } from './kinds/report.ts';
 import { Parameters } from './parameters.ts';
 import {
   Duration,
@@ -84,6 +86,7 @@ const Step = z
       )
       .exactOptional(),
     resources: StepResources.describe('Limits of its container, within those of the project.').prefault({}),
+    reports: Reports,
   })
   // For editors; the rule with the better sentence is in rules.ts.
   .meta({ oneOf: [{ required: ['run'] }, { required: ['shell'] }] });
@@ -124,6 +127,7 @@ const Stage = z.strictObject({
     .default({}),
   caches: z.array(Cache).max(20).describe('Files kept from run to run.').default([]),
   artifacts: z.array(Artifact).max(20).describe('Files kept for people.').default([]),
+  reports: Reports,
 });
 
 const Image = z.strictObject({
@@ -217,6 +221,7 @@ export const RepositoryDefinition = z
         'The checks, one stage after the other unless they say what they need; the first that fails ends the run.',
       )
       .default([]),
+    gates: Gates.exactOptional(),
     images: z.array(Image).max(50, { error: 'must have at most 50 images' }).describe('Built at once.').default([]),
     service: Service.describe(
       'What runs when the release is live. Needed where the project deploys anywhere.',

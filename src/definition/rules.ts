@@ -3,11 +3,12 @@
  * other places, so that people see everything at once.
  */
 import type { Path } from './document.ts';
-import { isProduction, targetName } from './environment.ts';
+import { targetName } from './environment.ts';
 import { registryHasOneLogin, scansAreMade, trustHasKeys } from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import { Parameter, complaintOf } from './parameters.ts';
 import type { Finding } from './problems.ts';
+import { isProduction } from './production.ts';
 import { stageRules } from './stage-rules.ts';
 import { suggestion } from './suggest.ts';
 

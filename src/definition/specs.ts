@@ -2,10 +2,12 @@
  * What activities and providers are given: the two documents resolved against each other, defaults filled in, floors applied, durations in
  * ms and sizes in bytes. How a person writes them is in `repository.ts` and `project.ts`.
  */
+import type { GateName, GatePolicy } from '../domain/gate.ts';
 import type { ScanException, ScanMode, VulnerabilitySeverity } from '../domain/image-scan.ts';
 import type { MigrationPhase } from '../domain/migration.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
 import type { StrategySpec } from '../domain/policy.ts';
+import type { ReportKind } from '../domain/report.ts';
 
 /** Where a secret comes from; never the value. */
 export type SecretRef =
@@ -32,6 +34,8 @@ export interface PipelineSpec {
   readonly images: readonly ImageSpec[];
   readonly builds: BuildsSpec;
   readonly registry: RegistrySpec;
+  /** What the reports of a run must show; absent means no gate. */
+  readonly gates?: readonly GatePolicy[];
   readonly supplyChain: SupplyChainSpec;
 }
 
@@ -105,6 +109,8 @@ export interface StageSpec {
   readonly services: readonly StageServiceSpec[];
   readonly caches: readonly CacheSpec[];
   readonly artifacts: readonly ArtifactSpec[];
+  /** Read when the steps have ended; absent means none. */
+  readonly reports?: readonly ReportSpec[];
 }
 
 /** After which verdict of what was before something runs. */
@@ -157,6 +163,20 @@ export interface RetrySpec {
   readonly backoffMs: number;
   /** Exit codes after which it is tried again; absent: after any failure. */
   readonly on?: readonly number[];
+}
+
+/** A report that a stage leaves in the workspace. */
+export interface ReportSpec {
+  /** `html`: pages for people, not read. */
+  readonly kind: ReportKind | 'html';
+  /** From the checkout; may be a pattern. */
+  readonly path: string;
+  /** Absent for pages. */
+  readonly gate?: GateName;
+  /** Step that writes it; absent where it is the stage's. It is not looked for when the step was not run. */
+  readonly step?: string;
+  /** Folder that the step runs in, from the checkout. */
+  readonly base: string;
 }
 
 export type StepCommand =

@@ -187,6 +187,18 @@ export const failures = {
   },
 
   // Plan and approval.
+  GateBlocked: {
+    retryable: false,
+    status: 422,
+    sentence:
+      'Read the report of the run (`slipway report`), correct what the gate found and push again; or ask the project to change the gate.',
+  },
+  GateErrored: {
+    retryable: false,
+    status: 503,
+    sentence:
+      'The gate could not find out: read in `slipway report` what is missing or unreadable, mend it and run again.',
+  },
   PlanChanged: {
     retryable: false,
     status: 409,

@@ -1,4 +1,5 @@
 import type { DeploymentRef } from './deployment.ts';
+import type { GateLine } from './evidence.ts';
 import type { MigrationPhase, MigrationRef } from './migration.ts';
 import type {
   ApprovalPolicy,
@@ -28,6 +29,8 @@ export interface Plan {
   readonly estimate: BackupEstimate;
   /** What the checks of the run said, one line each. */
   readonly checks: readonly string[];
+  /** What the gates say of the release going to this environment; absent where there are none. */
+  readonly gates?: readonly GateLine[];
   readonly plannedAt: string;
   /** The change is a hotfix of a branch, and the forge can be asked to bring it back once it is live. */
   readonly mergesBack?: true;

@@ -70,18 +70,13 @@ export interface Statement {
 export const buildType = 'https://slipway.dev/build/v1';
 export const provenanceType = 'https://slsa.dev/provenance/v1';
 
-/** A stage with the gates that its reports were judged by, where there are some. */
-export type JudgedStage = StageReport & {
-  readonly gates?: readonly { readonly gate: string; readonly verdict: string }[];
-};
-
 export interface ProvenanceInput {
   readonly plan: RunPlan;
   readonly ref: string;
   /** Without a password. */
   readonly repository: string;
   readonly image: ImageReport;
-  readonly stages: readonly JudgedStage[];
+  readonly stages: readonly StageReport[];
   readonly steps: readonly ProvenanceStep[];
   readonly builder: { readonly id: string; readonly version: string };
   readonly scan?: ScanVerdict;

@@ -1,3 +1,4 @@
+import type { GateLine } from './evidence.ts';
 import type { ScanVerdict } from './image-scan.ts';
 import type { Verdict } from './verdict.ts';
 
@@ -131,6 +132,10 @@ export interface StageReport {
   readonly detail?: string;
   /** Its condition, or that of each of its steps, kept it from running; the verdict is `inconclusive`. */
   readonly skipped?: true;
+  /** Gates that the reports of this stage were judged by. */
+  readonly gates?: readonly GateLine[];
+  /** Blob of its {@link StageEvidence}. */
+  readonly evidence?: string;
 }
 
 export interface ImageReport {

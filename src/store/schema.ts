@@ -8,10 +8,14 @@ import type {
   Priority,
   RollbackReport,
 } from '../domain/deployment.ts';
+import type { GatedReport } from '../domain/evidence.ts';
+import type { GateMode, GateName } from '../domain/gate.ts';
+import type { GateOutcome, GateVerdict } from '../domain/gate-verdict.ts';
 import type { MigrationRef } from '../domain/migration.ts';
 import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease, ReleaseImage } from '../domain/release.ts';
+import type { Component, ReportKind, Severity } from '../domain/report.ts';
 import type { ImageEvidence, RunInput, RunPlan, SourceEvent } from '../domain/run.ts';
 import type { Verdict } from '../domain/verdict.ts';
 
@@ -122,6 +126,57 @@ export interface ImagesTable {
   reused: boolean;
   durationMs: number;
   evidence: Json<ImageEvidence> | null;
+}
+
+export interface ReportsTable {
+  project: string;
+  run: number;
+  stage: string;
+  position: number;
+  kind: ReportKind;
+  gate: GateName;
+  path: string;
+  state: GatedReport['state'];
+  content: Json<GatedReport>;
+}
+
+export interface FindingsTable {
+  project: string;
+  run: number;
+  stage: string;
+  report: number;
+  position: number;
+  rule: string;
+  severity: Severity;
+  message: string;
+  file: string | null;
+  line: number | null;
+  component: Json<Component> | null;
+  fingerprint: string;
+}
+
+export interface GatesTable {
+  project: string;
+  run: number;
+  stage: string;
+  gate: GateName;
+  mode: GateMode;
+  verdict: GateOutcome;
+  blocks: boolean;
+  reason: string;
+  verdictDocument: Json<GateVerdict>;
+}
+
+export interface PagesTable {
+  project: string;
+  run: number;
+  stage: string;
+  position: number;
+  path: string;
+  prefix: string;
+  entry: string;
+  files: number;
+  sizeBytes: number;
 }
 
 export interface BuildsTable {
@@ -378,6 +433,10 @@ export interface Database {
   stages: StagesTable;
   steps: StepsTable;
   images: ImagesTable;
+  reports: ReportsTable;
+  findings: FindingsTable;
+  gates: GatesTable;
+  pages: PagesTable;
   builds: BuildsTable;
   releases: ReleasesTable;
   environments: EnvironmentsTable;

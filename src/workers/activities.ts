@@ -55,6 +55,7 @@ import { readImageEvidence } from '../store/runs.ts';
 import type { Store } from '../store/store.ts';
 import {
   type FactSpool,
+  createBaselines,
   createDefinitions,
   createKnownBuilds,
   createLogs,
@@ -121,7 +122,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const deploy = { store, places, materials, databases, fence, blobs, trust };
 
   const notices = createNoticeActivities({ store, logger, readSecret, settings: config.api });
-  const runFacts = createRunFactActivities({ store, sendNotice: (notice) => notices.sendNotice(notice) });
+  const runFacts = createRunFactActivities({ store, blobs, sendNotice: (notice) => notices.sendNotice(notice) });
   const polls = createPollActivities({ store, repositories, readSecret });
   const orchestration = {
     readPolled: polls.readPolled.bind(polls),
@@ -191,6 +192,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       }),
       logs,
       facts,
+      reports: { blobs, readBaseline: createBaselines(store) },
     }),
     ...createImageActivities({
       builder,

@@ -1,6 +1,7 @@
 import type { Keyed, Refused, Spool } from '../effects/spool.ts';
 import { createSpool } from '../effects/spool.ts';
 import type { Logs } from '../activities/logs.ts';
+import type { ReportHands } from '../activities/reports.ts';
 import type { RunStore } from '../activities/source.ts';
 import type { StageFacts } from '../activities/stage.ts';
 import type { KnownBuilds } from '../activities/image-work.ts';
@@ -15,6 +16,7 @@ import { findBuild, forgetBuild, latestBuild, recordBuild } from '../store/build
 import { type Fact, applyFacts } from '../store/facts.ts';
 import { type LogOwner, logId } from '../store/logs.ts';
 import { putDefinition, readDefinition, readProject } from '../store/projects.ts';
+import { lastReleasedRun, readFingerprints } from '../store/reports.ts';
 import { openRun, recordRunPlan } from '../store/runs.ts';
 import type { Store } from '../store/store.ts';
 
@@ -78,12 +80,12 @@ export function createStageFacts(spool: FactSpool): StageFacts {
         position,
         step: { ...report, exitCode: report.exitCode ?? null, detail: report.detail ?? null },
       }),
-    stageSettled: ({ run, position, report }) =>
-      spool.record(`stage/${runName(run)}/${report.name}/${report.startedAt}/settled`, {
+    stageSettled: ({ run, position, report: { name, verdict, detail = null, startedAt, durationMs } }) =>
+      spool.record(`stage/${runName(run)}/${name}/${startedAt}/settled`, {
         kind: 'stage',
         run,
         position,
-        stage: { ...report, detail: report.detail ?? null, steps: [] },
+        stage: { name, verdict, detail, startedAt, durationMs, steps: [] },
       }),
   };
 }
@@ -145,6 +147,14 @@ export function createKnownBuilds({ db }: Store, onError: (error: unknown) => vo
     latest: (project, name) => latestBuild(db, project, name).catch(unknown),
     record: (build) => recordBuild(db, build).catch(unknown),
     forget: (project, key) => forgetBuild(db, project, key).catch(unknown),
+  };
+}
+
+/** Findings that the last release before a run had. */
+export function createBaselines({ db }: Store): ReportHands['readBaseline'] {
+  return async ({ project, number }) => {
+    const build = await lastReleasedRun(db, project, number);
+    return build === undefined ? undefined : await readFingerprints(db, project, build);
   };
 }
 

@@ -70,6 +70,7 @@ const badRelease: readonly FailureType[] = [
   'ImageNotSigned',
   'AttestationInvalid',
   'ImageVulnerable',
+  'GateBlocked',
   'ReleaseDegraded',
   'EnvironmentFileInvalid',
   'DefinitionInvalid',

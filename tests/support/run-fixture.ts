@@ -32,6 +32,7 @@ export interface RunFixture {
   readonly facts: string[];
   readonly notices: Notice[];
   readonly artifacts: KeptArtifact[];
+  /** Where stages keep artifacts, caches and what their reports say. */
   readonly blobs: BlobStore;
   readonly secrets: Map<string, string>;
   readonly source: SourceDependencies;
@@ -158,6 +159,7 @@ export function createRunFixture(
       artifacts: createStageArtifacts({ blobs, record: (artifact) => void artifacts.push(artifact) }),
       logs: keep,
       facts: stageFacts,
+      reports: { blobs, readBaseline: () => Promise.resolve(undefined) },
     },
     input(commit, event = {}, more = {}) {
       const whole: SourceEvent = {

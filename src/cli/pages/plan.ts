@@ -1,3 +1,4 @@
+import type { GateLine } from '../../domain/evidence.ts';
 import type { Plan } from '../../domain/plan.ts';
 import { nameOf } from '../names.ts';
 import { duration } from '../time.ts';
@@ -30,6 +31,7 @@ export function planPage(plan: Plan, paint: Painter): string {
       'none',
     ),
     ...listed('checks', plan.checks, 'none were recorded'),
+    ...(plan.gates === undefined ? [] : listed('gates', plan.gates.map(gateLine), 'none')),
     field('backup', backupLine(plan)),
     ...plan.estimate.problems.map((problem) => field('', paint.paint('bad', problem))),
     field(
@@ -50,6 +52,10 @@ function field(name: string, value: string): string {
 function listed(name: string, values: readonly string[], none: string): string[] {
   if (values.length === 0) return [field(name, none)];
   return values.map((value, index) => field(index === 0 ? name : '', value));
+}
+
+function gateLine({ gate, verdict, blocks, reason }: GateLine): string {
+  return `${gate} ${verdict}${blocks ? ', stops it' : ''}: ${reason}`;
 }
 
 function changesLine({ changes }: Plan): string {

@@ -4,6 +4,7 @@ import { first } from './0001-first.ts';
 import { fence } from './0002-fence.ts';
 import { operatorWords } from './0003-operator-words.ts';
 import { keptFiles } from './0004-kept-files.ts';
+import { reports } from './0005-reports.ts';
 import { imageEvidence } from './0006-image-evidence.ts';
 import { refsSeen } from './0007-refs-seen.ts';
 
@@ -13,6 +14,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0002-fence': fromText(fence),
   '0003-operator-words': fromText(operatorWords),
   '0004-kept-files': fromText(keptFiles),
+  '0005-reports': fromText(reports),
   '0006-image-evidence': fromText(imageEvidence),
   '0007-refs-seen': fromText(refsSeen),
 };

@@ -1,6 +1,7 @@
 import { CancellationScope, CancelledFailure, isCancellation, sleep } from '@temporalio/workflow';
 import type { RunOutcome } from '../../domain/outcome.ts';
 import type { RunPlan, StagePlan, StageReport } from '../../domain/run.ts';
+import { sentences } from '../../domain/sentences.ts';
 import { type StageEnd, nextStages } from '../../domain/stage-graph.ts';
 
 /** How the stages of a run ended it. */
@@ -174,7 +175,10 @@ function idle(name: string, detail: string, startedMs = Date.now()): StageReport
 }
 
 function stageReason(report: StageReport): string {
+  // The sentence of a gate, which is none of a step.
+  if (report.detail?.startsWith('Gate ') === true)
+    return sentences(`${report.name} ${report.verdict}: ${report.detail}`);
   const bad = report.steps.find((step) => step.verdict === report.verdict);
   const what = bad === undefined ? report.name : `${report.name}, step ${bad.name}`;
-  return `${what} ${report.verdict}: ${bad?.detail ?? report.detail ?? 'see its log'}`;
+  return sentences(`${what} ${report.verdict}: ${bad?.detail ?? report.detail ?? 'see its log'}`);
 }

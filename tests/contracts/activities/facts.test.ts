@@ -10,8 +10,11 @@ import type { FactActivities, Notice, RunFactActivities } from '../../../src/act
 import { createFactActivities } from '../../../src/activities/facts.ts';
 import { createNoticeActivities } from '../../../src/activities/notices.ts';
 import { createRunFactActivities } from '../../../src/activities/run-facts.ts';
+import type { StageEvidence } from '../../../src/domain/evidence.ts';
 import type { DeploymentInput, DeploymentResult } from '../../../src/domain/deployment.ts';
 import type { ImageReport, RunInput, RunPlan, StageReport } from '../../../src/domain/run.ts';
+import type { BlobStore } from '../../../src/providers/blobs/port.ts';
+import { createFolderBlobs } from '../../../src/providers/blobs/folder.ts';
 import { type Spool, createSpool } from '../../../src/effects/spool.ts';
 import { listAudit } from '../../../src/store/audit.ts';
 import { listDeployments, openDeployment, readDeployment } from '../../../src/store/deployments.ts';
@@ -20,6 +23,7 @@ import { type Fact, applyFacts } from '../../../src/store/facts.ts';
 import { listIncidents } from '../../../src/store/incidents.ts';
 import { putProject } from '../../../src/store/projects.ts';
 import { listReleases } from '../../../src/store/releases.ts';
+import { readReports } from '../../../src/store/reports.ts';
 import { readRun } from '../../../src/store/runs.ts';
 import { openStore } from '../../../src/store/store.ts';
 import { projectYaml } from '../../support/api.ts';
@@ -30,6 +34,7 @@ let folder: string;
 let spool: Spool<Fact>;
 let facts: FactActivities;
 let runFacts: RunFactActivities;
+let blobs: BlobStore;
 const sent: Notice[] = [];
 
 beforeAll(async () => {
@@ -39,7 +44,8 @@ beforeAll(async () => {
   spool = await createSpool<Fact>({ folder, forward: (batch) => applyFacts(store.db, batch) });
   const sendNotice = (notice: Notice): Promise<void> => Promise.resolve(void sent.push(notice));
   facts = createFactActivities({ store, spool, sendNotice });
-  runFacts = createRunFactActivities({ store, sendNotice });
+  blobs = createFolderBlobs({ folder: join(folder, 'blobs') });
+  runFacts = createRunFactActivities({ store, sendNotice, blobs });
 });
 afterAll(async () => {
   await spool.close();
@@ -122,6 +128,46 @@ describe('the end of a run', () => {
     ],
     startedAt: new Date().toISOString(),
     durationMs: 1,
+  });
+
+  test('writes down what the stages showed with the deployments that are planned by it', async () => {
+    const evidence: StageEvidence = {
+      reports: [
+        {
+          state: 'errored',
+          kind: 'bandit',
+          gate: 'code-security',
+          path: 'bandit.json',
+          problem: { reason: 'is empty', place: 'bandit.json', remedy: 'Run it again.' },
+        },
+      ],
+      gates: [],
+      pages: [],
+      lost: [],
+    };
+    const shown: StageReport = { ...stage('passed'), gates: [], evidence: 'reports/shown/1/tests.json' };
+    await put('shown', projectYaml('shown'));
+    const run = { project: 'shown', key: 'shown', number: 1 };
+    const settle = {
+      ...{
+        run,
+        input: { ...input('shown'), project: 'shown' },
+        plan: { ...plan('shown', 1), run },
+        stages: [shown],
+        images: [image],
+      },
+      ...{ outcome: 'succeeded' as const, reason: 'All stages passed.' },
+    };
+    // Until the evidence can be read nothing is settled, and nothing could be deployed without it.
+    await expect(call((one) => runFacts.settleRun(one), settle)).rejects.toMatchObject({
+      type: 'BlobsUnavailable',
+      nonRetryable: false,
+    });
+    expect(await listDeployments(store.db, { project: 'shown' }, {})).toMatchObject({ items: [] });
+    await blobs.put('reports/shown/1/tests.json', Buffer.from(JSON.stringify(evidence)));
+    const { deployments } = await call((one) => runFacts.settleRun(one), settle);
+    expect(deployments).toHaveLength(2);
+    expect(await readReports(store.db, 'shown', 1)).toEqual([{ ...evidence.reports[0], stage: 'tests' }]);
   });
 
   test('records the release and opens its deployments once, however often it is told', async () => {

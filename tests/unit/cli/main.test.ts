@@ -76,6 +76,17 @@ async function slipway(
 
 const production = '/v1/projects/hello/environments/production';
 
+describe('slipway report', () => {
+  test('prints what a run has shown, and nothing that moves a cursor', async () => {
+    answers['GET /v1/projects/hello/runs/12/report'] = { body: { project: 'hello', run: 12 } };
+    answers['GET /v1/projects/hello/runs/12/report.md'] = { body: '# hello #12\u001b[2J: succeeded\n' };
+    expect(await slipway(['report', '12'])).toMatchObject({ code: 0, stdout: '# hello #12: succeeded\n' });
+    const { stdout } = await slipway(['--json', 'report', 'hello#12']);
+    expect(JSON.parse(stdout)).toMatchObject({ report: { run: 12 } });
+    expect((await slipway(['report', 'production/3'])).stderr).toContain('reports belong to the run');
+  });
+});
+
 describe('exit status and output', () => {
   test('the help ends with the table of exit codes', async () => {
     const { code, stdout } = await slipway(['--help']);

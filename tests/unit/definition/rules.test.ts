@@ -52,6 +52,33 @@ const cases: readonly Case[] = [
     problem: 'probes[0].kind is `tcp`, but the probe `health` that every release has is of kind `http`',
   },
   {
+    name: 'a gate is not made looser than its default',
+    repository: (text) => `${text}gates: { coverage: { min: 60% } }\n`,
+    problem: 'gates.coverage.min is looser than the project asks for anywhere',
+  },
+  {
+    name: 'a gate is not switched off',
+    repository: (text) => `${text}gates: { tests: { mode: warn } }\n`,
+    problem: 'gates.tests.mode is looser than the project asks for anywhere',
+  },
+  {
+    name: 'a gate does not count less than every environment does',
+    repository: (text) => `${text}gates: { container: { severity: critical } }\n`,
+    project: (text) => inProduction('gates: { container: { severity: medium } }')(text),
+    problem: 'gates.container.severity is looser than the project asks for anywhere',
+  },
+  {
+    name: 'the repository puts no finding aside',
+    repository: (text) =>
+      `${text}gates: { code-security: { suppressions: [{ rule: B602, reason: a reason for it, expires: 2027-01-01 }] } }\n`,
+    problem: 'gates.code-security.suppressions is there, but the project keeps suppressions to itself',
+  },
+  {
+    name: 'the critical floor of coverage is not above its minimum',
+    project: (text) => `${text}gates: { coverage: { min: 60%, critical: 65% } }\n`,
+    problem: 'gates.coverage.critical is above the minimum, which would then never be what decides',
+  },
+  {
     name: 'routes lead to environments that exist',
     project: (text) => `${text}routes: [{ on: push, ref: main, environments: [prodction] }]\n`,
     problem: 'routes[0].environments[0] is `prodction`, which is no environment of this project',

@@ -37,7 +37,7 @@ const provenance = makeProvenance({
       verdict: 'passed',
       startedAt: '2026-11-25T10:00:00.000Z',
       durationMs: 5,
-      gates: [{ gate: 'coverage', verdict: 'failed' }],
+      gates: [{ gate: 'coverage', mode: 'warn', verdict: 'failed', blocks: false, reason: '60 %' }],
       steps: [{ name: 'unit', verdict: 'passed', startedAt: '2026-11-25T10:00:00.000Z', durationMs: 5 }],
     },
   ],

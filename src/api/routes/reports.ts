@@ -1,0 +1,137 @@
+import { posix } from 'node:path';
+import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
+import { z } from 'zod';
+import { type BuildReport, buildReport, coverageOf } from '../../domain/build-report.ts';
+import { renderBuildReport } from '../../domain/build-report-text.ts';
+import { lastReleasedRun, listPages, readGates, readReports } from '../../store/reports.ts';
+import { readRun } from '../../store/runs.ts';
+import type { ApiContext } from '../context.ts';
+import { refuse } from '../problems.ts';
+import { BuildReportSchema, Name, RunPath } from '../schemas.ts';
+
+const tags = ['runs'];
+
+const PagePath = RunPath.extend({
+  stage: Name,
+  position: z.coerce.number().int().min(0).max(1_000),
+  '*': z.string().min(1).max(1_000),
+});
+
+/** By the end of the name; anything else is handed out as bytes, which no browser shows. */
+const contentTypes: Readonly<Record<string, string>> = {
+  '.html': 'text/html; charset=utf-8',
+  '.htm': 'text/html; charset=utf-8',
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.json': 'application/json; charset=utf-8',
+  '.txt': 'text/plain; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.gif': 'image/gif',
+  '.jpg': 'image/jpeg',
+  '.ico': 'image/x-icon',
+  '.woff2': 'font/woff2',
+};
+
+/**
+ * The page is foreign: it runs in an origin of its own that no other page shares, may show and calculate, and may neither send anything nor ask this
+ * API with the reader's rights.
+ */
+const sandbox = [
+  'sandbox allow-scripts',
+  "default-src 'none'",
+  "script-src 'unsafe-inline' 'self'",
+  "style-src 'unsafe-inline' 'self'",
+  "img-src 'self' data:",
+  "font-src 'self' data:",
+  "form-action 'none'",
+  "base-uri 'none'",
+  "frame-ancestors 'self'",
+].join('; ');
+
+/** What a run showed: its report as data and as Markdown, and the pages that its tools made. */
+export function reportRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
+  const { db } = deps.store;
+
+  async function reportOf(project: string, number: number): Promise<BuildReport> {
+    const run = await readRun(db, project, number);
+    if (run === undefined) throw refuse('NotFound', `There is no run ${number} of ${project}.`);
+    const before = await lastReleasedRun(db, project, number);
+    const [reports, gates, pages, earlier] = await Promise.all([
+      readReports(db, project, number),
+      readGates(db, project, number),
+      listPages(db, project, number),
+      before === undefined ? [] : readReports(db, project, before),
+    ]);
+    const { version, ref, commit, author, outcome, reason, acceptedAt, settledAt, images } = run;
+    return buildReport({
+      run: { project, run: number, version, ref, commit, author, outcome, reason, acceptedAt, settledAt, images },
+      stages: run.stages.map(({ name, verdict, durationMs }) => ({ name, verdict, durationMs })),
+      reports,
+      gates,
+      pages,
+      coverageBefore: coverageOf(earlier),
+    });
+  }
+
+  return async (app) => {
+    app.get(
+      '/v1/projects/:project/runs/:number/report',
+      {
+        schema: {
+          tags,
+          summary: 'What a run showed: tests, coverage, gates, findings, images, times',
+          description: '`report.md` is the same as a page. It is whole when the run is over.',
+          params: RunPath,
+          response: { 200: BuildReportSchema },
+        },
+      },
+      async (request) => await reportOf(request.params.project, request.params.number),
+    );
+
+    app.get(
+      '/v1/projects/:project/runs/:number/report.md',
+      { schema: { tags, summary: 'The same as Markdown', params: RunPath } },
+      async (request, reply) => {
+        const report = await reportOf(request.params.project, request.params.number);
+        return await reply
+          .type('text/markdown; charset=utf-8')
+          .header('x-content-type-options', 'nosniff')
+          .send(renderBuildReport(report));
+      },
+    );
+
+    app.get(
+      '/v1/projects/:project/runs/:number/pages/:stage/:position/*',
+      {
+        schema: {
+          tags,
+          summary: 'A page that a tool made, such as that of its coverage',
+          description: 'Foreign content, in a sandbox: it has an origin of its own and reaches nothing.',
+          params: PagePath,
+        },
+      },
+      async (request, reply) => {
+        const { project, number, stage, position, '*': wanted } = request.params;
+        const pages = (await listPages(db, project, number)).find(
+          (one) => one.stage === stage && one.position === position,
+        );
+        if (pages === undefined) throw refuse('NotFound', `Run ${number} of ${project} has no such page.`);
+        const name = posix.normalize(wanted);
+        if (name.startsWith('..') || name.startsWith('/')) throw refuse('NotFound', 'There is no such page.');
+        const content = await deps.blobs.read(`${pages.prefix}/${name}`);
+        return await reply
+          .type(contentTypes[posix.extname(name).toLowerCase()] ?? 'application/octet-stream')
+          .headers({
+            'content-security-policy': sandbox,
+            'x-content-type-options': 'nosniff',
+            'referrer-policy': 'no-referrer',
+            'cross-origin-opener-policy': 'same-origin',
+            'cross-origin-resource-policy': 'same-origin',
+          })
+          .send(content);
+      },
+    );
+    await Promise.resolve();
+  };
+}

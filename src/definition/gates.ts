@@ -1,0 +1,79 @@
+import {
+  type GateName,
+  type GatePolicy,
+  type GateWish,
+  defaultGate,
+  gateNames,
+  madeStricter,
+  withWish,
+} from '../domain/gate.ts';
+import type { Gates } from './kinds/gate.ts';
+import type { DefinitionPair } from './pair.ts';
+import { isProduction } from './production.ts';
+
+const dayMs = 86_400_000;
+
+/** What the gates of a run ask for: the project's word, made stricter by the repository's. */
+export function resolveGates(pair: Pick<DefinitionPair, 'repository' | 'project'>): readonly GatePolicy[] {
+  return gateNames.map((gate) => resolveGate(pair, gate, undefined));
+}
+
+/** What they ask for before one environment is changed. An environment the project does not have is asked what a run is. */
+export function resolveEnvironmentGates(
+  pair: Pick<DefinitionPair, 'repository' | 'project'>,
+  environment: string,
+): readonly GatePolicy[] {
+  return gateNames.map((gate) => resolveGate(pair, gate, environment));
+}
+
+function resolveGate(
+  { repository, project }: Pick<DefinitionPair, 'repository' | 'project'>,
+  gate: GateName,
+  name: string | undefined,
+): GatePolicy {
+  const environment =
+    name !== undefined && Object.hasOwn(project.environments, name) ? project.environments[name] : undefined;
+  const production = name !== undefined && environment !== undefined && isProduction(name, environment);
+  const ofProject = withWish(defaultGate(gate, production), wishOf(project.gates, gate));
+  const floor = withWish(ofProject, wishOf(environment?.gates, gate));
+  const wish = wishOf(repository.gates, gate);
+  // Whoever can push must not be able to put aside what stops a push, unless the project says so.
+  return madeStricter(
+    floor,
+    project.suppressions === 'repository' || wish === undefined ? wish : { ...wish, suppressions: [] },
+  );
+}
+
+/** One gate of a document, in the words of the domain; undefined where the document does not name it. */
+function wishOf(gates: Gates | undefined, gate: GateName): GateWish | undefined {
+  const given = gates?.[gate];
+  if (given === undefined) return undefined;
+  const all: UnitedGate = given;
+  const { mode, reports, severity, allowed, baseline, ratings, suppressions, min, critical, score, licences } = all;
+  return {
+    mode,
+    reports,
+    least: severity,
+    allowed,
+    baseline,
+    ratings:
+      ratings === undefined
+        ? undefined
+        : Object.entries(ratings).map(([rule, rating]) => ({ rule, severity: rating, raiseOnly: false })),
+    suppressions,
+    coverage: { min, critical },
+    score,
+    licences: licences === undefined ? undefined : { allow: licences.allow ?? null, deny: licences.deny },
+    imageAgeDays: all.imageAge === undefined ? undefined : all.imageAge / dayMs,
+    databaseAgeDays: all.databaseAge === undefined ? undefined : all.databaseAge / dayMs,
+  };
+}
+
+/** Every setting that any gate has. */
+type UnitedGate = Partial<
+  NonNullable<Gates['coverage']> &
+    NonNullable<Gates['quality']> &
+    NonNullable<Gates['compliance']> &
+    NonNullable<Gates['dependencies']> &
+    NonNullable<Gates['container']>
+>;

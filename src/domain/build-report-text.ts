@@ -1,0 +1,154 @@
+import type { BuildReport, CoverageChange, StageTime } from './build-report.ts';
+import { securityGates } from './gate.ts';
+import type { Finding, TestFigures } from './report.ts';
+
+/** Shown of each list; the data have all of it. Judgement: a comment on a pull request may have 65,536 characters. */
+const mostRows = 20;
+
+/** The page as Markdown. Whatever tools and repositories wrote stands in it as text: it makes no links, images or HTML. */
+export function renderBuildReport(report: BuildReport): string {
+  const { project, run, version, ref, commit, author, outcome, reason } = report;
+  return [
+    `# ${text(project)} #${run}${version === null ? '' : `, ${text(version)}`}: ${outcome ?? 'running'}`,
+    `${code(commit.slice(0, 12))} of ${code(ref)} by ${text(author)}.${reason === null ? '' : ` ${text(reason)}`}`,
+    ...section('Tests', report.tests === null ? [] : testLines(report.tests)),
+    ...section('Coverage', report.coverage === null ? [] : [coverageLine(report.coverage)]),
+    ...section('Gates', gateLines(report)),
+    ...section(
+      'Could not be read',
+      report.errored
+        .slice(0, mostRows)
+        .map(({ stage, path, reason: why, remedy }) => `- ${text(stage)}: ${code(path)} ${text(why)}. ${text(remedy)}`),
+    ),
+    ...section('Suppressed', suppressionLines(report)),
+    ...section(
+      'Images',
+      report.images.map(
+        ({ repository, digest, sizeBytes, reused }) =>
+          `- ${code(`${repository}@${digest}`)}, ${megabytes(sizeBytes)}${reused ? ', built before' : ''}`,
+      ),
+    ),
+    ...section('Times', timeLines(report.stages)),
+    ...section(
+      'Pages',
+      report.pages.map(({ stage, path, address }) => `- ${text(stage)}: ${code(path)} at ${code(address)}`),
+    ),
+    '',
+  ].join('\n');
+}
+
+function section(title: string, lines: readonly string[]): readonly string[] {
+  return lines.length === 0 ? [] : ['', `## ${title}`, '', ...lines];
+}
+
+function testLines({ total, failed, errored, skipped, durationMs, failures }: TestFigures): readonly string[] {
+  const bad = [
+    ...(failed === 0 ? [] : [`${failed} failed`]),
+    ...(errored === 0 ? [] : [`${errored} ended by an error`]),
+    ...(skipped === 0 ? [] : [`${skipped} skipped`]),
+  ];
+  return [
+    `${total} tests in ${seconds(durationMs)}${bad.length === 0 ? ', all passed' : `: ${bad.join(', ')}`}.`,
+    ...(failures.length === 0 ? [] : ['']),
+    ...failures.slice(0, mostRows).map(({ name, message }) => `- ${code(name)}: ${text(message.slice(0, 200))}`),
+    ...more(failures.length),
+  ];
+}
+
+function coverageLine({ lines, before }: CoverageChange): string {
+  if (before === null) return `${percent(lines)} of the lines.`;
+  const points = (lines - before) * 100;
+  const change =
+    Math.abs(points) < 0.005
+      ? 'as the last release'
+      : `${points > 0 ? '+' : '−'}${Math.abs(points).toFixed(2)} points against the last release`;
+  return `${percent(lines)} of the lines, ${change} (${percent(before)}).`;
+}
+
+function gateLines({ gates }: BuildReport): readonly string[] {
+  if (gates.length === 0) return [];
+  const rows = gates.map(({ gate, stage, mode, verdict, blocks, reports, reason }) => {
+    const number = securityGates[gate];
+    const tools = reports.map(({ tool, lookedAt }) => `${tool} (${lookedAt})`).join('; ');
+    return `| ${text(gate)}${number === undefined ? '' : ` (${number})`} | ${text(stage)} | ${verdict}${blocks ? ', stops it' : ''} | ${mode} | ${text(tools)} | ${text(reason)} |`;
+  });
+  const found = gates.flatMap(({ gate, findings }) => findings.map((finding) => `- ${gate}: ${findingLine(finding)}`));
+  return [
+    '| gate | stage | verdict | mode | looked at by | found |',
+    '| --- | --- | --- | --- | --- | --- |',
+    ...rows,
+    ...(found.length === 0 ? [] : ['', ...found.slice(0, mostRows)]),
+    ...more(found.length),
+  ];
+}
+
+function findingLine({ severity, rule, message, file, line, component }: Finding): string {
+  const where = file === undefined ? '' : ` ${code(line === undefined ? file : `${file}:${line}`)}`;
+  const fixed = component?.fixedIn?.[0] === undefined ? '' : `, fixed in ${component.fixedIn[0]}`;
+  const what =
+    component === undefined ? '' : ` ${code([component.name, component.version].filter(Boolean).join(' ') + fixed)}`;
+  return `**${severity}** ${code(rule)}${where}${what} ${text(message)}`;
+}
+
+function suppressionLines({ suppressions }: BuildReport): readonly string[] {
+  return suppressions.map(
+    ({ rule, file, reason, expires, matched, expired }) =>
+      `- ${code([rule, file].filter(Boolean).join(' in '))} until ${text(expires)}, ${matched} found: ${text(reason)}${expired ? ' **Expired: it counts again.**' : ''}`,
+  );
+}
+
+function timeLines(stages: readonly StageTime[]): readonly string[] {
+  if (stages.length === 0) return [];
+  return [
+    '| stage | verdict | took | nominal |',
+    '| --- | --- | --- | --- |',
+    ...stages.map(({ name, verdict, durationMs, nominalMs }) => {
+      const over = nominalMs !== null && durationMs !== null && durationMs > nominalMs[1];
+      const nominal =
+        nominalMs === null ? '' : `${nominalMs[0] / 60_000}–${nominalMs[1] / 60_000} min${over ? ', exceeded' : ''}`;
+      return `| ${text(name)} | ${verdict ?? 'not finished'} | ${durationMs === null ? '' : seconds(durationMs)} | ${nominal} |`;
+    }),
+  ];
+}
+
+function more(count: number): readonly string[] {
+  return count > mostRows ? [`- and ${count - mostRows} more`] : [];
+}
+
+/** Foreign text: every character that Markdown or HTML could take for something else is escaped, and lines are joined. */
+function text(foreign: string): string {
+  return (
+    foreign
+      .replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
+      .trim()
+      .replace(/[\\`*_{}[\]()#+!|~<>&@-]/g, '\\$&')
+      // Forges make links of bare addresses too.
+      .replace(/(https?|ftp|www)(?=[:.])/gi, '$1\u200b')
+  );
+}
+
+/** Foreign text as code; a fence longer than any in it. */
+function code(foreign: string): string {
+  const clean = foreign
+    .replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
+    .trim()
+    .replaceAll('|', '¦');
+  if (clean === '') return '``';
+  const longest = Math.max(0, ...[...clean.matchAll(/`+/g)].map(([run]) => run.length));
+  const fence = '`'.repeat(longest + 1);
+  return longest === 0 ? `${fence}${clean}${fence}` : `${fence} ${clean} ${fence}`;
+}
+
+function percent(ratio: number): string {
+  return `${(Math.floor(ratio * 10_000) / 100).toFixed(2)} %`;
+}
+
+function seconds(ms: number): string {
+  return ms < 60_000
+    ? `${(ms / 1_000).toFixed(1)} s`
+    : `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`;
+}
+
+function megabytes(bytes: number): string {
+  return `${(bytes / 1e6).toFixed(1)} MB`;
+}

@@ -1,0 +1,135 @@
+/** What a run showed, on one page: for people as Markdown, for programs as the same data. */
+import type { GateVerdict } from './gate-verdict.ts';
+import type { AppliedSuppression } from './gate-findings.ts';
+import type { RunOutcome } from './outcome.ts';
+import { type CoverageFigures, type TestFigures, mostFailures, ratioOf } from './report.ts';
+import type { GatedReport, KeptPages } from './evidence.ts';
+import type { ImageReport } from './run.ts';
+import type { Verdict } from './verdict.ts';
+
+export interface BuildReport {
+  readonly project: string;
+  readonly run: number;
+  readonly version: string | null;
+  readonly ref: string;
+  readonly commit: string;
+  readonly author: string;
+  readonly outcome: RunOutcome | null;
+  readonly reason: string | null;
+  readonly acceptedAt: string;
+  readonly settledAt: string | null;
+  /** All reports of tests together; null where there are none. */
+  readonly tests: TestFigures | null;
+  readonly coverage: CoverageChange | null;
+  readonly gates: readonly (GateVerdict & { readonly stage: string })[];
+  /** Reports that say nothing, each with the reason. */
+  readonly errored: readonly {
+    readonly stage: string;
+    readonly path: string;
+    readonly reason: string;
+    readonly remedy: string;
+  }[];
+  readonly suppressions: readonly AppliedSuppression[];
+  readonly images: readonly ImageReport[];
+  readonly stages: readonly StageTime[];
+  readonly pages: readonly ReportPages[];
+}
+
+export interface CoverageChange {
+  /** Share of lines, 0 to 1. */
+  readonly lines: number;
+  /** That of the last release before this run; null where there was none, or it measured nothing. */
+  readonly before: number | null;
+}
+
+export interface StageTime {
+  readonly name: string;
+  readonly verdict: Verdict | null;
+  readonly durationMs: number | null;
+  /** What the specification gives for a stage of that name, ms; null for others. */
+  readonly nominalMs: readonly [number, number] | null;
+}
+
+export interface ReportPages {
+  readonly stage: string;
+  readonly path: string;
+  /** Path of the API. */
+  readonly address: string;
+}
+
+const minuteMs = 60_000;
+
+/** Nominal times of S0 (S0-31 to S0-82, A-05): a measure to compare with, never a limit. */
+const nominalMinutes: Readonly<Record<string, readonly [number, number]>> = {
+  install: [3, 5],
+  quality: [5, 7],
+  lint: [5, 7],
+  security: [3, 5],
+  test: [5, 10],
+  tests: [5, 10],
+  unit: [5, 10],
+  build: [10, 15],
+  scan: [5, 7],
+  push: [3, 5],
+};
+
+export interface BuildReportInput {
+  readonly run: Omit<BuildReport, 'tests' | 'coverage' | 'gates' | 'errored' | 'suppressions' | 'stages' | 'pages'>;
+  readonly stages: readonly Omit<StageTime, 'nominalMs'>[];
+  readonly reports: readonly (GatedReport & { readonly stage: string })[];
+  readonly gates: BuildReport['gates'];
+  readonly pages: readonly (KeptPages & { readonly stage: string; readonly position: number })[];
+  /** Coverage of the last release before. */
+  readonly coverageBefore: number | null;
+}
+
+/** Puts the page of a run together. */
+export function buildReport({ run, stages, reports, gates, pages, coverageBefore }: BuildReportInput): BuildReport {
+  const lines = coverageOf(reports);
+  return {
+    ...run,
+    tests: testsOf(reports),
+    coverage: lines === null ? null : { lines, before: coverageBefore },
+    gates,
+    errored: reports.flatMap((report) =>
+      report.state === 'errored'
+        ? [{ stage: report.stage, path: report.path, reason: report.problem.reason, remedy: report.problem.remedy }]
+        : [],
+    ),
+    suppressions: gates.flatMap(({ suppressions }) => suppressions),
+    stages: stages.map((stage) => {
+      const minutes = Object.hasOwn(nominalMinutes, stage.name) ? nominalMinutes[stage.name] : undefined;
+      return { ...stage, nominalMs: minutes === undefined ? null : [minutes[0] * minuteMs, minutes[1] * minuteMs] };
+    }),
+    pages: pages.map(({ stage, path, position, entry }) => ({
+      stage,
+      path,
+      address: `/v1/projects/${run.project}/runs/${run.run}/pages/${stage}/${position}/${entry}`,
+    })),
+  };
+}
+
+/** The lowest of several: each is judged by itself, and none makes up for another. Null where nothing was measured. */
+export function coverageOf(reports: readonly GatedReport[]): number | null {
+  const ratios = reports.flatMap((report) => (report.state === 'read' ? (shareOf(report.coverage) ?? []) : []));
+  return ratios.length === 0 ? null : Math.min(...ratios);
+}
+
+function shareOf(coverage: CoverageFigures | undefined): number | undefined {
+  return coverage === undefined ? undefined : ratioOf(coverage.lines);
+}
+
+function testsOf(reports: readonly GatedReport[]): TestFigures | null {
+  const all = reports.flatMap((report) => (report.state === 'read' ? (report.tests ?? []) : []));
+  if (all.length === 0) return null;
+  const sum = (figure: 'total' | 'failed' | 'errored' | 'skipped' | 'durationMs'): number =>
+    all.reduce((total, one) => total + one[figure], 0);
+  return {
+    total: sum('total'),
+    failed: sum('failed'),
+    errored: sum('errored'),
+    skipped: sum('skipped'),
+    durationMs: sum('durationMs'),
+    failures: all.flatMap(({ failures }) => failures).slice(0, mostFailures),
+  };
+}

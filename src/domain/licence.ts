@@ -1,0 +1,127 @@
+import parse from 'spdx-expression-parse';
+import satisfies from 'spdx-satisfies';
+import type { Finding, LicensedPackage } from './report.ts';
+
+/** SPDX ids of what may be used, and of what never may. */
+export interface LicencePolicy {
+  /** Null: everything that is not denied. */
+  readonly allow: readonly string[] | null;
+  readonly deny: readonly string[];
+}
+
+/** True for one licence of the SPDX list, with `+` or an exception where wanted; what a policy may name. */
+export function isLicence(text: string): boolean {
+  const parsed = parseExpression(text);
+  return parsed !== undefined && 'license' in parsed;
+}
+
+/** The repository may allow less and deny more. */
+export function stricterLicences(floor: LicencePolicy, wish: LicencePolicy | undefined): LicencePolicy {
+  if (wish === undefined) return floor;
+  const { allow: wanted } = wish;
+  const allow = wanted === null ? floor.allow : (floor.allow ?? wanted).filter((licence) => wanted.includes(licence));
+  return { allow, deny: [...new Set([...floor.deny, ...wish.deny])] };
+}
+
+/**
+ * A finding for each package whose licence is denied, not allowed, or not known. `MIT OR GPL-3.0-only` may be used under MIT; of
+ * `MIT AND GPL-3.0-only` both must be allowed.
+ */
+export function judgeLicences(packages: readonly LicensedPackage[], policy: LicencePolicy): readonly Finding[] {
+  if (policy.allow === null && policy.deny.length === 0) return [];
+  return packages.flatMap((one) => {
+    const complaint = complaintOf(one.licence, policy);
+    if (complaint === undefined) return [];
+    return [
+      {
+        rule: complaint.rule,
+        severity: 'high' as const,
+        message: `${one.name} ${one.version}: ${complaint.message}`,
+        component: { name: one.name, version: one.version },
+        fingerprint: `${complaint.rule}/${one.name}/${one.licence}`,
+      },
+    ];
+  });
+}
+
+function complaintOf(
+  text: string,
+  { allow, deny }: LicencePolicy,
+): { readonly rule: string; readonly message: string } | undefined {
+  const expression = expressionOf(text);
+  if (expression === undefined) {
+    return { rule: 'licence-unknown', message: `its licence \`${text}\` is none that is known` };
+  }
+  const leaves = leavesOf(expression);
+  const allowed = leaves.filter((leaf) => (allow === null || isOneOf(leaf, allow)) && !isOneOf(leaf, deny));
+  if (allowed.length > 0 && satisfies(expression, allowed)) return undefined;
+  const denied = leaves.filter((leaf) => isOneOf(leaf, deny));
+  return denied.length > 0
+    ? { rule: 'licence-denied', message: `its licence \`${text}\` is denied` }
+    : { rule: 'licence-not-allowed', message: `its licence \`${text}\` is not among those allowed` };
+}
+
+function isOneOf(licence: string, list: readonly string[]): boolean {
+  return list.length > 0 && satisfies(licence, [...list]);
+}
+
+/** Licences of one package that hold at once; judgement. */
+const mostParts = 10;
+
+/** Names that PyPI's classifiers and old metadata give. */
+const synonyms: Readonly<Record<string, string>> = {
+  'mit license': 'MIT',
+  'the mit license': 'MIT',
+  'apache software license': 'Apache-2.0',
+  'apache license 2.0': 'Apache-2.0',
+  'apache license, version 2.0': 'Apache-2.0',
+  'apache 2.0': 'Apache-2.0',
+  'isc license (iscl)': 'ISC',
+  'isc license': 'ISC',
+  'mozilla public license 2.0 (mpl 2.0)': 'MPL-2.0',
+  'python software foundation license': 'PSF-2.0',
+  'the unlicense (unlicense)': 'Unlicense',
+  // One of the two; which one does not matter where both are allowed.
+  'bsd license': 'BSD-2-Clause AND BSD-3-Clause',
+  bsd: 'BSD-2-Clause AND BSD-3-Clause',
+  'gnu general public license v2 (gplv2)': 'GPL-2.0-only',
+  'gnu general public license v2 or later (gplv2+)': 'GPL-2.0-or-later',
+  'gnu general public license v3 (gplv3)': 'GPL-3.0-only',
+  'gnu general public license v3 or later (gplv3+)': 'GPL-3.0-or-later',
+  'gnu lesser general public license v2 or later (lgplv2+)': 'LGPL-2.1-or-later',
+  'gnu lesser general public license v3 (lgplv3)': 'LGPL-3.0-only',
+  'gnu affero general public license v3': 'AGPL-3.0-only',
+};
+
+/** An SPDX expression of what a package says; several names divided by `;` are all its licences at once. */
+function expressionOf(text: string): string | undefined {
+  if (parseExpression(text) !== undefined) return text;
+  const parts = text.split(/;|(?<=\))\s*,/).map((part) => part.trim());
+  const known = parts.map((part) => (parseExpression(part) === undefined ? synonyms[part.toLowerCase()] : part));
+  if (parts.length > mostParts || known.some((part) => part === undefined)) return undefined;
+  return known.map((part) => `(${String(part)})`).join(' AND ');
+}
+
+function leavesOf(expression: string): readonly string[] {
+  const leaves: string[] = [];
+  const pending = [parse(expression)];
+  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
+    if ('conjunction' in next) pending.push(next.left, next.right);
+    else
+      leaves.push(
+        `${next.license}${next.plus === true ? '+' : ''}${next.exception === undefined ? '' : ` WITH ${next.exception}`}`,
+      );
+  }
+  return leaves;
+}
+
+function parseExpression(text: string): ReturnType<typeof parse> | undefined {
+  // Longer ones are texts of licences; and what both libraries make of many alternatives grows by powers of two.
+  if (text.length > 300 || text.split(/\bAND\b/i).length > mostParts || /\b(?:NOASSERTION|NONE)\b/i.test(text))
+    return undefined;
+  try {
+    return parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,48 @@
+import { z } from 'zod';
+import { count, createFindings, fileOf } from './findings.ts';
+import { each, readJson } from './json.ts';
+import { peek } from './peek.ts';
+import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
+
+const Message = z.looseObject({
+  ruleId: z.string().nullable(),
+  severity: z.number(),
+  message: z.string(),
+  line: z.number().optional(),
+  fatal: z.boolean().optional(),
+});
+
+/** ESLint's formatters `json` and `json-with-metadata` (eslint.org/docs/latest/use/formatters). */
+export const eslint: ReportReader = {
+  kind: 'eslint',
+  made: 'eslint --format json --output-file eslint.json .',
+  maxBytes: mostStreamedBytes,
+  async read(given) {
+    const { first, source } = await peek(given);
+    const within = first === '[' ? '' : 'results/';
+    const findings = createFindings('eslint');
+    let files = 0;
+    let file = '';
+    await readJson(source, {
+      maxBytes: this.maxBytes,
+      needs: first === '[' ? { '': 'array' } : { results: 'array' },
+      picks: {
+        [`${within}*/filePath`]: each(z.string(), (path) => {
+          files += 1;
+          file = fileOf(path, source);
+        }),
+        [`${within}*/messages/*`]: each(Message, ({ ruleId, severity, message, line, fatal = false }) =>
+          findings.add({
+            rule: ruleId ?? (fatal ? 'parse-error' : 'without-a-rule'),
+            severity: fatal ? 'high' : severity >= 2 ? 'medium' : 'low',
+            message,
+            file,
+            line,
+          }),
+        ),
+      },
+    });
+    if (files === 0) throw new UnreadableReport('says that it looked at no file');
+    return { tool: { name: 'ESLint' }, lookedAt: count(files, 'file'), ...findings.done() };
+  },
+};

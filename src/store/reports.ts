@@ -1,0 +1,184 @@
+import type { GatedReport, KeptPages, StageEvidence } from '../domain/evidence.ts';
+import type { GateVerdict } from '../domain/gate-verdict.ts';
+import type { Finding } from '../domain/report.ts';
+import type { RunRef } from '../domain/run.ts';
+import type { Db, Row } from './schema.ts';
+import { json } from './store.ts';
+
+/** A report with the stage that wrote it. */
+export type StoredReport = GatedReport & { readonly stage: string };
+export type StoredGate = GateVerdict & { readonly stage: string };
+export type StoredPages = KeptPages & { readonly stage: string; readonly position: number };
+
+/** Rows in one statement: a statement has 65,535 parameters at most. */
+const rowsAtOnce = 4_000;
+
+/** What a stage showed, instead of what an earlier attempt at it did. Needs a transaction. */
+export async function recordEvidence(tx: Db, run: RunRef, stage: string, evidence: StageEvidence): Promise<void> {
+  const key = { project: run.project, run: run.number, stage };
+  for (const table of ['reports', 'findings', 'gates', 'pages'] as const) {
+    await tx
+      .deleteFrom(table)
+      .where('project', '=', key.project)
+      .where('run', '=', key.run)
+      .where('stage', '=', stage)
+      .execute();
+  }
+  const { reports, gates, pages } = evidence;
+  if (reports.length > 0) {
+    await tx
+      .insertInto('reports')
+      .values(
+        reports.map((report, position) => {
+          const { kind, gate, path, state } = report;
+          const content = report.state === 'read' ? { ...report, findings: [] } : report;
+          return { ...key, position, kind, gate, path, state, content: json(content) };
+        }),
+      )
+      .execute();
+  }
+  const findings = reports.flatMap((report, index) =>
+    (report.state === 'read' ? report.findings : []).map((finding, position) => ({
+      ...key,
+      report: index,
+      position,
+      rule: finding.rule,
+      severity: finding.severity,
+      message: finding.message,
+      file: finding.file ?? null,
+      // Larger than the column: of a report that was made up.
+      line: finding.line === undefined || finding.line > 2_147_483_647 ? null : finding.line,
+      component: finding.component === undefined ? null : json(finding.component),
+      fingerprint: finding.fingerprint,
+    })),
+  );
+  for (let start = 0; start < findings.length; start += rowsAtOnce) {
+    await tx
+      .insertInto('findings')
+      .values(findings.slice(start, start + rowsAtOnce))
+      .execute();
+  }
+  if (gates.length > 0) {
+    await tx
+      .insertInto('gates')
+      .values(
+        gates.map((verdict) => {
+          const { gate, mode, blocks, reason } = verdict;
+          return { ...key, gate, mode, verdict: verdict.verdict, blocks, reason, verdictDocument: json(verdict) };
+        }),
+      )
+      .execute();
+  }
+  if (pages.length > 0) {
+    await tx
+      .insertInto('pages')
+      .values(pages.map((one, position) => ({ ...key, position, ...one })))
+      .execute();
+  }
+}
+
+/** Reports of a run as they were read, with their findings. */
+export async function readReports(db: Db, project: string, run: number): Promise<readonly StoredReport[]> {
+  const [rows, findings] = await Promise.all([
+    db
+      .selectFrom('reports')
+      .selectAll()
+      .where('project', '=', project)
+      .where('run', '=', run)
+      .orderBy('stage')
+      .orderBy('position')
+      .execute(),
+    db
+      .selectFrom('findings')
+      .selectAll()
+      .where('project', '=', project)
+      .where('run', '=', run)
+      .orderBy('stage')
+      .orderBy('report')
+      .orderBy('position')
+      .execute(),
+  ]);
+  const byReport = new Map<string, Row<'findings'>[]>();
+  for (const finding of findings) {
+    const key = `${finding.stage}/${finding.report}`;
+    const alike = byReport.get(key);
+    if (alike === undefined) byReport.set(key, [finding]);
+    else alike.push(finding);
+  }
+  return rows.map(({ stage, position, content }) => {
+    if (content.state === 'errored') return { ...content, stage };
+    const own = byReport.get(`${stage}/${position}`) ?? [];
+    return { ...content, findings: own.map(toFinding), stage };
+  });
+}
+
+function toFinding({ rule, severity, message, file, line, component, fingerprint }: Row<'findings'>): Finding {
+  return {
+    rule,
+    severity,
+    message,
+    ...(file === null ? {} : { file }),
+    ...(line === null ? {} : { line }),
+    ...(component === null ? {} : { component }),
+    fingerprint,
+  };
+}
+
+/** Verdicts of a run's gates, by stage. */
+export async function readGates(db: Db, project: string, run: number): Promise<readonly StoredGate[]> {
+  const rows = await db
+    .selectFrom('gates')
+    .select(['stage', 'verdictDocument'])
+    .where('project', '=', project)
+    .where('run', '=', run)
+    .orderBy('stage')
+    .orderBy('gate')
+    .execute();
+  return rows.map(({ stage, verdictDocument }) => ({ ...verdictDocument, stage }));
+}
+
+/** Pages that a run kept. */
+export async function listPages(db: Db, project: string, run: number): Promise<readonly StoredPages[]> {
+  const rows = await db
+    .selectFrom('pages')
+    .selectAll()
+    .where('project', '=', project)
+    .where('run', '=', run)
+    .orderBy('stage')
+    .orderBy('position')
+    .execute();
+  return rows.map(({ stage, position, path, prefix, entry, files, sizeBytes }) => ({
+    stage,
+    position,
+    path,
+    prefix,
+    entry,
+    files,
+    sizeBytes,
+  }));
+}
+
+/** The run that made the newest release before a run; undefined where there was none. */
+export async function lastReleasedRun(db: Db, project: string, before: number): Promise<number | undefined> {
+  const row = await db
+    .selectFrom('releases')
+    .select('build')
+    .where('project', '=', project)
+    .where('build', '<', before)
+    .orderBy('build', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row?.build;
+}
+
+/** Fingerprints of the findings of a run. */
+export async function readFingerprints(db: Db, project: string, run: number): Promise<ReadonlySet<string>> {
+  const rows = await db
+    .selectFrom('findings')
+    .select('fingerprint')
+    .distinct()
+    .where('project', '=', project)
+    .where('run', '=', run)
+    .execute();
+  return new Set(rows.map(({ fingerprint }) => fingerprint));
+}

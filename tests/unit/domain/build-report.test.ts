@@ -1,0 +1,148 @@
+import { describe, expect, test } from '@jest/globals';
+import { type BuildReportInput, buildReport } from '../../../src/domain/build-report.ts';
+import { renderBuildReport } from '../../../src/domain/build-report-text.ts';
+import type { GatedReport } from '../../../src/domain/evidence.ts';
+import { defaultGate } from '../../../src/domain/gate.ts';
+import { judgeGate } from '../../../src/domain/gate-verdict.ts';
+import { noCounts } from '../../../src/domain/report.ts';
+
+const base = {
+  state: 'read',
+  tool: { name: 'tool', version: '1' },
+  lookedAt: 'all of it',
+  findings: [],
+  counts: noCounts,
+} as const;
+const hostile =
+  '<img src=x onerror=alert(1)> [a](javascript:alert(1)) ![x](http://evil/x) `code` _emphasis_ @everyone #1\n## heading | cell';
+
+const reports: readonly (GatedReport & { stage: string })[] = [
+  {
+    ...base,
+    kind: 'junit',
+    gate: 'tests',
+    path: 'junit.xml',
+    stage: 'test',
+    tests: {
+      total: 10,
+      failed: 1,
+      errored: 0,
+      skipped: 2,
+      durationMs: 1_500,
+      failures: [{ name: hostile, kind: 'failed', message: hostile }],
+    },
+  },
+  {
+    ...base,
+    kind: 'cobertura',
+    gate: 'coverage',
+    path: 'a.xml',
+    stage: 'test',
+    coverage: { lines: { covered: 80, total: 100 }, files: 2 },
+  },
+  {
+    ...base,
+    kind: 'lcov',
+    gate: 'coverage',
+    path: 'b.info',
+    stage: 'test',
+    coverage: { lines: { covered: 75, total: 100 }, files: 2 },
+  },
+  {
+    ...base,
+    kind: 'bandit',
+    gate: 'code-security',
+    path: 'bandit.json',
+    stage: 'security',
+    counts: { ...noCounts, high: 1 },
+    findings: [{ rule: 'B602', severity: 'high', message: hostile, file: 'a|b.py', line: 3, fingerprint: 'f' }],
+  },
+  {
+    state: 'errored',
+    kind: 'safety',
+    gate: 'dependencies',
+    path: 'safety.json',
+    stage: 'security',
+    problem: { reason: 'is empty', place: 'safety.json', remedy: 'Run it again.' },
+  },
+];
+
+const gate = judgeGate({
+  policy: {
+    ...defaultGate('code-security'),
+    suppressions: [{ rule: 'B1*', reason: 'not in use', expires: '2026-01-01' }],
+  },
+  reports: reports.filter((one) => one.gate === 'code-security'),
+  at: '2026-11-25T00:00:00Z',
+})!;
+
+const input: BuildReportInput = {
+  run: {
+    project: 'shop',
+    run: 12,
+    version: '12-abcdef',
+    ref: 'refs/heads/main',
+    commit: 'a'.repeat(40),
+    author: 'ada',
+    outcome: 'succeeded',
+    reason: hostile,
+    acceptedAt: '2026-11-25T00:00:00Z',
+    settledAt: null,
+    images: [
+      {
+        name: 'app',
+        repository: 'registry:5000/shop/app',
+        digest: 'sha256:1',
+        tags: [],
+        sizeBytes: 12_000_000,
+        reused: true,
+        durationMs: 5,
+      },
+    ],
+  },
+  stages: [
+    { name: 'quality', verdict: 'passed', durationMs: 8 * 60_000 },
+    { name: 'own', verdict: 'passed', durationMs: 1_000 },
+  ],
+  reports,
+  gates: [{ ...gate, stage: 'security' }],
+  pages: [{ path: 'htmlcov', prefix: 'p', entry: 'index.html', files: 2, sizeBytes: 3, stage: 'test', position: 0 }],
+  coverageBefore: 0.8,
+};
+
+describe('the report of a run', () => {
+  test('has everything as data', () => {
+    const report = buildReport(input);
+    expect(report.tests).toMatchObject({ total: 10, failed: 1, skipped: 2 });
+    expect(report.coverage).toEqual({ lines: 0.75, before: 0.8 });
+    expect(report.errored).toEqual([
+      { stage: 'security', path: 'safety.json', reason: 'is empty', remedy: 'Run it again.' },
+    ]);
+    expect(report.suppressions).toMatchObject([{ rule: 'B1*', expired: true, matched: 0 }]);
+    expect(report.stages.map(({ nominalMs }) => nominalMs)).toEqual([[300_000, 420_000], null]);
+    expect(report.pages).toEqual([
+      { stage: 'test', path: 'htmlcov', address: '/v1/projects/shop/runs/12/pages/test/0/index.html' },
+    ]);
+    expect(buildReport({ ...input, reports: [] })).toMatchObject({ tests: null, coverage: null });
+  });
+
+  test('says it in words', () => {
+    const page = renderBuildReport(buildReport(input));
+    expect(page).toContain('10 tests in 1.5 s: 1 failed, 2 skipped.');
+    expect(page).toContain('75.00 % of the lines, −5.00 points against the last release (80.00 %).');
+    expect(page).toContain('| code\\-security (1) | security | failed | warn |');
+    expect(page).toContain('`B1*` until 2026\\-01\\-01, 0 found: not in use **Expired: it counts again.**');
+    expect(page).toContain('| quality | passed | 8 min 0 s | 5–7 min, exceeded |');
+    expect(page).toContain('- security: `safety.json` is empty. Run it again.');
+  });
+
+  test('takes nothing of what others wrote for Markdown or HTML', () => {
+    const page = renderBuildReport(buildReport(input));
+    const outsideOfCode = page.replace(/(`+)(?:(?!\1)[^\n])*\1/g, '');
+    expect(outsideOfCode).not.toMatch(/(?<!\\)<|(?<!\\)\]\(|(?<!\\)!\\?\[|(?<!\\)[@_]/);
+    expect(page.split('\n').filter((line) => line.includes('heading') && line.startsWith('#'))).toEqual([]);
+    for (const row of page.split('\n').filter((line) => line.startsWith('| code'))) {
+      expect(row.replaceAll('\\|', '').split('|')).toHaveLength(8);
+    }
+  });
+});
