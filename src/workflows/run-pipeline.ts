@@ -5,6 +5,7 @@ import {
   TimeoutFailure,
   allHandlersFinished,
   condition,
+  patched,
   setHandler,
   startChild,
   upsertSearchAttributes,
@@ -18,7 +19,7 @@ import { deployRelease } from './deploy-release.ts';
 import { readAbort } from './inbound.ts';
 import { type AbortMessage, type RunView, abortRunSignal, abortRunUpdate, deploymentId, runQuery } from './messages.ts';
 import { brief, call, long, record, tidy } from './options.ts';
-import { attributesOf, showPage } from './progress.ts';
+import { attributesOf, enterPhase, showPage } from './progress.ts';
 
 /** The machine of a checkout has this long to take the next piece of work before the run begins anew elsewhere, ms. */
 const workspaceMs = 300_000;
@@ -127,13 +128,14 @@ class Run {
   }
 
   async #forward(): Promise<Ending> {
-    this.#phase = 'preparing';
+    this.#enter('preparing');
     const { ref, after } = this.#input.event;
     const plan = await call(long.prepareRun, `checks out ${after.slice(0, 10)} of ${ref}`, this.#input, prepareLimits);
     this.#plan = plan;
     const { project } = this.#input;
     upsertSearchAttributes(attributesOf({ project, phase: 'checking', version: plan.version }));
-    this.#enter('checking');
+    this.#phase = 'checking';
+    this.#show();
     for (const stage of plan.stages) {
       const report = await this.#runStage(plan, stage);
       this.#stages.push(report);
@@ -178,7 +180,9 @@ class Run {
     await call(tidy.releaseWorkspace, 'removes the checkout', { run, workspace }, place).catch(() => undefined);
   }
 
+  /** Always beside an activity that is called or the end, so that the attribute makes an event and no task of its own. */
   #enter(phase: RunView['phase'], ending?: Ending): void {
+    if (phase !== this.#phase && patched('2026-11-25-run-phase')) enterPhase(phase);
     this.#phase = phase;
     this.#show(ending);
   }
