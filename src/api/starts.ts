@@ -6,6 +6,7 @@ import type { RunInput } from '../domain/run.ts';
 import { deploymentsToStart, markDeploymentStarted } from '../store/deployments.ts';
 import { markRunStarted, runsToStart } from '../store/inbox.ts';
 import { deploymentId, runId } from '../workflows/messages.ts';
+import { type Whereabouts, attributesOf } from '../workflows/progress.ts';
 import type { ApiDependencies } from './dependencies.ts';
 
 /** Starts the workflows of what was accepted: at once, and again until Temporal has them. */
@@ -45,7 +46,12 @@ export function createStarter(deps: ApiDependencies, log: FastifyBaseLogger): St
     underWay.set(workflowId, started);
   }
 
-  async function startWorkflow(type: string, workflowId: string, input: unknown, summary: string): Promise<void> {
+  async function startWorkflow(
+    type: string,
+    workflowId: string,
+    input: unknown,
+    { summary, where }: { readonly summary: string; readonly where: Whereabouts },
+  ): Promise<void> {
     try {
       await temporal.withDeadline(Date.now() + startTimeoutMs, () =>
         temporal.workflow.start(type, {
@@ -55,6 +61,7 @@ export function createStarter(deps: ApiDependencies, log: FastifyBaseLogger): St
           workflowIdReusePolicy: 'REJECT_DUPLICATE',
           args: [input],
           staticSummary: summary,
+          typedSearchAttributes: attributesOf(where),
         }),
       );
     } catch (error) {
@@ -68,20 +75,21 @@ export function createStarter(deps: ApiDependencies, log: FastifyBaseLogger): St
       const workflowId = runId(input.project, input.key);
       start(workflowId, async () => {
         const { ref, after, author } = input.event;
-        await startWorkflow(
-          'runPipeline',
-          workflowId,
-          input,
-          `${input.project}: ${ref} at ${after.slice(0, 12)} by ${author}`,
-        );
+        await startWorkflow('runPipeline', workflowId, input, {
+          summary: `${input.project}: ${ref} at ${after.slice(0, 12)} by ${author}`,
+          where: { project: input.project, phase: 'preparing' },
+        });
         await markRunStarted(store.db, input);
       });
     },
     deployment(input) {
       const workflowId = deploymentId(input);
       start(workflowId, async () => {
-        const summary = `${input.version} to ${input.project}/${input.environment}, asked for by ${input.requestedBy}`;
-        await startWorkflow('deployRelease', workflowId, input, summary);
+        const { project, environment, version, requestedBy } = input;
+        await startWorkflow('deployRelease', workflowId, input, {
+          summary: `${version} to ${project}/${environment}, asked for by ${requestedBy}`,
+          where: { project, environment, phase: 'planning', version },
+        });
         await markDeploymentStarted(store.db, input);
       });
     },

@@ -36,6 +36,11 @@ export const failures = {
     status: 500,
     sentence: 'Correct the setting named in the message and start Slipway again.',
   },
+  BuildRefused: {
+    retryable: false,
+    status: 500,
+    sentence: 'Start the earlier build of Slipway again until the workflows named in the message have ended.',
+  },
   EnvironmentFileInvalid: {
     retryable: false,
     status: 422,

@@ -99,8 +99,9 @@ function stateFileFor(context: LocalContext, version: string): string {
     throw new ProviderError(
       'ConfigurationInvalid',
       `${join(context.stateFolder, files.join(', '))} was written by another Temporal server than the ${version} of this ` +
-        `machine, which cannot open it. Put the program of that version on PATH, or let \`slipway recover\` begin a new ` +
-        `state and rebuild the environments from the store.`,
+        `machine, which cannot open it. Put the program of that version on PATH, or move the file away: Temporal then ` +
+        `begins anew, what was open is ended, and each environment reads from the store and its target what is live. ` +
+        `\`slipway environments\` shows it; \`slipway unlock\` says what is true where it is held.`,
     );
   }
   return join(context.stateFolder, name);

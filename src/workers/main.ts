@@ -2,7 +2,7 @@ import { createLogger, readConfig } from '../config.ts';
 import { describeFailure } from '../domain/failures.ts';
 import { startWorker, verifyWorker } from './runtime.ts';
 
-/** `worker [--verify]`: polls until it is told to stop; with `--verify` only looks whether this build can go on with what is open. */
+/** `worker [--verify]`: polls until it is told to stop; with `--verify` only looks whether this build can go on with what is open. Ends with 1 where it cannot. */
 async function main(): Promise<number> {
   const config = readConfig();
   const logger = createLogger(config, 'worker');
@@ -28,5 +28,5 @@ try {
 } catch (error) {
   const { type, message, sentence } = describeFailure(error);
   process.stderr.write(`${type}: ${message}\n${sentence}\n`);
-  process.exitCode = 3;
+  process.exitCode = type === 'BuildRefused' ? 1 : 3;
 }

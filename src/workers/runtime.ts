@@ -17,7 +17,15 @@ import { composeActivities } from './activities.ts';
 import { workflowBundlePath } from './bundle.ts';
 import { openFactSpool } from './facts.ts';
 import { keepSchedules } from './schedules.ts';
-import { renderProblems, verifyOpenWorkflows } from './verify.ts';
+import {
+  type VerifyLimits,
+  type VerifyReport,
+  handLimits,
+  renderAccepted,
+  renderProblems,
+  verifyBeforeTaking,
+  verifyOpenWorkflows,
+} from './verify.ts';
 
 /** A worker that polls its queues. */
 export interface RunningWorker {
@@ -33,8 +41,9 @@ const graceMs = 5_000;
 const stickyTimeout = '2s';
 
 /**
- * Connects, opens the store and polls.
+ * Connects, looks whether this build can go on with what is open, opens the store and polls.
  *
+ * @throws ProviderError `BuildRefused` (not retried): an open workflow cannot go on with it.
  * @throws ProviderError `TemporalUnavailable`, `StoreUnavailable` (retried): they are not there (yet).
  */
 export async function startWorker(config: Config, logger: Logger): Promise<RunningWorker> {
@@ -51,6 +60,9 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
     });
   });
   const temporal = new Client({ connection, namespace });
+  const has = (capability: Capability): boolean => config.worker.capabilities.includes(capability);
+  // Before the store is migrated: a build that is refused has changed nothing.
+  if (has('orchestration')) await verifyBeforeTaking({ config, temporal, bundle, logger });
   const store = openStore({
     url: databaseUrl(config),
     poolSize: config.storePoolSize,
@@ -88,7 +100,6 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
     shutdownGraceTime: graceMs,
     shutdownForceTime: graceMs * 2,
   };
-  const has = (capability: Capability): boolean => config.worker.capabilities.includes(capability);
   const workers = await Promise.all([
     ...(has('orchestration')
       ? [
@@ -167,16 +178,24 @@ export async function verifyWorker(
   config: Config,
   logger: Logger,
 ): Promise<{ readonly accepted: boolean; readonly text: string }> {
+  const report = await replayOpen(config, logger, await ensureBundle(config), handLimits);
+  const accepted = report.problems.length === 0;
+  return { accepted, text: accepted ? renderAccepted(report) : renderProblems(report) };
+}
+
+/** {@link verifyOpenWorkflows} over a connection of its own. */
+export async function replayOpen(
+  config: Config,
+  logger: Logger,
+  bundle: string,
+  limits: VerifyLimits,
+): Promise<VerifyReport> {
   installRuntime(logger);
-  const bundle = await ensureBundle(config);
   const address = temporalAddress(config);
   const { namespace, connection: settings } = config.temporal;
   const connection = await Connection.connect({ address, ...settings });
   try {
-    const report = await verifyOpenWorkflows(new Client({ connection, namespace }), bundle);
-    return report.problems.length === 0
-      ? { accepted: true, text: `All ${report.replayed} open workflows can go on with this build.` }
-      : { accepted: false, text: renderProblems(report) };
+    return await verifyOpenWorkflows(new Client({ connection, namespace }), bundle, limits);
   } finally {
     await connection.close();
   }

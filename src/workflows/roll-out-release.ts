@@ -85,6 +85,7 @@ class RollOut {
   readonly #work = new CancellationScope({ cancellable: true });
   #step = 0;
   #plan: Plan | undefined;
+  #result: DeploymentResult | undefined;
   #live: LiveRelease | null = null;
   #backup: BackupReport | undefined;
   #data: DataRollback | undefined;
@@ -141,7 +142,8 @@ class RollOut {
       return ending;
     }
     const report = await this.#end(ending);
-    this.#journal.enter('closed', report.kind === 'result' ? report.result.outcome : undefined);
+    if (report.kind === 'result') this.#result = report.result;
+    this.#journal.enter('closed', this.#result?.outcome);
     await this.#journal.drained();
     return report;
   }
@@ -476,10 +478,11 @@ class RollOut {
   #show(): void {
     const { deployment, planHash } = this.#input;
     showPage(
-      `${deployment.version} → ${deployment.environment} · ${this.#journal.phase}`,
+      `${deployment.version} → ${deployment.environment} · ${this.#result?.outcome ?? this.#journal.phase}`,
       [
         `deployment ${deployment.number} of ${deployment.project}, plan \`${planHash.slice(0, 8)}\``,
         this.#live === null ? undefined : `before: ${this.#live.version} in ${this.#live.slot}`,
+        this.#result?.reason,
       ],
       this.#journal.steps,
     );

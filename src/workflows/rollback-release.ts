@@ -47,6 +47,7 @@ class Rollback {
   #reading: Promise<PlanPolicy> | undefined;
   #live: LiveRelease | null;
   #data: DataRollback | undefined;
+  #result: DeploymentResult | undefined;
 
   constructor(input: RollbackInput) {
     this.#input = input;
@@ -86,7 +87,8 @@ class Rollback {
 
   async run(): Promise<TurnReport> {
     const report = await this.#goBack();
-    this.#journal.enter('closed', report.kind === 'result' ? report.result.outcome : undefined);
+    if (report.kind === 'result') this.#result = report.result;
+    this.#journal.enter('closed', this.#result?.outcome);
     await this.#journal.drained();
     return report;
   }
@@ -434,8 +436,8 @@ class Rollback {
   #show(): void {
     const { deployment, request } = this.#input;
     showPage(
-      `${deployment.environment} back to ${deployment.version} · ${this.#journal.phase}`,
-      [`${request.by}: ${request.reason}`],
+      `${deployment.environment} back to ${deployment.version} · ${this.#result?.outcome ?? this.#journal.phase}`,
+      [`${request.by}: ${request.reason}`, this.#result?.reason],
       this.#journal.steps,
     );
   }

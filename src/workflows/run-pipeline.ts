@@ -5,6 +5,7 @@ import {
   TimeoutFailure,
   allHandlersFinished,
   condition,
+  patched,
   setHandler,
   startChild,
   upsertSearchAttributes,
@@ -19,7 +20,7 @@ import { ForgeTeller } from './forge-teller.ts';
 import { readAbort } from './inbound.ts';
 import { type AbortMessage, type RunView, abortRunSignal, abortRunUpdate, deploymentId, runQuery } from './messages.ts';
 import { brief, call, long, record, tidy } from './options.ts';
-import { attributesOf, showPage } from './progress.ts';
+import { attributesOf, enterPhase, showPage } from './progress.ts';
 import { Check } from './stages/check.ts';
 
 /** The machine of a checkout has this long to take the next piece of work before the run begins anew elsewhere, ms. */
@@ -138,13 +139,14 @@ class Run {
   }
 
   async #forward(): Promise<Ending> {
-    this.#phase = 'preparing';
+    this.#enter('preparing');
     const { ref, after } = this.#input.event;
     const plan = await call(long.prepareRun, `checks out ${after.slice(0, 10)} of ${ref}`, this.#input, prepareLimits);
     this.#plan = plan;
     const { project } = this.#input;
     upsertSearchAttributes(attributesOf({ project, phase: 'checking', version: plan.version }));
-    this.#enter('checking');
+    this.#phase = 'checking';
+    this.#show();
     this.#forge.update(plan, this.#stages);
     this.#check = new Check({
       plan,
@@ -195,7 +197,9 @@ class Run {
     await call(tidy.releaseWorkspace, 'removes the checkout', { run, workspace }, place).catch(() => undefined);
   }
 
+  /** Always beside an activity that is called or the end, so that the attribute makes an event and no task of its own. */
   #enter(phase: RunView['phase'], ending?: Ending): void {
+    if (phase !== this.#phase && patched('2026-11-25-run-phase')) enterPhase(phase);
     this.#phase = phase;
     this.#show(ending);
   }

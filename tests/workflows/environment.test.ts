@@ -136,6 +136,11 @@ describe('a rollback that a person asks for', () => {
     expect(world.place(production).slots.has('green')).toBe(false);
     expect(world.called('ensureDataRolledBack')).toHaveLength(0);
     expect((await then.view()).retireAt).toBeNull();
+    const page = await env.client.workflow
+      .getHandle(rollbackId({ ...ref, project: world.project }))
+      .query<{ currentDetails: string }>('__temporal_workflow_metadata');
+    expect(page.currentDetails).toContain('back to 0.9.0 · rolled-back\n');
+    expect(page.currentDetails).toContain(`\n- ${result?.reason}\n`);
   });
 
   test('moves traffic before it looks at anything', async () => {

@@ -72,6 +72,17 @@ describe('a roll-out in which everything goes well', () => {
     expect(world.place(production).slots.get('blue')).toMatchObject({ version: '0.9.0' });
   });
 
+  test('ends with a page that says how and why', async () => {
+    const { when } = second();
+    const deployment = await when.deploy();
+    const { reason } = await deployment.result();
+    const { currentDetails } = await deployment.rollOut.query<{ currentDetails: string }>(
+      '__temporal_workflow_metadata',
+    );
+    expect(currentDetails).toContain(`→ ${production} · succeeded\n`);
+    expect(currentDetails).toContain(`\n- ${reason}\n`);
+  });
+
   test('keeps no backup in the router when its migration breaks the release before', async () => {
     const { world, when } = second();
     world.migrations = [{ ...migration, kind: 'contract' }];

@@ -346,6 +346,22 @@ describe('a run', () => {
     await run.result();
     expect(await run.query('run')).toMatchObject({ phase: 'closed', stages: [{ name: 'check' }] });
   });
+
+  test('can be found by its phase, which makes an event and no task of its own', async () => {
+    const { world, when } = createScenario(env);
+    world.runPlan = { buildImages: 'push', images: ['api'] };
+    const run = await when.push();
+    await run.result();
+    const events = (await run.fetchHistory()).events ?? [];
+    const phases = events.flatMap(({ upsertWorkflowSearchAttributesEventAttributes: upsert }) => {
+      const data = upsert?.searchAttributes?.indexedFields?.['SlipwayPhase']?.data;
+      return data === undefined || data === null ? [] : [JSON.parse(Buffer.from(data).toString()) as string];
+    });
+    expect(phases).toEqual(['checking', 'building', 'pushing', 'settling', 'closed']);
+    // One for each activity in a row and one for the start; two end beside each other.
+    const tasks = events.filter((event) => Boolean(event.workflowTaskCompletedEventAttributes));
+    expect(tasks.length).toBeLessThanOrEqual(1 + world.calls.length);
+  });
 });
 
 describe('a run whose project tells its forge', () => {

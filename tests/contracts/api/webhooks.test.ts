@@ -46,6 +46,10 @@ describe('a delivery', () => {
     }
     const workflow = await until(() => startedWorkflow(hello, answer.run.key));
     expect(workflow).toMatchObject({ workflowId: answer.run.id, type: 'runPipeline', taskQueue: api.taskQueue });
+    const attributes = Object.fromEntries(
+      workflow.typedSearchAttributes.getAll().map(({ key, value }) => [key.name, value]),
+    );
+    expect(attributes).toMatchObject({ SlipwayProject: hello, SlipwayPhase: 'preparing' });
     await until(async () => (await runsToStart(api.store.db, { olderThanMs: 0, limit: 100 })).length === 0);
   });
 
