@@ -109,6 +109,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             timeZone,
             workingHours,
             firstRelease: live === null,
+            freeDiskUnknown: sizes.freeDiskBytes === null,
           }),
           estimate: sizes,
           checks: checks.map(({ line }) => line),

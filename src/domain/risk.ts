@@ -22,6 +22,8 @@ export interface RiskInput {
   /** `09:00` to `18:00`. */
   readonly workingHours: { readonly from: string; readonly to: string };
   readonly firstRelease: boolean;
+  /** A database is backed up, and how much is free for that could not be seen. */
+  readonly freeDiskUnknown: boolean;
 }
 
 const dayMs = 86_400_000;
@@ -42,6 +44,7 @@ export function assessRisk(input: RiskInput): Risk {
     ...checks(input),
     ...definition(input),
     ...recentFailure(input),
+    ...disk(input),
     ...timeOfDay(input),
   ].sort((a, b) => b.points - a.points);
   const score = Math.min(
@@ -136,6 +139,16 @@ function recentFailure({ lastFailureAt, at }: RiskInput): readonly Factor[] {
   if (!(days >= 0) || days > 7) return [];
   const when = days < 1 ? 'less than a day' : count(Math.floor(days), 'day');
   return [{ points: days < 1 ? 25 : 15, reason: `The last failure here was ${when} ago.` }];
+}
+
+function disk({ freeDiskUnknown }: RiskInput): readonly Factor[] {
+  if (!freeDiskUnknown) return [];
+  return [
+    {
+      points: 10,
+      reason: 'How much disk is free for the backup and its proof is not known: the worker sees none of their disks.',
+    },
+  ];
 }
 
 function timeOfDay({ at, timeZone, workingHours }: RiskInput): readonly Factor[] {
