@@ -45,7 +45,7 @@ describe('the data of a release that is taken back', () => {
   let database: ApplicationDatabase;
   let runner: MigrationRunner;
   let migrations: readonly MigrationFile[];
-  let activities: DataActivities;
+  let activities: Omit<DataActivities, never>;
 
   beforeEach(async () => {
     count += 1;
@@ -80,7 +80,13 @@ describe('the data of a release that is taken back', () => {
       places: { open: () => Promise.resolve({ spec, definition: 'd' } as unknown as Place) },
       materials: { of: () => Promise.resolve({ migrations } as never) },
       databases: createDatabases(() =>
-        Promise.resolve({ backup, migrations: runner, ping: async () => void (await database.query('select 1')) }),
+        Promise.resolve({
+          backup,
+          migrations: runner,
+          ping: async () => {
+            await database.query('select 1');
+          },
+        }),
       ),
       blobs,
       fence,
