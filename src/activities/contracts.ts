@@ -356,8 +356,10 @@ export interface DataActivities {
    */
   runMigrations(input: Change & { readonly version: string }): Promise<{ readonly applied: readonly string[] }>;
   /**
-   * Brings the data to where the previous release needs it, by policy: swap by rename of the proof copy, down migrations, or left.
-   * `decide: 'ask'` with writes lost otherwise answers `held` and changes nothing. Resumes when killed between two statements.
+   * Brings the data to where the previous release needs it, by policy. `automatic`: swap by rename of the proof copy, whether the release
+   * migrated or only wrote; ask for it only when it did either. `ask`: nothing for a release that did not migrate; else the swap where
+   * nothing was written since, down migrations, or left; with writes lost otherwise it answers `held` and changes nothing.
+   * Resumes when killed between two statements.
    *
    * @throws `RestoreFailed` (not retried), `DatabaseUnreachable` (retried)
    */

@@ -100,7 +100,8 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
         if (database === undefined || input.backup.blob === undefined) {
           return { action: 'none', detail: 'the environment has no database' };
         }
-        if (!input.migrated) {
+        // A release damages data without a migration too; so it is the policy that says whether what it wrote goes back.
+        if (input.restore === 'ask' && !input.migrated) {
           return {
             action: 'none',
             detail: 'this deployment migrated nothing, so the data stays with what users wrote',
@@ -109,6 +110,9 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
         const options = { signal, onProgress: progress };
         const deployment = refOf(input, input.backup).deployment;
         const record = await database.backup.ensureTaken(refOf(input, input.backup), options);
+        // What was begun is ended: half way through, the database refuses everybody, and there is no proof to compare with after it.
+        if (await database.backup.readSwapBegun(record)) return await swap(database, record, options);
+        await database.backup.ensureProved(record, options);
         if (input.restore === 'automatic') return await swap(database, record, options);
         const writes = await database.backup.readLaterWrites(record, options);
         if (writes.inserted + writes.updated + writes.deleted === 0) return await swap(database, record, options);
@@ -133,8 +137,12 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
         if (!input.swapped) return done('passed', 'the database answers');
         const record = await database.backup.ensureTaken(refOf(input, input.backup));
         const { problems, rows, tables } = await database.backup.verify(record);
+        const backedUp = record.tables.reduce((sum, table) => sum + table.rows, 0);
         return problems.length === 0
-          ? done('passed', `${tables} tables with ${rows} rows are as the backup has them`)
+          ? done(
+              'passed',
+              `the schema is that of the backup and its ${tables} tables are there; they have ${rows} rows now and had ${backedUp} in the backup`,
+            )
           : done('failed', problems.join('; '));
       });
     },

@@ -125,6 +125,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             workingHours,
             firstRelease: live === null,
             ...(notPromoted === undefined ? {} : { notPromoted }),
+            freeDiskUnknown: sizes.freeDiskBytes === null,
           }),
           estimate: sizes,
           checks: [...checks.map(({ line }) => line), ...trusted, ...scanned],

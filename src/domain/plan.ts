@@ -84,7 +84,8 @@ export interface Risk {
 /** Sizes before the backup; everything 0 when the environment has no database. */
 export interface BackupEstimate {
   readonly databaseBytes: number;
-  readonly freeDiskBytes: number;
+  /** Null where no disk of it can be seen from the worker. */
+  readonly freeDiskBytes: number | null;
   readonly connectionsNeeded: number;
   readonly connectionsFree: number;
   /** Duration of the last proof of this environment, ms; 0 when there was none. */

@@ -24,6 +24,8 @@ export interface RiskInput {
   readonly firstRelease: boolean;
   /** Why it should have been somewhere else before; absent when it was, or need not. */
   readonly notPromoted?: string;
+  /** A database is backed up, and how much is free for that could not be seen. */
+  readonly freeDiskUnknown: boolean;
 }
 
 const dayMs = 86_400_000;
@@ -44,6 +46,7 @@ export function assessRisk(input: RiskInput): Risk {
     ...checks(input),
     ...definition(input),
     ...recentFailure(input),
+    ...disk(input),
     ...timeOfDay(input),
     ...(input.notPromoted === undefined ? [] : [{ points: 30, reason: input.notPromoted }]),
   ].sort((a, b) => b.points - a.points);
@@ -139,6 +142,16 @@ function recentFailure({ lastFailureAt, at }: RiskInput): readonly Factor[] {
   if (!(days >= 0) || days > 7) return [];
   const when = days < 1 ? 'less than a day' : count(Math.floor(days), 'day');
   return [{ points: days < 1 ? 25 : 15, reason: `The last failure here was ${when} ago.` }];
+}
+
+function disk({ freeDiskUnknown }: RiskInput): readonly Factor[] {
+  if (!freeDiskUnknown) return [];
+  return [
+    {
+      points: 10,
+      reason: 'How much disk is free for the backup and its proof is not known: the worker sees none of their disks.',
+    },
+  ];
 }
 
 function timeOfDay({ at, timeZone, workingHours }: RiskInput): readonly Factor[] {

@@ -396,7 +396,8 @@ class RollOut {
   }
 
   #unfinishedData(complete: boolean): { data?: { to: string; backup: BackupReport; migrated: boolean } } {
-    const open = this.#data?.action === 'held' || (!complete && this.#data === undefined);
+    const touched = this.#done.migrated || this.#done.moved;
+    const open = this.#data?.action === 'held' || (!complete && touched && this.#data === undefined);
     if (!open || this.#backup?.blob === undefined || this.#live === null) return {};
     return { data: { to: this.#live.version, backup: this.#backup, migrated: this.#done.migrated } };
   }

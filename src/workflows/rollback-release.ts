@@ -283,7 +283,7 @@ class Rollback {
         return await this.#stopSlot(from, policy);
       });
     }
-    await this.#restoreData(left);
+    await this.#restoreData(left, policy);
     const live: LiveRelease = { ...target, deployment: deployment.number, since: isoNow() };
     if (this.#abort !== undefined && left.length > 0) return await this.#stopped(this.#abort);
     const opened = await this.#incident;
@@ -307,11 +307,13 @@ class Rollback {
     );
   }
 
-  async #restoreData(left: string[]): Promise<void> {
+  async #restoreData(left: string[], policy: PlanPolicy): Promise<void> {
     const { data } = this.#input;
     if (data === undefined) return;
     await this.#attempt('restore-data', left, async () => {
-      const input = { to: data.to, backup: data.backup, migrated: data.migrated, restore: 'automatic' as const };
+      // A person's word ends the wait for it, and only migrated data waits; what users wrote to the rest was never asked about.
+      const restore = data.migrated ? 'automatic' : policy.rollback.restore;
+      const input = { to: data.to, backup: data.backup, migrated: data.migrated, restore };
       this.#data = await call(compensation.ensureDataRolledBack, `data back to ${data.to}`, {
         ...this.#nextChange(),
         ...input,

@@ -300,8 +300,10 @@ export function createNaturalActivities(client: () => Client): Natural {
       takenAt: now(),
     }),
     runMigrations: (_, world) => ({ applied: world.migrations.map((migration) => migration.name) }),
-    ensureDataRolledBack: ({ migrated }) =>
-      migrated ? { action: 'swapped', detail: 'swapped by rename' } : { action: 'left', detail: 'not migrated' },
+    ensureDataRolledBack: ({ migrated, restore }) =>
+      migrated || restore === 'automatic'
+        ? { action: 'swapped', detail: 'swapped by rename' }
+        : { action: 'none', detail: 'not migrated' },
     verifyData: () => ({ name: 'verify data', verdict: 'passed', startedAt: now(), durationMs: 1 }),
     ensureProofDropped: () => undefined,
     runProbes: ({ slot }) => ({

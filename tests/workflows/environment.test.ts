@@ -14,6 +14,7 @@ beforeAll(async () => {
 afterAll(() => env.close(), 180_000);
 
 const ops = { by: 'ops', reason: 'it looks wrong' };
+const migration = { name: '002_damage.sql', checksum: 'x', kind: 'expand' } as const;
 
 /** A release serves. */
 function serving(): Scenario {
@@ -475,6 +476,52 @@ describe('an environment that is held', () => {
     await when.ask('retry', ops);
     await then.environmentIs((view) => view.hold === null && view.current === null, 'the rollback to have worked');
     expect(world.serving(production)).toBe('0.9.0');
+  });
+});
+
+describe('data that could not be put back', () => {
+  test.each([
+    ['nothing was migrated, so the policy asks', 'ask', [], 'ask'],
+    ['nothing was migrated, so the policy restores', 'automatic', [], 'automatic'],
+    ['it was migrated, so the person’s word restores', 'ask', [migration], 'automatic'],
+  ] as const)('is tried again: %s', async (_, restore, migrations, again) => {
+    const { world, when, then } = serving();
+    world.policy = { ...quietPolicy, rollback: { automatic: true, restore } };
+    world.migrations = [...migrations];
+    world.on('watchRelease', () => watched('failed', 'bad'));
+    world.on('ensureDataRolledBack', () => {
+      throw broken('RestoreFailed', 'no server', true);
+    });
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'rollback-failed' });
+    const before = world.called('ensureDataRolledBack').length;
+    world.on('ensureDataRolledBack', () => ({ action: 'swapped' as const, detail: 'swapped' }));
+    await when.ask('retry', ops);
+    await then.environmentIs((view) => view.hold === null && view.current === null, 'the data to be back');
+    const calls = world.called('ensureDataRolledBack').slice(before);
+    expect(calls.map(({ input }) => input)).toEqual([
+      expect.objectContaining({ restore: again, migrated: migrations.length > 0 }),
+    ]);
+  });
+
+  test('is owed to nobody when the release neither served nor migrated', async () => {
+    const { world, when, then } = serving();
+    const refusal = {
+      name: 'health',
+      verdict: 'failed',
+      startedAt: new Date().toISOString(),
+      durationMs: 1,
+      detail: 'refused',
+    } as const;
+    world.on('runProbes', () => ({ verdict: 'failed' as const, probes: [refusal] }));
+    world.on('ensureReleaseStopped', () => {
+      throw broken('EngineRefused', 'no');
+    });
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'rollback-failed' });
+    world.on('runProbes', (input) => env.natural('runProbes')(input as never, world) as never);
+    world.on('ensureReleaseStopped', (input) => env.natural('ensureReleaseStopped')(input as never, world) as never);
+    await when.ask('retry', ops);
+    await then.environmentIs((view) => view.hold === null && view.current === null, 'the rollback to have worked');
+    expect(world.called('ensureDataRolledBack')).toHaveLength(0);
   });
 });
 

@@ -51,8 +51,11 @@ export interface BackupProof {
 /** What a backup and its proof will take. */
 export interface BackupSizes {
   readonly databaseBytes: number;
-  /** The least of what is free where backups go and, where it can be seen from here, where the database lies. */
-  readonly freeDiskBytes: number;
+  /**
+   * The least of what is free where backups go and, where it can be seen from here, where the database lies; null where neither can be
+   * seen, which is no problem and no pass: the plan names it as a risk.
+   */
+  readonly freeDiskBytes: number | null;
   /** For a second set of the application's connections beside the present one, and for the proof. */
   readonly connectionsNeeded: number;
   readonly connectionsFree: number;
@@ -145,6 +148,13 @@ export interface Backup {
    * @throws `RestoreFailed` (retried): the live database is again, or still, the one before; or it is the restored one: the same call tells.
    */
   ensureSwapped(record: BackupRecord, options?: BackupOptions): Promise<DatabaseSwap>;
+
+  /**
+   * Whether a swap to this backup was begun, ended or not; then {@link Backup.ensureSwapped} goes on where it was. Looks, changes nothing.
+   *
+   * @throws `RestoreFailed` (retried): the server does not tell.
+   */
+  readSwapBegun(record: BackupRecord): Promise<boolean>;
 
   /**
    * Exports what is in the database put aside and not in the backup, as JSON lines, and counts it. After a swap; takes its time and disturbs

@@ -63,6 +63,15 @@ export async function swapDatabases(server: PostgresServer, record: BackupRecord
   });
 }
 
+/** Tells whether a swap was begun; see {@link Backup.readSwapBegun}. */
+export async function readSwapBegun(server: PostgresServer, record: BackupRecord): Promise<boolean> {
+  const { proof, damaged } = namesOf(record);
+  const there = await server.connected(maintenanceDatabase, 'RestoreFailed', (client) =>
+    readDatabases(client, [proof, damaged]),
+  );
+  return there.get(damaged)?.mark?.role === 'damaged' || there.get(proof)?.mark?.since !== undefined;
+}
+
 interface SwapNames {
   readonly live: string;
   readonly proof: string;

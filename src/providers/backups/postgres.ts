@@ -9,7 +9,7 @@ import { readContent, readSchema, readTables, usePlainText } from './postgres-ca
 import { describeServer } from './postgres-connection.ts';
 import { maintenanceDatabase, proveBackup, restoreInto } from './postgres-prove.ts';
 import { allowStatement, dropMarked, readDatabases, scratchName, scratchOf } from './postgres-scratch.ts';
-import { swapDatabases } from './postgres-swap.ts';
+import { readSwapBegun, swapDatabases } from './postgres-swap.ts';
 import { blobKeys, readRecord, takeBackup } from './postgres-take.ts';
 import { compareDatabases, type RowChange } from './postgres-writes.ts';
 import type { Backup, BackupOptions, DatabaseWrites } from './port.ts';
@@ -70,15 +70,15 @@ export function createPostgresBackup(options: PostgresBackup, blobs: BlobStore):
       const sizes = await server.connected(server.database, 'BackupFailed', readSizes);
       const folders = [options.diskFolder, sizes.dataFolder].filter((folder) => folder !== undefined);
       const free = await Promise.all(folders.map(freeBytes));
-      const freeDiskBytes = Math.min(...free.filter((bytes) => bytes !== undefined), Number.MAX_SAFE_INTEGER);
-      const fullest = folders[free.indexOf(freeDiskBytes)];
+      const seen = free.filter((bytes) => bytes !== undefined);
+      const freeDiskBytes = seen.length === 0 ? null : Math.min(...seen);
       const connectionsNeeded = sizes.applicationConnections + ownConnections;
       const diskNeeded = sizes.databaseBytes * copies;
       const problems = [
-        ...(freeDiskBytes >= diskNeeded
+        ...(freeDiskBytes === null || freeDiskBytes >= diskNeeded
           ? []
           : [
-              `disk: a backup and its proof may take ${diskNeeded} bytes, ${freeDiskBytes} are free on the disk of ${fullest ?? 'the server'}; make room there`,
+              `disk: a backup and its proof may take ${diskNeeded} bytes, ${freeDiskBytes} are free on the disk of ${folders[free.indexOf(freeDiskBytes)] ?? 'the server'}; make room there`,
             ]),
         ...(sizes.connectionsFree >= connectionsNeeded
           ? []
@@ -121,6 +121,8 @@ export function createPostgresBackup(options: PostgresBackup, blobs: BlobStore):
     },
 
     ensureSwapped: (record) => swapDatabases(server, record),
+
+    readSwapBegun: (record) => readSwapBegun(server, record),
 
     async ensureLaterWritesExported(record, how = {}) {
       const key = blobKeys(record).writes;

@@ -246,6 +246,15 @@ describe('postgres in particular', () => {
     }
   });
 
+  test('a disk that nobody can see is not told to be free', async () => {
+    const { url, clientBin } = database;
+    const blobs = createFolderBlobs({ folder });
+    for (const diskFolder of [undefined, join(folder, 'not-there')]) {
+      const blind = createPostgresBackup(PostgresBackup.parse({ kind: 'postgres', url, clientBin, diskFolder }), blobs);
+      expect(await blind.estimate()).toMatchObject({ freeDiskBytes: null, problems: [] });
+    }
+  });
+
   test('the estimate says when it will not fit', async () => {
     const disk = mountSmallDisk('64k');
     try {

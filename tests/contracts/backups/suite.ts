@@ -64,10 +64,12 @@ export function describeBackup(name: string, start: () => Promise<BackupLab>): v
     });
 
     test('is swapped in, once, and the rest is put aside', async () => {
+      expect(await lab.backup.readSwapBegun(record)).toBe(false);
       const swap = await lab.backup.ensureSwapped(record);
       expect(swap).toMatchObject({ changed: true, damagedDatabase: expect.stringContaining('_damaged_7') });
       expect(await lab.rows()).toEqual({ a: 'good', b: 'good', c: 'good' });
       expect(await lab.backup.ensureSwapped(record)).toEqual({ ...swap, changed: false });
+      expect(await lab.backup.readSwapBegun(record)).toBe(true);
       expect(await lab.backup.readDamaged()).toMatchObject([{ database: swap.damagedDatabase, deployment: 7 }]);
     });
 

@@ -100,6 +100,10 @@ export function createFakeBackup(database = 'hello'): FakeBackup {
       live = new Map(requireTaken(record.deployment));
       return { changed: true, damagedDatabase, refusedWritesMs: 1 };
     },
+    async readSwapBegun(record) {
+      await Promise.resolve();
+      return damaged.has(record.deployment);
+    },
     async ensureLaterWritesExported(record) {
       await Promise.resolve();
       const aside = damaged.get(record.deployment);

@@ -15,6 +15,7 @@ const calm: RiskInput = {
   timeZone: 'Europe/Berlin',
   workingHours: { from: '09:00', to: '18:00' },
   firstRelease: false,
+  freeDiskUnknown: false,
 };
 
 test('a small change in working hours is a low risk without a reason', () => {
@@ -25,6 +26,7 @@ describe('each factor is named', () => {
   test.each<[string, Partial<RiskInput>, RegExp]>([
     ['size', { linesChanged: 1_001 }, /^Large change: 2 files, 1001 lines changed\.$/],
     ['medium size', { filesChanged: 16 }, /^Medium change: 16 files/],
+    ['a disk that nobody sees', { freeDiskUnknown: true }, /^How much disk is free for the backup .* is not known/],
     ['first release', { firstRelease: true }, /^First release/],
     [
       'migration',

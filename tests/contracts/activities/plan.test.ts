@@ -1,0 +1,122 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import type { Place } from '../../../src/activities/places.ts';
+import { createPlanActivities } from '../../../src/activities/plan.ts';
+import type { Plan } from '../../../src/domain/plan.ts';
+import { migrationsOf } from '../../../src/providers/migrations/files.ts';
+import { openDeployment } from '../../../src/store/deployments.ts';
+import { readPlan } from '../../../src/store/plans.ts';
+import { putProject } from '../../../src/store/projects.ts';
+import { projectYaml } from '../../support/api.ts';
+import { quietPolicy } from '../../support/fake-activities.ts';
+import { type TestStore, temporaryStore } from '../../support/store.ts';
+
+let store: TestStore;
+let number: number;
+
+beforeAll(async () => {
+  store = await temporaryStore();
+  await putProject(store.db, { name: 'hello', text: projectYaml('hello'), hash: 'h', diff: '', by: 'ada' });
+  const opened = await openDeployment(store.db, {
+    project: 'hello',
+    environment: 'staging',
+    version: '1.0.1',
+    requestedBy: 'ada',
+    author: 'ada',
+    priority: 'routine',
+    requestedAt: new Date().toISOString(),
+    kind: 'rollout',
+    request: crypto.randomUUID(),
+    startedBy: 'api',
+  });
+  number = opened.input.number;
+}, 120_000);
+
+afterAll(() => store.drop(), 60_000);
+
+interface Given {
+  readonly kind: 'contract' | 'expand';
+  /** A release serves. */
+  readonly live?: boolean;
+  /** People approve there. */
+  readonly approved?: boolean;
+  readonly freeDiskBytes?: number | null;
+}
+
+/** Plans 1.0.1, which has one migration. */
+async function plan({ kind, live = true, approved = false, freeDiskBytes = 1e9 }: Given): Promise<Plan> {
+  const migrations = migrationsOf([
+    { path: '002_change.sql', text: `-- slipway: ${kind}\nalter table notes add column extra text;` },
+  ]);
+  const release = { project: 'hello', version: '1.0.1', commit: 'c'.repeat(40), images: [], definition: 'd', build: 1 };
+  const state = { slot: 'blue', release: { ...release, version: '1.0.0' }, deployment: 1, startedAt: null };
+  const policy = { ...quietPolicy, approval: { ...quietPolicy.approval, required: approved } };
+  const place = {
+    definition: 'd',
+    release,
+    pair: { project: { calendar: { timeZone: 'Europe/Berlin', workingHours: { from: '09:00', to: '18:00' } } } },
+    spec: {
+      project: 'hello',
+      name: 'staging',
+      policy,
+      secrets: {},
+      strategy: { kind: 'blue-green' },
+      target: { kind: 'docker', name: 'local' },
+    },
+    target: { readSlots: () => Promise.resolve(live ? [state] : []) },
+    router: { readTraffic: () => Promise.resolve({ rendered: { servers: [{ role: 'live', slot: 'blue' }] } }) },
+  } as unknown as Place;
+  const estimate = {
+    databaseBytes: 1,
+    freeDiskBytes,
+    connectionsNeeded: 1,
+    connectionsFree: 10,
+    lastProofMs: 0,
+    problems: [],
+  };
+  const activities = createPlanActivities({
+    store,
+    trust: { verify: () => Promise.resolve([]), checkScans: () => Promise.resolve([]) },
+    places: { open: () => Promise.resolve(place) },
+    materials: { of: () => Promise.resolve({ migrations, configuration: { hash: 'h', keys: {} } } as never) },
+    databases: {
+      of: () =>
+        Promise.resolve({
+          estimate: () => Promise.resolve(estimate),
+          migrations: {
+            pending: () => Promise.resolve(migrations.map(({ name, checksum }) => ({ name, checksum, kind }))),
+          },
+        } as never),
+      rememberProof: () => undefined,
+    },
+    repositories: { compare: () => Promise.resolve({ commits: [], filesChanged: 1, linesChanged: 1 }) } as never,
+    secretVersions: () => Promise.resolve({}),
+  });
+  const input = { project: 'hello', environment: 'staging', number, version: '1.0.1' };
+  return await new MockActivityEnvironment().run(() => activities.planDeployment(input as never));
+}
+
+describe('a plan with a migration that the live release cannot live beside', () => {
+  test('is not made where nobody approves', async () => {
+    const planning = plan({ kind: 'contract' });
+    await expect(planning).rejects.toMatchObject({ type: 'MigrationIncompatible', nonRetryable: true });
+    await expect(planning).rejects.toThrow(/^002_change\.sql: the live release 1\.0\.0 could not go on beside 1\.0\.1/);
+    expect(await readPlan(store.db, { project: 'hello', environment: 'staging', number })).toBeUndefined();
+  });
+
+  test.each<[string, Given]>([
+    ['people approve', { kind: 'contract', approved: true }],
+    ['nothing is live', { kind: 'contract', live: false }],
+    ['it only expands', { kind: 'expand' }],
+  ])('is made where %s', async (_, given) => {
+    const made = await plan(given);
+    expect(made.identity.migrations).toMatchObject([{ name: '002_change.sql', kind: given.kind }]);
+    expect(await readPlan(store.db, made.deployment, made.hash)).toMatchObject({ hash: made.hash });
+  });
+});
+
+test('a disk that nobody could see is a risk of the plan', async () => {
+  const unknown = expect.stringContaining('is not known');
+  expect((await plan({ kind: 'expand', freeDiskBytes: null })).risk.reasons).toContainEqual(unknown);
+  expect((await plan({ kind: 'expand' })).risk.reasons).not.toContainEqual(unknown);
+});

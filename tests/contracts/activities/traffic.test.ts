@@ -1,0 +1,106 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import type { Place } from '../../../src/activities/places.ts';
+import { createTrafficActivities } from '../../../src/activities/traffic.ts';
+import { ProviderError } from '../../../src/domain/failures.ts';
+import type { Slot } from '../../../src/domain/release.ts';
+import { type Fence, createFence } from '../../../src/effects/fence.ts';
+import type { Router } from '../../../src/providers/routers/port.ts';
+import { openDeployment } from '../../../src/store/deployments.ts';
+import { putProject } from '../../../src/store/projects.ts';
+import { projectYaml } from '../../support/api.ts';
+import { type FakeRouter, createFakeRouter } from '../../support/fakes/router.ts';
+import { type TestStore, temporaryStore } from '../../support/store.ts';
+
+const ref = { project: 'hello', environment: 'production' };
+/** No router takes a server at this port. */
+const noPort = 1_234_567;
+
+let store: TestStore;
+let fence: Fence;
+let number: number;
+let step = 0;
+
+beforeAll(async () => {
+  store = await temporaryStore();
+  fence = createFence({ connectionString: store.url });
+  await putProject(store.db, { name: 'hello', text: projectYaml('hello'), hash: 'h', diff: '', by: 'ada' });
+  const opened = await openDeployment(store.db, {
+    ...ref,
+    version: '1.0.1',
+    requestedBy: 'ada',
+    author: 'ada',
+    priority: 'routine',
+    requestedAt: new Date().toISOString(),
+    kind: 'rollout',
+    request: crypto.randomUUID(),
+    startedBy: 'api',
+  });
+  number = opened.input.number;
+}, 120_000);
+
+afterAll(async () => {
+  await fence.close();
+  await store.drop();
+}, 60_000);
+
+describe('traffic that moves', () => {
+  let router: FakeRouter;
+
+  beforeEach(() => {
+    router = createFakeRouter();
+  });
+
+  /** Blue serves 1.0.0, green runs 1.0.1. */
+  async function move(
+    to: Slot,
+    backup: Slot | null,
+    ports: Readonly<Record<Slot, number>> = { blue: 18_081, green: 18_082 },
+    through: Router = router,
+  ): Promise<{ readonly movedAt: string }> {
+    const slots = [
+      { slot: 'blue', release: { version: '1.0.0' } },
+      { slot: 'green', release: { version: '1.0.1' } },
+    ];
+    const place = {
+      spec: {
+        target: { name: 'traffic-target' },
+        router: { listen: { address: '127.0.0.1', port: 8_080 }, slots: ports },
+        service: { health: { path: '/health' } },
+      },
+      target: { readSlots: () => Promise.resolve(slots) },
+      router: through,
+    } as unknown as Place;
+    const activities = createTrafficActivities({ store, places: { open: () => Promise.resolve(place) }, fence });
+    step += 1;
+    const input = { ...ref, number, step, slot: to, backup };
+    return await new MockActivityEnvironment().run(() => activities.ensureTraffic(input));
+  }
+
+  test('goes to the new release, with the one before behind it', async () => {
+    await move('green', 'blue');
+    expect(router.applied.map(({ servers }) => servers)).toEqual([
+      [
+        expect.objectContaining({ slot: 'green', release: '1.0.1', role: 'live' }),
+        expect.objectContaining({ slot: 'blue', release: '1.0.0', role: 'backup' }),
+      ],
+    ]);
+  });
+
+  test('does not leave a release that it could not come back to', async () => {
+    const moving = move('green', 'blue', { blue: noPort, green: 18_082 });
+    await expect(moving).rejects.toMatchObject({ type: 'RouterConfigInvalid', nonRetryable: true });
+    expect(router.applied).toEqual([]);
+  });
+
+  test('asks for no way back where there is none', async () => {
+    await move('green', null, { blue: noPort, green: 18_082 });
+    expect(router.applied).toHaveLength(1);
+  });
+
+  test('does not stay for a router that cannot check the way back, but takes the way forward', async () => {
+    const checkRoute = (): Promise<void> => Promise.reject(new ProviderError('RouterUnavailable', 'no answer'));
+    await move('green', 'blue', undefined, { ...router, checkRoute });
+    expect(router.applied).toHaveLength(1);
+  });
+});
