@@ -505,13 +505,7 @@ describe('data that could not be put back', () => {
 
   test('is owed to nobody when the release neither served nor migrated', async () => {
     const { world, when, then } = serving();
-    const refusal = {
-      name: 'health',
-      verdict: 'failed',
-      startedAt: new Date().toISOString(),
-      durationMs: 1,
-      detail: 'refused',
-    } as const;
+    const refusal = { name: 'health', verdict: 'failed', durationMs: 1, detail: 'refused' } as const;
     world.on('runProbes', () => ({ verdict: 'failed' as const, probes: [refusal] }));
     world.on('ensureReleaseStopped', () => {
       throw broken('EngineRefused', 'no');
