@@ -16,7 +16,7 @@ import {
   refuses,
   startApproval,
 } from '../domain/approval.ts';
-import type { DeploymentInput, DeploymentResult } from '../domain/deployment.ts';
+import type { DeploymentInput, DeploymentRef, DeploymentResult } from '../domain/deployment.ts';
 import { describeFailure, failure, tellFailure } from '../domain/failures.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
@@ -98,7 +98,7 @@ class Deployment {
     const result = await this.#decide();
     this.#result = result;
     await call(record.settleDeployment, `${result.outcome}: ${result.reason}`, { result, version });
-    await this.#mergeBack(result);
+    if (this.#plan?.mergesBack === true) await this.#mergeBack(result);
     this.#journal.enter('closed', result.outcome);
     await this.#journal.drained();
     await condition(() => allHandlersFinished() && this.#recording === 0);
@@ -106,7 +106,8 @@ class Deployment {
   }
 
   async #decide(): Promise<DeploymentResult> {
-    const early = await this.#awaitTheOneBefore();
+    const { after } = this.#input;
+    const early = after === undefined ? undefined : await this.#awaitTheOneBefore(after);
     if (early !== undefined) return early;
     let plan: Plan | undefined;
     for (this.#ask = 1; this.#ask <= maxAsks; this.#ask += 1) {
@@ -125,15 +126,13 @@ class Deployment {
   /** A hotfix that is live is asked back into the branches it did not come from. */
   async #mergeBack({ outcome, project, environment, number }: DeploymentResult): Promise<void> {
     const { runKey, version } = this.#input;
-    if (outcome !== 'succeeded' || this.#plan?.mergesBack !== true || runKey === undefined) return;
+    if (outcome !== 'succeeded' || runKey === undefined) return;
     const input = { deployment: { project, environment, number }, version, runKey };
     await call(telling.mergeBack, 'asks the hotfix back into its branches', input).catch(() => undefined);
   }
 
   /** @returns the result when it ends here, because the environment before it in its route has not succeeded. */
-  async #awaitTheOneBefore(): Promise<DeploymentResult | undefined> {
-    const { after } = this.#input;
-    if (after === undefined) return undefined;
+  async #awaitTheOneBefore(after: DeploymentRef): Promise<DeploymentResult | undefined> {
     const name = `${after.environment} #${after.number}`;
     this.#journal.enter('queued', `for ${name}`);
     try {
