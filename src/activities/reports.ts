@@ -80,9 +80,10 @@ export async function collectEvidence(
 
 /** The gates that this stage answers for, each asking for no other kinds than it can have. */
 function policiesOf({ spec, stages, policies }: StageWork): readonly GatePolicy[] {
-  const here = feedsOf([spec]);
+  const here = feedsOf([withoutIdle(spec)]);
   const everywhere = feedsOf(stages);
-  const last = stages.at(-1)?.name === spec.name;
+  // What a condition keeps from running feeds nothing in this run. A release without it is stopped in planning, where all reports are there.
+  const last = stages.findLast(runsWhenAllIsWell)?.name === spec.name;
   return policies.flatMap((policy) => {
     // These look at an environment, so a plan judges them.
     if (policy.gate === 'access-control' || policy.gate === 'compliance') return [];
@@ -93,6 +94,16 @@ function policiesOf({ spec, stages, policies }: StageWork): readonly GatePolicy[
     const reports = policy.reports.filter((kind) => own?.has(kind) === true || (last && any?.has(kind) !== true));
     return [{ ...policy, reports }];
   });
+}
+
+function runsWhenAllIsWell({ skip, outcome }: Pick<StageSpec, 'skip' | 'outcome'>): boolean {
+  return skip === undefined && outcome !== 'failure';
+}
+
+/** The stage without reports of steps that do not run in a run in which all is well. */
+function withoutIdle(spec: StageSpec): StageSpec {
+  const idle = new Set(spec.steps.filter((step) => !runsWhenAllIsWell(step)).map(({ name }) => name));
+  return { ...spec, reports: (spec.reports ?? []).filter(({ step }) => step === undefined || !idle.has(step)) };
 }
 
 function feedsOf(stages: readonly StageSpec[]): ReadonlyMap<GateName, ReadonlySet<ReportKind>> {

@@ -1,18 +1,15 @@
 import { activityInfo } from '@temporalio/activity';
 import type { StageSpec, StepSpec } from '../definition/specs.ts';
 import { ProviderError, failures, toFailure } from '../domain/failures.ts';
-import { blockedBy, lineOf } from '../domain/evidence.ts';
 import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
 import { definedAs } from '../domain/stage-graph.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import { createRedactor } from '../effects/redact.ts';
 import type { StageScope } from '../providers/executors/port.ts';
-import { markReports } from '../providers/reports/file.ts';
 import type { StageActivities } from './contracts.ts';
 import { type StageJournal, openJournal, readJournal } from './journal.ts';
 import type { LogWriter } from './logs.ts';
 import type { RunPipeline } from './pipelines.ts';
-import { collectEvidence } from './reports.ts';
 import { repositoryAddress } from './secrets.ts';
 import {
   type Attempt,
@@ -24,6 +21,7 @@ import {
   verdictOf,
 } from './stage-attempt.ts';
 import type { StageFiles } from './stage-files.ts';
+import { judgeReports, markBefore } from './stage-reports.ts';
 import { type StepReports, isRepeated, runSteps } from './stage-steps.ts';
 import { type WorkspaceTurn, type WorkspaceTurns, createWorkspaceTurns } from './workspace-turns.ts';
 import { ensureFolders, foldersOf, raiseGeneration, readGeneration, writeRequest } from './workspaces.ts';
@@ -168,13 +166,12 @@ function stagesBefore(stages: readonly StageSpec[], spec: StageSpec): readonly S
 async function work(attempt: Attempt, turn: WorkspaceTurn, startedAt: Date): Promise<StageReport> {
   const { deps, spec, journal } = attempt;
   const done = await takeUp(attempt, turn, journal);
-  // Where it goes on in the same files, what an earlier attempt at it wrote counts.
-  const paths = (spec.reports ?? []).map(({ path }) => path);
-  const before = done.size === 0 ? await markReports(attempt.scope.source, paths) : new Map<string, string>();
   const files = openFiles(attempt, spec);
   try {
     const restored = await deps.caches.restore(files, spec);
-    const report = await judgeReports(attempt, before, await runInPlace(attempt, done, startedAt));
+    // Only here, for what a cache has brought back was written by no step of this run.
+    const before = await markBefore(attempt, done);
+    const report = await judgeReports(attempt, await runInPlace(attempt, done, startedAt), before);
     const passed = report.verdict === 'passed';
     const lost = await deps.artifacts.keep(files, spec, passed);
     if (passed && lost === undefined) await restored.save();
@@ -378,37 +375,4 @@ function reportOf(spec: StageSpec, steps: readonly StepReport[], startedAt: Date
     ...(detail === undefined ? {} : { detail }),
     ...(none ? { skipped: true } : {}),
   };
-}
-
-/** Time to read the reports of a stage whose steps took all of its own, ms; less than what the workflow allows on top of it. */
-const readingMs = 20_000;
-
-/**
- * What the reports of the stage mean: a gate that blocks fails a stage whose steps had all passed.
- *
- * @param before - reports that were there before a step could write them.
- */
-async function judgeReports(
-  attempt: Attempt,
-  before: ReadonlyMap<string, string>,
-  report: StageReport,
-): Promise<StageReport> {
-  const { deps, known, run, spec, scope, redactor, signal, startedMs } = attempt;
-  if (report.skipped === true) return report;
-  const collected = await collectEvidence(deps.reports, {
-    run,
-    spec,
-    stages: known.pipeline.stages,
-    policies: known.pipeline.gates ?? [],
-    steps: new Set(report.steps.filter(({ skipped }) => skipped !== true).map(({ name }) => name)),
-    source: scope.source,
-    before,
-    redactor,
-    signal,
-    limitMs: Math.max(0, startedMs + spec.timeoutMs - Date.now()) + readingMs,
-  });
-  if (collected === undefined) return report;
-  const gates = collected.evidence.gates.map(lineOf);
-  const blocked = report.verdict === 'passed' ? blockedBy(gates) : undefined;
-  return { ...report, ...blocked, durationMs: Date.now() - startedMs, gates, evidence: collected.blob };
 }

@@ -228,7 +228,7 @@ describe('a run', () => {
         return { ...reported(stage === 'unit' ? 'failed' : 'passed', 'two tests are red'), name: stage };
       });
       const result = await (await when.push()).result();
-      expect(result).toEqual({ outcome: 'failed', reason: 'unit failed: two tests are red' });
+      expect(result).toEqual({ outcome: 'failed', reason: 'unit failed: two tests are red.' });
       expect(ended).toBe(true);
       expect(names(world).slice(2)).toEqual(['explain', 'clean']);
       expect(world.settledRuns[0]?.stages).toMatchObject([
@@ -403,7 +403,7 @@ describe('a run whose project tells its forge', () => {
     const calls = told(world.called('tellForge'));
     expect(calls.filter(({ comment }) => comment !== undefined)).toHaveLength(1);
     expect(calls.at(-1)).toMatchObject({
-      comment: { pullRequest: 7, body: expect.stringContaining("`check failed: @everybody <b>'rm -rf'`") },
+      comment: { pullRequest: 7, body: expect.stringContaining("`check failed: @everybody <b>'rm -rf'.`") },
     });
     expect(calls.flatMap(({ statuses }) => statuses)).toEqual(
       expect.arrayContaining([expect.objectContaining({ context: 'slipway/check', state: 'failure' })]),

@@ -113,6 +113,31 @@ describe('reports of a stage', () => {
     expect(report.gates).toEqual([]);
   });
 
+  test('that a cache has brought back prove nothing', async () => {
+    const caches = '\n    caches: [{ name: reports, paths: [reports], key: [lock] }]\n';
+    const reports = '{ kind: junit, path: reports/junit.xml }';
+    const first = await run(
+      stage(`mkdir -p reports; echo '${junit('')}' > reports/junit.xml`, reports).trimEnd() + caches,
+      { files: { lock: '1' } },
+    );
+    expect(first.verdict).toBe('passed');
+    const second = await run(stage('test -f reports/junit.xml', reports).trimEnd() + caches, { files: { lock: '1' } });
+    expect(fixture.facts).toContain('cache reports exact');
+    expect(second.verdict).toBe('errored');
+    expect(second.detail).toContain('was there before the stage began');
+  });
+
+  test('of a step that its condition keeps from running are not asked for', async () => {
+    const report = await run(`
+  - name: test
+    steps:
+      - { name: unit, run: ["true"] }
+      - { name: told, run: ["true"], when: { outcome: failure }, reports: [{ kind: junit, path: junit.xml }] }
+`);
+    expect(report.verdict).toBe('passed');
+    expect(report).not.toHaveProperty('evidence');
+  });
+
   test('do not lead out of the checkout', async () => {
     const outside = await run(stage('ln -s /etc/passwd junit.xml', '{ kind: junit, path: junit.xml }'));
     expect(outside.detail).toContain('is a link that leads out of the repository');
@@ -162,6 +187,19 @@ mkdir html; echo "<p>$TOKEN</p>" > html/index.html`;
     expect(await run(stages, { more })).toMatchObject({
       verdict: 'errored',
       detail: 'Gate container errored: There is no report for container.',
+    });
+  });
+
+  test('… by the last that runs when all is well', async () => {
+    const stages = `
+  - name: test
+    steps: [{ name: unit, run: ["true"] }]
+  - name: tidy
+    when: { outcome: failure }
+    steps: [{ name: rm, run: ["true"] }]
+`;
+    expect(await run(stages, { more: 'gates: { container: { mode: block } }\n' })).toMatchObject({
+      verdict: 'errored',
     });
   });
 
