@@ -241,19 +241,6 @@ describe('with the turn held while people decide', () => {
     expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
     expect(world.outcomesOf(first.input)).toEqual(['rejected']);
   });
-
-  test('an expiry gives it to the next', async () => {
-    const { world, when, then } = approved({ turn: 'hold', rules });
-    const first = await when.deploy();
-    await first.until('awaiting-approval');
-    world.policy = quietPolicy;
-    const second = await when.deploy();
-    // The test server loses a workflow's task that is under way while its clock jumps: everybody waits before it may.
-    await then.environmentIs((view) => view.queue.length === 1, 'the second to wait');
-    await second.until('queued');
-    expect(await first.resultInTime()).toMatchObject({ outcome: 'expired' });
-    expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
-  });
 });
 
 describe('an abort', () => {

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import type { Place } from '../../../src/activities/places.ts';
 import { createPlanActivities } from '../../../src/activities/plan.ts';
+import { loadPair } from '../../../src/definition/load.ts';
 import type { Plan } from '../../../src/domain/plan.ts';
 import { migrationsOf } from '../../../src/providers/migrations/files.ts';
 import { openDeployment } from '../../../src/store/deployments.ts';
@@ -34,6 +35,13 @@ beforeAll(async () => {
 
 afterAll(() => store.drop(), 60_000);
 
+const loaded = loadPair({
+  repository: { file: 'slipway.yaml', text: 'version: 1\n' },
+  project: { file: 'project.yaml', text: projectYaml('hello') },
+});
+if (!loaded.ok) throw new Error('the documents of this test are wrong');
+const pair = loaded.value;
+
 interface Given {
   readonly kind: 'contract' | 'expand';
   /** A release serves. */
@@ -54,7 +62,7 @@ async function plan({ kind, live = true, approved = false, freeDiskBytes = 1e9 }
   const place = {
     definition: 'd',
     release,
-    pair: { project: { calendar: { timeZone: 'Europe/Berlin', workingHours: { from: '09:00', to: '18:00' } } } },
+    pair,
     spec: {
       project: 'hello',
       name: 'staging',
