@@ -36,10 +36,13 @@ beforeAll(async () => {
 afterAll(() => store.drop(), 60_000);
 
 const loaded = loadPair({
-  repository: { file: 'slipway.yaml', text: 'version: 1\n' },
+  repository: {
+    file: 'slipway.yaml',
+    text: 'version: 1\nimages: [{ name: web }]\nservice: { image: web, port: 80 }\n',
+  },
   project: { file: 'project.yaml', text: projectYaml('hello') },
 });
-if (!loaded.ok) throw new Error('the documents of this test are wrong');
+if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
 const pair = loaded.value;
 
 interface Given {
