@@ -134,7 +134,7 @@ describe('what is around it is wrong', () => {
         const run = await runOf('feat: refused', files('refused'), 'develop');
         expect(run.outcome).toBe('errored');
         expect(run.reason).toContain(address);
-        expect(run.reason).toMatch(/no basic auth|unauthorized|authentication required/i);
+        expect(run.reason).toContain('with status 401: it asks for a name and password, and none are given');
         expect(run.reason).toMatch(/Check the credentials of the registry/);
         expect(run.deployments).toEqual([]);
       } finally {
