@@ -67,6 +67,8 @@ const sessionSettings = [
   'tcp_keepalives_interval=1',
   'tcp_keepalives_count=3',
   'statement_timeout=2000',
+  // A worker that is stopped in the middle of its claim holds the row that others ask for; less than a statement of theirs may wait.
+  'idle_in_transaction_session_timeout=1000',
   'idle_session_timeout=0',
 ];
 

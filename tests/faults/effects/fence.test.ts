@@ -163,6 +163,22 @@ describe('order', () => {
     expect(most).toBe(1);
   });
 
+  test('one that stands still in the middle of asking keeps nobody out', async () => {
+    expect(await run(request(1, 1))).toBe('done');
+    // As a worker that is stopped between two statements of its claim.
+    const still = await fence.pool.connect();
+    still.on('error', () => undefined);
+    await still.query('BEGIN');
+    await still.query('SELECT 1 FROM fence WHERE target = $1 FOR UPDATE', [target]);
+    const other = createFence({ connectionString: storeUrl });
+    try {
+      expect(await run(request(1, 2), other)).toBe('done');
+    } finally {
+      still.release(true);
+      await other.close();
+    }
+  });
+
   test('targets do not wait for each other', async () => {
     const first = holdOpen(request(1, 1));
     await first.lease;
