@@ -220,7 +220,7 @@ export async function expiredWhileTheWorkerDies(scene: Scene, findings: Findings
   expectOutcome(scene, deployment, 'expired');
 }
 
-/** The same delivery twice is one run, and a forged one is none. */
+/** A forged delivery is refused, and a ping starts nothing. */
 export async function deliveriesAreGuarded(scene: Scene): Promise<void> {
   const { narrator, forge } = scene;
   narrator.act('What the webhook does not fall for');

@@ -47,7 +47,7 @@ afterAll(async () => {
 
 describe('Docker is killed and started again', () => {
   test(
-    'in the middle of a build: it is built again, pushed once, and the run is as if nothing had been',
+    'in the middle of a build: it is built again, and the run is as if nothing had been',
     async () => {
       if (story === undefined) throw new Error('the installation did not start');
       const { operator } = story;

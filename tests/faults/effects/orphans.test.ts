@@ -74,7 +74,7 @@ describe('a worker that is killed leaves nothing behind', () => {
     expect(lines[0]).toBe(kind);
     expect(marked(mark)).toBeGreaterThan(2);
     child.kill('SIGKILL');
-    await until(() => marked(mark) === 0, { timeoutMs: 20_000, what: 'every process to be gone' });
+    await until(() => marked(mark) === 0, { timeoutMs: 2_000, what: 'every process to be gone' });
   });
 
   test('also when it is killed while it starts one', async () => {
@@ -85,6 +85,6 @@ describe('a worker that is killed leaves nothing behind', () => {
       await delay(Math.random() * 12);
       child.kill('SIGKILL');
     }
-    await until(() => marked(mark) === 0, { timeoutMs: 20_000, what: 'every process to be gone' });
+    await until(() => marked(mark) === 0, { timeoutMs: 2_000, what: 'every process to be gone' });
   }, 120_000);
 });
