@@ -61,12 +61,12 @@ function plain(value: string): string {
     .replaceAll(/^-|-$/g, '');
 }
 
-/** Puts values of a combination into the name of an image; what is none of them stays. */
+/** Puts values of a combination into the name of an image or a path; what is none of them stays. */
 export function fillIn(text: string, combination: Combination): string {
   return text.replaceAll(/\{([A-Z_][A-Z0-9_]*)\}/g, (whole, name: string) => combination[name] ?? whole);
 }
 
-/** The names that stand in an image. */
+/** The names that stand in an image or a path. */
 export function namesIn(text: string): readonly string[] {
   return [...text.matchAll(/\{([A-Z_][A-Z0-9_]*)\}/g)].map(([, name = '']) => name);
 }

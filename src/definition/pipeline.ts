@@ -158,17 +158,12 @@ function resolveStage(context: Context, stage: StageDefinition): readonly StageS
   const { pair, facts } = context;
   const { concurrency } = pair.project.steps;
   const timeoutMs = stage.timeout ?? stageTimeoutsMs[stage.name] ?? otherStageTimeoutMs;
-  const reports = [
-    ...stage.steps.flatMap((step) =>
-      step.reports.map((report): ReportSpec => ({ ...resolveReport(report), step: step.name, base: step.workdir })),
-    ),
-    ...stage.reports.map((report): ReportSpec => ({ ...resolveReport(report), base: '.' })),
-  ];
   const skip = whyNot(stage.when, facts);
   const legs = legsOf(stage);
   return legs.map(({ name, values }): StageSpec => {
     const steps = stage.steps.map((step) => resolveStep(context, stage, step, timeoutMs, values));
     const last = steps.filter(({ outcome }) => outcome !== 'success');
+    const reports = reportsOf(stage, values);
     return {
       name,
       timeoutMs,
@@ -185,13 +180,30 @@ function resolveStage(context: Context, stage: StageDefinition): readonly StageS
       matrix: values,
       services: Object.entries(stage.services).map(([service, spec]) => resolveService(pair, service, spec)),
       caches: stage.caches.map((cache) => resolveCache(pair, cache)),
-      artifacts: stage.artifacts.map((artifact) => resolveArtifact(pair, artifact)),
+      artifacts: stage.artifacts.map((artifact) => resolveArtifact(pair, artifact, values)),
       ...(reports.length === 0 ? {} : { reports }),
     };
   });
 }
 
-function resolveReport({ kind, path, gate }: StageDefinition['reports'][number]): Omit<ReportSpec, 'base'> {
+function reportsOf(stage: StageDefinition, matrix: Combination): readonly ReportSpec[] {
+  return [
+    ...stage.steps.flatMap((step) =>
+      step.reports.map((report): ReportSpec => ({
+        ...resolveReport(report, matrix),
+        step: step.name,
+        base: step.workdir,
+      })),
+    ),
+    ...stage.reports.map((report): ReportSpec => ({ ...resolveReport(report, matrix), base: '.' })),
+  ];
+}
+
+function resolveReport(
+  { kind, path: pattern, gate }: StageDefinition['reports'][number],
+  matrix: Combination,
+): Omit<ReportSpec, 'base'> {
+  const path = fillIn(pattern, matrix);
   if (kind === 'html') return { kind, path };
   return { kind, path, gate: gate ?? gateOfKind[kind] };
 }
@@ -231,11 +243,15 @@ function resolveCache({ project }: DefinitionPair, cache: StageDefinition['cache
   };
 }
 
-function resolveArtifact({ project }: DefinitionPair, artifact: StageDefinition['artifacts'][number]): ArtifactSpec {
+function resolveArtifact(
+  { project }: DefinitionPair,
+  artifact: StageDefinition['artifacts'][number],
+  matrix: Combination,
+): ArtifactSpec {
   const { size, longest } = project.steps.artifacts;
   return {
     name: artifact.name,
-    paths: artifact.paths,
+    paths: artifact.paths.map((path) => fillIn(path, matrix)),
     retentionMs: Math.min(artifact.retention, longest),
     when: artifact.when,
     largestBytes: size,

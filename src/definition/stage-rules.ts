@@ -3,7 +3,8 @@ import type { Path } from './document.ts';
 import { type Group, group, groups, list, text, texts } from './lenient.ts';
 import { type Combination, combinationsOf, fillIn, namesIn, stageNameOf } from './matrix.ts';
 import type { Finding } from './problems.ts';
-import { ImageReference, mostCombinations, mostStages } from './stages.ts';
+import { ReportPath } from './kinds/report.ts';
+import { Glob, ImageReference, mostCombinations, mostStages } from './stages.ts';
 import { suggestion } from './suggest.ts';
 
 type Rule = (document: unknown) => readonly Finding[];
@@ -14,6 +15,8 @@ export const stageRules: readonly Rule[] = [
   matricesAreBounded,
   stageNamesStayUnique,
   imagesAreFilledIn,
+  pathsAreFilledIn,
+  reportsAreApart,
   partsAreNamedOnce,
   triesMayBeRepeated,
   outputsAreGivenOnce,
@@ -175,31 +178,106 @@ function stageNamesStayUnique(document: unknown): readonly Finding[] {
 }
 
 function imagesAreFilledIn(document: unknown): readonly Finding[] {
-  return stagesOf(document).flatMap(({ path, stage, combinations }) =>
-    groups(stage['steps']).flatMap(([index, step]): readonly Finding[] => {
+  return stagesOf(document).flatMap((place) =>
+    groups(place.stage['steps']).flatMap(([index, step]): readonly Finding[] => {
       const image = text(step['image']);
-      const names = image === undefined ? [] : namesIn(image);
-      if (image === undefined || names.length === 0) return [];
-      const place = [...path, 'steps', index, 'image'];
-      for (const values of combinations) {
-        const missing = names.find((name) => values[name] === undefined);
-        if (missing !== undefined) {
-          return [
-            {
-              path: place,
-              message: `has \`{${missing}}\`, which is no value of the matrix${stage['matrix'] === undefined ? '; the stage has none' : ' in every combination'}`,
-              hint: suggestion(missing, Object.keys(values)),
-            },
-          ];
-        }
-        const filled = fillIn(image, values);
-        if (ImageReference.safeParse(filled).success) continue;
-        const message = `would be \`${filled}\`, which is no name of an image`;
-        return [{ path: place, message, hint: 'Change the value of the matrix that stands in it.' }];
-      }
-      return [];
+      if (image === undefined) return [];
+      return filledIn(place, [...place.path, 'steps', index, 'image'], image, (filled) =>
+        ImageReference.safeParse(filled).success ? undefined : 'is no name of an image',
+      );
     }),
   );
+}
+
+/** Paths of reports and artifacts: a value may be part of a name there, and never make a pattern of it. */
+function pathsAreFilledIn(document: unknown): readonly Finding[] {
+  return stagesOf(document).flatMap((place) => {
+    const within =
+      (schema: { safeParse(path: string): { readonly success: boolean } }, written: string) => (filled: string) => {
+        if (!schema.safeParse(filled).success) return 'is no path in the repository';
+        const joker = /[*?[\]{}]/g;
+        return (filled.match(joker)?.length ?? 0) > (fillIn(written, blank(written)).match(joker)?.length ?? 0)
+          ? 'matches more than the file of its own combination'
+          : undefined;
+      };
+    const artifacts = groups(place.stage['artifacts']).flatMap(([index, artifact]) =>
+      texts(artifact['paths']).map(([at, path]) => ({ at: ['artifacts', index, 'paths', at], path, schema: Glob })),
+    );
+    const reports = reportPathsOf(place.stage).map((one) => ({ ...one, schema: ReportPath }));
+    return [...reports, ...artifacts].flatMap(({ at, path, schema }) =>
+      filledIn(place, [...place.path, ...at], path, within(schema, path)),
+    );
+  });
+}
+
+/** What stands in braces, each as nothing. */
+function blank(written: string): Combination {
+  return Object.fromEntries(namesIn(written).map((name) => [name, '']));
+}
+
+/**
+ * What is wrong with a text into which values of a matrix are put, in the first combination in which something is.
+ *
+ * @param judge - what is wrong with it filled in; undefined: nothing.
+ */
+function filledIn(
+  { stage, combinations }: StagePlace,
+  path: Path,
+  written: string,
+  judge: (filled: string) => string | undefined,
+): readonly Finding[] {
+  const names = namesIn(written);
+  if (names.length === 0) return [];
+  for (const values of combinations) {
+    const missing = names.find((name) => values[name] === undefined);
+    if (missing !== undefined) {
+      const where = stage['matrix'] === undefined ? '; the stage has none' : ' in every combination';
+      return [
+        {
+          path,
+          message: `has \`{${missing}}\`, which is no value of the matrix${where}`,
+          hint: suggestion(missing, Object.keys(values)),
+        },
+      ];
+    }
+    const filled = fillIn(written, values);
+    const wrong = judge(filled);
+    if (wrong === undefined) continue;
+    const hint = 'Change the value of the matrix that stands in it.';
+    return [{ path, message: `would be \`${filled}\`, which ${wrong}`, hint }];
+  }
+  return [];
+}
+
+/** Paths of the reports of a stage and of its steps, each with its place in the stage. */
+function reportPathsOf(stage: Group): readonly { readonly at: Path; readonly path: string }[] {
+  const own = (holder: Group, before: Path): readonly { readonly at: Path; readonly path: string }[] =>
+    groups(holder['reports']).flatMap(([index, report]) => {
+      const path = text(report['path']);
+      return path === undefined ? [] : [{ at: [...before, 'reports', index, 'path'], path }];
+    });
+  return [...groups(stage['steps']).flatMap(([index, step]) => own(step, ['steps', index])), ...own(stage, [])];
+}
+
+/** Combinations that run at once work in one checkout: a lost report of one of them must not be made up for by that of another. */
+function reportsAreApart(document: unknown): readonly Finding[] {
+  return stagesOf(document).flatMap(({ path, stage, combinations }) => {
+    if (combinations.length < 2 || combinations.length > mostCombinations) return [];
+    if (group(stage['matrix'])['maxParallel'] === 1) return [];
+    return reportPathsOf(stage).flatMap(({ at, path: written }): readonly Finding[] => {
+      const filled = combinations.map((values) => fillIn(written, values));
+      const twice = filled.find((one, index) => filled.indexOf(one) !== index);
+      if (twice === undefined) return [];
+      const names = [...new Set(combinations.flatMap(Object.keys))].map((name) => `\`{${name}}\``);
+      return [
+        {
+          path: [...path, ...at],
+          message: `is \`${twice}\` in more than one combination, which run at once in one checkout`,
+          hint: `Let each write a file of its own, with ${names.join(' and ')} in its name, or set \`maxParallel: 1\`.`,
+        },
+      ];
+    });
+  });
 }
 
 function partsAreNamedOnce(document: unknown): readonly Finding[] {

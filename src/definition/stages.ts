@@ -184,7 +184,7 @@ export const Artifact = z.strictObject({
     .array(Glob)
     .min(1, { error: 'must name at least one pattern' })
     .max(50)
-    .describe('Which files of the checkout. Links are never followed.'),
+    .describe('Which files of the checkout; `{NAME}` is a value of the matrix. Links are never followed.'),
   retention: Duration.describe('How long it is kept.').prefault('30d'),
   when: z
     .enum(['success', 'failure', 'always'])

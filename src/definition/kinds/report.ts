@@ -4,7 +4,7 @@ import { reportKinds } from '../../domain/report.ts';
 import { InnerPath, mustBe } from '../scalars.ts';
 
 /** Patterns become regular expressions; what could be made to run for ever is refused. */
-const FilePattern = InnerPath.max(200, { error: 'is longer than the 200 characters a pattern may have' })
+export const ReportPath = InnerPath.max(200, { error: 'is longer than the 200 characters a pattern may have' })
   .regex(/^[^()!]+$/, { error: 'may hold `*`, `**`, `?` and `{a,b}` only' })
   .refine((pattern) => (pattern.match(/\*+/g) ?? []).length <= 8 && pattern.split('{').length <= 4, {
     error: 'has too many `*` or `{…}`; write several reports',
@@ -15,8 +15,8 @@ export const ReportDefinition = z.strictObject({
   kind: z
     .enum([...reportKinds, 'html'], { error: mustBe(`one of ${reportKinds.join(', ')}, html`) })
     .describe('Form of the report. `html`: pages for people, a file or a folder, kept and shown as they are.'),
-  path: FilePattern.describe(
-    'File from the root of the repository; `*` is anything but `/`, `**` anything. One that is not there is errored.',
+  path: ReportPath.describe(
+    'File from the root of the repository; `*` is anything but `/`, `**` anything, `{NAME}` a value of the matrix. One that is not there is errored.',
   ),
   gate: z
     .enum(gateNames)

@@ -55,6 +55,33 @@ describe('a matrix', () => {
     expect(stages[4]?.needs).toBeUndefined();
   });
 
+  test('puts its values into the paths of reports and artifacts', () => {
+    const stages = resolve(`
+  - name: unit
+    matrix: { values: { PYTHON: ["3.11", "3.12"] } }
+    artifacts: [{ name: pages, paths: ["out/{PYTHON}/**"] }]
+    reports: [{ kind: html, path: "html-{PYTHON}" }]
+    steps: [{ name: test, run: [pytest], reports: [{ kind: junit, path: "out/junit-{PYTHON}*.xml" }] }]
+`);
+    expect(stages.map(({ reports }) => reports?.map(({ path }) => path))).toEqual([
+      ['out/junit-3.11*.xml', 'html-3.11'],
+      ['out/junit-3.12*.xml', 'html-3.12'],
+    ]);
+    expect(stages.map(({ artifacts }) => artifacts[0]?.paths)).toEqual([['out/3.11/**'], ['out/3.12/**']]);
+  });
+
+  test('whose combinations run one after the other may let them write one report', () => {
+    const stage = (most: number): string => `
+  - name: unit
+    matrix: { values: { P: [1, 2] }, maxParallel: ${most} }
+    steps: [{ name: test, run: [pytest], reports: [{ kind: junit, path: junit.xml }] }]
+`;
+    expect(problems(stage(1))).toEqual([]);
+    expect(problems(stage(2))).toEqual([
+      'stages[0].steps[0].reports[0].path is `junit.xml` in more than one combination, which run at once in one checkout',
+    ]);
+  });
+
   test('is needed by its name, which means all of it', () => {
     const stages = resolve(`
   - { name: unit, matrix: { values: { A: [1, 2] } }, ${step} }
@@ -215,6 +242,26 @@ describe('what does not fit together', () => {
       'an image that a value breaks',
       `  - { name: unit, matrix: { values: { P: ["a b"] } }, steps: [{ name: x, run: [x], image: "p:{P}" }] }`,
       'stages[0].steps[0].image would be `p:a b`, which is no name of an image',
+    ],
+    [
+      'a report with a value that the matrix has not',
+      `  - { name: unit, steps: [{ name: x, run: [x], reports: [{ kind: junit, path: "j-{PYTHON}.xml" }] }] }`,
+      'stages[0].steps[0].reports[0].path has `{PYTHON}`, which is no value of the matrix; the stage has none',
+    ],
+    [
+      'a report that a value takes out of the repository',
+      `  - { name: unit, matrix: { values: { P: [".."] } }, reports: [{ kind: junit, path: "{P}/x.xml" }], ${step} }`,
+      'stages[0].reports[0].path would be `../x.xml`, which is no path in the repository',
+    ],
+    [
+      'a report that a value makes a pattern of',
+      `  - { name: unit, matrix: { values: { P: ["3.*"] } }, reports: [{ kind: junit, path: "{P}/*.{xml,txt}" }], ${step} }`,
+      'stages[0].reports[0].path would be `3.*/*.{xml,txt}`, which matches more than the file of its own combination',
+    ],
+    [
+      'an artifact with a value that the matrix has not',
+      `  - { name: unit, matrix: { values: { P: [1] } }, artifacts: [{ name: a, paths: ["{Q}/*"] }], ${step} }`,
+      'stages[0].artifacts[0].paths[0] has `{Q}`, which is no value of the matrix in every combination',
     ],
     [
       'two caches of one name',
