@@ -5,6 +5,7 @@ import { dirname, join, resolve } from 'node:path';
 import { type ClientConnectConfig, loadClientConnectConfig } from '@temporalio/envconfig';
 import { type Logger, pino } from 'pino';
 import { z } from 'zod';
+import { type DiskLimits, defaultDiskLimits } from './domain/disk.ts';
 import { ProviderError } from './domain/failures.ts';
 
 /** What a worker does; on one machine all of it. */
@@ -41,6 +42,11 @@ export interface Config {
     /** `SLIPWAY_WORKER_NAME`: names the task queue of its workspaces, so it must survive a restart. Default: the machine's. */
     readonly name: string;
   };
+  /**
+   * `SLIPWAY_DISK_HIGH` and `SLIPWAY_DISK_LOW`, percent: a disk filled to the first is freed of images that nothing needs down to the second.
+   * Defaults 85 and 80. Shares from 0 to 1.
+   */
+  readonly disk: DiskLimits;
   /** `SLIPWAY_LOG_LEVEL`, default `info`. */
   readonly logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'silent';
   /** The environment itself, for secrets that a project takes from it. */
@@ -91,6 +97,7 @@ const optionalUrl = optionalText
   .refine((text) => text === undefined || URL.canParse(text), 'must be an address such as https://slipway.example.com')
   .transform((text) => text?.replace(/\/+$/, ''));
 const port = z.coerce.number('must be a port').int().min(0).max(65_535);
+const percent = z.coerce.number('must be a number of percent').min(1).max(99);
 
 const Environment = z.object({
   SLIPWAY_STATE: optionalText,
@@ -126,6 +133,8 @@ const Environment = z.object({
     (text) => text === undefined || /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(text),
     'must be letters, digits, `.`, `_` and `-`',
   ),
+  SLIPWAY_DISK_HIGH: percent.default(defaultDiskLimits.high * 100),
+  SLIPWAY_DISK_LOW: percent.default(defaultDiskLimits.low * 100),
   SLIPWAY_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
 });
 
@@ -156,6 +165,9 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
           `SLIPWAY_API_HOST is ${host}: beyond this machine tokens need TLS; give SLIPWAY_TLS_CERT and SLIPWAY_TLS_KEY`,
         ]),
   ];
+  if (data.SLIPWAY_DISK_LOW >= data.SLIPWAY_DISK_HIGH) {
+    problems.push('SLIPWAY_DISK_LOW must be less than SLIPWAY_DISK_HIGH');
+  }
   if (problems.length > 0) throw invalid(problems);
   return {
     stateFolder,
@@ -184,6 +196,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
       temporalUi: data.SLIPWAY_TEMPORAL_UI,
     },
     worker: { capabilities: data.SLIPWAY_CAPABILITIES, name: data.SLIPWAY_WORKER_NAME ?? hostname() },
+    disk: { high: data.SLIPWAY_DISK_HIGH / 100, low: data.SLIPWAY_DISK_LOW / 100 },
     logLevel: data.SLIPWAY_LOG_LEVEL,
     environment,
   };

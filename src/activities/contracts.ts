@@ -15,12 +15,14 @@ import type {
   LaterWrites,
   StepRecord,
 } from '../domain/deployment.ts';
+import type { DiskReading } from '../domain/disk.ts';
 import type { NoticeEvent } from '../domain/notice.ts';
 import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { LiveRelease, ReleaseRef, Slot } from '../domain/release.ts';
 import type { ImageReport, RunInput, RunPlan, RunRef, StageReport, Workspace } from '../domain/run.ts';
+import type { UpkeepRound } from '../domain/upkeep.ts';
 import type { Verdict } from '../domain/verdict.ts';
 
 /** Names a mutating call, so that an older one is refused after a newer began (effects/fence). */
@@ -284,6 +286,8 @@ export interface Notice {
   readonly key: string;
   readonly title: string;
   readonly lines: readonly string[];
+  /** Path of the API that tells more. Default: the run or deployment that the key names. */
+  readonly page?: string;
 }
 
 export type { NoticeEvent };
@@ -532,6 +536,35 @@ export interface Removal {
   readonly more?: boolean;
   /** Why something was left that could have gone. */
   readonly left?: string;
+}
+
+// ─── Machines and rounds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What machines are asked for, each on a queue of its own. */
+export interface DiskActivities {
+  /** The disks that Slipway and the engines of this machine write to. What cannot be measured is told, never left out. Heartbeats. */
+  readDisks(input?: undefined): Promise<DiskReading>;
+  /**
+   * Removes images of Slipway from an engine, oldest first, until its disk is filled to `until` or there is nothing left that may go. What a live,
+   * previous, last good or backed-up release, an open deployment or an open run names stays, and so does what has a container, what Slipway did
+   * not build, and what belongs to no project of this installation. Audited before it is done, under the fences of the project. Heartbeats.
+   *
+   * @throws `EngineUnavailable`, `StoreUnavailable` (retried)
+   */
+  pruneImages(input: { readonly engine: string; readonly until: number }): Promise<Removal>;
+}
+
+/** What upkeep asks and tells the store. */
+export interface RoundActivities {
+  /** Machines that have been there lately, and the projects that work on them. */
+  readMachines(input?: undefined): Promise<Machines>;
+  /** Keeps what a round found. Twice is two entries of the same. */
+  recordRound(input: UpkeepRound): Promise<void>;
+}
+
+export interface Machines {
+  readonly machines: readonly { readonly queue: string; readonly name: string }[];
+  readonly projects: readonly string[];
 }
 
 /** All that runs and deployments are made of; beside it workers register {@link UpkeepActivities}. */

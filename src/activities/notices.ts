@@ -105,9 +105,10 @@ export function createNoticeActivities({ store, logger, readSecret, settings }: 
     const { publicUrl, temporalUi } = settings;
     const [first = '', second = '', number = ''] = notice.key.split('/');
     const page =
-      notice.environment === undefined
+      notice.page ??
+      (notice.environment === undefined
         ? `/v1/projects/${first}/runs/${number}`
-        : `/v1/projects/${first}/environments/${second}/deployments/${number}`;
+        : `/v1/projects/${first}/environments/${second}/deployments/${number}`);
     return {
       ...notice,
       lines: [

@@ -1,5 +1,4 @@
 import { loadProject } from '../definition/load.ts';
-import { ProviderError } from '../domain/failures.ts';
 import { type BackupFolder, backupsToRemove, imagesToRemove } from '../domain/retention.ts';
 import type { Fence } from '../effects/fence.ts';
 import { withFenceBeside, withFencesBeside } from '../effects/fence-beside.ts';
@@ -24,12 +23,13 @@ import {
   readOldLogs,
 } from '../store/retention.ts';
 import type { Store } from '../store/store.ts';
+import { forgetOldRounds } from '../store/upkeep.ts';
 import { environmentId } from '../workflows/messages.ts';
 import { beating, typed } from './changes.ts';
 import type { Removal, RetentionPlan, UpkeepActivities } from './contracts.ts';
 import type { Databases } from './databases.ts';
 import type { Place, Places } from './places.ts';
-import { versionInForce } from './versions.ts';
+import { placeOf, placesOf } from './project-places.ts';
 import { readWorkspaces, removeWorkspace } from './workspaces.ts';
 
 /** The images of one engine. */
@@ -109,6 +109,7 @@ export function createUpkeepActivities(deps: UpkeepDependencies): Upkeep {
           await rows('deliveries', () => forgetOldDeliveries(store.db)),
           await rows('keys of facts', () => forgetOldFacts(store.db)),
           await rows('events', () => forgetOldEvents(store.db)),
+          await rows('rounds of upkeep', () => forgetOldRounds(store.db)),
         ];
       }),
 
@@ -292,21 +293,4 @@ function foldersOf(
     });
   }
   return [...folders.values()];
-}
-
-/** An environment as its newest release meets it; undefined where nothing was deployed, or the project has it no more. */
-async function placeOf(deps: UpkeepDependencies, project: string, environment: string): Promise<Place | undefined> {
-  try {
-    const version = await versionInForce(deps.store, { project, environment });
-    return await deps.places.open({ project, environment, version }, 'store');
-  } catch (error) {
-    if (error instanceof ProviderError && error.type === 'NotFound') return undefined;
-    throw error;
-  }
-}
-
-async function placesOf(deps: UpkeepDependencies, project: string): Promise<readonly Place[]> {
-  const environments = await listEnvironments(deps.store.db, project);
-  const places = await Promise.all(environments.map(({ name }) => placeOf(deps, project, name)));
-  return places.filter((place) => place !== undefined);
 }

@@ -21,6 +21,7 @@ import { recordRoutes } from './routes/records.ts';
 import { reportRoutes } from './routes/reports.ts';
 import { runRoutes } from './routes/runs.ts';
 import { tokenRoutes } from './routes/tokens.ts';
+import { upkeepRoutes } from './routes/upkeep.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 import { createStarter } from './starts.ts';
 import { installTextCheck } from './text-check.ts';
@@ -71,6 +72,7 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     deploymentRoutes,
     environmentRoutes,
     recordRoutes,
+    upkeepRoutes,
     eventRoutes,
     tokenRoutes,
   ]) {

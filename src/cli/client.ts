@@ -2,6 +2,7 @@ import type { ApprovalState } from '../domain/approval.ts';
 import type { BuildReport } from '../domain/build-report.ts';
 import type { DeploymentRef } from '../domain/deployment.ts';
 import type { Outcome, RunOutcome } from '../domain/outcome.ts';
+import type { UpkeepKind } from '../domain/upkeep.ts';
 import type { DeploymentRecord, DeploymentSummary } from '../store/deployments.ts';
 import type { Incident } from '../store/incidents.ts';
 import type { LogStream } from '../store/logs.ts';
@@ -9,6 +10,7 @@ import type { Page } from '../store/page.ts';
 import type { StoredRelease } from '../store/releases.ts';
 import type { RunRecord, RunSummary } from '../store/runs.ts';
 import type { Role } from '../store/schema.ts';
+import type { StoredRound } from '../store/upkeep.ts';
 import type { EnvironmentView } from '../workflows/messages.ts';
 import { type Http, createHttp } from './http.ts';
 import type { Connection } from './settings.ts';
@@ -145,6 +147,11 @@ export interface Client {
   listIncidents(project: string | undefined): Promise<readonly Incident[]>;
   closeIncident(ref: DeploymentRef, reason: string): Promise<{ readonly closed: boolean }>;
   listCaches(project: string): Promise<CacheList>;
+  /** The newest round of everything that upkeep looks after. */
+  readUpkeep(filter: {
+    readonly kind?: UpkeepKind | undefined;
+    readonly project?: string | undefined;
+  }): Promise<readonly StoredRound[]>;
   listArtifacts(run: RunName): Promise<readonly ArtifactItem[]>;
   readArtifactFile(
     run: RunName,
@@ -212,6 +219,7 @@ export function createClient(connection: Connection): Client {
     readReportText: (name) => http.getText(`${run(name)}/report.md`),
     listLogs: (of) => http.get(`${'environment' in of ? deployment(of) : run(of)}/logs`),
     listCaches: (owner) => http.get(`${project(owner)}/caches`),
+    readUpkeep: (filter) => http.get('/v1/upkeep', { ...filter }),
     listArtifacts: (name) => http.get(`${run(name)}/artifacts`),
     readArtifactFile: (name, artifact, path, signal) => {
       const file = path.split('/').map(encodeURIComponent).join('/');

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { outcomes } from '../domain/outcome.ts';
+import { upkeepKinds } from '../domain/upkeep.ts';
 import type { Client } from './client.ts';
 import type { CommandContext } from './context.ts';
 import { exitCodeTable } from './exit.ts';
@@ -138,6 +139,11 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .command('caches')
     .description('files that stages keep from run to run, and how often they are found')
     .action(async () => (await import('./commands/caches.ts')).caches(contextOf()));
+  program
+    .command('upkeep')
+    .description('what is done by schedule, and what it found last')
+    .addOption(new Option('--kind <kind>', 'only this').choices(upkeepKinds))
+    .action(async ({ kind }) => (await import('./commands/upkeep.ts')).upkeep(contextOf(), kind));
   program
     .command('artifacts')
     .description('files that the stages of a run have left')

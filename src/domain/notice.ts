@@ -29,6 +29,7 @@ export const noticeEvents = [
   'held',
   'undo-keeps-failing',
   'watch-warning',
+  'disk-filling',
 ] as const;
 
 /** Of what calls somebody at night: only production does, elsewhere people read of it in the morning (specification, A-33). */

@@ -26,24 +26,49 @@ export interface BuiltImage {
  * one that does not say which run built it.
  */
 export function imagesToRemove(images: readonly BuiltImage[], kept: KeptBuilds): readonly BuiltImage[] {
+  const newest = newestOf(images);
+  return images.filter((image) => isSpare(image, kept) && !newest.has(image));
+}
+
+/**
+ * Images of one project that may go when their disk is full, in the order in which they go: oldest first, and the newest of each name after all
+ * others. What is needed stays, however full the disk is, and so does one that does not say which run built it.
+ */
+export function imagesToPrune(images: readonly BuiltImage[], needed: KeptBuilds): readonly BuiltImage[] {
+  const newest = newestOf(images);
+  return images
+    .filter((image) => isSpare(image, needed))
+    .sort((a, b) => Number(newest.has(a)) - Number(newest.has(b)) || byAge(a, b));
+}
+
+/** The newest of each name. */
+function newestOf(images: readonly BuiltImage[]): ReadonlySet<BuiltImage> {
   const newest = new Map<string, BuiltImage>();
   for (const image of images) {
     const name = image.labels['slipway.image'] ?? '';
     const known = newest.get(name);
-    if (known === undefined || known.createdAt < image.createdAt) newest.set(name, image);
+    if (known === undefined || byAge(known, image) < 0) newest.set(name, image);
   }
+  return new Set(newest.values());
+}
+
+/** Oldest first; engines count seconds, and of two of the same second the later build is younger. */
+function byAge(a: BuiltImage, b: BuiltImage): number {
+  if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? -1 : 1;
+  return Number(a.labels['slipway.build']) - Number(b.labels['slipway.build']);
+}
+
+/** Neither a run nor a release that is kept names it. */
+function isSpare(image: BuiltImage, kept: KeptBuilds): boolean {
+  const builds = buildsOf(image);
   const runs = new Set(kept.runs);
   const digests = new Set(kept.digests);
-  return images.filter((image) => {
-    const builds = buildsOf(image);
-    return (
-      builds.length > 0 &&
-      !builds.some((build) => runs.has(build)) &&
-      !digests.has(image.id) &&
-      !image.digests.some((digest) => digests.has(digest.slice(digest.indexOf('@') + 1))) &&
-      newest.get(image.labels['slipway.image'] ?? '') !== image
-    );
-  });
+  return (
+    builds.length > 0 &&
+    !builds.some((build) => runs.has(build)) &&
+    !digests.has(image.id) &&
+    !image.digests.some((digest) => digests.has(digest.slice(digest.indexOf('@') + 1)))
+  );
 }
 
 /** The run that built it, and those that took it because their inputs were equal: each has given it a tag `{build}-{commit}`. */

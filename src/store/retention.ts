@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { KeptBuilds } from '../domain/retention.ts';
 import type { Db } from './schema.ts';
+import { json } from './store.ts';
 
 /** Rows deleted by one statement, well within the time-out of a statement. */
 const rowsAtOnce = 10_000;
@@ -25,10 +26,39 @@ const keptRuns = (project: string, newest: number): ReturnType<typeof sql> => sq
   union select number from runs where project = ${project} and outcome is null
   union select build from releases where project = ${project} and version in (select version from needed)`;
 
-/** What of a project's builds has to stay. */
-export async function readKeptBuilds(db: Db, project: string, newestRuns: number): Promise<KeptBuilds> {
+/** A backup, by the deployment that it was taken for. */
+export interface BackedUp {
+  readonly environment: string;
+  readonly deployment: number;
+}
+
+/** Versions that fit the data of a backup: the one that it was taken for, and the one that was live by then. */
+const backedUpVersions = (project: string): ReturnType<typeof sql> => sql`
+  select d.version from backed_up b join deployments d
+    on d.project = ${project} and d.environment = b.environment and d.number = b.deployment
+  union select before.version from backed_up b cross join lateral (
+    select d.version from deployments d
+    where d.project = ${project} and d.environment = b.environment and d.number < b.deployment and d.outcome = 'succeeded'
+    order by d.number desc limit 1
+  ) before`;
+
+/**
+ * What of a project's builds has to stay.
+ *
+ * @param backups - whose releases are needed besides.
+ */
+export async function readKeptBuilds(
+  db: Db,
+  project: string,
+  newestRuns: number,
+  backups: readonly BackedUp[] = [],
+): Promise<KeptBuilds> {
   const { rows } = await sql<{ runs: number[]; digests: string[] }>`
-    with needed as (${neededVersions(project)}), kept as (${keptRuns(project, newestRuns)})
+    with backed_up as (
+      select each->>'environment' as environment, (each->>'deployment')::bigint as deployment
+      from jsonb_array_elements(${json(backups)}::jsonb) each
+    ),
+    needed as (${neededVersions(project)} union ${backedUpVersions(project)}), kept as (${keptRuns(project, newestRuns)})
     select
       coalesce((select jsonb_agg(number) from kept), '[]') as runs,
       coalesce((select jsonb_agg(digest) from (

@@ -17,6 +17,7 @@ import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease, ReleaseImage } from '../domain/release.ts';
 import type { Component, ReportKind, Severity } from '../domain/report.ts';
 import type { ImageEvidence, RunInput, RunPlan, SourceEvent } from '../domain/run.ts';
+import type { UpkeepKind } from '../domain/upkeep.ts';
 import type { Verdict } from '../domain/verdict.ts';
 
 /** jsonb: written as text, for the driver would make a PostgreSQL array of a JavaScript one. */
@@ -407,6 +408,26 @@ export interface AuditTable {
   detail: Json<Readonly<Record<string, unknown>>>;
 }
 
+export interface MachinesTable {
+  /** Task queue that only this machine takes work from. */
+  queue: string;
+  name: string;
+  seenAt: Instant;
+}
+
+export interface UpkeepRoundsTable {
+  id: Identity;
+  kind: UpkeepKind;
+  subject: string;
+  project: string | null;
+  environment: string | null;
+  verdict: Verdict;
+  summary: string;
+  lines: Json<readonly string[]>;
+  detail: Json<Readonly<Record<string, unknown>>>;
+  at: Instant;
+}
+
 export interface FactsTable {
   key: string;
   at: Instant;
@@ -456,6 +477,8 @@ export interface Database {
   tokens: TokensTable;
   notices: NoticesTable;
   audit: AuditTable;
+  machines: MachinesTable;
+  upkeepRounds: UpkeepRoundsTable;
   facts: FactsTable;
   events: EventsTable;
 }

@@ -4,9 +4,10 @@ import type { Logger } from 'pino';
 import { createAbandonedActivities } from '../activities/abandoned.ts';
 import { createStageArtifacts } from '../activities/artifacts.ts';
 import { createStageCaches } from '../activities/caches.ts';
-import type { Activities, UpkeepActivities } from '../activities/contracts.ts';
+import type { Activities, DiskActivities, RoundActivities, UpkeepActivities } from '../activities/contracts.ts';
 import { createDataActivities } from '../activities/data.ts';
 import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
+import { createDiskActivities } from '../activities/disks.ts';
 import { createFactActivities } from '../activities/facts.ts';
 import { createForgeActivities } from '../activities/forges.ts';
 import { createImageTrust } from '../activities/image-trust.ts';
@@ -18,6 +19,7 @@ import { type Place, createPlaces } from '../activities/places.ts';
 import { createPlanActivities } from '../activities/plan.ts';
 import { createPollActivities } from '../activities/polls.ts';
 import { createReleaseActivities } from '../activities/release.ts';
+import { createRoundActivities } from '../activities/rounds.ts';
 import { createRunFactActivities } from '../activities/run-facts.ts';
 import { createScheduledRunActivities } from '../activities/scheduled-runs.ts';
 import { createSourceActivities } from '../activities/source.ts';
@@ -25,7 +27,7 @@ import { createStageActivities } from '../activities/stage.ts';
 import { createToolCheck } from '../activities/tools.ts';
 import { createTrafficActivities } from '../activities/traffic.ts';
 import { createTurnActivities } from '../activities/turn.ts';
-import { type EngineImages, createUpkeepActivities } from '../activities/upkeep.ts';
+import { createUpkeepActivities } from '../activities/upkeep.ts';
 import { createWatchActivities } from '../activities/watch.ts';
 import type { Config } from '../config.ts';
 import { environmentFiles, readConfiguration } from '../definition/configuration.ts';
@@ -37,6 +39,7 @@ import { createPostgresBackup } from '../providers/backups/postgres.ts';
 import { createBlobs } from '../providers/blobs/index.ts';
 import { createBuildKitBuilder } from '../providers/builders/buildkit.ts';
 import { createDockerBuilder } from '../providers/builders/docker.ts';
+import type { ImageBuilder } from '../providers/builders/port.ts';
 import { createContainerExecutor } from '../providers/executors/container.ts';
 import { createHostExecutor } from '../providers/executors/host.ts';
 import { createServiceHost } from '../providers/executors/services.ts';
@@ -77,14 +80,17 @@ export interface WorkerParts {
   readonly temporal: Client;
   readonly files: LogFiles;
   readonly workspaceQueue: string;
+  /** Task queue that only this machine takes work from. */
+  readonly machineQueue: string;
 }
 
 /** Activities by the queue that they are taken from. */
 export interface ComposedActivities {
-  readonly orchestration: Partial<Activities & UpkeepActivities>;
+  readonly orchestration: Partial<Activities & UpkeepActivities & RoundActivities>;
   readonly build: Partial<Activities & UpkeepActivities>;
   readonly deploy: Partial<Activities & UpkeepActivities>;
   readonly notify: Partial<Activities>;
+  readonly machine: DiskActivities;
 }
 
 /** Puts the hands of every activity together: the one place that knows all kinds of everything. */
@@ -137,14 +143,23 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   };
   const engine = config.engine.address;
   const builder = await createDockerBuilder(engine);
+  const openEngine = createEngineOpener(engine, builder);
   const workspaces = { folder: join(config.folders.work, 'runs'), queue: parts.workspaceQueue };
   const { readRetention, removeOldRows, ...removing } = createUpkeepActivities({
     ...deploy,
     files: parts.files,
     repositories,
     builder,
-    openEngine: createEngineOpener(config),
+    openEngine: ({ spec: { target } }) => openEngine(target.socket === undefined ? engine : `unix://${target.socket}`),
     workspaces,
+  });
+  const machine = createDiskActivities({
+    ...deploy,
+    machine: { queue: parts.machineQueue, name: config.worker.name },
+    limits: config.disk,
+    folders: { state: config.stateFolder, ...config.folders },
+    engine,
+    openEngine,
   });
   // A worker of the same name in the same folder is the same worker, however often it was started.
   const services = await createServiceHost({ address: engine, owner: `${config.worker.name}:${config.folders.work}` });
@@ -212,7 +227,8 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     }),
   };
   return {
-    orchestration: { ...orchestration, readRetention, removeOldRows },
+    orchestration: { ...orchestration, ...createRoundActivities({ store }), readRetention, removeOldRows },
+    machine,
     build,
     deploy: {
       ...removing,
@@ -236,11 +252,10 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   };
 }
 
-/** The images of the engine that an environment's releases run on; the same for the same engine. */
-function createEngineOpener(config: Config): (place: Place) => Promise<EngineImages> {
-  const known = new Map<string, Promise<EngineImages>>();
-  return async ({ spec: { target } }) => {
-    const address = target.socket === undefined ? config.engine.address : `unix://${target.socket}`;
+/** The images of an engine by its address; one client an engine. */
+function createEngineOpener(own: string, builder: ImageBuilder): (address: string) => Promise<ImageBuilder> {
+  const known = new Map<string, Promise<ImageBuilder>>([[own, Promise.resolve(builder)]]);
+  return async (address) => {
     const opening = known.get(address) ?? createDockerBuilder(address);
     known.set(address, opening);
     return await opening;

@@ -12,6 +12,7 @@ import { createLogFolder } from '../effects/log-files.ts';
 import { runTool } from '../effects/process.ts';
 import { createSecrets } from '../providers/secrets/index.ts';
 import { migrate, openStore } from '../store/store.ts';
+import { noteMachine } from '../store/upkeep.ts';
 import { taskQueues } from '../workflows/queues.ts';
 import { composeActivities } from './activities.ts';
 import { workflowBundlePath } from './bundle.ts';
@@ -79,6 +80,10 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
     versionKey: installationKey(config),
   });
   const workspaceQueue = `build-${config.worker.name}`;
+  const machineQueue = `machine-${config.worker.name}`;
+  // Builds and what is deployed fill disks; a machine that does neither has none to watch over.
+  const fillsDisks = has('build') || has('deploy');
+  if (fillsDisks) await noteMachine(store.db, { queue: machineQueue, name: config.worker.name });
   const activities = await composeActivities({
     config,
     logger,
@@ -89,6 +94,7 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
     temporal,
     files: createLogFolder(config.folders.logs),
     workspaceQueue,
+    machineQueue,
   });
 
   const shared: Partial<WorkerOptions> = {
@@ -132,6 +138,17 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
             taskQueue: taskQueues.deploy,
             activities: activities.deploy,
             maxConcurrentActivityTaskExecutions: 100,
+          }),
+        ]
+      : []),
+    ...(fillsDisks
+      ? [
+          Worker.create({
+            ...shared,
+            taskQueue: machineQueue,
+            activities: activities.machine,
+            maxConcurrentActivityTaskExecutions: 2,
+            maxConcurrentActivityTaskPolls: 1,
           }),
         ]
       : []),

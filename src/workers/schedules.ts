@@ -50,6 +50,15 @@ export const schedules: readonly UpkeepSchedule[] = [
     note: 'Looks for commits that no webhook told of, in projects that ask for it (`repository.poll`).',
   },
   {
+    id: 'upkeep/disk',
+    workflow: 'watchDisks',
+    // The kubelet looks every 5 minutes, too. A build writes a few gigabytes meanwhile, of the 15 % that are left.
+    spec: { intervals: [{ every: '5 minutes' }] },
+    catchupWindow: '1 minute',
+    longest: '1 hour',
+    note: 'Looks how full the disks of every machine are, and removes images that nothing needs from those that are too full.',
+  },
+  {
     id: 'upkeep/retention',
     workflow: 'applyRetention',
     // Judgement: when most people sleep; minutes past the hour, when fewer other machines begin something.

@@ -8,3 +8,4 @@ export { rollOutRelease } from './roll-out-release.ts';
 export { rollbackRelease } from './rollback-release.ts';
 export { runPipeline } from './run-pipeline.ts';
 export { startScheduledRun } from './start-scheduled-run.ts';
+export { watchDisks } from './watch-disks.ts';

@@ -269,6 +269,27 @@ export const removing = proxyActivities<
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
+/** The store's side of upkeep: what there is to look after, and what was found. */
+export const rounds = proxyActivities<contracts.RoundActivities>({
+  taskQueue: taskQueues.orchestration,
+  startToCloseTimeout: 30_000,
+  scheduleToCloseTimeout: 300_000,
+  retry: upkeepRetry,
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
+/**
+ * The disks of one machine; the caller names its queue. Twenty minutes for a whole disk of images: judgement, well within what the watch may
+ * take.
+ */
+export const diskWork = proxyActivities<contracts.DiskActivities>({
+  startToCloseTimeout: 1_200_000,
+  scheduleToCloseTimeout: 1_500_000,
+  heartbeatTimeout,
+  retry: upkeepRetry,
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
 /** An activity of one of the proxies above. */
 interface Callable<I, R> {
   executeWithOptions(options: ActivityOptions, args: [I]): Promise<R>;

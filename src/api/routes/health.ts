@@ -1,10 +1,15 @@
 import { sql } from 'kysely';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
+import type { Verdict } from '../../domain/verdict.ts';
+import { readDiskVerdict } from '../../store/upkeep.ts';
 import type { ApiContext } from '../context.ts';
 
 const checkTimeoutMs = 2_000;
+const Verdicts = z.enum(['passed', 'inconclusive', 'errored', 'failed']);
 const State = z.enum(['up', 'down']);
+/** Three rounds of the disk watch. What is older says nothing of now. */
+const diskMaxAgeMs = 900_000;
 
 /** Whether the process lives, and whether it can do its work. */
 export function healthRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
@@ -29,7 +34,7 @@ export function healthRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
       },
       () => ({ status: 'ok' as const }),
     );
-    const Ready = z.object({ status: z.enum(['ready', 'not-ready']), store: State, temporal: State });
+    const Ready = z.object({ status: z.enum(['ready', 'not-ready']), store: State, temporal: State, disks: Verdicts });
     app.get(
       '/ready',
       {
@@ -41,17 +46,21 @@ export function healthRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
         },
       },
       async (_request, reply) => {
-        const [store, temporal] = await Promise.all([
+        const [store, temporal, disks] = await Promise.all([
           check(() => sql`select 1 from projects limit 1`.execute(deps.store.db)),
           check(() =>
             deps.temporal.withDeadline(Date.now() + checkTimeoutMs, () =>
               deps.temporal.workflowService.describeNamespace({ namespace: deps.temporal.options.namespace }),
             ),
           ),
+          readDiskVerdict(deps.store.db, diskMaxAgeMs).catch((): Verdict => 'errored'),
         ]);
+        // A full disk of some machine keeps no process of the API from its work: it is told, and turns nobody away.
         // Without Temporal webhooks are still accepted, but a balancer that has a choice should choose another process.
         const ready = store === 'up' && temporal === 'up';
-        return await reply.code(ready ? 200 : 503).send({ status: ready ? 'ready' : 'not-ready', store, temporal });
+        return await reply
+          .code(ready ? 200 : 503)
+          .send({ status: ready ? 'ready' : 'not-ready', store, temporal, disks });
       },
     );
     await Promise.resolve();

@@ -211,6 +211,11 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
     );
   }
 
+  async function hasContainers(id: string): Promise<boolean> {
+    const filters = JSON.stringify({ ancestor: [id] });
+    return (await docker.listContainers({ all: true, filters })).length > 0;
+  }
+
   return {
     inspect,
 
@@ -267,10 +272,17 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
       });
     },
 
+    async isUsed({ id }) {
+      try {
+        return await hasContainers(id);
+      } catch (error) {
+        throw engineError(error, `look for containers of ${id}`);
+      }
+    },
+
     async discard({ id, tags, digests }) {
       try {
-        const filters = JSON.stringify({ ancestor: [id] });
-        if ((await docker.listContainers({ all: true, filters })).length > 0) return false;
+        if (await hasContainers(id)) return false;
         // Name by name, for one that is known in several repositories is not removed by its id; the last name takes the image along.
         for (const name of [...tags, ...digests, id]) {
           await docker
@@ -304,6 +316,15 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
           throw new ProviderError('DiskFull', `no room is left for ${path}`, { cause: error });
         }
         throw engineError(error, `save the image ${id}`);
+      }
+    },
+
+    async readRoot() {
+      try {
+        const { DockerRootDir } = (await docker.info()) as { readonly DockerRootDir: string };
+        return DockerRootDir;
+      } catch (error) {
+        throw engineError(error, 'ask where images lie');
       }
     },
 

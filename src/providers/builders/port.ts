@@ -72,6 +72,12 @@ export interface ImageBuilder {
   /** Every image here that has these labels. */
   list(labels: Readonly<Record<string, string>>): Promise<readonly BuiltImage[]>;
   /**
+   * Whether a container is of it, running or not.
+   *
+   * @throws `EngineUnavailable` (retried), `EngineRefused` (not retried)
+   */
+  isUsed(image: Pick<BuiltImage, 'id'>): Promise<boolean>;
+  /**
    * Removes an image under all its names, and the layers that only it had.
    *
    * @returns false where a container is of it, running or not: it stays as it is.
@@ -84,6 +90,12 @@ export interface ImageBuilder {
    * @throws `EngineUnavailable` (retried), `EngineRefused`, `DiskFull` (not retried)
    */
   save(id: string, path: string, progress: BuildProgress): Promise<void>;
+  /**
+   * Folder that images lie in, as the engine's machine names it.
+   *
+   * @throws `EngineUnavailable` (retried), `EngineRefused` (not retried)
+   */
+  readRoot(): Promise<string>;
   /** Throws an image away and keeps its layers for the next build. Nothing happens where something still uses it. */
   remove(id: string): Promise<void>;
 }

@@ -7,6 +7,7 @@ import { keptFiles } from './0004-kept-files.ts';
 import { reports } from './0005-reports.ts';
 import { imageEvidence } from './0006-image-evidence.ts';
 import { refsSeen } from './0007-refs-seen.ts';
+import { upkeep } from './0013-upkeep.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -17,6 +18,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0005-reports': fromText(reports),
   '0006-image-evidence': fromText(imageEvidence),
   '0007-refs-seen': fromText(refsSeen),
+  '0013-upkeep': fromText(upkeep),
 };
 
 function fromText(text: string): Migration {

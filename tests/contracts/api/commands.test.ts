@@ -107,7 +107,13 @@ describe('without a token there is no answer', () => {
 
   test('but for health, readiness and the description of the API', async () => {
     expect((await ask(undefined, 'GET', '/health')).json()).toEqual({ status: 'ok' });
-    expect((await ask(undefined, 'GET', '/ready')).json()).toEqual({ status: 'ready', store: 'up', temporal: 'up' });
+    expect((await ask(undefined, 'GET', '/ready')).json()).toEqual({
+      status: 'ready',
+      store: 'up',
+      temporal: 'up',
+      // Nobody has looked yet.
+      disks: 'inconclusive',
+    });
     const document = (await ask(undefined, 'GET', '/openapi.json')).json();
     expect(document.openapi).toBe('3.1.0');
     expect(Object.keys(document.paths)).toEqual(

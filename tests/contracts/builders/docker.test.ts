@@ -236,6 +236,7 @@ describe('an image', () => {
       'localhost:5000/two:a',
     ]);
     const container = await docker.createContainer({ Image: id, Cmd: ['true'] });
+    expect(await builder.isUsed(listed!)).toBe(true);
     expect(await builder.discard(listed!)).toBe(false);
     expect((await builder.list({ ...label, 'slipway.image': 'old' }))[0]?.tags).toHaveLength(3);
     await container.remove();

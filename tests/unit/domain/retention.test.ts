@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { type BuiltImage, backupsToRemove, imagesToRemove } from '../../../src/domain/retention.ts';
+import { type BuiltImage, backupsToRemove, imagesToPrune, imagesToRemove } from '../../../src/domain/retention.ts';
 
 function image(build: number, over: Partial<BuiltImage> = {}): BuiltImage {
   const id = `sha256:${String(build).padStart(64, '0')}`;
@@ -75,5 +75,22 @@ describe('backups', () => {
   test('of an environment without a database are its configurations', () => {
     const configurations = all(3).map(({ deployment }) => backup(deployment, false));
     expect(numbers(backupsToRemove(configurations, 2, []))).toEqual([1]);
+  });
+});
+
+describe('images on a disk that is too full', () => {
+  test('go oldest first, the newest of each name after all others', () => {
+    const api = image(1, { labels: { 'slipway.image': 'api', 'slipway.build': '1' } });
+    const images = [image(4), image(2), api, image(3)];
+    expect(builds(imagesToPrune(images, { runs: [], digests: [] }))).toEqual([2, 3, 1, 4]);
+  });
+
+  test('stay when they are needed, however full it is, and when nobody knows which run built them', () => {
+    const stranger = image(5, { labels: { 'slipway.image': 'web' } });
+    const needed = image(2);
+    const digest = needed.digests[0]?.split('@')[1] ?? '';
+    expect(builds(imagesToPrune([image(1), needed, image(3), stranger], { runs: [3], digests: [digest] }))).toEqual([
+      1,
+    ]);
   });
 });
