@@ -7,10 +7,10 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** A branch after a push: what a forge puts into its webhook. */
+/** A branch or a tag after a push: what a forge puts into its webhook. */
 export interface Pushed {
   readonly ref: string;
-  /** 40 zeros when the branch is new. */
+  /** 40 zeros when the ref is new. */
   readonly before: string;
   readonly after: string;
   readonly subject: string;
@@ -32,6 +32,8 @@ export interface StoryRepository {
   }): Promise<Pushed>;
   /** Brings `to` to where `from` is, without a commit of its own, and pushes it. */
   promote(from: string, to: string): Promise<Pushed>;
+  /** Gives the newest commit of the working copy a lightweight tag, and pushes the tag alone. */
+  tag(name: string): Promise<Pushed>;
   read(path: string): Promise<string>;
 }
 
@@ -79,12 +81,13 @@ export async function makeStoryRepository(
     const line = await git('ls-remote', 'origin', `refs/heads/${branch}`);
     return line === '' ? nowhere : line.slice(0, 40);
   };
-  const push = async (branch: string): Promise<Pushed> => {
-    const before = await remoteHead(branch);
-    await git('push', '--quiet', 'origin', `HEAD:refs/heads/${branch}`);
+  const pushTo = async (ref: string, before: string): Promise<Pushed> => {
+    await git('push', '--quiet', 'origin', `HEAD:${ref}`);
     const [after = '', author = '', subject = ''] = (await git('log', '-1', '--format=%H%n%an%n%s')).split('\n');
-    return { ref: `refs/heads/${branch}`, before, after, subject, author };
+    return { ref, before, after, subject, author };
   };
+  const push = async (branch: string): Promise<Pushed> =>
+    await pushTo(`refs/heads/${branch}`, await remoteHead(branch));
 
   return {
     url: `file://${bareFolder}`,
@@ -113,6 +116,7 @@ export async function makeStoryRepository(
       if ((await remoteHead(from)) === nowhere) throw new Error(`there is no branch ${from} to promote`);
       return await push(to);
     },
+    tag: (name) => pushTo(`refs/tags/${name}`, nowhere),
     read: (path) => readFile(join(workFolder, path), 'utf8'),
   };
 }

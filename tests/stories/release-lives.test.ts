@@ -1,0 +1,252 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Client, Connection } from '@temporalio/client';
+import { startLoad } from '../../examples/demo/load.ts';
+import { type DeploymentRef, rollbackSteps } from '../../src/domain/deployment.ts';
+import { connectDocker } from '../../src/local/docker.ts';
+import type { DeploymentRecord } from '../../src/store/deployments.ts';
+import type { Incident } from '../../src/store/incidents.ts';
+import { environmentId } from '../../src/workflows/messages.ts';
+import { type InstallationStory, quickDefinition, startInstallationStory } from '../support/installation-story.ts';
+import { until } from '../support/until.ts';
+
+type Environment = 'staging' | 'production';
+
+let story: InstallationStory;
+
+beforeAll(async () => {
+  story = await startInstallationStory({ name: 'lives', files: { 'slipway.yaml': quickDefinition() } });
+  await story.setProject((document) => {
+    document.setIn(['environments', 'production', 'approval', 'timeout'], '5m');
+    document.setIn(['environments', 'production', 'watch', 'duration'], '2s');
+    document.setIn(['environments', 'staging', 'watch', 'duration'], '90s');
+  });
+}, 300_000);
+
+afterAll(async () => {
+  await story.close();
+}, 180_000);
+
+const minutes = 60_000;
+
+describe('on staging', () => {
+  test(
+    'the first release there ever was is bad: it is stopped, nothing serves, and what is said is why and that nothing is there to go back to',
+    async () => {
+      // Late enough to be live before it fails, on a machine with many hands too.
+      const bad = { 'src/fault.json': '{ "errorRatio": 0.5, "afterMs": 15000 }\n' };
+      const load = startLoad({ url: story.addresses.staging, ratePerS: 20 });
+      let deployment: DeploymentRecord;
+      try {
+        deployment = await story.endOf(await pushToStaging('feat: first, and bad', bad));
+        expect(load.firstAnswerOf(deployment.version)).toBeDefined();
+      } finally {
+        await load.stop();
+      }
+
+      expect(deployment.outcome).toBe('rollback-unavailable');
+      expect(deployment.reason).toMatch(/first release, so there is none to go back to: it is stopped, and nothing/);
+      expect(deployment.result?.live).toBeUndefined();
+      expect(headingsOf(deployment)).toEqual(rollbackSteps);
+      await expect(story.answer('staging')).rejects.toThrow('staging answers 503');
+      await expect(slotsOf('staging', 'running')).resolves.toEqual([]);
+      const environment = await story.operator.readEnvironment(place('staging'));
+      expect(environment).toMatchObject({ live: null, previous: null, hold: { reason: deployment.reason } });
+      // Nobody asked for it, so it has an incident here too (B-13).
+      await expect(incidentsOf(deployment)).resolves.toHaveLength(1);
+
+      await story.operator.unlock(place('staging'), { stateIs: 'none', reason: 'nothing serves, and that is known' });
+      await story.setProject((document) => document.setIn(['environments', 'staging', 'watch', 'duration'], '2s'));
+      const next = await story.release('feat: first that is good', {
+        'src/fault.json': '{ "errorRatio": 0, "afterMs": 0 }\n',
+      });
+      await expect(story.answer('staging')).resolves.toMatchObject({ version: next.version });
+    },
+    6 * minutes,
+  );
+
+  test(
+    'an abort in the middle of a watch: the release is taken back, and the one before serves',
+    async () => {
+      const { live } = await story.operator.readEnvironment(place('staging'));
+      await story.setProject((document) => document.setIn(['environments', 'staging', 'watch', 'duration'], '10m'));
+      const ref = await pushToStaging('feat: regretted');
+      await untilPhase(ref, 'watching');
+      const { version } = await story.operator.readDeployment(ref);
+      await expect(story.answer('staging')).resolves.toMatchObject({ version });
+
+      await story.operator.abortDeployment(ref, { reason: 'the wrong branch' });
+      const deployment = await story.endOf(ref);
+      await story.setProject((document) => document.setIn(['environments', 'staging', 'watch', 'duration'], '2s'));
+
+      expect(deployment.outcome).toBe('aborted');
+      expect(deployment.reason).toContain('the wrong branch');
+      expect(headingsOf(deployment)).toEqual(rollbackSteps);
+      expect(deployment.result?.rollback?.steps.map(({ verdict }) => verdict)).not.toContain('failed');
+      await expect(story.answer('staging')).resolves.toMatchObject({ version: live?.version });
+      const environment = await story.operator.readEnvironment(place('staging'));
+      expect(environment).toMatchObject({ live: { version: live?.version }, hold: null });
+      // A person asked for it, and it is not production (B-13).
+      await expect(incidentsOf(deployment)).resolves.toEqual([]);
+    },
+    4 * minutes,
+  );
+
+  test(
+    'the slot of the previous release is removed when its time is over, and not before',
+    async () => {
+      await story.release('feat: with one beside it');
+      const before = await story.operator.readEnvironment(place('staging'));
+      expect(Date.parse(before.retireAt ?? '')).toBeGreaterThan(Date.now() + 23 * 60 * minutes);
+      await expect(slotsOf('staging')).resolves.toEqual(['blue', 'green']);
+
+      await story.setProject((document) => document.setIn(['environments', 'staging', 'limits', 'keepPrevious'], '0s'));
+      const { version } = await story.release('feat: alone');
+
+      await until(async () => (await slotsOf('staging')).length === 1, {
+        timeoutMs: minutes,
+        everyMs: 250,
+        what: 'the container of the previous slot to be removed',
+      });
+      const after = await story.operator.readEnvironment(place('staging'));
+      expect(after).toMatchObject({ live: { version }, previous: null, retireAt: null, hold: null });
+      await expect(slotsOf('staging', 'running')).resolves.toEqual([after.live?.slot]);
+      await expect(story.answer('staging')).resolves.toMatchObject({ version });
+    },
+    4 * minutes,
+  );
+});
+
+describe('in production', () => {
+  let oldest: DeploymentRecord;
+
+  test(
+    'a tag goes along the route of tags, and its release has the version of the tag',
+    async () => {
+      const { after, ref } = await story.repository.commit({ branch: 'main', subject: 'feat: the oldest' });
+      const { status } = await story.forge.push({ ref, before: '0'.repeat(40), after, subject: '', author: 'linus' });
+      expect(status).toBe(202);
+      oldest = await toProduction({ after, ref });
+
+      // The branch is not told of, so that whatever gets there came by the tag.
+      await story.repository.commit({ branch: 'main', subject: 'feat: tagged' });
+      const tagged = await story.repository.tag('v1.2.3');
+      expect(tagged.ref).toBe('refs/tags/v1.2.3');
+      expect((await story.forge.push(tagged)).status).toBe(202);
+      const deployment = await toProduction(tagged);
+
+      expect(deployment).toMatchObject({ environment: 'production', version: '1.2.3', kind: 'rollout' });
+      const run = await story.operator.readRun(await story.runOf(tagged));
+      expect(run).toMatchObject({ kind: 'tag', version: '1.2.3', commit: tagged.after });
+      await expect(story.answer('production')).resolves.toMatchObject({ version: '1.2.3' });
+    },
+    5 * minutes,
+  );
+
+  test(
+    'a person goes back to a release that runs in no slot any more: it serves, under the seven headings, with an incident',
+    async () => {
+      const newest = await story.repository.commit({ branch: 'main', subject: 'feat: the newest' });
+      expect((await story.forge.push(newest)).status).toBe(202);
+      await toProduction(newest);
+      const reason = 'the totals are wrong since the oldest';
+
+      const ref = await story.operator.rollback(place('production'), { reason, to: oldest.version });
+      await expectWentBack(await story.endOf(ref), oldest.version, reason);
+    },
+    5 * minutes,
+  );
+
+  test(
+    'whoever only has Temporal goes back with the signal `rollback` and a line of JSON',
+    async () => {
+      const reason = 'the API is out of reach';
+      const { items } = await story.operator.listDeployments({ project: story.project, limit: 50 });
+      const known = new Set(items.map(({ environment, number }) => `${environment} ${String(number)}`));
+      const { address, namespace } = story.own.temporal;
+      const connection = await Connection.connect({ address });
+      try {
+        await new Client({ connection, namespace }).workflow
+          .getHandle(environmentId(story.project, 'production'))
+          .signal('rollback', { by: 'grace', reason, to: '1.2.3' });
+      } finally {
+        await connection.close();
+      }
+      const { number } = await until(
+        async () => {
+          const listed = await story.operator.listDeployments({ project: story.project, limit: 50 });
+          return listed.items.find((one) => !known.has(`${one.environment} ${String(one.number)}`));
+        },
+        { timeoutMs: minutes, what: 'the rollback to be recorded' },
+      );
+      const deployment = await story.endOf({ ...place('production'), number });
+      expect(deployment).toMatchObject({ requestedBy: 'grace' });
+      await expectWentBack(deployment, '1.2.3', reason);
+    },
+    5 * minutes,
+  );
+});
+
+function place(environment: Environment): { readonly project: string; readonly environment: Environment } {
+  return { project: story.project, environment };
+}
+
+async function pushToStaging(subject: string, files: Readonly<Record<string, string>> = {}): Promise<DeploymentRef> {
+  return await story.deploymentOf(await story.push({ branch: 'develop', subject, files }));
+}
+
+/** Has Ada approve what `pushed` led to, and waits until it is live. */
+async function toProduction(pushed: { readonly ref: string; readonly after: string }): Promise<DeploymentRecord> {
+  const run = await story.runOf({ before: '', subject: '', author: '', ...pushed });
+  const ref = await story.deploymentOf(run);
+  await story.approve(ref);
+  const deployment = await story.endOf(ref);
+  expect([deployment.outcome, deployment.reason]).toEqual(['succeeded', deployment.reason]);
+  return deployment;
+}
+
+async function untilPhase(ref: DeploymentRef, phase: string): Promise<void> {
+  const ended = await until(
+    async () => {
+      const found = await story.operator.readDeployment(ref);
+      if (found.outcome !== null) return `${found.outcome}: ${String(found.reason)}`;
+      return found.phase === phase ? 'not yet' : undefined;
+    },
+    { timeoutMs: 2 * minutes, everyMs: 50, what: `deployment ${String(ref.number)} to be ${phase}` },
+  );
+  if (ended !== 'not yet') throw new Error(`it ended ${ended} before it was ${phase}`);
+}
+
+/** What B-13 and the report of a rollback ask for, and what users get. */
+async function expectWentBack(deployment: DeploymentRecord, version: string, reason: string): Promise<void> {
+  expect([deployment.outcome, deployment.reason]).toEqual(['rolled-back', deployment.reason]);
+  expect(deployment).toMatchObject({ kind: 'rollback', version });
+  expect(deployment.reason).toContain(reason);
+  expect(headingsOf(deployment)).toEqual(rollbackSteps);
+  const report = deployment.result?.rollback;
+  expect(report?.steps.map(({ verdict }) => verdict)).not.toContain('failed');
+  const [incident, ...more] = await incidentsOf(deployment);
+  expect(more).toEqual([]);
+  expect(incident).toMatchObject({ id: report?.incident, trigger: reason, closedAt: null });
+  expect(Date.parse(incident?.postMortemDueAt ?? '')).toBeGreaterThan(Date.now() + 24 * 60 * minutes);
+  await expect(story.answer('production')).resolves.toMatchObject({ version });
+  const environment = await story.operator.readEnvironment(place('production'));
+  expect(environment).toMatchObject({ live: { version, deployment: deployment.number } });
+}
+
+function headingsOf({ result }: DeploymentRecord): readonly string[] | undefined {
+  return result?.rollback?.steps.map(({ name }) => name);
+}
+
+async function incidentsOf({ environment, number }: DeploymentRecord): Promise<readonly Incident[]> {
+  const incidents = await story.operator.listIncidents(story.project);
+  return incidents.filter((one) => one.environment === environment && one.number === number);
+}
+
+/** Slots of which the engine has a container, whatever it does, or only those that run. */
+async function slotsOf(environment: Environment, state?: 'running'): Promise<string[]> {
+  const containers = await connectDocker(story.dockerAddress).listContainers({
+    all: state === undefined,
+    filters: { label: [`slipway.project=${story.project}`, `slipway.environment=${environment}`, 'slipway.slot'] },
+  });
+  return containers.map(({ Labels }) => Labels['slipway.slot'] ?? '').sort();
+}
