@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Client, Connection } from '@temporalio/client';
 import { startLoad } from '../../examples/demo/load.ts';
+import type { RunName } from '../../src/cli/client.ts';
 import { type DeploymentRef, rollbackSteps } from '../../src/domain/deployment.ts';
 import { connectDocker } from '../../src/local/docker.ts';
 import type { DeploymentRecord } from '../../src/store/deployments.ts';
@@ -122,21 +123,22 @@ describe('in production', () => {
   test(
     'a tag goes along the route of tags, and its release has the version of the tag',
     async () => {
-      const { after, ref } = await story.repository.commit({ branch: 'main', subject: 'feat: the oldest' });
-      const { status } = await story.forge.push({ ref, before: '0'.repeat(40), after, subject: '', author: 'linus' });
-      expect(status).toBe(202);
-      oldest = await toProduction({ after, ref });
+      oldest = await toProduction(await story.push({ branch: 'main', subject: 'feat: the oldest' }));
 
       // The branch is not told of, so that whatever gets there came by the tag.
       await story.repository.commit({ branch: 'main', subject: 'feat: tagged' });
       const tagged = await story.repository.tag('v1.2.3');
       expect(tagged.ref).toBe('refs/tags/v1.2.3');
       expect((await story.forge.push(tagged)).status).toBe(202);
-      const deployment = await toProduction(tagged);
+      const name = await story.runOf(tagged);
+      const deployment = await toProduction(name);
 
       expect(deployment).toMatchObject({ environment: 'production', version: '1.2.3', kind: 'rollout' });
-      const run = await story.operator.readRun(await story.runOf(tagged));
-      expect(run).toMatchObject({ kind: 'tag', version: '1.2.3', commit: tagged.after });
+      await expect(story.operator.readRun(name)).resolves.toMatchObject({
+        kind: 'tag',
+        version: '1.2.3',
+        commit: tagged.after,
+      });
       await expect(story.answer('production')).resolves.toMatchObject({ version: '1.2.3' });
     },
     5 * minutes,
@@ -145,9 +147,7 @@ describe('in production', () => {
   test(
     'a person goes back to a release that runs in no slot any more: it serves, under the seven headings, with an incident',
     async () => {
-      const newest = await story.repository.commit({ branch: 'main', subject: 'feat: the newest' });
-      expect((await story.forge.push(newest)).status).toBe(202);
-      await toProduction(newest);
+      await toProduction(await story.push({ branch: 'main', subject: 'feat: the newest' }));
       const reason = 'the totals are wrong since the oldest';
 
       const ref = await story.operator.rollback(place('production'), { reason, to: oldest.version });
@@ -194,9 +194,8 @@ async function pushToStaging(subject: string, files: Readonly<Record<string, str
   return await story.deploymentOf(await story.push({ branch: 'develop', subject, files }));
 }
 
-/** Has Ada approve what `pushed` led to, and waits until it is live. */
-async function toProduction(pushed: { readonly ref: string; readonly after: string }): Promise<DeploymentRecord> {
-  const run = await story.runOf({ before: '', subject: '', author: '', ...pushed });
+/** Has Ada approve what `run` led to, and waits until it is live. */
+async function toProduction(run: RunName): Promise<DeploymentRecord> {
   const ref = await story.deploymentOf(run);
   await story.approve(ref);
   const deployment = await story.endOf(ref);
