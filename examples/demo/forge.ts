@@ -6,6 +6,9 @@ import type { Pushed } from './repository.ts';
 export interface Delivered {
   readonly status: number;
   readonly deliveryId: string;
+  /** Name of the event and body that were sent: whoever sends them again under the same id repeats the delivery. */
+  readonly sent: { readonly event: string; readonly body: string };
+  /** The answer. */
   readonly body: unknown;
   readonly durationMs: number;
 }
@@ -54,7 +57,8 @@ export function createForge({ api, project, secret, cloneUrl }: ForgeOptions): F
           signal: AbortSignal.timeout(deliveryTimeoutMs),
         });
         const durationMs = performance.now() - began;
-        return { status: response.status, deliveryId, body: await response.json().catch(() => undefined), durationMs };
+        const answer: unknown = await response.json().catch(() => undefined);
+        return { status: response.status, deliveryId, sent: { event, body }, body: answer, durationMs };
       } catch (error) {
         // A process of Slipway that was killed is back in a moment; a forge delivers again too.
         if (attempt >= deliveryTries) throw error;

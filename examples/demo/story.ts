@@ -7,9 +7,9 @@ import { duration } from '../../src/cli/time.ts';
 import type { DeploymentRef } from '../../src/domain/deployment.ts';
 import type { Outcome } from '../../src/domain/outcome.ts';
 import type { DeploymentRecord } from '../../src/store/deployments.ts';
-import type { RunRecord } from '../../src/store/runs.ts';
+import type { RunRecord, RunSummary } from '../../src/store/runs.ts';
 import { badRelease, badTidying, greeting, pinnedNotes, withoutTidying } from './changes.ts';
-import type { Forge } from './forge.ts';
+import type { Delivered, Forge } from './forge.ts';
 import { type Load, startLoad } from './load.ts';
 import type { Narrator } from './narrator.ts';
 import type { Pushed, StoryRepository } from './repository.ts';
@@ -53,12 +53,23 @@ export function newFindings(): Findings {
   return { runs: [], deployments: [], figures: [] };
 }
 
-/** A push to `develop` goes to staging, and nobody is asked. */
+/** A push to `develop` goes to staging, and nobody is asked. Its delivery comes twice and is one run. */
 export async function toStaging(scene: Scene, findings: Findings): Promise<void> {
   const { narrator } = scene;
   narrator.act('A push to develop: checked, built, pushed, on staging without approval');
   const pushed = await scene.repository.commit({ branch: 'develop', subject: 'feat: keep notes' });
-  const run = await pushAndWait(scene, findings, pushed);
+  const delivered = await deliver(scene, pushed);
+  const { sent, deliveryId } = delivered;
+  const repeated = await scene.forge.deliver(sent.event, sent.body, { deliveryId });
+  const [first, second] = [runIn(delivered), runIn(repeated)];
+  narrator.check(
+    'the same delivery again is answered with the same run',
+    first !== undefined && second === first,
+    `${repeated.status}, ${first ?? 'none'}, then ${second ?? 'none'}`,
+  );
+  const run = await waitForSuccess(scene, findings, pushed, Date.now());
+  const same = await runsOf(scene, pushed);
+  narrator.check('and it was one run', same.length === 1, `${same.length}`);
   const ref = deploymentOf(run, 'staging');
   const deployment = await waitForOutcome(scene, findings, ref);
   expectOutcome(scene, deployment, 'succeeded');
@@ -211,16 +222,14 @@ export async function expiredWhileTheWorkerDies(scene: Scene, findings: Findings
     pid !== undefined && pid !== killed.pid,
     `${killed.pid}, then ${pid ?? 'none'}`,
   );
-  const same = (await scene.people.operator.listRuns({ project, limit: 50 })).items.filter(
-    ({ commit, ref }) => commit === pushed.after && ref === pushed.ref,
-  );
+  const same = await runsOf(scene, pushed);
   narrator.check('and it was one run', same.length === 1, `${same.length}`);
   const ref = deploymentOf(run, 'production');
   const deployment = await waitForOutcome(scene, findings, ref);
   expectOutcome(scene, deployment, 'expired');
 }
 
-/** A forged delivery is refused, and a ping starts nothing. */
+/** A forged delivery is refused, and a ping is answered. */
 export async function deliveriesAreGuarded(scene: Scene): Promise<void> {
   const { narrator, forge } = scene;
   narrator.act('What the webhook does not fall for');
@@ -327,6 +336,11 @@ async function waitForApproval(scene: Scene, ref: DeploymentRef): Promise<string
 }
 
 async function push(scene: Scene, pushed: Pushed): Promise<number> {
+  await deliver(scene, pushed);
+  return Date.now();
+}
+
+async function deliver(scene: Scene, pushed: Pushed): Promise<Delivered> {
   const { narrator, forge } = scene;
   const delivered = await forge.push(pushed);
   const branch = pushed.ref.replace('refs/heads/', '');
@@ -334,12 +348,20 @@ async function push(scene: Scene, pushed: Pushed): Promise<number> {
     `${pushed.author} pushes ${pushed.after.slice(0, 8)} “${pushed.subject}” to ${branch}: ${delivered.status} after ${duration(delivered.durationMs)}`,
   );
   narrator.check('the webhook is accepted', delivered.status === 202, `${delivered.status}`);
-  return Date.now();
+  return delivered;
+}
+
+/** Id of the run that an answer to a delivery names. */
+function runIn({ body }: Delivered): string | undefined {
+  return (body as { readonly run?: { readonly id?: string } } | undefined)?.run?.id;
 }
 
 async function pushAndWait(scene: Scene, findings: Findings, pushed: Pushed): Promise<RunRecord> {
-  const sent = await push(scene, pushed);
-  const run = await waitForRun(scene, findings, pushed, sent);
+  return await waitForSuccess(scene, findings, pushed, await push(scene, pushed));
+}
+
+async function waitForSuccess(scene: Scene, findings: Findings, pushed: Pushed, sentMs: number): Promise<RunRecord> {
+  const run = await waitForRun(scene, findings, pushed, sentMs);
   scene.narrator.check(`run ${run.project}#${run.number} succeeded`, run.outcome === 'succeeded', run.reason ?? '');
   if (run.outcome !== 'succeeded')
     throw new Error(
@@ -348,9 +370,13 @@ async function pushAndWait(scene: Scene, findings: Findings, pushed: Pushed): Pr
   return run;
 }
 
-async function findRun(scene: Scene, pushed: Pushed): Promise<RunRecord | undefined> {
+async function runsOf(scene: Scene, pushed: Pushed): Promise<readonly RunSummary[]> {
   const { items } = await scene.people.operator.listRuns({ project, limit: 50 });
-  const found = items.find(({ commit, ref }) => commit === pushed.after && ref === pushed.ref);
+  return items.filter(({ commit, ref }) => commit === pushed.after && ref === pushed.ref);
+}
+
+async function findRun(scene: Scene, pushed: Pushed): Promise<RunRecord | undefined> {
+  const [found] = await runsOf(scene, pushed);
   return found === undefined ? undefined : await scene.people.operator.readRun(found);
 }
 
