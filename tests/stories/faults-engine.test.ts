@@ -87,6 +87,7 @@ USER 10001:10001
         ['quality', 'passed'],
         ['test', 'passed'],
         ['build', 'passed'],
+        ['push', 'passed'],
       ]);
       const [image, ...others] = record.images;
       if (image === undefined) throw new Error('the run has no image');
