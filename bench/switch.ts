@@ -184,13 +184,17 @@ async function measure(scene: Scene, times: number): Promise<Figures> {
     const back = await scene.deployBroken(scene.first);
     await delay(certainMs);
     takenBack.push(back);
-    say(`round ${round}: forward, back, and back by the watch ${back.servingAfterMs} ms after its verdict`);
+    say(`round ${round} at ${new Date().toISOString()}: forward, back, and back by the watch ${back.servingAfterMs} ms after its verdict`);
   }
   await scene.deploy(scene.second);
   await reloadRouter(scene);
   await delay(2_000);
   const killedMs = preciseNow();
   const records = await load.stop();
+  const failures = records.filter(({ failure }) => failure !== '');
+  for (const { mode, failure, sentMs } of failures.slice(0, 10))
+    say(`failed: ${mode} ${failure} at ${new Date(sentMs).toISOString()}`);
+  if (failures.length > 0) for (const line of await routerFailures(scene)) say(`the router says: ${line}`);
 
   const killing = startLoad({ url: address, ratesPerS, maxInFlight: 1_500 });
   await delay(500);
@@ -202,9 +206,6 @@ async function measure(scene: Scene, times: number): Promise<Figures> {
   const greenKilled = await killGreenAlone(scene);
 
   const seconds = (killedMs - (records[0]?.sentMs ?? killedMs)) / 1_000;
-  const failures = records.filter(({ failure }) => failure !== '');
-  for (const { mode, failure, sentMs } of failures.slice(0, 10))
-    say(`failed: ${mode} ${failure} at ${new Date(sentMs).toISOString()}`);
   const wrong = (all: readonly LoadRecord[]): number =>
     all.filter((record) => isWrong(record, scene.expectations)).length;
   return {
@@ -244,6 +245,18 @@ async function reloadRouter({ installation }: Scene): Promise<void> {
     socket.on('close', () => resolve());
     socket.resume();
   });
+}
+
+/** The first lines of the router's log about requests that got no answer of a release: at which moment, of which server, and why. */
+async function routerFailures({ installation }: Scene): Promise<string[]> {
+  const docker = connectDocker(installation.components.docker.address);
+  const router = docker.getContainer(installation.components.router.container);
+  const log = await router.logs({ stdout: true, stderr: true, follow: false });
+  return log
+    .toString('utf8')
+    .split('\n')
+    .filter((line) => /"status":(?:-1|5\d\d)/.test(line) || /is (?:DOWN|UP)|Reloading|Loading success/i.test(line))
+    .slice(0, 40);
 }
 
 /** By the machine and not by the engine, which would take it for meant. */
