@@ -25,6 +25,8 @@ export interface ReleaseDependencies {
 
 /** How often the sessions of a draining slot are counted. Judgement. */
 const drainPollMs = 100;
+/** A router that has not answered for so long is away and not only slow. Judgement: four times what it needs to start. */
+const awayAfterMs = 2_000;
 
 /** What runs where, and making it so. */
 export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActivities {
@@ -160,7 +162,9 @@ function isServing(state: SlotState): boolean {
   return state.state === 'running' && state.health !== 'unhealthy' && state.health !== 'starting';
 }
 
-/** Waits until no request is under way at the slot, at most so long; a router that is away has none. */
+/**
+ * Waits until no request is under way at the slot, nor a connection that would bring it one, at most so long; a router that is away has none.
+ */
 async function drain(
   place: Place,
   slot: Slot,
@@ -170,13 +174,20 @@ async function drain(
 ): Promise<void> {
   const ref = { project: place.spec.project, environment: place.spec.name };
   const until = performance.now() + drainMs;
+  let answeredAt = performance.now();
   while (performance.now() < until) {
     const sessions = await place.router.readSessions(ref, slot).catch((error: unknown) => {
       if (error instanceof ProviderError && error.type === 'RouterUnavailable') return undefined;
       throw error;
     });
-    if (sessions === undefined || sessions.current === 0) return;
-    progress({ sessions: sessions.current });
+    if (sessions === undefined) {
+      if (performance.now() - answeredAt > awayAfterMs) return;
+      await delay(drainPollMs, undefined, { signal });
+      continue;
+    }
+    answeredAt = performance.now();
+    if (sessions.current + sessions.lingering === 0) return;
+    progress({ sessions: sessions.current, lingering: sessions.lingering });
     await delay(drainPollMs, undefined, { signal });
   }
 }

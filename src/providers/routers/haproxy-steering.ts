@@ -36,6 +36,6 @@ export function isUp(row: StatRow): boolean {
 }
 
 /** Takes nothing new by somebody's word. */
-function isOut(row: StatRow): boolean {
+export function isOut(row: StatRow): boolean {
   return row.status.startsWith('DRAIN') || row.status.startsWith('MAINT');
 }

@@ -5,11 +5,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { z } from 'zod';
 import { ProviderError } from '../../domain/failures.ts';
+import type { Slot } from '../../domain/release.ts';
 import { runTool } from '../../effects/process.ts';
 import { backendName, parseRoute, renderRoute, routeFileName, serverName } from './haproxy-file.ts';
 import type { ParsedRoute } from './haproxy-file.ts';
 import { ask, parseProcesses, parseStats } from './haproxy-socket.ts';
-import { isServer, isUp, steering } from './haproxy-steering.ts';
+import { isOut, isServer, isUp, steering } from './haproxy-steering.ts';
 import type { RouterProcesses, StatRow } from './haproxy-socket.ts';
 import type { Route, RouteRef, Router, RunningRoute, TrafficState } from './port.ts';
 
@@ -82,6 +83,25 @@ export async function createHaproxyRouter(options: HaproxyRouter): Promise<Route
         if (performance.now() > deadline) throw error;
         await delay(3);
       }
+    }
+  }
+
+  /**
+   * The statistics of every worker that only finishes what it had. One that ended meanwhile answers with nothing, and so does a master that is
+   * just starting itself anew: only who is no longer listed has nothing to say.
+   *
+   * @throws Error when a worker that is there gives no answer.
+   */
+  async function readFormerStats(): Promise<StatRow[][]> {
+    const deadline = performance.now() + reloadPatienceMs;
+    for (;;) {
+      const { workers } = await awaitProcesses();
+      const former = workers.filter((worker) => worker.old);
+      const answers: StatRow[][] = [];
+      for (const { pid } of former) answers.push(parseStats(await ask(masterSocket, `@!${pid} show stat`)));
+      if (answers.every((rows) => rows.length > 0)) return answers;
+      if (performance.now() > deadline) throw new Error('a worker that is finishing does not answer');
+      await delay(3);
     }
   }
 
@@ -244,14 +264,10 @@ export async function createHaproxyRouter(options: HaproxyRouter): Promise<Route
           .reduce((sum, row) => sum + row.currentSessions, 0);
       try {
         const present = count(await readStats());
-        const { workers } = await awaitProcesses();
         let [finishing, lingering] = [0, 0];
-        for (const { pid } of workers.filter((worker) => worker.old)) {
-          // One that ended since the list was read answers with nothing.
-          const rows = parseStats(await ask(masterSocket, `@!${pid} show stat`));
+        for (const rows of await readFormerStats()) {
           finishing += count(rows);
-          lingering +=
-            rows.find((row) => row.name === 'FRONTEND' && row.proxy.startsWith(`${backend}:`))?.currentSessions ?? 0;
+          if (mayBeAsked(ref, slot, rows)) lingering += connectionsOf(ref, rows);
         }
         return { current: present + finishing, finishing, lingering };
       } catch (error) {
@@ -352,6 +368,19 @@ function refused(name: string, output: string): ProviderError {
 function generationOf(ref: RouteRef, rows: readonly StatRow[]): string | undefined {
   const prefix = `${backendName(ref)}:`;
   return rows.find((row) => row.name === 'FRONTEND' && row.proxy.startsWith(prefix))?.proxy.slice(prefix.length);
+}
+
+/** Whether a worker would give a new request to the slot: by turn, or as the last resort when its live server refuses. */
+function mayBeAsked(ref: RouteRef, slot: Slot, rows: readonly StatRow[]): boolean {
+  return rows.some(
+    (row) => row.proxy === backendName(ref) && isServer(row) && row.name.startsWith(`${slot}:`) && !isOut(row),
+  );
+}
+
+/** Connections of users to a route at one worker. */
+function connectionsOf(ref: RouteRef, rows: readonly StatRow[]): number {
+  const prefix = `${backendName(ref)}:`;
+  return rows.find((row) => row.name === 'FRONTEND' && row.proxy.startsWith(prefix))?.currentSessions ?? 0;
 }
 
 function toRunning(ref: RouteRef, rows: readonly StatRow[], parsed: ParsedRoute | undefined): RunningRoute | null {

@@ -81,7 +81,7 @@ export interface SlotSessions {
   readonly current: number;
   /** Of these, at workers of the router that are finishing what they had before a reload. */
   readonly finishing: number;
-  /** Kept-alive connections of the route at such workers: each may bring one more request for any slot. They end within 5 s. */
+  /** Kept-alive connections at such workers that would still ask this slot: each may bring one more request. They end within 5 s. */
   readonly lingering: number;
 }
 

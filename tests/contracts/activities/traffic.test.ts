@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import type { Place } from '../../../src/activities/places.ts';
+import { createReleaseActivities } from '../../../src/activities/release.ts';
 import { createTrafficActivities } from '../../../src/activities/traffic.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import type { Slot } from '../../../src/domain/release.ts';
@@ -91,6 +92,47 @@ describe('traffic that moves', () => {
     const moving = move('green', 'blue', { blue: noPort, green: 18_082 });
     await expect(moving).rejects.toMatchObject({ type: 'RouterConfigInvalid', nonRetryable: true });
     expect(router.applied).toEqual([]);
+  });
+
+  test.each([
+    ['a request is under way', { current: 1, finishing: 1, lingering: 0 }],
+    ['a connection may still bring it one', { current: 0, finishing: 0, lingering: 1 }],
+  ])('a release is not stopped while %s', async (_what, sessions) => {
+    const stopped: Slot[] = [];
+    let asked = 0;
+    const readSessions: Router['readSessions'] = async (of, slot) => {
+      asked += 1;
+      // Until then it was seen to wait.
+      if (asked === 2) throw new ProviderError('RouterUnavailable', 'slow to answer');
+      if (asked === 3) router.setSessions('green', { current: 0, finishing: 0, lingering: 0 });
+      expect(stopped).toEqual([]);
+      return router.readSessions(of, slot);
+    };
+    router.setSessions('green', sessions);
+    const place = {
+      spec: { project: ref.project, name: ref.environment, target: { name: 'traffic-target' } },
+      target: { ensureSlotStopped: ({ slot }: { slot: Slot }) => Promise.resolve(stopped.push(slot)) },
+      router: { ...router, readSessions },
+    } as unknown as Place;
+    const activities = createReleaseActivities({
+      store,
+      places: { open: () => Promise.resolve(place) },
+      fence,
+    } as unknown as Parameters<typeof createReleaseActivities>[0]);
+    step += 1;
+    const input = {
+      ...ref,
+      number,
+      step,
+      version: '1.0.1',
+      slot: 'green',
+      drainMs: 60_000,
+      graceMs: 1,
+      remove: false,
+    } as const;
+    await new MockActivityEnvironment().run(() => activities.ensureReleaseStopped(input));
+    expect(asked).toBe(3);
+    expect(stopped).toEqual(['green']);
   });
 
   test('asks for no way back where there is none', async () => {

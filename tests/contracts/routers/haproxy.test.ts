@@ -170,9 +170,25 @@ describe('haproxy in particular', () => {
     const slow = ask('/?wait=700');
     await until(async () => (await router.readSessions(ref, 'blue')).current === 1);
     await router.ensureTraffic(route('green'));
-    expect(await router.readSessions(ref, 'blue')).toEqual({ current: 1, finishing: 1, lingering: 1 });
+    expect(await router.readSessions(ref, 'blue')).toEqual({ current: 1, finishing: 1, lingering: 0 });
     expect(await slow).toBe('blue');
     await until(async () => (await router.readSessions(ref, 'blue')).current === 0);
+  });
+
+  test('a connection that slept through two moves still asks where the first went: it lingers there, and nowhere else', async () => {
+    await router.ensureTraffic(route('blue'));
+    const agent = new Agent({ connections: 1, pipelining: 1, keepAliveTimeout: 5_000 });
+    try {
+      expect(await ask('/', agent)).toBe('blue');
+      await router.ensureTraffic(route('green'));
+      await router.ensureTraffic(route('blue'));
+      expect(await router.readSessions(ref, 'green')).toEqual({ current: 0, finishing: 0, lingering: 1 });
+      expect(await router.readSessions(ref, 'blue')).toMatchObject({ lingering: 0 });
+      expect(await ask('/', agent)).toBe('green');
+      await until(async () => (await router.readSessions(ref, 'green')).lingering === 0);
+    } finally {
+      await agent.close();
+    }
   });
 
   test('a kept-alive connection from before the move gets the new release at its next request', async () => {
