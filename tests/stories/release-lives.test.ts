@@ -109,7 +109,9 @@ describe('on staging', () => {
         what: 'the container of the previous slot to be removed',
       });
       const after = await story.operator.readEnvironment(place('staging'));
-      expect(after).toMatchObject({ live: { version }, previous: null, retireAt: null, hold: null });
+      // It is still what a rollback would go to; only nothing of it runs any more.
+      const previous = { version: before.live?.version };
+      expect(after).toMatchObject({ live: { version }, previous, previousStopped: true, retireAt: null, hold: null });
       await expect(slotsOf('staging', 'running')).resolves.toEqual([after.live?.slot]);
       await expect(story.answer('staging')).resolves.toMatchObject({ version });
     },
