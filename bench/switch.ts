@@ -184,7 +184,9 @@ async function measure(scene: Scene, times: number): Promise<Figures> {
     const back = await scene.deployBroken(scene.first);
     await delay(certainMs);
     takenBack.push(back);
-    say(`round ${round} at ${new Date().toISOString()}: forward, back, and back by the watch ${back.servingAfterMs} ms after its verdict`);
+    say(
+      `round ${round} at ${new Date().toISOString()}: forward, back, and back by the watch ${back.servingAfterMs} ms after its verdict`,
+    );
   }
   await scene.deploy(scene.second);
   await reloadRouter(scene);
