@@ -2,13 +2,15 @@
  * Stand-ins of the APIs of forges over real HTTP. Each request is checked against what the forge's reference publishes for it: path, method,
  * required fields, and no field that is not in it.
  *
- * Sources: docs.github.com REST (commit statuses, issue comments, pulls, compare) and docs.gitlab.com REST (commit status, merge request notes,
- * merge requests, compare).
+ * Sources: docs.github.com REST (commit statuses, issue comments, pulls, compare, deployments, releases) and docs.gitlab.com REST (commit status,
+ * merge request notes, merge requests, compare, deployments, releases).
  */
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { z } from 'zod';
+import { githubDeployments, gitlabDeployments } from './forge-deployments.ts';
+import { githubReleases, gitlabReleases } from './forge-releases.ts';
 
 /** What a stand-in knows, and what it was asked. */
 export interface StandIn {
@@ -26,6 +28,14 @@ export interface StandIn {
     readonly into: string;
     readonly title: string;
   }[];
+  /** By the key that we gave it where the forge keeps one, else by environment and commit; states as the forge names them, the last one last. */
+  readonly deployments: Map<string, string[]>;
+  readonly releases: {
+    readonly tag: string;
+    readonly commit: string;
+    readonly name: string;
+    readonly notes: string;
+  }[];
   /** Branches that have nothing of their own. */
   readonly merged: Set<string>;
   /** What was against the reference; empty at the end of every test. */
@@ -42,13 +52,13 @@ export interface StandIn {
   close(): Promise<void>;
 }
 
-interface Asked {
+export interface Asked {
   readonly params: readonly string[];
   readonly query: URLSearchParams;
   readonly body: unknown;
 }
 
-interface Endpoint {
+export interface Endpoint {
   readonly method: string;
   readonly path: RegExp;
   readonly body?: z.ZodType;
@@ -56,9 +66,12 @@ interface Endpoint {
   answer(asked: Asked): readonly [number, unknown];
 }
 
-type Shared = Omit<StandIn, 'url' | 'failNext' | 'requests' | 'close'>;
+export type Shared = Omit<StandIn, 'url' | 'failNext' | 'requests' | 'close'>;
 
-async function listen(
+/** Paths of an API that its client adds to the address by itself. */
+const bare = new Set(['/api/v4', '/api/v1', '/rest/api/latest']);
+
+export async function listen(
   shared: Shared,
   prefix: string,
   tokenOf: (headers: Record<string, unknown>) => string,
@@ -73,7 +86,7 @@ async function listen(
   const server: Server = createServer((request, response) => {
     const send = (status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): void => {
       response.writeHead(status, { 'content-type': 'application/json', ...headers });
-      response.end(JSON.stringify(body));
+      response.end(body === undefined ? undefined : JSON.stringify(body));
     };
     void text(request).then((raw) => {
       const url = new URL(request.url ?? '', 'http://forge');
@@ -104,7 +117,7 @@ async function listen(
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   return {
     ...shared,
-    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}${prefix === '/api/v4' ? '' : prefix}`,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}${bare.has(prefix) ? '' : prefix}`,
     failNext: (...answers) => void failures.push(...answers),
     requests: () => requests,
     close: async () => {
@@ -114,8 +127,17 @@ async function listen(
   };
 }
 
-function shared(token: string): Shared {
-  return { token, statuses: new Map(), comments: [], pullRequests: [], merged: new Set(), violations: [] };
+export function shared(token: string): Shared {
+  return {
+    token,
+    statuses: new Map(),
+    comments: [],
+    pullRequests: [],
+    deployments: new Map(),
+    releases: [],
+    merged: new Set(),
+    violations: [],
+  };
 }
 
 const number = z.coerce.number().int();
@@ -135,6 +157,8 @@ export async function startGithubStandIn(): Promise<StandIn> {
     '/api/v3',
     (headers) => String(headers['authorization']).replace(/^token |^Bearer /i, ''),
     [
+      ...githubDeployments(known, repository),
+      ...githubReleases(known, repository),
       {
         method: 'POST',
         path: new RegExp(`${repository}/statuses/([0-9a-f]{40})$`),
@@ -257,6 +281,8 @@ export async function startGitlabStandIn(): Promise<StandIn> {
     ...(asked.body as Record<string, string>),
   });
   return await listen(known, '/api/v4', (headers) => String(headers['private-token']), [
+    ...gitlabDeployments(known, project, fields),
+    ...gitlabReleases(known, project, fields),
     {
       method: 'POST',
       path: new RegExp(`${project}/statuses/([0-9a-f]{40})$`),

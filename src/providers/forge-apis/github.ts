@@ -1,8 +1,15 @@
 import { ProviderError } from '../../domain/failures.ts';
-import { type ForgeApi, type ForgeApiOptions, markOf, marked } from './port.ts';
+import { type DeploymentStatus, type ForgeApi, type ForgeApiOptions, markOf, marked } from './port.ts';
 
 /** GitHub refuses a longer one (docs.github.com, create a commit status). */
 const longestDescription = 140;
+const deploymentStates = {
+  waiting: 'queued',
+  running: 'in_progress',
+  success: 'success',
+  failure: 'failure',
+  inactive: 'inactive',
+} as const satisfies Readonly<Record<DeploymentStatus['state'], string>>;
 /** A limit that ends later than this is for the next attempt of the activity, s. */
 const longestWaitSeconds = 3;
 
@@ -27,6 +34,35 @@ export async function createGithubApi(options: ForgeApiOptions): Promise<ForgeAp
     throttle: { onRateLimit: mayWait, onSecondaryRateLimit: mayWait },
   });
   const place = { owner, repo };
+
+  /** Told apart from others of the same commit by its payload, which GitHub gives back as it got it. */
+  async function deploymentOf(
+    wanted: Pick<DeploymentStatus, 'key' | 'environment' | 'production' | 'commit'>,
+  ): Promise<number> {
+    const { key, environment, production, commit } = wanted;
+    const pages = octokit.paginate.iterator(octokit.rest.repos.listDeployments, {
+      ...place,
+      sha: commit,
+      environment,
+      per_page: 100,
+    });
+    for await (const { data } of pages) {
+      const own = data.find(({ payload }) => keyIn(payload) === key);
+      if (own !== undefined) return own.id;
+    }
+    const { data: made } = await octokit.rest.repos.createDeployment({
+      ...place,
+      ref: commit,
+      environment,
+      production_environment: production,
+      payload: { slipway: key },
+      // What was checked is decided here, and nothing is merged for it.
+      auto_merge: false,
+      required_contexts: [],
+    });
+    if ('id' in made) return made.id;
+    throw new ProviderError('ForgeUnavailable', `GitHub made no deployment of ${commit}: ${made.message ?? ''}`);
+  }
 
   return {
     async setStatus({ commit, context, state, description, url }) {
@@ -78,7 +114,57 @@ export async function createGithubApi(options: ForgeApiOptions): Promise<ForgeAp
         return { kind: 'open', number: made.number, url: made.html_url, created: true };
       });
     },
+    async setDeployment({ key, environment, production, commit, state, description, url }) {
+      await asked(options, async () => {
+        const id = await deploymentOf({ key, environment, production, commit });
+        const line = description.slice(0, longestDescription);
+        const { data: told } = await octokit.rest.repos.listDeploymentStatuses({
+          ...place,
+          deployment_id: id,
+          per_page: 1,
+        });
+        if (told[0]?.state === deploymentStates[state] && told[0].description === line) return;
+        await octokit.rest.repos.createDeploymentStatus({
+          ...place,
+          deployment_id: id,
+          state: deploymentStates[state],
+          description: line,
+          environment,
+          ...(url === undefined ? {} : { log_url: url }),
+        });
+      });
+    },
+    async ensureRelease({ tag, commit, name, notes }) {
+      return await asked(options, async () => {
+        try {
+          const { data: known } = await octokit.rest.repos.getReleaseByTag({ ...place, tag });
+          return { created: false, url: known.html_url };
+        } catch (error) {
+          if ((error as { readonly status?: number }).status !== 404) throw error;
+        }
+        const { data: made } = await octokit.rest.repos.createRelease({
+          ...place,
+          tag_name: tag,
+          target_commitish: commit,
+          name,
+          body: notes,
+        });
+        return { created: true, url: made.html_url };
+      });
+    },
   };
+}
+
+/** An object, or its text, as older servers give it. */
+function keyIn(payload: unknown): unknown {
+  if (typeof payload === 'string') {
+    try {
+      return keyIn(JSON.parse(payload) as object);
+    } catch {
+      return undefined;
+    }
+  }
+  return typeof payload === 'object' && payload !== null && 'slipway' in payload ? payload.slipway : undefined;
 }
 
 const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -87,6 +173,7 @@ async function asked<T>({ repository }: ForgeApiOptions, work: () => Promise<T>)
   try {
     return await work();
   } catch (error) {
+    if (error instanceof ProviderError) throw error;
     const { status, message } = error as { readonly status?: number; readonly message?: string };
     // 403 is a quota as often as a right; what the answer says decides.
     const quota = status === 429 || (status === 403 && /rate limit|quota|abuse/i.test(message ?? ''));

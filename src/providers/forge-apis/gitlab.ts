@@ -1,5 +1,12 @@
 import { ProviderError } from '../../domain/failures.ts';
-import { type CommitStatus, type ForgeApi, type ForgeApiOptions, markOf, marked } from './port.ts';
+import {
+  type CommitStatus,
+  type DeploymentStatus,
+  type ForgeApi,
+  type ForgeApiOptions,
+  markOf,
+  marked,
+} from './port.ts';
 
 /** The column that GitLab keeps it in. */
 const longestDescription = 255;
@@ -10,6 +17,15 @@ const states = {
   failure: 'failed',
   error: 'failed',
 } as const satisfies Readonly<Record<CommitStatus['state'], string>>;
+
+/** It has no state for a deployment that waits; one that was taken back while it ran was canceled. */
+const deploymentStates = {
+  waiting: undefined,
+  running: 'running',
+  success: 'success',
+  failure: 'failed',
+  inactive: 'canceled',
+} as const satisfies Readonly<Record<DeploymentStatus['state'], string | undefined>>;
 
 /** GitLab, its own and hosted (`https://host`), by Gitbeaker, which keeps to its limits and asks again after 429 and 502. */
 export async function createGitlabApi(options: ForgeApiOptions): Promise<ForgeApi> {
@@ -62,7 +78,47 @@ export async function createGitlabApi(options: ForgeApiOptions): Promise<ForgeAp
         return { kind: 'open', number: made.iid, url: made.web_url, created: true };
       });
     },
+    async setDeployment({ environment, commit, ref, state }) {
+      const wanted = deploymentStates[state];
+      if (wanted === undefined) return;
+      await asked(options, async () => {
+        const newest = await api.Deployments.all(project, {
+          environment,
+          orderBy: 'id',
+          sort: 'desc',
+          perPage: 20,
+          maxPages: 1,
+        });
+        const own = newest.find(({ sha }) => sha === commit);
+        const open = own !== undefined && (own.status === 'created' || own.status === 'running');
+        if (own?.status === wanted) return;
+        // What is over keeps its end: GitLab shows by itself which one is live.
+        if (open) await api.Deployments.edit(project, own.id, wanted);
+        else if (wanted !== 'canceled') {
+          const tag = ref?.startsWith('refs/tags/') === true;
+          const name = ref === undefined ? commit : ref.replace(/^refs\/(?:heads|tags)\//, '');
+          await api.Deployments.create(project, environment, commit, name, tag, { status: wanted });
+        }
+      });
+    },
+    async ensureRelease({ tag, commit, name, notes }) {
+      return await asked(options, async () => {
+        try {
+          const known = await api.ProjectReleases.show(project, tag);
+          return { created: false, url: addressOf(known) };
+        } catch (error) {
+          if (statusOf(error) !== 404) throw error;
+        }
+        const made = await api.ProjectReleases.create(project, { name, tagName: tag, ref: commit, description: notes });
+        return { created: true, url: addressOf(made) };
+      });
+    },
   };
+}
+
+function addressOf(release: { readonly _links?: unknown }): string {
+  const { self } = (release._links ?? {}) as { readonly self?: unknown };
+  return typeof self === 'string' ? self : '';
 }
 
 async function asked<T>({ repository }: ForgeApiOptions, work: () => Promise<T>): Promise<T> {

@@ -33,6 +33,44 @@ export type PullRequestAnswer =
   /** The branch has nothing that the other lacks. */
   | { readonly kind: 'nothing-to-merge' };
 
+/** How a deployment stands, for the list of environments that a forge has. */
+export interface DeploymentStatus {
+  /** Names the deployment: the same again is the same deployment, in its newest state. `hello/production/7`. */
+  readonly key: string;
+  readonly environment: string;
+  readonly production: boolean;
+  /** Of its environment, from 1. */
+  readonly number: number;
+  /** 40 hexadecimal digits. */
+  readonly commit: string;
+  /** Full ref that the release was made from, where it is known. */
+  readonly ref?: string;
+  /**
+   * `waiting`: for people or for its turn. `inactive`: it was taken back, and what was live before is live again.
+   */
+  readonly state: 'waiting' | 'running' | 'success' | 'failure' | 'inactive';
+  /** One line; cut to what the forge shows. */
+  readonly description: string;
+  readonly url?: string;
+}
+
+/** A release that a forge should show. */
+export interface WantedRelease {
+  /** Made at the commit where there is none of that name. */
+  readonly tag: string;
+  /** 40 hexadecimal digits. */
+  readonly commit: string;
+  readonly name: string;
+  /** Markdown. */
+  readonly notes: string;
+}
+
+export interface ReleaseAnswer {
+  /** `false`: it was there, and stays as it was. */
+  readonly created: boolean;
+  readonly url: string;
+}
+
 /**
  * What is said back to a forge. Every call may be made twice: after an error it may have been done, and doing it again changes nothing.
  *
@@ -44,6 +82,10 @@ export interface ForgeApi {
   /** Writes it anew where it is there already. */
   setComment(comment: Comment): Promise<void>;
   ensurePullRequest(wanted: WantedPullRequest): Promise<PullRequestAnswer>;
+  /** In the forge's list of deployments; where it has none, the commit status `slipway/deploy/<environment>`. */
+  setDeployment(status: DeploymentStatus): Promise<void>;
+  /** Absent where the forge has no releases. */
+  ensureRelease?(release: WantedRelease): Promise<ReleaseAnswer>;
 }
 
 /** Where the API of a forge is, and as whom. */
@@ -64,4 +106,32 @@ export function marked(comment: Comment): string {
 
 export function markOf({ marker }: Pick<Comment, 'marker'>): string {
   return `<!-- slipway:${marker} -->`;
+}
+
+/** As {@link marked}, for a forge that shows HTML as text: a link that nothing refers to, which it does not show. */
+export function plainMarked(comment: Comment): string {
+  return `${plainMarkOf(comment)}\n\n${comment.body}`;
+}
+
+export function plainMarkOf({ marker }: Pick<Comment, 'marker'>): string {
+  return `[//]: # (slipway:${marker})`;
+}
+
+const statusOfDeployment = {
+  waiting: 'pending',
+  running: 'pending',
+  success: 'success',
+  failure: 'failure',
+  inactive: 'error',
+} as const satisfies Readonly<Record<DeploymentStatus['state'], CommitStatus['state']>>;
+
+/** A deployment as a commit status, for a forge that has no list of deployments. */
+export function asCommitStatus({ environment, commit, state, description, url }: DeploymentStatus): CommitStatus {
+  return {
+    commit,
+    context: `slipway/deploy/${environment}`,
+    state: statusOfDeployment[state],
+    description,
+    ...(url === undefined ? {} : { url }),
+  };
 }

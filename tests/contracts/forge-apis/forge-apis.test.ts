@@ -1,16 +1,33 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type ForgeApiKind, forgeApis } from '../../../src/providers/forge-apis/index.ts';
 import type { ForgeApi } from '../../../src/providers/forge-apis/port.ts';
+import { startBitbucketDataCenterStandIn, startBitbucketStandIn } from '../../support/bitbucket-stand-ins.ts';
+import { startGiteaStandIn } from '../../support/gitea-stand-in.ts';
 import { type StandIn, startGithubStandIn, startGitlabStandIn } from '../../support/forge-stand-ins.ts';
 
 const standIns: Readonly<Record<ForgeApiKind, () => Promise<StandIn>>> = {
   github: startGithubStandIn,
   gitlab: startGitlabStandIn,
+  gitea: startGiteaStandIn,
+  bitbucket: startBitbucketStandIn,
+  'bitbucket-data-center': startBitbucketDataCenterStandIn,
 };
 const states: Readonly<Record<ForgeApiKind, readonly string[]>> = {
   github: ['pending', 'success', 'failure', 'error'],
   gitlab: ['running', 'success', 'failed', 'failed'],
+  gitea: ['pending', 'success', 'failure', 'error'],
+  bitbucket: ['INPROGRESS', 'SUCCESSFUL', 'FAILED', 'FAILED'],
+  'bitbucket-data-center': ['INPROGRESS', 'SUCCESSFUL', 'FAILED', 'FAILED'],
 };
+/** What a deployment goes through there: waits, runs, succeeds, is taken back. Null where it is a commit status. */
+const deployments: Readonly<Record<ForgeApiKind, readonly string[] | null>> = {
+  github: ['queued', 'in_progress', 'success', 'inactive'],
+  gitlab: ['running', 'success'],
+  gitea: null,
+  bitbucket: null,
+  'bitbucket-data-center': ['PENDING', 'IN_PROGRESS', 'SUCCESSFUL', 'ROLLED_BACK'],
+};
+const withoutReleases: readonly ForgeApiKind[] = ['bitbucket', 'bitbucket-data-center'];
 
 const commit = 'a'.repeat(40);
 
@@ -60,12 +77,50 @@ describe.each(Object.keys(forgeApis) as ForgeApiKind[])('%s', (kind) => {
   test('opens a pull request once, and none where there is nothing to merge', async () => {
     const wanted = { from: 'hotfix/1', into: 'main', title: 'Merge back', body: 'text' };
     const first = await api.ensurePullRequest(wanted);
-    expect(first).toMatchObject({ kind: 'open', number: 1, created: true, url: expect.stringContaining('team/app') });
+    expect(first).toMatchObject({
+      kind: 'open',
+      number: 1,
+      created: true,
+      url: expect.stringMatching(/\/team\/(?:repos\/)?app\//),
+    });
     expect(await api.ensurePullRequest(wanted)).toEqual({ ...first, created: false });
     expect(await api.ensurePullRequest({ ...wanted, into: 'develop' })).toMatchObject({ number: 2, created: true });
     forge.merged.add('hotfix/2');
     expect(await api.ensurePullRequest({ ...wanted, from: 'hotfix/2' })).toEqual({ kind: 'nothing-to-merge' });
     expect(forge.pullRequests).toHaveLength(2);
+  });
+
+  test('tells how a deployment goes, each state once, and two of one commit apart', async () => {
+    const deployment = {
+      ...{ key: 'app/production/7', environment: 'production', production: true, number: 7, commit },
+      ...{ ref: 'refs/heads/main', description: 'd'.repeat(1_000), url: 'https://slipway.example.com/x' },
+    };
+    for (const state of ['waiting', 'running', 'success', 'inactive'] as const) {
+      await api.setDeployment({ ...deployment, state });
+      await api.setDeployment({ ...deployment, state });
+    }
+    const staging = { ...deployment, key: 'app/staging/7', environment: 'staging', production: false };
+    await api.setDeployment({ ...staging, state: 'failure' });
+    const told = deployments[kind];
+    if (told === null) {
+      const stateOf = (name: string): string => forge.statuses.get(`${commit}/slipway/deploy/${name}`)?.state ?? '';
+      expect([stateOf('production'), stateOf('staging')]).toEqual([states[kind][3], states[kind][2]]);
+      expect(forge.statuses.size).toBe(2);
+    } else {
+      expect([...forge.deployments.values()]).toEqual([told, [expect.stringMatching(/^fail/i)]]);
+    }
+  }, 30_000);
+
+  test('shows a release once, and leaves one that is there as it is', async () => {
+    const release = { tag: '7-aaaaaaa', commit, name: 'app 7-aaaaaaa', notes: '- *mends* it' };
+    if (api.ensureRelease === undefined) {
+      expect(withoutReleases).toContain(kind);
+      return;
+    }
+    const first = await api.ensureRelease(release);
+    expect(first).toEqual({ created: true, url: expect.stringContaining('/7-aaaaaaa') });
+    expect(await api.ensureRelease({ ...release, notes: 'other' })).toEqual({ ...first, created: false });
+    expect(forge.releases).toEqual([release]);
   });
 
   test('that is at fault for a moment is asked again', async () => {
@@ -104,3 +159,36 @@ test('a limit of GitHub that ends later than the activity waits is for the next 
   expect(forge.statuses.size).toBe(0);
   await forge.close();
 }, 30_000);
+
+test('a name that is too long for a status of Bitbucket is still told apart from others', async () => {
+  const forge = await startBitbucketStandIn();
+  const api = await forgeApis.bitbucket({
+    url: forge.url,
+    token: forge.token,
+    repository: 'team/app',
+    timeoutMs: 5_000,
+  });
+  for (const end of ['one', 'two']) {
+    const context = `slipway/${'long-'.repeat(10)}${end}`;
+    await api.setStatus({ commit, context, state: 'pending', description: '' });
+  }
+  expect([forge.violations, forge.statuses.size]).toEqual([[], 2]);
+  await forge.close();
+});
+
+test('a comment of Bitbucket Data Center that changes while it is written anew is read again', async () => {
+  const forge = await startBitbucketDataCenterStandIn();
+  const api = await forgeApis['bitbucket-data-center']({
+    url: forge.url,
+    token: forge.token,
+    // As it is in the address for Git.
+    repository: 'scm/team/app',
+    timeoutMs: 5_000,
+  });
+  await api.setComment({ pullRequest: 7, marker: 'result', body: 'first' });
+  forge.failNext({ status: 409, body: { errors: [{ message: 'out of date' }] } });
+  await api.setComment({ pullRequest: 7, marker: 'result', body: 'second' });
+  expect(forge.comments.map(({ body }) => body)).toEqual(['[//]: # (slipway:result)\n\nsecond']);
+  expect(forge.violations).toEqual([]);
+  await forge.close();
+});
