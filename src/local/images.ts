@@ -1,16 +1,15 @@
-import { createHash } from 'node:crypto';
-import { createReadStream, existsSync, realpathSync, statSync } from 'node:fs';
-import { basename } from 'node:path';
-import { pipeline } from 'node:stream/promises';
+import { createReadStream } from 'node:fs';
+import { basename, join } from 'node:path';
 import type Docker from 'dockerode';
-import { type Pack, pack } from 'tar-stream';
 import { type LocalContext, announce } from './context.ts';
 import { type DockerHandle, connectDocker } from './docker.ts';
+import { type ImageProgram, type ImageRecipe, readContent, withImageArchive } from './image-archive.ts';
 import { installDebianPackages } from './packages.ts';
-import { findProgram, lastLines, obtain, runHelper } from './programs.ts';
+import { findProgram, obtain, runHelper } from './programs.ts';
 import { reasonOf } from './reason.ts';
 import { withLock } from './state.ts';
-import { join } from 'node:path';
+
+export type { ImageProgram, ImageRecipe } from './image-archive.ts';
 
 /** An image on the engine of this machine. */
 export interface ImageHandle {
@@ -26,8 +25,7 @@ export interface ImageOptions {
   readonly publicImage?: string | undefined;
 }
 
-/** Raised whenever an image made by older code would no longer do. */
-const recipeVersion = 1;
+/** Label that says what an image was made of. */
 const recipeLabel = 'slipway.recipe';
 
 /**
@@ -72,27 +70,12 @@ export async function ensureToolsImage(
   }));
 }
 
-/** A program to put into an image; its libraries come along. */
-export interface ImageProgram {
-  /** On this machine. */
-  readonly from: string;
-  /** In the image. */
-  readonly to: string;
-  /** More names for it, as links. */
-  readonly links?: readonly string[];
-}
-
-/** What an image is made of. */
-export interface ImageRecipe {
-  readonly tag: string;
-  readonly programs: readonly ImageProgram[];
-  readonly env: Readonly<Record<string, string>>;
-  readonly cmd: readonly string[];
-}
-
 /**
  * Finds `slipway/<name>:<tag>`, or the public image where it is asked for and can be had, or makes it of programs of
  * this machine.
+ *
+ * What is made has the same id wherever it is made of the same contents: installations that share an engine, and builds that begin from it,
+ * must not see it change under them.
  */
 export async function ensureImage(
   context: LocalContext,
@@ -114,29 +97,19 @@ export async function ensureImage(
     }
   }
   return await withLock(join(context.stateFolder, 'run', `image-${name}.lock`), async () => {
-    const { tag, programs, env, cmd } = await recipe();
-    const image = `slipway/${name}:${tag}`;
-    const fingerprint = fingerprintOf({ tag, programs, env, cmd });
-    if ((await labelsOf(engine, image))?.[recipeLabel] === fingerprint) return { name, how: 'found', image };
-    await announce(context, name, `making ${image} of ${programs.map(({ from }) => basename(from)).join(', ')}`, () =>
-      importImage(context, engine, image, programs, [
-        `ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin`,
-        ...Object.entries(env).map(([key, value]) => `ENV ${key}=${value}`),
-        `LABEL ${recipeLabel}=${fingerprint}`,
-        `CMD ${JSON.stringify(cmd)}`,
-      ]),
+    const wanted = await recipe();
+    const image = `slipway/${name}:${wanted.tag}`;
+    const content = await readContent(context, wanted);
+    if ((await labelsOf(engine, image))?.[recipeLabel] === content.fingerprint) return { name, how: 'found', image };
+    const programs = wanted.programs.map(({ from }) => basename(from)).join(', ');
+    await announce(context, name, `making ${image} of ${programs}`, () =>
+      withImageArchive(
+        { image, content, recipe: wanted, labels: { [recipeLabel]: content.fingerprint } },
+        async (file) => await loadImage(engine, file),
+      ),
     );
     return { name, how: 'started', image };
   });
-}
-
-function fingerprintOf(recipe: ImageRecipe): string {
-  const files = recipe.programs.map(({ from }) => {
-    const { size, mtimeMs } = statSync(from);
-    return [size, mtimeMs];
-  });
-  const text = JSON.stringify([recipeVersion, recipe, files]);
-  return createHash('sha256').update(text).digest('hex').slice(0, 16);
 }
 
 async function hasImage(engine: Docker, image: string): Promise<boolean> {
@@ -230,85 +203,11 @@ async function busybox(context: LocalContext): Promise<ImageProgram> {
   return { from, to: '/bin/busybox', links };
 }
 
-async function importImage(
-  context: LocalContext,
-  engine: Docker,
-  image: string,
-  programs: readonly ImageProgram[],
-  changes: readonly string[],
-): Promise<void> {
-  const archive = pack();
-  const [repo, tag] = image.split(':') as [string, string];
-  const filling = fill(context, archive, programs).catch((error: unknown) => {
-    archive.destroy(error as Error);
-    throw error;
-  });
-  // The query string carries one `changes` for each line; the client's types know only of one.
-  const options = { repo, tag, changes } as unknown as { repo: string; tag: string };
-  const response = await engine.importImage(archive as unknown as NodeJS.ReadableStream, options);
-  await filling;
-  for await (const chunk of response as AsyncIterable<Buffer>) {
-    for (const line of chunk.toString('utf8').split('\n')) {
-      if (line.trim() !== '') readPullEvent(line, () => undefined);
-    }
-  }
-}
-
-async function fill(context: LocalContext, archive: Pack, programs: readonly ImageProgram[]): Promise<void> {
-  addSkeleton(archive);
-  const files = new Map<string, string>();
-  const links = new Map<string, string>();
-  for (const program of programs) {
-    for (const link of program.links ?? []) if (!links.has(link)) links.set(link, program.to);
-    files.set(program.to, program.from);
-    for (const library of await librariesOf(context, program.from)) files.set(library, library);
-  }
-  const certificates = '/etc/ssl/certs/ca-certificates.crt';
-  if (existsSync(certificates)) files.set(certificates, certificates);
-  for (const [to, from] of files) await addFile(archive, from, to);
-  for (const [link, to] of links) {
-    // A real program, such as bash beside busybox, goes before a link of the same name.
-    if (!files.has(link)) archive.entry({ name: link.slice(1), type: 'symlink', linkname: to });
-  }
-  archive.finalize();
-}
-
-function addSkeleton(archive: Pack): void {
-  for (const [name, mode] of [
-    ['tmp', 0o1777],
-    ['var/tmp', 0o1777],
-    ['root', 0o700],
-    ['etc', 0o755],
-    ['run', 0o755],
-  ] as const) {
-    archive.entry({ name, type: 'directory', mode });
-  }
-  archive.entry({ name: 'home/node', type: 'directory', mode: 0o755, uid: 1000, gid: 1000 });
-  const users = [
-    'root:x:0:0:root:/root:/bin/sh',
-    'node:x:1000:1000:node:/home/node:/bin/sh',
-    'nobody:x:65534:65534:nobody:/:/bin/false',
-  ];
-  archive.entry({ name: 'etc/passwd', mode: 0o644 }, `${users.join('\n')}\n`);
-  archive.entry({ name: 'etc/group', mode: 0o644 }, 'root:x:0:\nnode:x:1000:\nnogroup:x:65534:\n');
-  archive.entry({ name: 'etc/nsswitch.conf', mode: 0o644 }, 'hosts: files dns\n');
-}
-
-/** The shared libraries of a program, and its loader; none for a static one. */
-async function librariesOf(context: LocalContext, program: string): Promise<string[]> {
-  const { exitCode, stdout, stderr } = await runHelper(context, 'ldd', [program]);
-  if (exitCode !== 0) {
-    if (/not a dynamic executable|statically linked/.test(stdout + stderr)) return [];
-    throw new Error(`ldd ${program} failed: ${lastLines(stderr)}`);
-  }
-  const missing = /^\s*(\S+) => not found/m.exec(stdout)?.[1];
-  if (missing !== undefined) throw new Error(`${program} needs ${missing}, which this machine does not have`);
-  return [...stdout.matchAll(/(?:=>\s+)?(\/\S+)\s+\(0x/g)].map((match) => match[1] ?? '').filter((path) => path !== '');
-}
-
-async function addFile(archive: Pack, from: string, to: string): Promise<void> {
-  const real = realpathSync(from);
-  const { size, mode } = statSync(real);
-  const entry = archive.entry({ name: to.slice(1), size, mode: mode & 0o755 });
-  await pipeline(createReadStream(real), entry);
+/** @throws Error - the engine's own reason. */
+async function loadImage(engine: Docker, file: string): Promise<void> {
+  const response = (await engine.loadImage(createReadStream(file))) as AsyncIterable<Buffer>;
+  let text = '';
+  for await (const chunk of response) text += chunk.toString('utf8');
+  // A load that fails half-way answers 200 all the same.
+  for (const line of text.split('\n')) if (line.trim() !== '') readPullEvent(line, () => undefined);
 }

@@ -1,7 +1,16 @@
+import { chmodSync, copyFileSync, utimesSync } from 'node:fs';
+import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { LocalContext } from '../../../src/local/context.ts';
 import { type DockerHandle, connectDocker } from '../../../src/local/docker.ts';
-import { ensureNodeBaseImage, ensureToolsImage, pullImage } from '../../../src/local/images.ts';
+import {
+  type ImageRecipe,
+  ensureImage,
+  ensureNodeBaseImage,
+  ensureToolsImage,
+  pullImage,
+} from '../../../src/local/images.ts';
 import { components } from '../../support/components.ts';
 import { type ScratchInstallation, scratchInstallation } from '../../support/installation.ts';
 
@@ -49,6 +58,42 @@ describe('images made of programs of this machine', () => {
   test('are found by a second start', async () => {
     const first = await ensureNodeBaseImage(installation.context, docker);
     await expect(ensureNodeBaseImage(installation.context, docker)).resolves.toEqual({ ...first, how: 'found' });
+  }, 120_000);
+
+  test('have one id, whichever installation makes them and wherever its Node lies', async () => {
+    const engine = connectDocker(docker.address);
+    const recipe = (node: string) => async (): Promise<ImageRecipe> =>
+      Promise.resolve({ tag: '1', programs: [{ from: node, to: '/usr/local/bin/node' }], env: {}, cmd: ['node'] });
+    const make = async (context: LocalContext, node: string): Promise<string> => {
+      const { image, how } = await ensureImage(context, docker, 'test-same', {}, recipe(node));
+      expect(how).toBe('started');
+      const { Id } = await engine.getImage(image).inspect();
+      await engine.getImage(image).remove();
+      return Id;
+    };
+    const copy = join(installation.context.stateFolder, 'another-node');
+    copyFileSync(process.execPath, copy);
+    utimesSync(copy, 1, 1);
+    chmodSync(copy, 0o700);
+    const other = scratchInstallation();
+    try {
+      const id = await make(installation.context, process.execPath);
+      await expect(make(other.context, copy)).resolves.toBe(id);
+    } finally {
+      await other.remove();
+    }
+  }, 120_000);
+
+  test('are found where another installation made them', async () => {
+    const { image } = await ensureNodeBaseImage(installation.context, docker);
+    const { Id } = await connectDocker(docker.address).getImage(image).inspect();
+    const other = scratchInstallation();
+    try {
+      await expect(ensureNodeBaseImage(other.context, docker)).resolves.toMatchObject({ how: 'found', image });
+    } finally {
+      await other.remove();
+    }
+    expect((await connectDocker(docker.address).getImage(image).inspect()).Id).toBe(Id);
   }, 120_000);
 
   test('stand in for a public image that cannot be pulled, and it is said why', async () => {
