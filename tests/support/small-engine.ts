@@ -21,8 +21,10 @@ export async function startSmallEngine(size: string): Promise<SmallEngine> {
   const socket = join(folder, 'docker.sock');
   let said = '';
   const child = spawn(
-    'dockerd',
+    // With a network of its own: an engine without a bridge removes that of the other engine on this machine.
+    'unshare',
     [
+      ...['--net', '--', 'dockerd'],
       ...['--host', `unix://${socket}`, '--data-root', join(disk.folder, 'data'), '--exec-root', join(folder, 'run')],
       ...['--pidfile', join(folder, 'docker.pid'), '--bridge', 'none', '--iptables=false', '--log-level', 'error'],
     ],
