@@ -15,6 +15,7 @@ import type { ImageSigner } from '../providers/signers/port.ts';
 import type { ScanSpec } from '../definition/specs.ts';
 import type { LogWriter, Logs } from './logs.ts';
 import type { Pipelines, RunPipeline } from './pipelines.ts';
+import type { ReportHands } from './reports.ts';
 import type { ReadSecret } from './secrets.ts';
 import type { StageFacts } from './stage.ts';
 
@@ -66,6 +67,8 @@ export interface ImageDependencies {
   readonly readRegistry: ReadRegistry;
   readonly logs: Logs;
   readonly facts: StageFacts;
+  /** Findings of the last release, for gates that count new ones only. */
+  readonly reports: Pick<ReportHands, 'readBaseline'>;
 }
 
 const heartbeatMs = 300;

@@ -2,6 +2,7 @@ import type { ImageReport } from '../domain/run.ts';
 import type { ImageActivities } from './contracts.ts';
 import { buildImage, checkOutContext } from './image-build.ts';
 import { examineImage, stopVulnerable } from './image-evidence.ts';
+import { judgeImages } from './image-gate.ts';
 import { pushImage } from './image-push.ts';
 import { type ImageDependencies, type ImageWork, forEach, together } from './image-work.ts';
 
@@ -18,8 +19,10 @@ export function createImageActivities(deps: ImageDependencies): ImageActivities 
         try {
           if (!supplyChain.sbom) return built;
           const examined = await forEach(work, 'scan', built, examineImage);
-          stopVulnerable(work, examined);
-          return examined;
+          // Recorded before anything is stopped for it.
+          const judged = await judgeImages(work, examined);
+          stopVulnerable(work, judged);
+          return judged;
         } finally {
           if (plan.buildImages === 'validate') await throwAway(work, built);
         }

@@ -27,6 +27,8 @@ export interface StageWork {
   /** All stages of the pipeline, in order. */
   readonly stages: readonly StageSpec[];
   readonly policies: readonly GatePolicy[];
+  /** Gates that the images of the run answer for, beside or instead of stages. */
+  readonly byImages?: readonly GateName[];
   /** Names of the steps that were run. */
   readonly steps: ReadonlySet<string>;
   /** Absolute path of the checkout. */
@@ -79,7 +81,7 @@ export async function collectEvidence(
 }
 
 /** The gates that this stage answers for, each asking for no other kinds than it can have. */
-function policiesOf({ spec, stages, policies }: StageWork): readonly GatePolicy[] {
+function policiesOf({ spec, stages, policies, byImages = [] }: StageWork): readonly GatePolicy[] {
   const here = feedsOf([withoutIdle(spec)]);
   const everywhere = feedsOf(stages);
   // What a condition keeps from running feeds nothing in this run. A release without it is stopped in planning, where all reports are there.
@@ -89,7 +91,7 @@ function policiesOf({ spec, stages, policies }: StageWork): readonly GatePolicy[
     if (policy.gate === 'access-control' || policy.gate === 'compliance') return [];
     const own = here.get(policy.gate);
     const any = everywhere.get(policy.gate);
-    const orphaned = last && any === undefined && policy.demanded;
+    const orphaned = last && any === undefined && policy.demanded && !byImages.includes(policy.gate);
     if (own === undefined && !orphaned && !(last && policy.reports.some((kind) => any?.has(kind) !== true))) return [];
     const reports = policy.reports.filter((kind) => own?.has(kind) === true || (last && any?.has(kind) !== true));
     return [{ ...policy, reports }];

@@ -24,6 +24,7 @@ import {
 import type { Db } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import type { NoticeActivities, RunFactActivities } from './contracts.ts';
+import { imagesEvidenceKey, imagesStage } from './image-gate.ts';
 import { runNotice, scanNotice } from './notice-texts.ts';
 import { inTransaction } from '../store/transaction.ts';
 
@@ -66,6 +67,7 @@ async function settleRun(
   const run = await openRun(db, input);
   const { priority, emergency } = await urgencyOf(db, input, plan);
   const evidence = await Promise.all(stages.map((stage) => readEvidence(blobs, stage)));
+  const ofImages = plan === undefined ? undefined : await readImagesEvidence(blobs, { ...plan, run }, images);
   const deployments = await inTransaction(db, async (tx) => {
     await holdRuns(tx, [run]);
     if (plan !== undefined) await recordRunPlan(tx, { ...plan, run });
@@ -88,6 +90,7 @@ async function settleRun(
       // With the outcome or not at all: a deployment is planned by what is recorded here.
       if (shown !== undefined) await recordEvidence(tx, run, stage.name, shown);
     }
+    if (ofImages !== undefined) await recordEvidence(tx, run, imagesStage, ofImages);
     await recordImages(tx, run, images);
     const opened: DeploymentInput[] = [];
     if (plan !== undefined && outcome === 'succeeded') {
@@ -121,7 +124,7 @@ async function settleRun(
 
 async function readEvidence(
   blobs: RunFactDependencies['blobs'],
-  { evidence }: StageReport,
+  { evidence }: Pick<StageReport, 'evidence'>,
 ): Promise<StageEvidence | undefined> {
   if (evidence === undefined) return undefined;
   try {
@@ -132,6 +135,25 @@ async function readEvidence(
     throw new ProviderError('BlobsUnavailable', `What the run showed (${evidence}) cannot be read here.`, {
       cause: error,
     });
+  }
+}
+
+/** What the gate of the images went by; there too where it stopped them, so that people see why. */
+async function readImagesEvidence(
+  blobs: RunFactDependencies['blobs'],
+  { run, buildImages }: RunPlan,
+  images: readonly ImageReport[],
+): Promise<StageEvidence | undefined> {
+  if (buildImages === 'none') return undefined;
+  const judged = images.some(({ evidence }) => evidence?.gate !== undefined);
+  try {
+    return await readEvidence(blobs, { evidence: imagesEvidenceKey(run) });
+  } catch (error) {
+    // A run whose images never came to be scanned has none; one that says that they were judged must show it.
+    const nothing =
+      error instanceof ProviderError && error.cause instanceof ProviderError && error.cause.type === 'NotFound';
+    if (judged || !nothing) throw error;
+    return undefined;
   }
 }
 

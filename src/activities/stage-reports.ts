@@ -36,6 +36,7 @@ export async function judgeReports(
     spec,
     stages: known.pipeline.stages,
     policies: known.pipeline.gates ?? [],
+    byImages: known.pipeline.supplyChain.scan === undefined ? [] : ['container'],
     steps: new Set(report.steps.filter(({ skipped }) => skipped !== true).map(({ name }) => name)),
     source: scope.source,
     before,

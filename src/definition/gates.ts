@@ -7,8 +7,10 @@ import {
   madeStricter,
   withWish,
 } from '../domain/gate.ts';
+import { rankOf } from '../domain/report.ts';
 import type { Gates } from './kinds/gate.ts';
 import type { DefinitionPair } from './pair.ts';
+import type { ProjectDefinition } from './project.ts';
 import { isProduction } from './production.ts';
 
 const dayMs = 86_400_000;
@@ -34,14 +36,37 @@ function resolveGate(
   const environment =
     name !== undefined && Object.hasOwn(project.environments, name) ? project.environments[name] : undefined;
   const production = name !== undefined && environment !== undefined && isProduction(name, environment);
-  const ofProject = withWish(defaultGate(gate, production), wishOf(project.gates, gate));
-  const floor = withWish(ofProject, wishOf(environment?.gates, gate));
+  const own = gate === 'container' ? withScan(defaultGate(gate), project.images.scan) : defaultGate(gate, production);
+  const ofProject = withWish(own, withSuppressions(wishOf(project.gates, gate), own.suppressions));
+  const floor = withWish(ofProject, withSuppressions(wishOf(environment?.gates, gate), own.suppressions));
   const wish = wishOf(repository.gates, gate);
   // Whoever can push must not be able to put aside what stops a push, unless the project says so.
   return madeStricter(
     floor,
     project.suppressions === 'repository' || wish === undefined ? wish : { ...wish, suppressions: [] },
   );
+}
+
+/** What the project says of the scan of its images holds for their gate too, unless that says otherwise: one judgement, not two. */
+function withScan(policy: GatePolicy, scan: ProjectDefinition['images']['scan']): GatePolicy {
+  if (scan === undefined) return policy;
+  const least = scan.severities.reduce((most, one) => (rankOf(one) > rankOf(most) ? one : most));
+  return {
+    ...policy,
+    least: least === 'unknown' ? 'high' : least,
+    suppressions: scan.exceptions.map(({ id, package: component, reason, until }) => ({
+      rule: id,
+      ...(component === undefined ? {} : { component }),
+      reason,
+      expires: until,
+    })),
+  };
+}
+
+/** A list of its own does not put away those of the scan. */
+function withSuppressions(wish: GateWish | undefined, more: GatePolicy['suppressions']): GateWish | undefined {
+  if (wish?.suppressions === undefined || more.length === 0) return wish;
+  return { ...wish, suppressions: [...more, ...wish.suppressions] };
 }
 
 /** One gate of a document, in the words of the domain; undefined where the document does not name it. */

@@ -98,7 +98,7 @@ function isExpired({ expires }: Suppression, at: string): boolean {
 
 function matches({ rule, file, component }: Suppression, finding: Finding): boolean {
   return (
-    matchesName(rule, finding.rule) &&
+    [finding.rule, ...(finding.aliases ?? [])].some((name) => matchesName(rule, name)) &&
     (file === undefined || matchesFile(file, finding.file)) &&
     (component === undefined || component === finding.component?.name)
   );

@@ -285,8 +285,7 @@ function extraFindings(report: ReadReport, { policy, at }: GateInput): readonly 
   const { packages, image } = report;
   const found = packages === undefined ? [] : judgeLicences(packages, policy.licences);
   if (image === undefined) return found;
-  const days = ageDays(image.baseCreatedAt, at);
-  const old = days !== undefined && days > policy.imageAgeDays;
+  const days = ageDays(image.baseCreatedAt ?? undefined, at);
   const of = (rule: string, severity: Severity, message: string): Finding => ({
     rule,
     severity,
@@ -294,9 +293,10 @@ function extraFindings(report: ReadReport, { policy, at }: GateInput): readonly 
     file: image.name,
     fingerprint: `${rule}/${image.name.replace(/[:@][^/]*$/, '')}`,
   });
+  const { exposed = [] } = image;
   return [
     ...found,
-    ...(old
+    ...(days !== undefined && days > policy.imageAgeDays
       ? [
           of(
             'base-image-age',
@@ -304,6 +304,13 @@ function extraFindings(report: ReadReport, { policy, at }: GateInput): readonly 
             `The base of the image is ${Math.floor(days)} days old; ${policy.imageAgeDays} are allowed.`,
           ),
         ]
+      : []),
+    // A suppression can say that somebody knows: reproducible bases have no date at all.
+    ...(image.baseCreatedAt === null || (image.baseCreatedAt !== undefined && days === undefined)
+      ? [of('base-image-age-unknown', 'unknown', 'The layers of the image do not say when its base was made.')]
+      : []),
+    ...(exposed.length > 0
+      ? [of('secret-in-image', 'high', `Looks like secrets in its layers: ${exposed.slice(0, 10).join(', ')}.`)]
       : []),
     ...(image.user === undefined || image.user === '' || image.user === 'root' || image.user === '0'
       ? [of('runs-as-root', 'medium', 'The image runs as root.')]

@@ -103,6 +103,16 @@ export function makeProvenance(input: ProvenanceInput): Provenance {
       })),
     ]),
     ...(scan === undefined ? [] : [{ name: 'scan', verdict: scan.verdict, startedOn: scan.scannedAt, durationMs: 0 }]),
+    ...(scan === undefined || image.evidence?.gate === undefined
+      ? []
+      : [
+          {
+            name: `scan › gate ${image.evidence.gate.gate}`,
+            verdict: image.evidence.gate.verdict,
+            startedOn: scan.scannedAt,
+            durationMs: 0,
+          },
+        ]),
   ];
   const startedOn = stages[0]?.startedAt ?? input.finishedAt;
   return {

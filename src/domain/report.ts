@@ -54,6 +54,8 @@ export interface Finding {
   /** From 1. */
   readonly line?: number;
   readonly component?: Component;
+  /** Other names of the same rule: an advisory has one in each database. */
+  readonly aliases?: readonly string[];
   /**
    * The same for the same finding after its lines have moved: made of tool, rule, file, component and message without its numbers, and of a
    * count where several are alike. 32 hexadecimal characters.
@@ -121,11 +123,16 @@ export interface LicensedPackage {
 /** What a scanner tells of an image beside its findings. */
 export interface ImageFacts {
   readonly name: string;
-  /** When the oldest layer, that of the base, was made; ISO 8601. Absent where the scanner does not say. */
-  readonly baseCreatedAt?: string;
+  /**
+   * When the oldest layer, that of the base, was made; ISO 8601. Absent where the scanner does not say, or there is no base; null where it was
+   * looked for and the layers do not tell.
+   */
+  readonly baseCreatedAt?: string | null;
   /** User that its process runs as; empty means root. */
   readonly user?: string;
   readonly layers: number;
+  /** Names of variables and build arguments that look like secrets and stand in its layers. Absent where nobody looked. */
+  readonly exposed?: readonly string[];
 }
 
 /** Why a report says nothing. */

@@ -165,6 +165,8 @@ export interface ImageEvidence {
   readonly packages?: number;
   /** Absent where the project does not scan. */
   readonly scan?: ScanVerdict;
+  /** Security gate 3, over all images of the run; absent where the project does not scan, or the gate is off. */
+  readonly gate?: GateLine;
   /** That it was signed and what was attested, after the push. */
   readonly attested?: readonly string[];
 }

@@ -49,6 +49,7 @@ export async function recordEvidence(tx: Db, run: RunRef, stage: string, evidenc
       // Larger than the column: of a report that was made up.
       line: finding.line === undefined || finding.line > 2_147_483_647 ? null : finding.line,
       component: finding.component === undefined ? null : json(finding.component),
+      aliases: finding.aliases === undefined ? null : json(finding.aliases),
       fingerprint: finding.fingerprint,
     })),
   );
@@ -112,7 +113,7 @@ export async function readReports(db: Db, project: string, run: number): Promise
   });
 }
 
-function toFinding({ rule, severity, message, file, line, component, fingerprint }: Row<'findings'>): Finding {
+function toFinding({ rule, severity, message, file, line, component, aliases, fingerprint }: Row<'findings'>): Finding {
   return {
     rule,
     severity,
@@ -120,6 +121,7 @@ function toFinding({ rule, severity, message, file, line, component, fingerprint
     ...(file === null ? {} : { file }),
     ...(line === null ? {} : { line }),
     ...(component === null ? {} : { component }),
+    ...(aliases === null ? {} : { aliases }),
     fingerprint,
   };
 }

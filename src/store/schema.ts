@@ -153,6 +153,7 @@ export interface FindingsTable {
   file: string | null;
   line: number | null;
   component: Json<Component> | null;
+  aliases: Json<readonly string[]> | null;
   fingerprint: string;
 }
 

@@ -224,6 +224,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       readSecret,
       logs,
       facts,
+      reports: { readBaseline: createBaselines(store) },
     }),
   };
   return {

@@ -270,6 +270,7 @@ const brokenInput: readonly FailureType[] = [
   'CommitNotFound',
   'BuildFailed',
   'ImageVulnerable',
+  'GateBlocked',
   'TagTaken',
   'StepFailed',
   'StepTimedOut',

@@ -197,7 +197,14 @@ describe('an image with a planted vulnerable package', () => {
     expect(fixture.facts).toContain('stage scan failed');
     expect(fixture.log('scan/app')).toContain('TEST-2026-0001');
     const kept = [...blobs.keys()].map((name) => name.split('/').at(-1)).sort();
-    expect(kept).toEqual(['sbom.cdx.json', 'sbom.spdx.json', 'scan.json']);
+    expect(kept).toEqual(['sbom.cdx.json', 'sbom.spdx.json', 'scan.images.json', 'scan.json']);
+    expect(built!.evidence!.gate).toMatchObject({
+      gate: 'container',
+      mode: 'warn',
+      verdict: 'failed',
+      blocks: false,
+      reason: expect.stringContaining('1 critical'),
+    });
 
     [pushed] = (await push(plan, [built!], [stage])) as [ImageReport];
     expect(pushed.evidence?.attested).toEqual(['signature', 'spdx', 'cyclonedx', 'scan', 'provenance']);
@@ -231,6 +238,7 @@ describe('an image with a planted vulnerable package', () => {
       slipway_verdicts: [
         { name: 'test › unit', verdict: 'passed' },
         { name: 'scan', verdict: 'failed' },
+        { name: 'scan › gate container', verdict: 'failed' },
       ],
     });
     for (const type of ['spdx', 'cyclonedx', 'scan'] as const) {
@@ -283,11 +291,26 @@ describe('an image with a planted vulnerable package', () => {
       verdict: 'passed',
       excepted: [expect.stringContaining('not reached')],
     });
+    // The advisory is lived with under another of its names; the gate takes the same word for it.
+    expect(built!.evidence!.gate!.reason).not.toContain('critical');
     set('2020-01-01');
     await expect(build(await prepare('1.0.0'))).rejects.toMatchObject({
       type: 'ImageVulnerable',
       message: expect.stringContaining('ended on 2020-01-01'),
     });
+  }, 60_000);
+
+  test('stops before the push where the gate of images blocks, and leaves its evidence', async () => {
+    project();
+    fixture.projectYaml += '\ngates: { container: { mode: block } }';
+    blobs.clear();
+    const blocked = await prepare('1.0.0', { 'app/file': 'blocked by the gate' });
+    await expect(build(blocked)).rejects.toMatchObject({
+      type: 'GateBlocked',
+      nonRetryable: true,
+      message: expect.stringContaining('osv-scanner: 1 finding counts: 1 critical'),
+    });
+    expect([...blobs.keys()]).toContain(`reports/hello/${blocked.run.number}/scan.images.json`);
   }, 60_000);
 
   test('is gone with the version that has the fix', async () => {

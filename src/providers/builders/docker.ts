@@ -17,6 +17,7 @@ import {
   statusOf,
   type EngineEvent,
 } from './engine.ts';
+import type { ImageLayers } from '../../domain/image-layers.ts';
 import type { BuildProgress, BuildRequest, ImageBuilder, LocalImage } from './port.ts';
 
 /** Lines of a failed build that go into its error. */
@@ -44,6 +45,28 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
     } catch (error) {
       if (statusOf(error) === 404) return undefined;
       throw engineError(error, `look for the image ${reference}`);
+    }
+  }
+
+  async function readLayers(reference: string): Promise<ImageLayers | undefined> {
+    try {
+      const image = docker.getImage(reference);
+      const [{ Config, RootFS }, history] = await Promise.all([
+        image.inspect() as Promise<InspectedImage>,
+        image.history() as Promise<readonly HistoryEntry[]>,
+      ]);
+      return {
+        user: Config?.User ?? '',
+        settings: Object.fromEntries((Config?.Env ?? []).map(variableOf)),
+        count: RootFS?.Layers?.length ?? 0,
+        history: history.map(({ Created, CreatedBy }) => ({
+          createdAt: new Date(Created * 1_000).toISOString(),
+          instruction: CreatedBy ?? '',
+        })),
+      };
+    } catch (error) {
+      if (statusOf(error) === 404) return undefined;
+      throw engineError(error, `read the layers of ${reference}`);
     }
   }
 
@@ -218,6 +241,7 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
 
   return {
     inspect,
+    readLayers,
 
     async find(labels) {
       const [newest] = await listByLabels(docker, labels);
@@ -359,7 +383,24 @@ interface InspectedImage {
   readonly Id: string;
   readonly Size: number;
   readonly RepoDigests?: readonly string[] | null;
-  readonly Config?: { readonly Labels?: Readonly<Record<string, string>> | null } | null;
+  readonly Config?: {
+    readonly Labels?: Readonly<Record<string, string>> | null;
+    readonly Env?: readonly string[] | null;
+    readonly User?: string | null;
+  } | null;
+  readonly RootFS?: { readonly Layers?: readonly string[] | null } | null;
+}
+
+/** One entry of what the engine calls the history of an image, the newest first. */
+interface HistoryEntry {
+  /** Seconds since 1970. */
+  readonly Created: number;
+  readonly CreatedBy?: string;
+}
+
+function variableOf(line: string): readonly [string, string] {
+  const at = line.indexOf('=');
+  return at < 0 ? [line, ''] : [line.slice(0, at), line.slice(at + 1)];
 }
 
 /** Newest first. */

@@ -1,3 +1,4 @@
+import type { ImageLayers } from '../../domain/image-layers.ts';
 import type { BuiltImage } from '../../domain/retention.ts';
 import type { RegistryCredentials } from '../registries/port.ts';
 
@@ -53,6 +54,8 @@ export interface ImageBuilder {
   find(labels: Readonly<Record<string, string>>): Promise<LocalImage | undefined>;
   /** By id, tag or digest; undefined where it is not here. */
   inspect(reference: string): Promise<LocalImage | undefined>;
+  /** How an image was made, by id, tag or digest; undefined where it is not here. */
+  readLayers(reference: string): Promise<ImageLayers | undefined>;
   /**
    * Ids of images by their names, fetched where they are not here.
    *

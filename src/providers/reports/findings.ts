@@ -20,6 +20,8 @@ export interface RawFinding {
   readonly file?: string | undefined;
   readonly line?: number | undefined;
   readonly component?: Component | undefined;
+  /** Other names of the rule. */
+  readonly aliases?: readonly string[] | undefined;
   /** What the tool itself recognises the finding by, where that stays the same when lines move; instead of the message. */
   readonly identity?: string | undefined;
 }
@@ -53,7 +55,7 @@ export function createFindings(tool: string): FindingSet {
 }
 
 function finish(tool: string, raw: RawFinding, seen: Map<string, number>): Finding {
-  const { severity, line, component, identity } = raw;
+  const { severity, line, component, aliases = [], identity } = raw;
   const file = raw.file === undefined || raw.file === '' ? undefined : raw.file.slice(0, longestFile);
   const rule = oneLine(raw.rule, longestName);
   const what = identity ?? raw.message.replace(/\d+/g, '#');
@@ -70,6 +72,7 @@ function finish(tool: string, raw: RawFinding, seen: Map<string, number>): Findi
     ...(file === undefined ? {} : { file }),
     ...(line === undefined || !Number.isSafeInteger(line) || line < 1 ? {} : { line }),
     ...(component === undefined ? {} : { component: tidy(component) }),
+    ...(aliases.length === 0 ? {} : { aliases: aliases.slice(0, 20).map((one) => oneLine(one, longestName)) }),
     fingerprint: fingerprint.slice(0, 32),
   };
 }

@@ -22,6 +22,7 @@ import { readEnvironment } from '../../../src/store/environments.ts';
 import { type Fact, applyFacts } from '../../../src/store/facts.ts';
 import { listIncidents } from '../../../src/store/incidents.ts';
 import { putProject } from '../../../src/store/projects.ts';
+import { noCounts } from '../../../src/domain/report.ts';
 import { listReleases } from '../../../src/store/releases.ts';
 import { readReports } from '../../../src/store/reports.ts';
 import { readRun } from '../../../src/store/runs.ts';
@@ -168,6 +169,42 @@ describe('the end of a run', () => {
     const { deployments } = await call((one) => runFacts.settleRun(one), settle);
     expect(deployments).toHaveLength(2);
     expect(await readReports(store.db, 'shown', 1)).toEqual([{ ...evidence.reports[0], stage: 'tests' }]);
+  });
+
+  test('writes down what the gate of the images went by, also where that stopped them', async () => {
+    const finding = {
+      ...{ rule: 'GHSA-1', severity: 'critical' as const, message: 'bad', file: 'web', fingerprint: 'f'.repeat(32) },
+      aliases: ['CVE-2026-1'],
+    };
+    const evidence: StageEvidence = {
+      reports: [
+        {
+          ...{ state: 'read', kind: 'osv-scanner', gate: 'container', path: 'web', lookedAt: '3 packages of web' },
+          ...{ tool: { name: 'osv-scanner', version: '2.2.4' }, findings: [finding] },
+          counts: { ...noCounts, critical: 1 },
+        },
+      ],
+      ...{ gates: [], pages: [], lost: [] },
+    };
+    await put('scanned', projectYaml('scanned'));
+    const settle = (number: number, images: readonly ImageReport[]) => {
+      const run = { project: 'scanned', key: `scanned-${number}`, number };
+      return {
+        ...{ run, input: { ...input(run.key), project: 'scanned' }, plan: { ...plan(run.key, number), run } },
+        ...{ stages: [], images, outcome: 'failed' as const, reason: 'Gate container failed.' },
+      };
+    };
+    await blobs.put('reports/scanned/1/scan.images.json', Buffer.from(JSON.stringify(evidence)));
+    await call((one) => runFacts.settleRun(one), settle(1, []));
+    expect(await readReports(store.db, 'scanned', 1)).toEqual([{ ...evidence.reports[0], stage: 'scan images' }]);
+    // A run that ended before its images were scanned has none, and one that says they were judged must show it.
+    await call((one) => runFacts.settleRun(one), settle(2, []));
+    expect(await readReports(store.db, 'scanned', 2)).toEqual([]);
+    const gate = { gate: 'container', mode: 'warn', verdict: 'failed', blocks: false, reason: 'bad' } as const;
+    const judged = { ...image, evidence: { buildKey: '', bases: {}, warnings: [], gate } };
+    await expect(call((one) => runFacts.settleRun(one), settle(3, [judged]))).rejects.toMatchObject({
+      type: 'BlobsUnavailable',
+    });
   });
 
   test('records the release and opens its deployments once, however often it is told', async () => {

@@ -190,6 +190,17 @@ mkdir html; echo "<p>$TOKEN</p>" > html/index.html`;
     });
   });
 
+  test('… but for the gate of images where they are scanned: their scan answers for it', async () => {
+    fixture.projectYaml += '\nimages: { scan: { scanner: osv-scanner, database: /nowhere } }\n';
+    const stages = `
+  - name: test
+    steps: [{ name: unit, run: ["true"] }]
+`;
+    const report = await run(stages, { more: 'gates: { container: { mode: block } }\n' });
+    expect(report).toMatchObject({ verdict: 'passed' });
+    expect(report).not.toHaveProperty('gates');
+  });
+
   test('… by the last that runs when all is well', async () => {
     const stages = `
   - name: test

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import Docker from 'dockerode';
+import { imageFactsOf } from '../../../src/domain/image-layers.ts';
 import { createDockerBuilder } from '../../../src/providers/builders/docker.ts';
 import type { BuildRequest, ImageBuilder } from '../../../src/providers/builders/port.ts';
 import { components } from '../../support/components.ts';
@@ -107,6 +108,26 @@ describe('a build', () => {
     expect(await run(id, ['cat', '/a.txt'])).toBe('content\n');
     const found = await builder.find({ ...label, 'slipway.build-key': 'plain' });
     expect(found).toMatchObject({ id, labels: expect.objectContaining({ 'slipway.build-key': 'plain' }) });
+  });
+
+  test('leaves layers that tell how it was made', async () => {
+    const request = contextOf(
+      'layers',
+      {
+        Dockerfile: `${from}ARG API_KEY\nENV MODE=fast\nRUN echo making\nCOPY a.txt /a.txt\nUSER 1000\n`,
+        'a.txt': 'x',
+      },
+      { args: { BASE_IMAGE: base, API_KEY: 'written-out' } },
+    );
+    const { id } = await build(request);
+    const [own, of] = await Promise.all([builder.readLayers(id), builder.readLayers(base)]);
+    expect(own).toMatchObject({ user: '1000', settings: expect.objectContaining({ MODE: 'fast' }) });
+    expect(own!.count).toBeGreaterThan(of!.count);
+    expect(own!.history.length).toBeGreaterThan(of!.history.length);
+    // The newest first, and the value of the argument among them.
+    expect(Date.parse(own!.history[0]!.createdAt!)).toBeGreaterThanOrEqual(Date.parse(own!.history.at(-1)!.createdAt!));
+    expect(imageFactsOf('app', own!, true)).toMatchObject({ user: '1000', exposed: ['API_KEY'] });
+    expect(await builder.readLayers(`sha256:${'0'.repeat(64)}`)).toBeUndefined();
   });
 
   test('sends what .dockerignore lets through, links as links, and never follows one out of the context', async () => {

@@ -42,6 +42,20 @@ describe('gates of a pair of documents', () => {
     expect(of(resolveGates(pair), 'quality').score).toBe(9);
   });
 
+  test('what the project says of scans holds for the gate of images too', () => {
+    const scan =
+      'images: { scan: { database: /db, severities: [critical], exceptions: [{ id: CVE-2026-1, package: zlib, reason: is not reached, until: "2027-01-01" }] } }\n';
+    const excepted = { rule: 'CVE-2026-1', component: 'zlib', reason: 'is not reached', expires: '2027-01-01' };
+    const plain = of(resolveGates(pairOf({ project: `${projectText}${scan}` })), 'container');
+    expect(plain).toMatchObject({ demanded: false, mode: 'warn', least: 'critical', suppressions: [excepted] });
+    const own =
+      'gates: { container: { severity: high, suppressions: [{ rule: layers, reason: it is a monolith, expires: 2027-01-01 }] } }\n';
+    expect(of(resolveGates(pairOf({ project: `${projectText}${scan}${own}` })), 'container')).toMatchObject({
+      least: 'high',
+      suppressions: [excepted, { rule: 'layers' }],
+    });
+  });
+
   test('suppressions of the repository hold only where the project lets them', () => {
     const repository = `${repositoryText}gates: { code-security: { suppressions: [{ rule: B602, reason: it is a tool, expires: 2027-01-01 }] } }\n`;
     const pair = pairOf({ repository, project: `${projectText}suppressions: repository\n` });

@@ -211,6 +211,31 @@ describe('findings', () => {
     ]);
   });
 
+  test('an image with a secret in its layers fails, and one whose base has no date is not taken for a young one', () => {
+    const image = { name: 'app', layers: 3, user: 'app' };
+    expect(judge('container', [report('trivy', [], { image: { ...image, exposed: ['NPM_TOKEN'] } })])).toMatchObject({
+      verdict: 'failed',
+      findings: [{ rule: 'secret-in-image', severity: 'high', message: expect.stringContaining('NPM_TOKEN') }],
+    });
+    const undated = report('trivy', [], { image: { ...image, baseCreatedAt: null } });
+    expect(judge('container', [undated])).toMatchObject({
+      verdict: 'failed',
+      findings: [{ rule: 'base-image-age-unknown', severity: 'unknown' }],
+    });
+    const known = { rule: 'base-image-age-unknown', reason: 'distroless has no dates', expires: '2026-12-31' };
+    expect(judge('container', [undated], { suppressions: [known] }).verdict).toBe('passed');
+  });
+
+  test('a suppression may name a finding by any of its names', () => {
+    const named = report('osv-scanner', [finding('GHSA-1', 'high', { aliases: ['CVE-2026-0001'] })]);
+    const suppression = { rule: 'CVE-2026-0001', reason: 'is not reached', expires: '2026-12-31' };
+    expect(judge('dependencies', [named]).verdict).toBe('failed');
+    expect(judge('dependencies', [named], { suppressions: [suppression] })).toMatchObject({
+      verdict: 'passed',
+      suppressed: 1,
+    });
+  });
+
   test('licences: denied, not allowed, unknown', () => {
     const of = (licence: string): Report =>
       report('pip-licenses', [], { packages: [{ name: 'x', version: '1', licence }] });

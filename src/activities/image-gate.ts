@@ -1,0 +1,118 @@
+import { readFile } from 'node:fs/promises';
+import { type GatedReport, type StageEvidence, blockedBy, lineOf } from '../domain/evidence.ts';
+import { ProviderError } from '../domain/failures.ts';
+import type { GatePolicy } from '../domain/gate.ts';
+import { judgeGate } from '../domain/gate-verdict.ts';
+import { imageFactsOf } from '../domain/image-layers.ts';
+import type { ImageScan } from '../domain/image-scan.ts';
+import type { ReportKind } from '../domain/report.ts';
+import type { ImageReport, RunRef } from '../domain/run.ts';
+import { createFindings } from '../providers/reports/findings.ts';
+import { evidenceFiles } from './image-evidence.ts';
+import type { ImageWork } from './image-work.ts';
+
+/** Under this the evidence of a run's images stands beside that of its stages, none of which can have the name. */
+export const imagesStage = 'scan images';
+
+/** Blob of it. */
+export function imagesEvidenceKey(run: Pick<RunRef, 'project' | 'number'>): string {
+  return `reports/${run.project}/${run.number}/scan.images.json`;
+}
+
+/**
+ * Security gate 3: what the scan and the layers of all images of a run mean. Kept whole beside the evidence of the stages, so that every plan
+ * judges it again by what its environment asks.
+ *
+ * @param images - examined; in each the verdict of its scan.
+ * @returns them with the verdict of the gate; as they were where nothing scans, or the gate is off.
+ * @throws `BlobsUnavailable` (retried), `DiskFull`: the evidence must be there before anybody acts on it
+ * @throws `GateBlocked`, or `GateErrored` where nothing bad was found (not retried): the gate blocks, and nothing is pushed
+ */
+export async function judgeImages(work: ImageWork, images: readonly ImageReport[]): Promise<readonly ImageReport[]> {
+  const { deps, known, run } = work;
+  const { scan } = known.pipeline.supplyChain;
+  const policy = known.pipeline.gates?.find(({ gate }) => gate === 'container');
+  if (scan === undefined || policy === undefined || images.length === 0) return images;
+  const reports = await Promise.all(images.map((image) => reportOf(work, image, scan.scanner)));
+  const baseline = await baselineFor(work, policy);
+  const verdict = judgeGate({
+    // What other kinds a document asks for, stages answer.
+    policy: { ...policy, reports: [] },
+    reports,
+    at: new Date().toISOString(),
+    ...(baseline === undefined ? {} : { baseline }),
+  });
+  const evidence: StageEvidence = { reports, gates: verdict === undefined ? [] : [verdict], pages: [], lost: [] };
+  await deps.supplyChain.blobs.put(imagesEvidenceKey(run), Buffer.from(JSON.stringify(evidence)));
+  if (verdict === undefined) return images;
+  const line = lineOf(verdict);
+  const blocked = blockedBy([line]);
+  if (blocked !== undefined) {
+    throw new ProviderError(blocked.verdict === 'failed' ? 'GateBlocked' : 'GateErrored', blocked.detail, {
+      details: {
+        gates: ['container'],
+        lastLines: verdict.findings.map(({ severity, rule, message }) => `${severity} ${rule}: ${message}`),
+      },
+    });
+  }
+  return images.map((image) => ({
+    ...image,
+    ...(image.evidence === undefined ? {} : { evidence: { ...image.evidence, gate: line } }),
+  }));
+}
+
+/** The scan of one image as any other report: what its tool is, what was looked at, and everything it found. */
+async function reportOf(work: ImageWork, image: ImageReport, kind: ReportKind): Promise<GatedReport> {
+  const { deps, plan } = work;
+  const base = { kind, path: image.name, gate: 'container' } as const;
+  const errored = (reason: string): GatedReport => ({
+    ...base,
+    state: 'errored',
+    problem: {
+      reason,
+      place: `image ${image.name}`,
+      remedy: 'Correct what the scan names; a scanner that said nothing is never a pass.',
+    },
+  });
+  const judged = image.evidence?.scan;
+  if (judged === undefined || judged.scanner === undefined) {
+    return errored(`was not looked into: ${judged?.reason ?? 'it was not scanned'}`);
+  }
+  if (judged.verdict === 'inconclusive' || judged.verdict === 'errored') return errored(judged.reason);
+  const scan = JSON.parse(await readFile(evidenceFiles(plan, image.name).scan, 'utf8')) as ImageScan;
+  // By its id on this engine, or, where equal inputs gave it elsewhere, by that of the registry.
+  const layers =
+    (await deps.builder.readLayers(image.digest)) ??
+    (await deps.builder.readLayers(`${image.repository}@${image.digest}`));
+  if (layers === undefined) return errored('is not on this worker any more, so that its layers cannot be read');
+  const findings = createFindings(scan.scanner.name);
+  for (const { id, aliases, severity, package: name, version, fixedIn } of scan.vulnerabilities) {
+    const cure = fixedIn.length === 0 ? 'no version without it' : `gone in ${fixedIn.join(', ')}`;
+    findings.add({
+      rule: id,
+      severity,
+      message: `${id} in ${name} ${version}; ${cure}.`,
+      file: image.name,
+      component: { name, version, fixedIn },
+      ...(aliases.length === 0 ? {} : { aliases }),
+      identity: id,
+    });
+  }
+  const { name, version } = scan.scanner;
+  return {
+    ...base,
+    state: 'read',
+    tool: { name, version, databaseAt: scan.databaseAt },
+    lookedAt: `${scan.packages} packages and ${layers.count} layers of ${image.name} (${image.digest.slice(0, 19)})`,
+    ...findings.done(),
+    image: imageFactsOf(image.name, layers, Object.keys(image.evidence?.bases ?? {}).length > 0),
+  };
+}
+
+async function baselineFor(
+  { deps, run }: ImageWork,
+  { baseline }: GatePolicy,
+): Promise<ReadonlySet<string> | 'unreadable' | undefined> {
+  if (baseline !== 'last-release') return undefined;
+  return await deps.reports.readBaseline(run).catch(() => 'unreadable' as const);
+}
