@@ -3,7 +3,7 @@ import type { GateLine } from '../domain/evidence.ts';
 import { lineOf } from '../domain/evidence.ts';
 import { ProviderError } from '../domain/failures.ts';
 import { type GateVerdict, judgeGate } from '../domain/gate-verdict.ts';
-import { judgeAccess, judgeCompliance } from '../domain/security-facts.ts';
+import { type AccessFacts, judgeAccess, judgeCompliance } from '../domain/security-facts.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
 import { readRelease } from '../store/releases.ts';
@@ -27,6 +27,8 @@ export interface GateContext {
   /** What the release would run with. */
   readonly settings: Readonly<Record<string, string>>;
   readonly resolvedSecrets: readonly string[];
+  /** How the forge protects branches; absent where nobody asks. */
+  readonly protections?: AccessFacts['protections'];
 }
 
 /**

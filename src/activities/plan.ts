@@ -19,6 +19,7 @@ import { forgeApiOf } from './forges.ts';
 import type { ImageTrust } from './image-trust.ts';
 import type { Materials } from './material.ts';
 import type { Place, Places } from './places.ts';
+import type { ReadProtections } from './protections.ts';
 import { promotionOf } from './promotion.ts';
 import { readFacts } from './release.ts';
 import { versionInForce } from './versions.ts';
@@ -30,6 +31,7 @@ export interface PlanDependencies {
   readonly databases: Databases;
   readonly repositories: SourceRepository;
   readonly trust: ImageTrust;
+  readonly protections: ReadProtections;
   readonly secretVersions: (refs: SecretRefs) => Promise<Readonly<Record<string, string>>>;
 }
 
@@ -57,14 +59,17 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
         // As it is in force now: what follows a plan reads the same again, and a change since then is another hash.
         const place = await places.open(input, 'store');
         const { spec, release } = place;
-        const [{ live }, { migrations, configuration }, secrets, sizes, trusted, scanned] = await Promise.all([
-          readFacts(place),
-          materials.of(place),
-          deps.secretVersions(spec.secrets),
-          estimate(place),
-          deps.trust.verify(place, release.images),
-          deps.trust.checkScans(place),
-        ]);
+        const [{ live }, { migrations, configuration }, secrets, sizes, trusted, scanned, protections] =
+          await Promise.all([
+            readFacts(place),
+            materials.of(place),
+            deps.secretVersions(spec.secrets),
+            estimate(place),
+            deps.trust.verify(place, release.images),
+            deps.trust.checkScans(place),
+            // A way back does not wait for a forge.
+            input.priority === 'rollback' ? undefined : deps.protections(place.pair.project),
+          ]);
         const database = await databases.of(place);
         const pending = database === undefined ? [] : await database.migrations.pending(migrations);
         if (database === undefined && migrations.length > 0) {
@@ -101,6 +106,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             ...{ ...place, live, at: plannedAt },
             settings: configuration.env,
             resolvedSecrets: Object.keys(secrets),
+            ...(protections === undefined ? {} : { protections }),
           }),
           lastFailed(store.db, input),
         ]);

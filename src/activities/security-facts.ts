@@ -12,10 +12,12 @@ export interface SecuredPlace {
   readonly resolvedSecrets: readonly string[];
   /** What the project declares; null where it says nothing. */
   readonly encryptionAtRest: boolean | null;
+  /** How the forge protects branches; absent where the project does not ask. */
+  readonly protections?: AccessFacts['protections'];
 }
 
 /** Gate 4. Nothing here asks anybody: what must be known was read for the plan. */
-export function accessFacts({ spec, settings, resolvedSecrets }: SecuredPlace): AccessFacts {
+export function accessFacts({ spec, settings, resolvedSecrets, protections }: SecuredPlace): AccessFacts {
   const { approval } = spec.policy;
   return {
     approversAsked: approval.required ? approval.rules.reduce((sum, { count }) => sum + count, 0) : 0,
@@ -23,6 +25,7 @@ export function accessFacts({ spec, settings, resolvedSecrets }: SecuredPlace): 
     unresolvedSecrets: Object.keys(spec.secrets).filter((name) => !resolvedSecrets.includes(name)),
     // Of the targets there are, none knows network policies.
     networkPolicies: 'not-applicable',
+    ...(protections === undefined ? {} : { protections }),
   };
 }
 

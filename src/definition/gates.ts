@@ -37,7 +37,12 @@ function resolveGate(
     name !== undefined && Object.hasOwn(project.environments, name) ? project.environments[name] : undefined;
   const production = name !== undefined && environment !== undefined && isProduction(name, environment);
   const own = gate === 'container' ? withScan(defaultGate(gate), project.images.scan) : defaultGate(gate, production);
-  const ofProject = withWish(own, withSuppressions(wishOf(project.gates, gate), own.suppressions));
+  // Whoever says how a branch must be protected asks for the gate that says whether it is.
+  const asked = gate === 'access-control' && project.repository.protection !== undefined;
+  const ofProject = withWish(
+    asked ? { ...own, demanded: true } : own,
+    withSuppressions(wishOf(project.gates, gate), own.suppressions),
+  );
   const floor = withWish(ofProject, withSuppressions(wishOf(environment?.gates, gate), own.suppressions));
   const wish = wishOf(repository.gates, gate);
   // Whoever can push must not be able to put aside what stops a push, unless the project says so.

@@ -51,6 +51,20 @@ export function scansAreMade(document: unknown): readonly Finding[] {
   });
 }
 
+/** Who protects a branch can only be asked of a forge that answers. */
+export function protectionIsAsked(document: unknown): readonly Finding[] {
+  const repository = groupAt(document, 'repository');
+  if (repository['protection'] === undefined || group(repository['forge'])['api'] !== undefined) return [];
+  return [
+    {
+      path: ['repository', 'protection'],
+      message: 'is asked for, but nothing says how the forge can be asked',
+      hint: 'Give `repository.forge` an `api` with a token that may read branch protection.',
+      atKey: true,
+    },
+  ];
+}
+
 /** A registry is logged in to in one way. */
 export function registryHasOneLogin(document: unknown): readonly Finding[] {
   const registry = groupAt(document, 'registry');

@@ -5,6 +5,7 @@ import { Gates } from './kinds/gate.ts';
 import { EnvironmentImages, Images } from './kinds/images.ts';
 import { Notifier } from './kinds/notifier.ts';
 import { Probe } from './kinds/probe.ts';
+import { Protection } from './kinds/protection.ts';
 import { Router } from './kinds/router.ts';
 import { Target } from './kinds/target.ts';
 import { ParameterName } from './parameters.ts';
@@ -307,6 +308,7 @@ export const ProjectDefinition = z
           .default(false),
         definition: InnerPath.describe('Path of its document in the repository.').default('slipway.yaml'),
         releaseBranch: z.string().min(1).describe('Only images of this branch are tagged `latest`.').default('main'),
+        protection: Protection,
       })
       .describe('What is deployed.'),
     registry: z

@@ -4,7 +4,7 @@
  */
 import type { Path } from './document.ts';
 import { targetName } from './environment.ts';
-import { registryHasOneLogin, scansAreMade, trustHasKeys } from './image-rules.ts';
+import { protectionIsAsked, registryHasOneLogin, scansAreMade, trustHasKeys } from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import { Parameter, complaintOf } from './parameters.ts';
 import type { Finding } from './problems.ts';
@@ -44,6 +44,7 @@ const projectRules: readonly Rule[] = [
   notifiersKnowEnvironments,
   trustHasKeys,
   scansAreMade,
+  protectionIsAsked,
   registryHasOneLogin,
 ];
 

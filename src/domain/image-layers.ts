@@ -51,7 +51,7 @@ function exposedIn(settings: ImageLayers['settings'], history: readonly ImageLay
   const found = new Set(Object.entries(settings).flatMap(([name, value]) => (looksSecret(name, value) ? [name] : [])));
   for (const { instruction } of history) {
     for (const [, name = '', ...values] of instruction.matchAll(assignment)) {
-      if (looksSecret(name, values.find((value) => value !== undefined) ?? '')) found.add(name);
+      if (looksSecret(name, values.join(''))) found.add(name);
     }
   }
   return [...found].sort();

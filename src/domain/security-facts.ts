@@ -2,6 +2,7 @@
  * Gates 4 and 5: access control and compliance. The documents give no criterion; A-41 makes them these checks. Activities collect the facts;
  * what could not be found out is `null`, and errored.
  */
+import { type ProtectionReading, compareProtection } from './branch-protection.ts';
 import type { GatePolicy } from './gate.ts';
 import type { GateOutcome, GateVerdict } from './gate-verdict.ts';
 import { noCounts } from './report.ts';
@@ -17,6 +18,8 @@ export interface AccessFacts {
   readonly unresolvedSecrets: readonly string[] | null;
   /** Whether traffic to the workload is limited by NetworkPolicies; `not-applicable` where the target has no such thing. */
   readonly networkPolicies: 'present' | 'absent' | 'not-applicable' | null;
+  /** How the forge protects branches; absent where the project does not ask. */
+  readonly protections?: readonly ProtectionReading[];
 }
 
 /** Gate 5. */
@@ -59,7 +62,7 @@ interface Check {
 
 /** @returns undefined where the gate is off, or no document asks for it. */
 export function judgeAccess(policy: GatePolicy, facts: AccessFacts): GateVerdict | undefined {
-  const { approversAsked, plainSecrets, unresolvedSecrets, networkPolicies } = facts;
+  const { approversAsked, plainSecrets, unresolvedSecrets, networkPolicies, protections = [] } = facts;
   return judge(policy, [
     check(
       'approval',
@@ -81,7 +84,20 @@ export function judgeAccess(policy: GatePolicy, facts: AccessFacts): GateVerdict
             'there is no network policy',
           ),
         ]),
+    ...protections.map(protectionCheck),
   ]);
+}
+
+/** What differs is bad, whatever else could not be found out. */
+function protectionCheck(reading: ProtectionReading): Check {
+  const { branch } = reading.wanted;
+  const name = `protection of ${branch}`;
+  const { differing, unknown } = compareProtection(reading);
+  if (differing.length > 0) {
+    return { name, verdict: 'failed', detail: `${name}: ${[...differing, ...unknown].join(', ')}` };
+  }
+  if (unknown.length > 0) return { name, verdict: 'errored', detail: `${name}: ${unknown.join(', ')}` };
+  return { name, verdict: 'passed', detail: `${branch} is protected as the project asks` };
 }
 
 /** @returns undefined where the gate is off, or no document asks for it. */

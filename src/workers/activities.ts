@@ -17,6 +17,7 @@ import { createNoticeActivities } from '../activities/notices.ts';
 import { createPipelines } from '../activities/pipelines.ts';
 import { type Place, createPlaces } from '../activities/places.ts';
 import { createPlanActivities } from '../activities/plan.ts';
+import { createProtections } from '../activities/protections.ts';
 import { createPollActivities } from '../activities/polls.ts';
 import { createReleaseActivities } from '../activities/release.ts';
 import { createRoundActivities } from '../activities/rounds.ts';
@@ -233,7 +234,12 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     build,
     deploy: {
       ...removing,
-      ...createPlanActivities({ ...deploy, repositories, secretVersions: (refs) => secrets.versions(refs) }),
+      ...createPlanActivities({
+        ...deploy,
+        repositories,
+        secretVersions: (refs) => secrets.versions(refs),
+        protections: createProtections(readSecret),
+      }),
       ...createReleaseActivities({ ...deploy, readSecrets }),
       ...createTrafficActivities(deploy),
       ...createDataActivities(deploy),

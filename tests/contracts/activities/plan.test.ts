@@ -102,6 +102,7 @@ async function plan({ kind, live = true, approved = false, freeDiskBytes = 1e9 }
     },
     repositories: { compare: () => Promise.resolve({ commits: [], filesChanged: 1, linesChanged: 1 }) } as never,
     secretVersions: () => Promise.resolve({}),
+    protections: () => Promise.resolve(undefined),
   });
   const input = { project: 'hello', environment: 'staging', number, version: '1.0.1' };
   return await new MockActivityEnvironment().run(() => activities.planDeployment(input as never));

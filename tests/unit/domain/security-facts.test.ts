@@ -1,4 +1,10 @@
 import { describe, expect, test } from '@jest/globals';
+import {
+  type BranchProtection,
+  type WantedProtection,
+  compareProtection,
+  unprotected,
+} from '../../../src/domain/branch-protection.ts';
 import { type GateName, defaultGate, withWish } from '../../../src/domain/gate.ts';
 import {
   type AccessFacts,
@@ -17,6 +23,23 @@ const access: AccessFacts = {
   unresolvedSecrets: [],
   networkPolicies: 'not-applicable',
 };
+const wanted: WantedProtection = {
+  branch: 'main',
+  approvals: 1,
+  upToDate: true,
+  dismissesStale: true,
+  administrators: true,
+  onlyAdministratorsPush: true,
+};
+const full: BranchProtection = {
+  pullRequest: true,
+  approvals: 2,
+  statusChecks: true,
+  upToDate: true,
+  dismissesStale: true,
+  administrators: true,
+  pushers: 'nobody',
+};
 const compliance: ComplianceFacts = {
   auditWritable: true,
   encryptionAtRest: true,
@@ -31,6 +54,16 @@ describe('gate 4, access control', () => {
     ['a secret in the open', { plainSecrets: ['API_KEY'] }, 'failed'],
     ['a secret that is not there', { unresolvedSecrets: ['DATABASE_URL'] }, 'failed'],
     ['no network policy', { networkPolicies: 'absent' }, 'failed'],
+    ['branches as they should be', { protections: [{ wanted, found: full }] }, 'passed'],
+    ['a branch without checks', { protections: [{ wanted, found: { ...full, statusChecks: false } }] }, 'failed'],
+    ['a branch that lets others push', { protections: [{ wanted, found: { ...full, pushers: 'others' } }] }, 'failed'],
+    ['a branch of which it is not known', { protections: [{ wanted, found: { ...full, upToDate: null } }] }, 'errored'],
+    ['a forge that refuses', { protections: [{ wanted, refused: '403' }] }, 'errored'],
+    [
+      'a branch that differs, and does not tell all',
+      { protections: [{ wanted, found: { ...full, upToDate: null, approvals: 0 } }] },
+      'failed',
+    ],
     ['nobody could look', { networkPolicies: null }, 'errored'],
     ['nothing is known', { approversAsked: null, plainSecrets: null, unresolvedSecrets: null }, 'errored'],
   ])('%s', (_, facts, verdict) => {
@@ -84,5 +117,30 @@ describe('gate 5, compliance', () => {
   test('a gate that no document names is not judged', () => {
     expect(judgeCompliance(defaultGate('compliance', true), compliance, at)).toBeUndefined();
     expect(judgeAccess(withWish(defaultGate('access-control'), { mode: 'off' }), access)).toBeUndefined();
+  });
+});
+
+describe('the protection of a branch', () => {
+  test('differs in everything where there is none', () => {
+    expect(compareProtection({ wanted, found: unprotected }).differing).toEqual([
+      'changes get in without a pull request',
+      'no status check must pass',
+      '0 approvals are needed, 1 should be',
+      'a branch may be merged that is not up to date',
+      'approvals stay after new commits',
+      'administrators are not included',
+      'others than administrators may push past it',
+    ]);
+  });
+
+  test('of a second branch needs a pull request and its checks only', () => {
+    const second = {
+      branch: 'develop',
+      approvals: 0,
+      ...{ upToDate: false, dismissesStale: false, administrators: false, onlyAdministratorsPush: false },
+    };
+    expect(
+      compareProtection({ wanted: second, found: { ...unprotected, pullRequest: true, statusChecks: true } }),
+    ).toEqual({ differing: [], unknown: [] });
   });
 });

@@ -1,0 +1,139 @@
+import { type BranchProtection, type Pushers, pushers, unprotected } from '../../domain/branch-protection.ts';
+import { type CreateProtectionReader, refusalOf } from './port.ts';
+
+/** One place that protects a branch: its own protection, or one ruleset. */
+interface Source extends Omit<BranchProtection, 'administrators' | 'approvals'> {
+  readonly approvals: number;
+  readonly administrators: boolean | null;
+}
+
+/**
+ * GitHub has two: the protection of the branch and rulesets, of the repository and its organisation. What any of them asks is asked.
+ *
+ * The token must be allowed to read administration; GitHub answers 404 to one that is not, so only its own words say that nothing protects.
+ */
+export const createGithubProtection: CreateProtectionReader = async (options) => {
+  const { Octokit } = await import('@octokit/rest');
+  const [owner = '', repo = ''] = options.repository.split('/');
+  const place = { owner, repo };
+  const octokit = new Octokit({
+    auth: options.token,
+    ...(options.url === undefined ? {} : { baseUrl: options.url }),
+    userAgent: 'slipway',
+    log: silent,
+    request: {
+      fetch: async (url: string, init: RequestInit) =>
+        await fetch(url, { ...init, signal: AbortSignal.timeout(options.timeoutMs) }),
+    },
+  });
+
+  async function ofBranch(branch: string): Promise<readonly Source[]> {
+    try {
+      const { data } = await octokit.rest.repos.getBranchProtection({ ...place, branch });
+      const { required_pull_request_reviews: reviews, required_status_checks: checks, restrictions } = data;
+      const administrators = data.enforce_admins?.enabled === true;
+      const own: Pushers = administrators ? 'nobody' : 'administrators';
+      const past = reviews?.bypass_pull_request_allowances;
+      return [
+        {
+          pullRequest: reviews !== undefined,
+          approvals: reviews?.required_approving_review_count ?? 0,
+          statusChecks: (checks?.contexts.length ?? 0) + (checks?.checks.length ?? 0) > 0,
+          upToDate: checks?.strict === true,
+          dismissesStale: reviews?.dismiss_stale_reviews === true,
+          administrators,
+          pushers:
+            reviews !== undefined
+              ? hasAny(past)
+                ? 'others'
+                : own
+              : restrictions !== undefined && !hasAny(restrictions)
+                ? own
+                : 'others',
+        },
+      ];
+    } catch (error) {
+      const { status, message } = error as { readonly status?: number; readonly message?: string };
+      if (status === 404 && /branch not protected/i.test(message ?? '')) return [];
+      throw error;
+    }
+  }
+
+  async function ofRulesets(branch: string): Promise<readonly Source[]> {
+    const rules = await octokit.paginate(octokit.rest.repos.getBranchRules, { ...place, branch, per_page: 100 });
+    const ids = [...new Set(rules.flatMap(({ ruleset_id: id }) => id ?? []))];
+    return await Promise.all(
+      ids.map(async (id): Promise<Source> => {
+        const own = rules.filter((rule) => rule.ruleset_id === id);
+        const { data } = await octokit.rest.repos.getRepoRuleset({ ...place, ruleset_id: id, includes_parents: true });
+        const pull = own.find((rule) => rule.type === 'pull_request');
+        const checks = own.find((rule) => rule.type === 'required_status_checks')?.parameters;
+        const closed = pull !== undefined || own.some(({ type }) => type === 'update');
+        const past = data.bypass_actors?.map(({ actor_type: type }) => type);
+        return {
+          pullRequest: pull !== undefined,
+          approvals: pull?.parameters?.required_approving_review_count ?? 0,
+          statusChecks: (checks?.required_status_checks.length ?? 0) > 0,
+          upToDate: checks?.strict_required_status_checks_policy === true && checks.required_status_checks.length > 0,
+          dismissesStale: pull?.parameters?.dismiss_stale_reviews_on_push === true,
+          // Only told to those who may change the ruleset.
+          administrators: past === undefined ? null : past.length === 0,
+          pushers: closed ? passersOf(past) : 'others',
+        };
+      }),
+    );
+  }
+
+  return {
+    async read(branch) {
+      try {
+        const [own, rulesets] = await Promise.all([ofBranch(branch), ofRulesets(branch)]);
+        return together([...own, ...rulesets]);
+      } catch (error) {
+        const { status, message = '' } = error as { readonly status?: number; readonly message?: string };
+        throw refusalOf('GitHub', options, { status, words: message });
+      }
+    },
+  };
+};
+
+function hasAny(
+  people: { readonly users?: unknown[]; readonly teams?: unknown[]; readonly apps?: unknown[] } | undefined,
+): boolean {
+  return [people?.users, people?.teams, people?.apps].some((list) => (list?.length ?? 0) > 0);
+}
+
+function passersOf(past: readonly string[] | undefined): Pushers | null {
+  if (past === undefined) return null;
+  if (past.length === 0) return 'nobody';
+  return past.every((type) => type === 'OrganizationAdmin') ? 'administrators' : 'others';
+}
+
+/** What several sources ask together. Administrators are included where those that include them ask all of it by themselves. */
+function together(sources: readonly Source[]): BranchProtection {
+  if (sources.length === 0) return unprotected;
+  const all = summed(sources);
+  const binding = summed(sources.filter(({ administrators }) => administrators === true));
+  const possible = summed(sources.filter(({ administrators }) => administrators !== false));
+  const same = (one: ReturnType<typeof summed>): boolean => JSON.stringify(one) === JSON.stringify(all);
+  const known = sources.flatMap((source) => source.pushers ?? []);
+  const least = pushers.find((who) => known.includes(who)) ?? null;
+  return {
+    ...all,
+    administrators: same(binding) ? true : same(possible) ? null : false,
+    // One that does not say may still let nobody past.
+    pushers: least === 'others' && known.length < sources.length ? null : least,
+  };
+}
+
+function summed(sources: readonly Source[]): Omit<BranchProtection, 'administrators' | 'pushers'> {
+  return {
+    pullRequest: sources.some(({ pullRequest }) => pullRequest === true),
+    approvals: Math.max(0, ...sources.map(({ approvals }) => approvals)),
+    statusChecks: sources.some(({ statusChecks }) => statusChecks === true),
+    upToDate: sources.some(({ upToDate }) => upToDate === true),
+    dismissesStale: sources.some(({ dismissesStale }) => dismissesStale === true),
+  };
+}
+
+const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
