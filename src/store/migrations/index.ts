@@ -6,8 +6,8 @@ import { operatorWords } from './0003-operator-words.ts';
 import { keptFiles } from './0004-kept-files.ts';
 import { reports } from './0005-reports.ts';
 import { imageEvidence } from './0006-image-evidence.ts';
-import { findingAliases } from './0009-finding-aliases.ts';
 import { refsSeen } from './0007-refs-seen.ts';
+import { findingAliases } from './0009-finding-aliases.ts';
 import { upkeep } from './0013-upkeep.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
@@ -19,8 +19,8 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0005-reports': fromText(reports),
   '0006-image-evidence': fromText(imageEvidence),
   '0007-refs-seen': fromText(refsSeen),
-  '0013-upkeep': fromText(upkeep),
   '0009-finding-aliases': fromText(findingAliases),
+  '0013-upkeep': fromText(upkeep),
 };
 
 function fromText(text: string): Migration {
