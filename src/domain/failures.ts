@@ -231,6 +231,36 @@ export const failures = {
     sentence: 'Somebody must say what state the environment is in: `retry`, `reconcile` or `unlock` with a reason.',
   },
 
+  // Infrastructure.
+  InfrastructureFailed: {
+    retryable: false,
+    status: 422,
+    sentence:
+      'Read what the tool says, correct the definition or its settings and deploy again; what was applied before it stopped stays.',
+  },
+  InfrastructureLocked: {
+    retryable: false,
+    status: 409,
+    sentence:
+      'Let the work that holds the lock end; where it is dead for certain, release the lock named, then deploy again.',
+  },
+  InfrastructureStale: {
+    retryable: false,
+    status: 409,
+    sentence: 'Nothing was applied. Deploy again: a new plan is made of the present state, and asked for.',
+  },
+  InfrastructureInterrupted: {
+    retryable: false,
+    status: 409,
+    sentence:
+      'A part of the plan is applied and stays. Deploy again: the new plan shows what is left, and is asked for.',
+  },
+  InfrastructureUnavailable: {
+    retryable: true,
+    status: 502,
+    sentence: 'Check that the place of the state can be reached from the worker, and the credentials for it.',
+  },
+
   // Data.
   BackupFailed: {
     retryable: true,
