@@ -11,6 +11,7 @@ import type {
   DeploymentPhase,
   DeploymentRef,
   DeploymentResult,
+  ForgeDeployment,
   ForgeStatus,
   LaterWrites,
   StepRecord,
@@ -113,7 +114,31 @@ export interface ForgeActivities {
     readonly statuses: readonly ForgeStatus[];
     /** Page that the statuses lead to. */
     readonly run: number;
-    readonly comment?: { readonly pullRequest: number; readonly body: string };
+    readonly comment?: {
+      readonly pullRequest: number;
+      readonly body: string;
+      /** The run is on record: what the store has of it is said instead of the body, where it has it. */
+      readonly ofRecord?: true;
+    };
+  }): Promise<void>;
+  /**
+   * How a deployment stands, in the list of deployments of the forge. Says nothing where the project has not asked for it.
+   *
+   * @throws as `tellForge`
+   */
+  tellDeployment(input: ForgeDeployment): Promise<void>;
+  /**
+   * A release at the forge, with the plan's commits as its notes; one that is there stays as it is. Makes none where the project has not asked for
+   * it, or the forge has no releases.
+   *
+   * @throws as `tellForge`
+   */
+  publishRelease(input: {
+    readonly deployment: DeploymentRef;
+    readonly version: string;
+    /** Hash of the plan that was carried out. */
+    readonly plan: string;
+    readonly runKey?: string;
   }): Promise<void>;
   /**
    * Opens the pull requests that bring a hotfix back into the release branch and `develop`; those that are open stay, and where there is nothing

@@ -1,16 +1,23 @@
 import { loadProject } from '../definition/load.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
+import { isProduction } from '../definition/production.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
+import { renderReleaseNotes } from '../domain/release-notes.ts';
+import { semanticVersion } from '../domain/version.ts';
 import { type ForgeApiKind, forgeApis } from '../providers/forge-apis/index.ts';
 import type { ForgeApi } from '../providers/forge-apis/port.ts';
+import { readPlan } from '../store/plans.ts';
 import { readProject } from '../store/projects.ts';
 import { readRunByKey } from '../store/runs.ts';
 import type { Store } from '../store/store.ts';
 import type { ForgeActivities } from './contracts.ts';
+import { type CommentDependencies, pullRequestComment } from './pull-request-comment.ts';
 import type { ReadSecret } from './secrets.ts';
 
 export interface ForgeDependencies {
   readonly store: Pick<Store, 'db'>;
+  /** For what a merge would deploy. */
+  readonly repositories: CommentDependencies['repositories'];
   readonly readSecret: ReadSecret;
   /** For links. */
   readonly settings: { readonly publicUrl?: string | undefined };
@@ -22,10 +29,15 @@ const requestTimeoutMs = 10_000;
 const development = 'develop';
 
 /** Says to forges how it goes, by the API that the project names. */
-export function createForgeActivities({ store, readSecret, settings }: ForgeDependencies): ForgeActivities {
+export function createForgeActivities({
+  store,
+  repositories,
+  readSecret,
+  settings,
+}: ForgeDependencies): ForgeActivities {
   async function open(
     name: string,
-  ): Promise<{ readonly project: ProjectDefinition; readonly api: ForgeApi } | undefined> {
+  ): Promise<{ readonly project: ProjectDefinition; readonly place: ForgePlace; readonly api: ForgeApi } | undefined> {
     const stored = await readProject(store.db, name);
     const loaded = stored === undefined ? undefined : loadProject({ file: 'project.yaml', text: stored.text });
     if (loaded?.ok !== true) throw new ProviderError('NotFound', `There is no project ${name}.`);
@@ -39,7 +51,7 @@ export function createForgeActivities({ store, readSecret, settings }: ForgeDepe
       timeoutMs: requestTimeoutMs,
       ...(url === undefined ? {} : { url }),
     });
-    return { project, api };
+    return { project, place, api };
   }
 
   async function typed<T>(work: () => Promise<T>): Promise<T> {
@@ -62,8 +74,53 @@ export function createForgeActivities({ store, readSecret, settings }: ForgeDepe
         }
         if (comment !== undefined) {
           // One of each project: several may look at the same repository.
-          await opened.api.setComment({ ...comment, marker: `run-${name}` });
+          const { pullRequest, body, ofRecord } = comment;
+          const said =
+            ofRecord === true
+              ? await pullRequestComment({ store, repositories, readSecret }, opened.project, run, url)
+              : undefined;
+          await opened.api.setComment({ pullRequest, body: said ?? body, marker: `run-${name}` });
         }
+      }),
+
+    tellDeployment: ({ deployment, version, commit, runKey, state, description }) =>
+      typed(async () => {
+        const opened = await open(deployment.project);
+        if (opened === undefined || !opened.place.deployments) return;
+        const { project, environment, number } = deployment;
+        const { publicUrl } = settings;
+        const run = runKey === undefined ? undefined : await readRunByKey(store.db, project, runKey);
+        const { environments } = opened.project;
+        const known = Object.hasOwn(environments, environment) ? environments[environment] : undefined;
+        await opened.api.setDeployment({
+          key: `${project}/${environment}/${number}`,
+          environment,
+          production: isProduction(environment, known ?? {}),
+          number,
+          commit,
+          state,
+          description: `${version}: ${description}`,
+          ...(run === undefined ? {} : { ref: run.ref }),
+          ...(publicUrl === undefined
+            ? {}
+            : { url: `${publicUrl}/v1/projects/${project}/environments/${environment}/deployments/${number}` }),
+        });
+      }),
+
+    publishRelease: ({ deployment, version, plan: hash, runKey }) =>
+      typed(async () => {
+        const [opened, plan, run] = await Promise.all([
+          open(deployment.project),
+          readPlan(store.db, deployment, hash),
+          runKey === undefined ? undefined : readRunByKey(store.db, deployment.project, runKey),
+        ]);
+        if (opened === undefined || plan === undefined || !opened.place.releases) return;
+        await opened.api.ensureRelease?.({
+          tag: tagOf(version, run?.ref),
+          commit: plan.identity.release.commit,
+          name: version,
+          notes: renderReleaseNotes(plan),
+        });
       }),
 
     mergeBack: ({ deployment, version, runKey }) =>
@@ -88,19 +145,29 @@ export function createForgeActivities({ store, readSecret, settings }: ForgeDepe
   };
 }
 
+/** The tag that a run was for, where its version is that of the tag; else the version is the tag. */
+function tagOf(version: string, ref: string | undefined): string {
+  const tag = ref?.startsWith('refs/tags/') === true ? ref.slice('refs/tags/'.length) : undefined;
+  return tag !== undefined && semanticVersion(tag) === version ? tag : version;
+}
+
+/** Where a project's forge is, as whom it is told, and what it wants to be told beside how runs go. */
+export interface ForgePlace {
+  readonly kind: ForgeApiKind;
+  readonly url?: string;
+  readonly repository: string;
+  readonly token: Parameters<ReadSecret>[0];
+  readonly deployments: boolean;
+  readonly releases: boolean;
+}
+
 /** Where a project's forge is told something; undefined where it is not. */
-export function forgeApiOf(project: ProjectDefinition):
-  | {
-      readonly kind: ForgeApiKind;
-      readonly url?: string;
-      readonly repository: string;
-      readonly token: Parameters<ReadSecret>[0];
-    }
-  | undefined {
+export function forgeApiOf(project: ProjectDefinition): ForgePlace | undefined {
   const { forge, url: address } = project.repository;
   if (!('api' in forge)) return undefined;
-  const { url, token, repository = pathOf(address) } = forge.api;
-  return { kind: forge.kind, repository, token, ...(url === undefined ? {} : { url }) };
+  const { url, token, repository = pathOf(address), deployments } = forge.api;
+  const releases = 'releases' in forge.api && forge.api.releases;
+  return { kind: forge.kind, repository, token, deployments, releases, ...(url === undefined ? {} : { url }) };
 }
 
 /** `git@host:team/app.git` and `https://host/team/app` are `team/app`. */

@@ -111,6 +111,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
           lastFailed(store.db, input),
         ]);
         const { timeZone, workingHours } = place.pair.project.calendar;
+        const wishes = forgeApiOf(place.pair.project);
         const plan: Plan = {
           deployment: { project: input.project, environment: input.environment, number: input.number },
           hash: planHash(identity),
@@ -137,8 +138,12 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
           checks: [...checks.map(({ line }) => line), ...trusted, ...scanned],
           ...(gates.length === 0 ? {} : { gates: gates.map(({ line }) => line) }),
           plannedAt,
-          ...(input.priority === 'hotfix' && spec.policy.production && forgeApiOf(place.pair.project) !== undefined
+          ...(input.priority === 'hotfix' && spec.policy.production && wishes !== undefined
             ? { mergesBack: true as const }
+            : {}),
+          ...(wishes?.deployments === true ? { tellsDeployments: true as const } : {}),
+          ...(wishes?.releases === true && spec.policy.production && input.priority !== 'rollback'
+            ? { releases: true as const }
             : {}),
         };
         // Recorded first, so that people see what was refused.

@@ -1,5 +1,6 @@
 import type { BuildReport, CoverageChange, StageTime } from './build-report.ts';
 import { securityGates } from './gate.ts';
+import { code, percent, seconds, text } from './markdown.ts';
 import type { Finding, TestFigures } from './report.ts';
 
 /** Shown of each list; the data have all of it. Judgement: a comment on a pull request may have 65,536 characters. */
@@ -113,40 +114,6 @@ function timeLines(stages: readonly StageTime[]): readonly string[] {
 
 function more(count: number): readonly string[] {
   return count > mostRows ? [`- and ${count - mostRows} more`] : [];
-}
-
-/** Foreign text: every character that Markdown or HTML could take for something else is escaped, and lines are joined. */
-function text(foreign: string): string {
-  return (
-    foreign
-      .replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
-      .trim()
-      .replace(/[\\`*_{}[\]()#+!|~<>&@-]/g, '\\$&')
-      // Forges make links of bare addresses too.
-      .replace(/(https?|ftp|www)(?=[:.])/gi, '$1\u200b')
-  );
-}
-
-/** Foreign text as code; a fence longer than any in it. */
-function code(foreign: string): string {
-  const clean = foreign
-    .replace(/[\p{Cc}\p{Cf}\s]+/gu, ' ')
-    .trim()
-    .replaceAll('|', '¦');
-  if (clean === '') return '``';
-  const longest = Math.max(0, ...[...clean.matchAll(/`+/g)].map(([run]) => run.length));
-  const fence = '`'.repeat(longest + 1);
-  return longest === 0 ? `${fence}${clean}${fence}` : `${fence} ${clean} ${fence}`;
-}
-
-function percent(ratio: number): string {
-  return `${(Math.floor(ratio * 10_000) / 100).toFixed(2)} %`;
-}
-
-function seconds(ms: number): string {
-  return ms < 60_000
-    ? `${(ms / 1_000).toFixed(1)} s`
-    : `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1_000)} s`;
 }
 
 function megabytes(bytes: number): string {

@@ -119,7 +119,8 @@ function shareOf(coverage: CoverageFigures | undefined): number | undefined {
   return coverage === undefined ? undefined : ratioOf(coverage.lines);
 }
 
-function testsOf(reports: readonly GatedReport[]): TestFigures | null {
+/** All reports of tests together; null where there are none. */
+export function testsOf(reports: readonly GatedReport[]): TestFigures | null {
   const all = reports.flatMap((report) => (report.state === 'read' ? (report.tests ?? []) : []));
   if (all.length === 0) return null;
   const sum = (figure: 'total' | 'failed' | 'errored' | 'skipped' | 'durationMs'): number =>

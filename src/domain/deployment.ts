@@ -42,6 +42,18 @@ export interface ForgeStatus {
   readonly description: string;
 }
 
+/** How a deployment stands, as a forge is told it. */
+export interface ForgeDeployment {
+  readonly deployment: DeploymentRef;
+  readonly version: string;
+  readonly commit: string;
+  /** Run that built the release, where one did. */
+  readonly runKey?: string;
+  /** `waiting`: for people or for its turn. `inactive`: nothing of it is live any more, and nothing is wrong. */
+  readonly state: 'waiting' | 'running' | 'success' | 'failure' | 'inactive';
+  readonly description: string;
+}
+
 /** What a deployment is doing; shown in lists, search attributes and the status page. */
 export type DeploymentPhase =
   | 'planning'

@@ -34,6 +34,10 @@ export interface Plan {
   readonly plannedAt: string;
   /** The change is a hotfix of a branch, and the forge can be asked to bring it back once it is live. */
   readonly mergesBack?: true;
+  /** The project wants its forge to be told how this deployment goes. */
+  readonly tellsDeployments?: true;
+  /** The project wants a release at its forge once this is live. */
+  readonly releases?: true;
 }
 
 /** Everything that, when it changes, makes an approval void. */

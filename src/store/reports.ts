@@ -173,6 +173,30 @@ export async function lastReleasedRun(db: Db, project: string, before: number): 
   return row?.build;
 }
 
+/** The newest run of a ref before another that succeeded and showed something; undefined where there was none. */
+export async function lastShownRun(db: Db, project: string, ref: string, before: number): Promise<number | undefined> {
+  const row = await db
+    .selectFrom('runs')
+    .select('number')
+    .where('project', '=', project)
+    .where('ref', '=', ref)
+    .where('number', '<', before)
+    .where('outcome', '=', 'succeeded')
+    .where((where) =>
+      where.exists(
+        where
+          .selectFrom('reports')
+          .select('reports.run')
+          .whereRef('reports.project', '=', 'runs.project')
+          .whereRef('reports.run', '=', 'runs.number'),
+      ),
+    )
+    .orderBy('number', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row?.number;
+}
+
 /** Fingerprints of the findings of a run. */
 export async function readFingerprints(db: Db, project: string, run: number): Promise<ReadonlySet<string>> {
   const rows = await db

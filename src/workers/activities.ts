@@ -255,7 +255,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         recordSample: recordSampleTo(spool),
       }),
     },
-    notify: { ...notices, ...createForgeActivities({ store, readSecret, settings: config.api }) },
+    notify: { ...notices, ...createForgeActivities({ store, repositories, readSecret, settings: config.api }) },
   };
 }
 

@@ -21,6 +21,7 @@ import { describeFailure, failure, tellFailure } from '../domain/failures.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import { sentences } from '../domain/sentences.ts';
+import { DeploymentTeller } from './deployment-teller.ts';
 import { accept, isSettled, namesNumber, readAbort, readDecision, unprovenDecision } from './inbound.ts';
 import { Journal } from './journal.ts';
 import {
@@ -73,6 +74,7 @@ class Deployment {
   readonly #input: DeploymentInput;
   readonly #journal: Journal;
   readonly #work = new CancellationScope({ cancellable: true });
+  readonly #forge: DeploymentTeller;
   #plan: Plan | undefined;
   #approval: ApprovalState | undefined;
   #approvalUntil: string | undefined;
@@ -87,6 +89,7 @@ class Deployment {
 
   constructor(input: DeploymentInput) {
     this.#input = input;
+    this.#forge = new DeploymentTeller(input);
     this.#journal = new Journal(input, 'deployment', () => this.#show());
     this.#listen();
   }
@@ -99,7 +102,9 @@ class Deployment {
     this.#result = result;
     await call(record.settleDeployment, `${result.outcome}: ${result.reason}`, { result, version });
     if (this.#plan?.mergesBack === true) await this.#mergeBack(result);
+    const published = this.#plan?.releases === true ? this.#publish(result, this.#plan) : undefined;
     this.#journal.enter('closed', result.outcome);
+    await Promise.all([published, this.#forge.drained()]);
     await this.#journal.drained();
     await condition(() => allHandlersFinished() && this.#recording === 0);
     return result;
@@ -129,6 +134,15 @@ class Deployment {
     if (outcome !== 'succeeded' || runKey === undefined) return;
     const input = { deployment: { project, environment, number }, version, runKey };
     await call(telling.mergeBack, 'asks the hotfix back into its branches', input).catch(() => undefined);
+  }
+
+  /** What is live in production is a release at the forge too. */
+  async #publish({ outcome, project, environment, number }: DeploymentResult, plan: Plan): Promise<void> {
+    const { runKey, version } = this.#input;
+    if (outcome !== 'succeeded') return;
+    const deployment = { project, environment, number };
+    const input = { deployment, version, plan: plan.hash, ...(runKey === undefined ? {} : { runKey }) };
+    await call(telling.publishRelease, 'makes the release at the forge', input).catch(() => undefined);
   }
 
   /** @returns the result when it ends here, because the environment before it in its route has not succeeded. */
@@ -498,6 +512,7 @@ class Deployment {
   }
 
   #show(): void {
+    this.#forge.update(this.#plan, this.#journal.phase, this.#result);
     const { project, environment, number, version, requestedBy } = this.#input;
     const approval = this.#approval;
     showPage(

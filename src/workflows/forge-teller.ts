@@ -26,20 +26,37 @@ export class ForgeTeller {
   #plan: RunPlan | undefined;
   #wanted = new Map<string, ForgeStatus>();
   readonly #told = new Map<string, string>();
-  #comment: string | undefined;
+  #comment: { readonly body: string; readonly ofRecord?: true } | undefined;
   #busy = false;
 
   constructor(event: SourceEvent) {
     this.#event = event;
   }
 
-  /** @param ending - undefined while it runs. */
-  update(plan: RunPlan | undefined, stages: readonly StageReport[], ending?: Ending): void {
+  /**
+   * @param ending - undefined while it runs.
+   * @param comments - whether the end is commented at once; `later` by {@link comment}. Default `now`.
+   */
+  update(
+    plan: RunPlan | undefined,
+    stages: readonly StageReport[],
+    ending?: Ending,
+    comments: 'now' | 'later' = 'now',
+  ): void {
     if (plan?.tellsForge !== true) return;
     this.#plan = plan;
     const statuses = [overall(ending), ...plan.stages.map(({ name }) => statusOf(name, stages, ending))];
     this.#wanted = new Map(statuses.map((status) => [status.context, status]));
-    if (ending !== undefined && this.#event.pullRequest !== undefined) this.#comment = commentOf(plan, stages, ending);
+    if (ending !== undefined && comments === 'now' && this.#event.pullRequest !== undefined) {
+      this.#comment = { body: commentOf(plan, stages, ending) };
+    }
+    if (!this.#busy) void this.#tell();
+  }
+
+  /** The comment of its pull request, once what the run showed is on record. */
+  comment(stages: readonly StageReport[], ending: Ending): void {
+    if (this.#plan === undefined) return;
+    this.#comment = { body: commentOf(this.#plan, stages, ending), ofRecord: true };
     if (!this.#busy) void this.#tell();
   }
 
@@ -63,7 +80,7 @@ export class ForgeTeller {
         run: plan.run.number,
         commit: plan.commit.sha,
         statuses,
-        ...(comment === undefined || pullRequest === undefined ? {} : { comment: { pullRequest, body: comment } }),
+        ...(comment === undefined || pullRequest === undefined ? {} : { comment: { pullRequest, ...comment } }),
       };
       await call(telling.tellForge, 'tells the forge', input).catch(() => undefined);
     }

@@ -1,6 +1,6 @@
 import { CancellationScope, patched, setHandler } from '@temporalio/workflow';
 import type { Change } from '../activities/contracts.ts';
-import type { DataRollback, DeploymentResult, RollbackReport } from '../domain/deployment.ts';
+import type { DataRollback, DeploymentResult, ForgeDeployment, RollbackReport } from '../domain/deployment.ts';
 import { describeFailure, failure } from '../domain/failures.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
@@ -9,7 +9,7 @@ import { sentences } from '../domain/sentences.ts';
 import { readAbort } from './inbound.ts';
 import { Journal } from './journal.ts';
 import { type AbortMessage, abortSignal, abortUpdate } from './messages.ts';
-import { awaitState, call, compensation, read, trafficBack } from './options.ts';
+import { awaitState, call, compensation, read, telling, trafficBack } from './options.ts';
 import { between, isoNow, showPage } from './progress.ts';
 import { Saga, type UndoRecord, withoutEnd } from './saga.ts';
 import { type Patient, tellRollback, tellUnhealthy } from './stages/notices.ts';
@@ -88,9 +88,40 @@ class Rollback {
   async run(): Promise<TurnReport> {
     const report = await this.#goBack();
     if (report.kind === 'result') this.#result = report.result;
+    this.#tellForge();
     this.#journal.enter('closed', this.#result?.outcome);
     await this.#journal.drained();
     return report;
+  }
+
+  /** What serves again, and what was left. Its end waits for it no longer than for notices; whether the project wants it said, the activity knows. */
+  #tellForge(): void {
+    const { deployment, live: left, request } = this.#input;
+    const { project, environment, number, version } = deployment;
+    const live = this.#result?.live;
+    // A rollback that brought nothing back has not changed what is live.
+    if (live?.deployment !== number || !patched('2026-11-26-rollback-told-forge')) return;
+    const words = `${request.by} rolled back: ${request.reason}`;
+    const tell = async (input: ForgeDeployment): Promise<void> => {
+      await call(telling.tellDeployment, 'tells the forge', input);
+    };
+    this.#journal.background(
+      tell({
+        ...{ deployment: { project, environment, number }, version, commit: live.commit },
+        ...{ state: 'success', description: words },
+      }),
+    );
+    if (left === null || left.version === version) return;
+    this.#journal.background(
+      tell({
+        ...{
+          deployment: { project, environment, number: left.deployment },
+          version: left.version,
+          commit: left.commit,
+        },
+        ...{ state: 'inactive', description: words },
+      }),
+    );
   }
 
   async #goBack(): Promise<TurnReport> {

@@ -96,7 +96,12 @@ class Run {
     this.#show();
     const ending = await this.#goThrough();
     this.#enter('settling');
-    this.#forge.update(this.#plan, this.#stages, ending);
+    // What a comment shows of reports and gates is in the store with the end of the run, and not before.
+    const commentsLater =
+      this.#plan?.tellsForge === true &&
+      this.#input.event.pullRequest !== undefined &&
+      patched('2026-11-26-comment-of-record');
+    this.#forge.update(this.#plan, this.#stages, ending, commentsLater ? 'later' : 'now');
     const tidied = this.#releaseWorkspace();
     const { deployments } = await call(record.settleRun, `${ending.outcome}: ${ending.reason}`, {
       run: this.#plan?.run ?? { project: this.#input.project, key: this.#input.key, number: 0 },
@@ -107,6 +112,7 @@ class Run {
       ...ending,
     });
     this.#deployments = deployments;
+    if (commentsLater) this.#forge.comment(this.#stages, ending);
     await Promise.all([...deployments.map(startDeployment), tidied, this.#forge.drained()]);
     this.#enter('closed', ending);
     if (!allHandlersFinished()) await condition(allHandlersFinished);

@@ -367,7 +367,7 @@ describe('a run', () => {
 describe('a run whose project tells its forge', () => {
   type Told = {
     readonly statuses: readonly { context: string; state: string; description: string }[];
-    comment?: { body: string };
+    comment?: { body: string; ofRecord?: true };
   };
   const pullRequest = {
     kind: 'pull-request',
@@ -399,11 +399,20 @@ describe('a run whose project tells its forge', () => {
     const { world, when } = createScenario(env);
     world.runPlan = { tellsForge: true };
     world.on('runStage', () => reported('failed', '@everybody <b>`rm -rf`'));
+    const settled = world.settledRuns.length;
+    world.on('tellForge', (input) => {
+      // What it shows is on record by then.
+      if (input.comment !== undefined) expect(world.settledRuns.length).toBe(settled + 1);
+    });
     await (await when.push({ event: pullRequest })).result();
     const calls = told(world.called('tellForge'));
     expect(calls.filter(({ comment }) => comment !== undefined)).toHaveLength(1);
     expect(calls.at(-1)).toMatchObject({
-      comment: { pullRequest: 7, body: expect.stringContaining("`check failed: @everybody <b>'rm -rf'.`") },
+      comment: {
+        pullRequest: 7,
+        ofRecord: true,
+        body: expect.stringContaining("`check failed: @everybody <b>'rm -rf'.`"),
+      },
     });
     expect(calls.flatMap(({ statuses }) => statuses)).toEqual(
       expect.arrayContaining([expect.objectContaining({ context: 'slipway/check', state: 'failure' })]),

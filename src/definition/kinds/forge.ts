@@ -20,50 +20,64 @@ const common = {
     .regex(/^[\w.~-]+(?:\/[\w.~-]+)+$/, { error: 'must be a path such as `team/app`' })
     .describe('Path of the repository there. Default: that of its address.')
     .exactOptional(),
+  deployments: z
+    .boolean()
+    .describe(
+      'Tells it how each deployment goes too: in its list of deployments, or as the status `slipway/deploy/<environment>` of the commit where it has none.',
+    )
+    .default(false),
 };
+
+const releases = z
+  .boolean()
+  .describe(
+    'Makes a release there when a deployment to production has succeeded, with its commits as notes. The tag is that of the run, or made with the version as its name: it is pushed like any other, so no route should take it.',
+  )
+  .default(false);
 
 const described = 'Tells the forge how runs and deployments go. Default: it is told nothing. No run fails for it.';
 
-/** Of a forge that there is as a service too. */
-const api = z
-  .strictObject({
-    url: address
-      .describe(
-        "Of the API, for a forge of one's own: GitHub's with `/api/v3`, GitLab's without a path. Default: the hosted one.",
-      )
-      .exactOptional(),
-    ...common,
-  })
+const hostedAddress = address
+  .describe(
+    "Of the API, for a forge of one's own: GitHub's with `/api/v3`, GitLab's without a path. Default: the hosted one.",
+  )
+  .exactOptional();
+const ownAddress = address.describe('Of the forge, without the path of its API.');
+
+const hostedApi = z
+  .strictObject({ url: hostedAddress, ...common, releases })
+  .describe(described)
+  .exactOptional();
+const giteaApi = z
+  .strictObject({ url: ownAddress, ...common, releases })
+  .describe(described)
+  .exactOptional();
+const bitbucketApi = z
+  .strictObject({ url: hostedAddress, ...common })
   .describe(described)
   .exactOptional();
 
-/** Of a forge that is always one's own. */
-const ownApi = z
-  .strictObject({ url: address.describe('Of the forge, without the path of its API.'), ...common })
+const dataCenterApi = z
+  .strictObject({ url: ownAddress, ...common })
   .describe(described)
   .exactOptional();
 
-function tellable<Kind extends string>(kind: Kind, description: string) {
-  return z.strictObject({ kind: z.literal(kind).describe(description), secrets, api }).meta({ title: kind });
-}
-
-function ownTellable<Kind extends string>(kind: Kind, description: string) {
-  return z.strictObject({ kind: z.literal(kind).describe(description), secrets, api: ownApi }).meta({ title: kind });
-}
-
-function forge<Kind extends string>(kind: Kind, description: string) {
-  return z.strictObject({ kind: z.literal(kind).describe(description), secrets }).meta({ title: kind });
+function forge<Kind extends string, More extends z.ZodRawShape>(kind: Kind, description: string, more: More) {
+  return z.strictObject({ kind: z.literal(kind).describe(description), secrets, ...more }).meta({ title: kind });
 }
 
 /** Where events come from. */
 export const Forge = z.discriminatedUnion('kind', [
-  tellable('github', 'GitHub, or what speaks as it does.'),
-  tellable(
+  forge('github', 'GitHub, or what speaks as it does.', { api: hostedApi }),
+  forge(
     'gitlab',
     'GitLab. A secret that begins with `whsec_` is a signing token; any other is the secret token, which GitLab sends along.',
+    { api: hostedApi },
   ),
-  ownTellable('gitea', 'Gitea or Forgejo.'),
-  tellable('bitbucket', 'Bitbucket Cloud. Pull requests from forks are ignored: it does not give out their commits.'),
-  ownTellable('bitbucket-data-center', 'Bitbucket Data Center or Server.'),
-  forge('generic', 'Anything that signs by standardwebhooks.com; docs/webhooks.md has the JSON.'),
+  forge('gitea', 'Gitea or Forgejo.', { api: giteaApi }),
+  forge('bitbucket', 'Bitbucket Cloud. Pull requests from forks are ignored: it does not give out their commits.', {
+    api: bitbucketApi,
+  }),
+  forge('bitbucket-data-center', 'Bitbucket Data Center or Server.', { api: dataCenterApi }),
+  forge('generic', 'Anything that signs by standardwebhooks.com; docs/webhooks.md has the JSON.', {}),
 ]);

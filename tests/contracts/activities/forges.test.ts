@@ -3,6 +3,9 @@ import { createForgeActivities, forgeApiOf } from '../../../src/activities/forge
 import type { ForgeActivities } from '../../../src/activities/contracts.ts';
 import { loadProject } from '../../../src/definition/load.ts';
 import type { ProjectDefinition } from '../../../src/definition/project.ts';
+import type { Plan } from '../../../src/domain/plan.ts';
+import { openDeployment } from '../../../src/store/deployments.ts';
+import { recordPlan } from '../../../src/store/plans.ts';
 import { acceptRun } from '../../../src/store/inbox.ts';
 import { putProject } from '../../../src/store/projects.ts';
 import { projectYaml } from '../../support/api.ts';
@@ -22,6 +25,13 @@ beforeEach(async () => {
   forge = await startGithubStandIn();
   activities = createForgeActivities({
     store,
+    repositories: {
+      ensureCommit: unasked,
+      compare: unasked,
+      changedPaths: unasked,
+      listTree: unasked,
+      readFile: unasked,
+    },
     readSecret: (ref) => Promise.resolve(ref.kind === 'env' && ref.name === 'FORGE_TOKEN' ? forge.token : 'hook'),
     settings: { publicUrl: 'https://slipway.example.com' },
   });
@@ -30,6 +40,10 @@ afterEach(async () => {
   await forge.close();
   expect(forge.violations).toEqual([]);
 });
+
+const unasked = (): never => {
+  throw new Error('nothing asks the repository here');
+};
 
 function withApi(name: string, api: string, kind: 'github' | 'gitlab' = 'github'): string {
   return projectYaml(name, '', kind).replace(`kind: ${kind}\n`, `kind: ${kind}\n    api: ${api}\n`);
@@ -74,6 +88,81 @@ describe('telling a forge', () => {
       type: 'ForgeRefused',
       nonRetryable: true,
     });
+  });
+});
+
+describe('a deployment', () => {
+  const deployment = { project: 'deploys', environment: 'production', number: 4 };
+  const running = {
+    deployment,
+    version: '4-aaaaaaa',
+    commit,
+    state: 'running',
+    description: 'It is under way.',
+  } as const;
+  const api = (more: string): string =>
+    withApi('deploys', `{ url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app${more} }`);
+
+  async function planned(): Promise<Plan> {
+    const { input } = await openDeployment(store.db, {
+      ...{ project: 'deploys', environment: 'production', version: '4-aaaaaaa', requestedBy: 'ada', author: 'ada' },
+      ...{ priority: 'routine', requestedAt: new Date().toISOString(), kind: 'rollout', startedBy: 'api' },
+      request: crypto.randomUUID(),
+    });
+    const plan = {
+      deployment: { project: 'deploys', environment: 'production', number: input.number },
+      hash: 'b'.repeat(64),
+      identity: { release: { version: '4-aaaaaaa', commit, images: [] }, migrations: [] },
+      changes: {
+        ...{ fromVersion: '3-bbbbbbb', filesChanged: 1, linesChanged: 2, configurationKeys: [] },
+        commits: [{ sha: commit, author: 'Ada', subject: 'mends *it*' }],
+      },
+      plannedAt: new Date().toISOString(),
+    } as unknown as Plan;
+    await recordPlan(store.db, plan);
+    return plan;
+  }
+
+  test('is in the list of the forge where the project asks for it, with a link', async () => {
+    await put('deploys', api(', deployments: true'));
+    await activities.tellDeployment(running);
+    await activities.tellDeployment({ ...running, state: 'success', description: 'succeeded: it is live' });
+    expect([...forge.deployments]).toEqual([['deploys/production/4', ['in_progress', 'success']]]);
+  }, 60_000);
+
+  test('that is live is a release once, with what it brought', async () => {
+    await put('deploys', api(', releases: true'));
+    const { deployment: own, hash } = await planned();
+    for (let time = 0; time < 2; time += 1) {
+      await activities.publishRelease({ deployment: own, version: '4-aaaaaaa', plan: hash });
+    }
+    expect(forge.releases).toEqual([
+      { tag: '4-aaaaaaa', commit, name: '4-aaaaaaa', notes: expect.stringContaining('- mends \\*it\\* (') },
+    ]);
+    expect(forge.releases[0]?.notes).toContain('Since `3-bbbbbbb`');
+  }, 60_000);
+
+  test('of a tag is a release of that tag', async () => {
+    await put('deploys', api(', releases: true'));
+    const { deployment: own, hash } = await planned();
+    const event = {
+      kind: 'tag',
+      ref: 'refs/tags/v1.2.0',
+      before: '0'.repeat(40),
+      after: commit,
+      author: 'ada',
+    } as const;
+    await acceptRun(store.db, { project: 'deploys', key: 'tagged', event, acceptedAt: new Date().toISOString() });
+    await activities.publishRelease({ deployment: own, version: '1.2.0', plan: hash, runKey: 'tagged' });
+    expect(forge.releases).toMatchObject([{ tag: 'v1.2.0', name: '1.2.0' }]);
+  }, 60_000);
+
+  test('is not told of where the project does not ask for it', async () => {
+    await put('deploys', api(''));
+    const { deployment: own, hash } = await planned();
+    await activities.tellDeployment(running);
+    await activities.publishRelease({ deployment: own, version: '4-aaaaaaa', plan: hash });
+    expect(forge.requests()).toEqual([]);
   });
 });
 
