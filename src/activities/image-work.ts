@@ -1,5 +1,5 @@
 import { activityInfo } from '@temporalio/activity';
-import pLimit from 'p-limit';
+import pLimit, { type LimitFunction } from 'p-limit';
 import { ProviderError, describeFailure, failures, toFailure } from '../domain/failures.ts';
 import type { ImageReport, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
 import { type Verdict, worst } from '../domain/verdict.ts';
@@ -12,7 +12,7 @@ import type { SourceRepository } from '../providers/repositories/port.ts';
 import type { SbomMaker } from '../providers/sboms/port.ts';
 import type { ImageScanner } from '../providers/scanners/port.ts';
 import type { ImageSigner } from '../providers/signers/port.ts';
-import type { ScanSpec } from '../definition/specs.ts';
+import type { ImageSpec, ScanSpec } from '../definition/specs.ts';
 import type { LogWriter, Logs } from './logs.ts';
 import type { Pipelines, RunPipeline } from './pipelines.ts';
 import type { ReportHands } from './reports.ts';
@@ -144,6 +144,7 @@ export async function forEach<I extends { readonly name: string }>(
   const position = known.pipeline.stages.length + imageStages.indexOf(stage);
   const startedAt = new Date();
   const limit = pLimit(known.pipeline.builds.concurrency);
+  const within = groupLimits(known.pipeline.images);
   const others = new AbortController();
   const signal = AbortSignal.any([work.signal, others.signal]);
   const steps: StepReport[] = [];
@@ -184,7 +185,9 @@ export async function forEach<I extends { readonly name: string }>(
     }
   }
 
-  const settled = await Promise.allSettled(images.map((image, index) => limit(() => one(image, index))));
+  const settled = await Promise.allSettled(
+    images.map((image, index) => within(image.name, () => limit(() => one(image, index)))),
+  );
   const done = steps.filter((step) => (step as StepReport | undefined) !== undefined);
   const report: StageReport = {
     name: stage,
@@ -200,6 +203,19 @@ export async function forEach<I extends { readonly name: string }>(
     if (result.status === 'rejected') throw result.reason;
     return result.value;
   });
+}
+
+/** Within its group first: an image that waits for others of its group keeps no place that one of another group could have. */
+function groupLimits(images: readonly ImageSpec[]): <T>(image: string, act: () => Promise<T>) => Promise<T> {
+  const groups = new Map(images.map(({ name, group }) => [name, group]));
+  const limits = new Map<string, LimitFunction>();
+  return async (image, act) => {
+    const group = groups.get(image);
+    if (group?.concurrency === undefined) return await act();
+    const limit = limits.get(group.name) ?? pLimit(group.concurrency);
+    limits.set(group.name, limit);
+    return await limit(act);
+  };
 }
 
 /** Output of one image's work goes to its log, and every bit of it counts as progress. */

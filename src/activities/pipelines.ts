@@ -62,7 +62,10 @@ export function createPipelines(definitions: Definitions): Pipelines {
           nonRetryable: true,
         });
       }
-      const pipeline = { input, pair, pipeline: resolvePipeline(pair, resolveOptionsOf(input, changed)) };
+      const resolved = resolvePipeline(pair, resolveOptionsOf(input, changed));
+      // Which images were chosen, and by which route, stands in the plan.
+      const images = resolved.images.filter(({ name }) => plan.images.includes(name));
+      const pipeline = { input, pair, pipeline: { ...resolved, images } };
       remember(plan.run, pipeline);
       return pipeline;
     },

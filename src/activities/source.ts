@@ -127,12 +127,14 @@ async function prepareRun(
       ? await changedPaths(deps.repositories, repository, input.event, signal)
       : undefined;
   if (conditional && changed !== undefined) await writeChanged(folders, changed);
-  const pipeline = resolvePipeline(pair, resolveOptionsOf(input, changed));
   const decision = routeEvent(input.event, routes, changed);
   const skipped = whySkipped(input, decision, commit);
   // A run that was accepted is prepared even if the routes have changed since: its checks are still wanted, where it goes is not.
   const wanted = skipped === undefined && input.checksOnly !== true;
   const route = decision.kind === 'run' && wanted ? decision.route : undefined;
+  const groups = route?.imageGroups === undefined ? {} : { imageGroups: route.imageGroups };
+  const pipeline = resolvePipeline(pair, { ...resolveOptionsOf(input, changed), ...groups });
+  checkServiceIsBuilt(pair, pipeline, route, input);
   const definition = hashDefinition(pair);
   await Promise.all([
     deps.store.putDefinition(definition, serialiseDefinition(pair)),
@@ -145,9 +147,32 @@ async function prepareRun(
   const tells = forgeApiOf(project) !== undefined;
   const plan = planOf({ input, run, commit, definition, workspace, pipeline, route, skipped, tells });
   deps.store.recordPlan(plan);
-  tell(deps.logs, plan, route);
+  tell(deps.logs, plan, route, pipeline);
   void deps.sendNotice(startedNotice(input, plan)).catch(() => undefined);
   return plan;
+}
+
+/**
+ * What is deployed has to be built.
+ *
+ * @throws `DefinitionInvalid` (not retried): the image of the service is in a group that this run does not build.
+ */
+function checkServiceIsBuilt(
+  { repository }: DefinitionPair,
+  { images, otherImages }: PipelineSpec,
+  route: Route | undefined,
+  { release }: RunInput,
+): void {
+  const wanted = repository.service?.image;
+  if (route === undefined || route.environments.length === 0 || release !== undefined || wanted === undefined) return;
+  if (images.some(({ name }) => name === wanted)) return;
+  const why = otherImages.find(({ name }) => name === wanted)?.why ?? 'There is no such image.';
+  const where = route.environments.join(', ');
+  throw new ProviderError(
+    'DefinitionInvalid',
+    `${wanted} goes to ${where}, but this run does not build it: ${why} Take it out of its group, or the group into the route.`,
+    { details: { image: wanted, environments: route.environments } },
+  );
 }
 
 /** The parameters with their defaults, kept where later activities of this machine find them. */
@@ -251,7 +276,7 @@ function keepMs({ caches, artifacts }: StageSpec): number {
 }
 
 /** The first page of the run's log: what is being run, and where it goes. */
-function tell(logs: Logs, plan: RunPlan, route: Route | undefined): void {
+function tell(logs: Logs, plan: RunPlan, route: Route | undefined, { otherImages }: PipelineSpec): void {
   const log = logs.open({ run: plan.run, stage: 'prepare', step: 'checkout', attempt: 1 });
   const { commit } = plan;
   log.say(`version ${plan.version}`);
@@ -259,6 +284,9 @@ function tell(logs: Logs, plan: RunPlan, route: Route | undefined): void {
   log.say(`definition ${plan.definition}`);
   log.say(`stages: ${plan.stages.map(({ name }) => name).join(', ') || 'none'}`);
   log.say(`images: ${plan.images.length === 0 ? 'none' : `${plan.images.join(', ')} (${plan.buildImages})`}`);
+  for (const { name, group, why } of plan.buildImages === 'none' ? [] : otherImages) {
+    log.say(`image ${name} of ${group} is not built: ${why}`);
+  }
   if (plan.skipped !== undefined) {
     log.say(`nothing is run: ${plan.skipped}`);
     void log.close();

@@ -16,7 +16,7 @@ export interface RunFacts {
 const branches = 'refs/heads/';
 
 /** Why a condition is not met, as a sentence; undefined where it is. Its outcome is judged when the time has come, not here. */
-export function whyNot(when: Condition, { event, parameters, changed }: RunFacts): string | undefined {
+export function whyNot(when: Omit<Condition, 'outcome'>, { event, parameters, changed }: RunFacts): string | undefined {
   if (when.event !== undefined && !when.event.includes(event.kind)) {
     return `The run is for a ${event.kind}, not for ${oneOf(when.event)}.`;
   }
@@ -39,10 +39,13 @@ export function whyNot(when: Condition, { event, parameters, changed }: RunFacts
 }
 
 /** Whether any condition of a document asks which files have changed. */
-export function asksForChanges({ stages }: Pick<RepositoryDefinition, 'stages'>): boolean {
-  return stages.some(({ when, steps }) =>
-    [when, ...steps.map((step) => step.when)].some(({ path }) => path !== undefined),
-  );
+export function asksForChanges({
+  stages,
+  imageGroups = {},
+}: Pick<RepositoryDefinition, 'stages' | 'imageGroups'>): boolean {
+  const ofStages = stages.flatMap(({ when, steps }) => [when, ...steps.map((step) => step.when)]);
+  const ofGroups = Object.values(imageGroups).map(({ when }) => when);
+  return [...ofStages, ...ofGroups].some((when) => when?.path !== undefined);
 }
 
 function oneOf(words: readonly string[]): string {

@@ -3,6 +3,7 @@
  * something is refused instead of passed over, so that nobody believes in it.
  */
 import { gatesAreStricter, suppressionsAreAllowed } from './gate-floors.ts';
+import { routesBuildTheService } from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import type { Finding } from './problems.ts';
 import { environmentsOf, stepsOf } from './rules.ts';
@@ -31,7 +32,7 @@ export function checkPair(repository: unknown, project: unknown): PairFindings {
       ...gatesAreStricter(repository, project),
       ...suppressionsAreAllowed(repository, project),
     ],
-    project: migrationsHaveDatabases(repository, project),
+    project: [...migrationsHaveDatabases(repository, project), ...routesBuildTheService(repository, project)],
   };
 }
 

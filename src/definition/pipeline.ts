@@ -4,6 +4,7 @@ import { definedAs } from '../domain/stage-graph.ts';
 import { type RunFacts, whyNot } from './conditions.ts';
 import { resolveGates } from './gates.ts';
 import { type Combination, combinationsOf, fillIn, stageNameOf } from './matrix.ts';
+import { type ImageDefinition, chooseImages } from './image-groups.ts';
 import type { DefinitionPair } from './pair.ts';
 import type { RepositoryDefinition } from './repository.ts';
 import type {
@@ -50,6 +51,8 @@ export interface ResolveOptions {
   readonly fork?: boolean;
   /** What conditions are judged by. Default: a push of the release branch of which nothing else is known. */
   readonly facts?: RunFacts;
+  /** Groups of images that the route names. Default: every group. */
+  readonly imageGroups?: readonly string[];
 }
 
 /**
@@ -65,11 +68,13 @@ export function resolvePipeline(pair: DefinitionPair, options: ResolveOptions = 
     changed: undefined,
   };
   const context: Context = { pair, fork: options.fork ?? false, facts };
+  const { chosen, others } = chooseImages(repository, facts, options.imageGroups);
   return {
     tools: Object.entries(repository.tools).map(([name, range]) => ({ name, range })),
     stages: inOrder(repository.stages.flatMap((stage) => resolveStage(context, stage))),
     concurrency: project.steps.concurrency,
-    images: repository.images.map((image) => resolveImage(pair, image, context.fork)),
+    images: chosen.map((image) => resolveImage(pair, image, context.fork)),
+    otherImages: others,
     builds: { timeoutMs: project.builds.timeout, concurrency: project.builds.concurrency },
     registry: resolveRegistry(pair),
     supplyChain: resolveSupplyChain(pair, context.fork),
@@ -339,11 +344,14 @@ function commandOf(step: StepDefinition): StepCommand {
   return step.run === undefined ? { kind: 'shell', script: step.shell ?? '' } : { kind: 'argv', argv: step.run };
 }
 
-function resolveImage(pair: DefinitionPair, image: RepositoryDefinition['images'][number], fork: boolean): ImageSpec {
+function resolveImage(pair: DefinitionPair, image: ImageDefinition, fork: boolean): ImageSpec {
+  const { group } = image;
+  const concurrency = group === undefined ? undefined : pair.repository.imageGroups?.[group]?.concurrency;
   const { builds } = pair.project;
   const { address, prefix } = resolveRegistry(pair);
   return {
     name: image.name,
+    ...(group === undefined ? {} : { group: { name: group, ...(concurrency === undefined ? {} : { concurrency }) } }),
     repository: [address, prefix, image.name].filter((part) => part !== '').join('/'),
     context: image.context,
     dockerfile: image.dockerfile,

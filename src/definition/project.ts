@@ -73,6 +73,11 @@ export const Route = z.strictObject({
       '`validate`: built and thrown away; `build`: kept on the worker; `push`: pushed and verified. Default: `push` where it leads to an environment, otherwise `none`.',
     )
     .exactOptional(),
+  imageGroups: z
+    .array(Name)
+    .max(50)
+    .describe('Groups of images that are built; those without a group always are. Default: every group.')
+    .exactOptional(),
   into: Glob.describe('For pull requests: the branch they go into. Default: any.').exactOptional(),
   paths: z
     .array(PathGlob)

@@ -22,6 +22,8 @@ import {
   Argv,
   Artifact,
   Cache,
+  GroupWhen,
+  ImageMatrix,
   ImageReference,
   Matrix,
   OutputName,
@@ -132,6 +134,10 @@ const Stage = z.strictObject({
 
 const Image = z.strictObject({
   name: Name.describe('Unique; the last part of its name in the registry.'),
+  group: Name.describe(
+    'Images that are wanted together, such as `services` or `monitoring`. Default: none, built whenever images are.',
+  ).exactOptional(),
+  matrix: ImageMatrix.describe('Makes an image of it for each combination of values.').exactOptional(),
   context: InnerPath.describe('Folder that is sent to the build.').default('.'),
   dockerfile: InnerPath.describe('From the context.').default('Dockerfile'),
   target: z
@@ -160,6 +166,17 @@ const Image = z.strictObject({
     .describe(
       'Network of the RUN instructions; `none` is stricter than the project asks for. Default: what the project says.',
     )
+    .exactOptional(),
+});
+
+const ImageGroup = z.strictObject({
+  when: GroupWhen.describe('When its images are built. Default: whenever images are.').exactOptional(),
+  concurrency: z
+    .number()
+    .int()
+    .min(1)
+    .max(32)
+    .describe('Images of it that are built at once. Default: what the project allows for all.')
     .exactOptional(),
 });
 
@@ -223,6 +240,12 @@ export const RepositoryDefinition = z
       .default([]),
     gates: Gates.exactOptional(),
     images: z.array(Image).max(50, { error: 'must have at most 50 images' }).describe('Built at once.').default([]),
+    imageGroups: z
+      .record(Name, ImageGroup)
+      .describe(
+        'Conditions and limits of groups of images. Which of them are built is also said by the route (`imageGroups` in the project).',
+      )
+      .exactOptional(),
     service: Service.describe(
       'What runs when the release is live. Needed where the project deploys anywhere.',
     ).exactOptional(),

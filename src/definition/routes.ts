@@ -10,6 +10,7 @@ export function routesOf(project: ProjectDefinition): readonly Route[] {
     environments: route.environments,
     priority: route.priority,
     ...(route.emergency ? { emergency: true as const } : {}),
+    ...(route.imageGroups === undefined ? {} : { imageGroups: route.imageGroups }),
     ...(route.into === undefined ? {} : { into: route.into }),
     ...(route.paths === undefined ? {} : { paths: route.paths }),
     ...(route.ignorePaths === undefined ? {} : { ignorePaths: route.ignorePaths }),

@@ -4,7 +4,16 @@
  */
 import type { Path } from './document.ts';
 import { targetName } from './environment.ts';
-import { protectionIsAsked, registryHasOneLogin, scansAreMade, trustHasKeys } from './image-rules.ts';
+import {
+  groupsAreBuilt,
+  imageGroupsHaveImages,
+  imageMatricesFit,
+  imagePlaces,
+  protectionIsAsked,
+  registryHasOneLogin,
+  scansAreMade,
+  trustHasKeys,
+} from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import { Parameter, complaintOf } from './parameters.ts';
 import type { Finding } from './problems.ts';
@@ -21,6 +30,8 @@ const repositoryRules: readonly Rule[] = [
   stepsHaveOneCommand,
   stepsEndWithTheirStage,
   serviceHasAnImage,
+  imageMatricesFit,
+  imageGroupsHaveImages,
   ownProbesKeepTheirKind,
   variablesAreGivenOnce,
   ...stageRules,
@@ -34,6 +45,7 @@ const projectRules: readonly Rule[] = [
   routesAreReached,
   filtersHaveAUse,
   deploymentsHaveImages,
+  groupsAreBuilt,
   approvalsCanBeMet,
   groupsAreAskedOnce,
   portsAreFree,
@@ -127,9 +139,8 @@ function stepsEndWithTheirStage(document: unknown): readonly Finding[] {
 }
 
 function serviceHasAnImage(document: unknown): readonly Finding[] {
-  const { service, images } = group(document);
-  const wanted = text(group(service)['image']);
-  const known = groups(images).flatMap(([, image]) => text(image['name']) ?? []);
+  const wanted = text(groupAt(document, 'service')['image']);
+  const known = imagePlaces(document).flatMap(({ names }) => names);
   if (wanted === undefined || known.includes(wanted)) return [];
   return [
     {

@@ -32,6 +32,8 @@ export interface PipelineSpec {
   /** Stages that run at once. */
   readonly concurrency: number;
   readonly images: readonly ImageSpec[];
+  /** Images of the document that this run does not build. */
+  readonly otherImages: readonly OtherImage[];
   readonly builds: BuildsSpec;
   readonly registry: RegistrySpec;
   /** What the reports of a run must show; absent means no gate. */
@@ -230,8 +232,18 @@ export interface ResourceLimits {
   readonly memoryBytes?: number;
 }
 
+/** An image that a run leaves out. */
+export interface OtherImage {
+  readonly name: string;
+  readonly group: string;
+  /** As a sentence. */
+  readonly why: string;
+}
+
 export interface ImageSpec {
   readonly name: string;
+  /** What it is built with, and how many of that are at once. Absent: it has no group. */
+  readonly group?: { readonly name: string; readonly concurrency?: number };
   /** `address/prefix/name` in the registry, without a tag. */
   readonly repository: string;
   /** Relative to the checkout. */

@@ -39,7 +39,8 @@ function stagesOf(document: unknown): readonly StagePlace[] {
   }));
 }
 
-function readCombinations(matrix: Group): readonly Combination[] {
+/** Combinations of a matrix, as far as they can be read. */
+export function readCombinations(matrix: Group): readonly Combination[] {
   const values = Object.entries(group(matrix['values'])).map(
     ([name, given]) => [name, list(given).flatMap(scalar)] as const,
   );

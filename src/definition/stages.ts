@@ -113,6 +113,19 @@ export const Matrix = z.strictObject({
     .exactOptional(),
 });
 
+/** An image for each combination of values. */
+export const ImageMatrix = Matrix.omit({ maxParallel: true }).extend({
+  values: z
+    .record(VariableName, z.array(Scalar).min(1, { error: 'must have at least one value' }).max(64))
+    .describe(
+      'Each combination of these is an image of its own, called by its values; the build gets them as arguments. `{NAME}` in an argument is one of them.',
+    )
+    .default({}),
+});
+
+/** When a group of images is built: there is no outcome to ask for, for images come after every check has passed. */
+export const GroupWhen = When.omit({ outcome: true });
+
 /** How often a step that failed is tried. */
 export const Retry = z.strictObject({
   attempts: z.number().int().min(2).max(10).describe('Tries in all.').default(3),

@@ -7,6 +7,8 @@ export interface Route {
   /** Pattern over the short ref: `*` anything but `/`, `**` anything, `?` one character, `{a,b}` either. */
   readonly ref: string;
   readonly buildImages: BuildImages;
+  /** Groups of images that are built, beside those without one; every group when absent. */
+  readonly imageGroups?: readonly string[];
   /** Deployed to, in this order; none: checks only. */
   readonly environments: readonly string[];
   readonly priority: Priority;

@@ -143,6 +143,32 @@ describe('images of a run', () => {
     expect(fixture.facts).toContain('phase pushing');
   });
 
+  test('of one group are no more at once than the group may, and those of others do not wait for them', async () => {
+    const one = (name: string, group: string): string =>
+      `{ name: ${name}, group: ${group}, context: app, args: { BASE_IMAGE: "${base}", NAME: "${name}" } }`;
+    const images = [one('a', 'slow'), one('b', 'slow'), one('c', 'slow'), one('d', 'quick')].join(', ');
+    const plan = await prepare({
+      'slipway.yaml': `${definition(`[${images}]`)}imageGroups: { slow: { concurrency: 1 }, quick: {} }\n`,
+      'app/file': 'grouped\n',
+    });
+    expect(plan.images).toEqual(['a', 'b', 'c', 'd']);
+    const from = fixture.facts.length;
+    const built = await build(plan);
+    expect(built.map(({ name }) => name)).toEqual(['a', 'b', 'c', 'd']);
+    const open = new Set<string>();
+    const together: string[][] = [];
+    for (const fact of fixture.facts.slice(from)) {
+      const [, step = '', what] = /^step (\w+) (\w+)$/.exec(fact) ?? [];
+      if (step === '') continue;
+      if (what === 'started') open.add(step);
+      else open.delete(step);
+      together.push([...open].sort());
+    }
+    const slow = together.map((names) => names.filter((name) => name !== 'd').length);
+    expect(Math.max(...slow)).toBe(1);
+    expect(together[1]).toEqual(['a', 'd']);
+  }, 120_000);
+
   test('of equal inputs are the ones built before, under new tags, and `latest` stays with the release branch', async () => {
     const first = await prepare({ 'app/file': 'reused\n' });
     const [pushed] = await push(first, await build(first));

@@ -98,6 +98,56 @@ describe('preparing a run', () => {
     });
   });
 
+  test('chooses the groups of images that its route and parameters name, and says which it leaves out', async () => {
+    const groups = `version: 1
+images: [{ name: app }, { name: api, group: services }, { name: grafana, group: monitoring }, { name: extra, group: extras }]
+imageGroups: { extras: { when: { parameter: { EXTRAS: [true] } } } }
+`;
+    const mixed = fixture.origin.commit({ 'slipway.yaml': groups });
+    const before = fixture.projectYaml;
+    fixture.projectYaml += '\nroutes: [{ on: push, buildImages: build, imageGroups: [services, extras] }]\n';
+    try {
+      const plan = await fixture.prepare(fixture.input(mixed));
+      expect(plan.images).toEqual(['app', 'api']);
+      const log = fixture.log('prepare/checkout');
+      expect(log).toContain('image grafana of monitoring is not built: The route builds services, extras');
+      expect(log).toContain('image extra of extras is not built: The run has no parameter EXTRAS.');
+      // As after a restart of the worker, when only the plan and the documents are left.
+      fixture.source.pipelines.forget(plan.run);
+      const { pipeline } = await fixture.source.pipelines.of(plan);
+      expect(pipeline.images.map(({ name }) => name)).toEqual(['app', 'api']);
+      const asked = fixture.input(mixed, { ref: 'refs/heads/other' }, { parameters: { EXTRAS: 'true' } });
+      expect((await fixture.prepare(asked)).images).toEqual(['app', 'api', 'extra']);
+    } finally {
+      fixture.projectYaml = before;
+    }
+  });
+
+  test('does not go where the image of its service is left out', async () => {
+    const left = fixture.origin.commit({
+      'slipway.yaml': `version: 1
+images: [{ name: api, group: services }]
+imageGroups: { services: { when: { branch: [main] } } }
+service: { image: api, port: 8080 }
+`,
+    });
+    const before = fixture.projectYaml;
+    fixture.projectYaml += `
+environments: { staging: { target: { kind: docker }, router: { kind: haproxy, listen: { port: 8081 }, slots: { blue: 18082, green: 18083 } } } }
+routes: [{ on: push, environments: [staging] }]
+`;
+    try {
+      expect(await fixture.prepare(fixture.input(left))).toMatchObject({ images: ['api'], environments: ['staging'] });
+      await expect(fixture.prepare(fixture.input(left, { ref: 'refs/heads/develop' }))).rejects.toMatchObject({
+        type: 'DefinitionInvalid',
+        nonRetryable: true,
+        message: expect.stringMatching(/^api goes to staging, but this run does not build it: The branch is develop/),
+      });
+    } finally {
+      fixture.projectYaml = before;
+    }
+  });
+
   test('of an unknown project is refused', async () => {
     await expect(fixture.prepare({ ...fixture.input(commit), project: 'other' })).rejects.toMatchObject({
       type: 'NotFound',
