@@ -23,6 +23,7 @@ import type { Plan } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { LiveRelease, ReleaseRef, Slot } from '../domain/release.ts';
 import type { ImageReport, RunInput, RunPlan, RunRef, StageReport, Workspace } from '../domain/run.ts';
+import type { RunStart } from '../domain/run-start.ts';
 import type { UpkeepRound } from '../domain/upkeep.ts';
 import type { Verdict } from '../domain/verdict.ts';
 
@@ -177,6 +178,23 @@ export interface ScheduleActivities {
     readonly schedule: string;
     readonly occasion: string;
   }): Promise<number | null>;
+}
+
+export interface StartActivities {
+  /**
+   * Accepts the run that a stage starts in another project, of the newest commit of its ref, once that project allows it and the parameters
+   * agree with what that commit declares. One for each run and stage: asked again, it answers with the same. Heartbeats.
+   *
+   * @throws `NotAllowed`, `InvalidInput`, `CommitNotFound`, `DefinitionInvalid`, `RepositoryRefused` (not retried), `RepositoryUnreachable`,
+   *   `StoreUnavailable` (retried)
+   */
+  acceptStartedRun(input: {
+    readonly run: RunRef;
+    readonly stage: string;
+    readonly starts: RunStart;
+    /** What the run of the stage was asked for with. */
+    readonly by: RunInput;
+  }): Promise<{ readonly number: number; readonly input: RunInput }>;
 }
 
 export interface PollReport {
@@ -600,6 +618,7 @@ export interface Activities
     ImageActivities,
     RunFactActivities,
     PollActivities,
+    StartActivities,
     ScheduleActivities,
     ForgeActivities,
     PlanActivities,

@@ -4,8 +4,8 @@ import { join, sep } from 'node:path';
 import { asksForChanges } from '../definition/conditions.ts';
 import { hashDefinition, serialiseDefinition, type DefinitionPair } from '../definition/pair.ts';
 import { definitionInvalid, loadPair, loadProject, type Loaded } from '../definition/load.ts';
-import { resolveParameters } from '../definition/parameters.ts';
-import { resolvePipeline } from '../definition/pipeline.ts';
+import { parameterVariable, resolveParameters } from '../definition/parameters.ts';
+import { fillStart, resolvePipeline } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { routesOf } from '../definition/routes.ts';
 import type { PipelineSpec, StageSpec } from '../definition/specs.ts';
@@ -233,13 +233,15 @@ function whySkipped({ event, release }: RunInput, decision: RouteDecision, commi
 
 function planOf({ input, run, commit, definition, workspace, pipeline, route, skipped, tells }: Findings): RunPlan {
   const runs = skipped === undefined;
+  const version = versionOf({ ref: input.event.ref, build: run.number, commit: commit.sha });
+  const variables = variablesOf(input, run, commit, version);
   return {
     run,
-    version: versionOf({ ref: input.event.ref, build: run.number, commit: commit.sha }),
+    version,
     commit,
     definition,
     workspace,
-    stages: (runs ? pipeline.stages : []).map(toStagePlan),
+    stages: (runs ? pipeline.stages : []).map((stage) => toStagePlan(stage, variables)),
     concurrency: pipeline.concurrency,
     buildImages: route?.buildImages ?? 'none',
     images: runs ? pipeline.images.map(({ name }) => name) : [],
@@ -251,8 +253,8 @@ function planOf({ input, run, commit, definition, workspace, pipeline, route, sk
 }
 
 /** What the workflow needs of a stage; what is as it always was is left out, for every stage's input carries the whole plan. */
-function toStagePlan(stage: StageSpec): StagePlan {
-  const { name, timeoutMs, cleanUpMs, steps, needs, outcome, skip, failFast, group } = stage;
+function toStagePlan(stage: StageSpec, variables: Readonly<Record<string, string>>): StagePlan {
+  const { name, timeoutMs, cleanUpMs, steps, starts, needs, outcome, skip, failFast, group } = stage;
   return {
     name,
     timeoutMs: timeoutMs + cleanUpMs + servicesMs(stage) + keepMs(stage),
@@ -262,6 +264,24 @@ function toStagePlan(stage: StageSpec): StagePlan {
     ...(skip === undefined ? {} : { skip }),
     ...(failFast ? {} : { failFast }),
     ...(group === undefined ? {} : { group }),
+    ...(starts === undefined ? {} : { starts: fillStart(starts, { ...variables, SLIPWAY_STAGE: name }) }),
+  };
+}
+
+/** What a stage that starts another project's run may hand on of its own; what of it was never given stays as it is written. */
+function variablesOf(
+  { event, parameters = {} }: RunInput,
+  run: RunRef,
+  commit: CommitInfo,
+  version: string,
+): Readonly<Record<string, string>> {
+  return {
+    SLIPWAY_PROJECT: run.project,
+    SLIPWAY_RUN: String(run.number),
+    SLIPWAY_COMMIT: commit.sha,
+    SLIPWAY_REF: event.ref,
+    SLIPWAY_VERSION: version,
+    ...Object.fromEntries(Object.entries(parameters).map(([name, value]) => [parameterVariable(name), value])),
   };
 }
 

@@ -1,3 +1,4 @@
+import { parameterVariable } from '../definition/parameters.ts';
 import type { SecretRef, StageSpec, StepSpec } from '../definition/specs.ts';
 import { ProviderError, failures } from '../domain/failures.ts';
 import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
@@ -166,7 +167,7 @@ function isHost(step: StepSpec): boolean {
 /** What every step may know of its run. */
 function environmentOf({ run, plan, known }: Attempt, stage: StageSpec, step: StepSpec): Record<string, string> {
   const parameters = Object.entries(known.input.parameters ?? {}).map(
-    ([name, value]) => [`SLIPWAY_PARAMETER_${name.toUpperCase().replaceAll('-', '_')}`, value] as const,
+    ([name, value]) => [parameterVariable(name), value] as const,
   );
   return {
     CI: 'true',

@@ -52,6 +52,8 @@ export const DeploymentRefSchema = z.object({
   number: z.number().int(),
 });
 
+const RunPhase = z.enum(['accepted', 'preparing', 'checking', 'building', 'pushing', 'settling', 'closed']);
+
 export const RunSummarySchema = z.object({
   project: z.string(),
   number: z.number().int(),
@@ -61,7 +63,7 @@ export const RunSummarySchema = z.object({
   commit: z.string(),
   author: z.string(),
   message: z.string().nullable(),
-  phase: z.enum(['accepted', 'preparing', 'checking', 'building', 'pushing', 'settling', 'closed']),
+  phase: RunPhase,
   version: z.string().nullable(),
   outcome: RunOutcome.nullable(),
   reason: z.string().nullable(),
@@ -95,6 +97,31 @@ export const RunSchema = RunSummarySchema.extend({
   stages: z.array(StageSchema).readonly(),
   images: z.array(shaped<ImageReport>('Image', { name: z.string(), digest: z.string() })).readonly(),
   deployments: z.array(DeploymentRefSchema.extend({ outcome: Outcome.nullable() })).readonly(),
+  startedBy: z
+    .object({
+      project: z.string(),
+      number: z.number().int(),
+      key: z.string(),
+      stage: z.string(),
+      above: z
+        .array(z.object({ project: z.string(), number: z.number().int() }))
+        .readonly()
+        .describe('The runs that led to that one, the first one first.'),
+    })
+    .nullable()
+    .describe('The run of another project that started it.'),
+  starts: z
+    .array(
+      z.object({
+        stage: z.string(),
+        project: z.string(),
+        number: z.number().int(),
+        phase: RunPhase,
+        outcome: RunOutcome.nullable(),
+      }),
+    )
+    .readonly()
+    .describe('Runs of other projects that its stages have started.'),
 }).meta({ id: 'Run' });
 
 export const DeploymentSummarySchema = DeploymentRefSchema.extend({

@@ -19,6 +19,7 @@ export interface PairFindings {
 export function checkPair(repository: unknown, project: unknown): PairFindings {
   return {
     repository: [
+      ...startsAreElsewhere(repository, project),
       ...stepsRunWhereAllowed(repository, project),
       ...stepsHaveImages(repository, project),
       ...stepSecretsExist(repository, project),
@@ -34,6 +35,21 @@ export function checkPair(repository: unknown, project: unknown): PairFindings {
     ],
     project: [...migrationsHaveDatabases(repository, project), ...routesBuildTheService(repository, project)],
   };
+}
+
+function startsAreElsewhere(repository: unknown, project: unknown): readonly Finding[] {
+  const own = text(group(project)['project']);
+  return groups(group(repository)['stages']).flatMap(([index, stage]) =>
+    own !== undefined && groupAt(stage, 'starts')['project'] === own
+      ? [
+          {
+            path: ['stages', index, 'starts', 'project'],
+            message: `is \`${own}\`, the project itself: it would go in a circle`,
+            hint: 'Make it a stage of its own, or name another project.',
+          },
+        ]
+      : [],
+  );
 }
 
 function stepsRunWhereAllowed(repository: unknown, project: unknown): readonly Finding[] {

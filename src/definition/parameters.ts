@@ -90,6 +90,11 @@ export function resolveParameters(
   return values;
 }
 
+/** The variable that a step has a parameter as. */
+export function parameterVariable(name: string): string {
+  return `SLIPWAY_PARAMETER_${name.toUpperCase().replaceAll('-', '_')}`;
+}
+
 function defaultOf(parameter: Parameter): string | undefined {
   if (parameter.type === 'choice') return parameter.default ?? parameter.options[0];
   return parameter.default === undefined ? undefined : String(parameter.default);

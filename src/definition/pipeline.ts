@@ -1,5 +1,6 @@
 import { ProviderError } from '../domain/failures.ts';
 import { gateOfKind } from '../domain/gate.ts';
+import { type RunStart, fullRef } from '../domain/run-start.ts';
 import { definedAs } from '../domain/stage-graph.ts';
 import { type RunFacts, whyNot } from './conditions.ts';
 import { resolveGates } from './gates.ts';
@@ -41,6 +42,9 @@ const stageTimeoutsMs: Readonly<Record<string, number>> = {
   scan: 14 * minuteMs,
 };
 const otherStageTimeoutMs = 20 * minuteMs;
+
+/** Of a stage that waits for a run of another project: three stages of the usual limit. Judgement. */
+const startsTimeoutMs = 60 * minuteMs;
 
 /** Of a step that runs whatever happened, ms: it cleans up, and somebody waits for the verdict. Judgement. */
 const cleanUpTimeoutMs = minuteMs;
@@ -162,7 +166,9 @@ export function resolveRegistry({ project }: Pick<DefinitionPair, 'project'>): R
 function resolveStage(context: Context, stage: StageDefinition): readonly StageSpec[] {
   const { pair, facts } = context;
   const { concurrency } = pair.project.steps;
-  const timeoutMs = stage.timeout ?? stageTimeoutsMs[stage.name] ?? otherStageTimeoutMs;
+  const timeoutMs =
+    stage.timeout ??
+    (stage.starts === undefined ? (stageTimeoutsMs[stage.name] ?? otherStageTimeoutMs) : startsTimeoutMs);
   const skip = whyNot(stage.when, facts);
   const legs = legsOf(stage);
   return legs.map(({ name, values }): StageSpec => {
@@ -174,6 +180,7 @@ function resolveStage(context: Context, stage: StageDefinition): readonly StageS
       timeoutMs,
       cleanUpMs: last.reduce((sum, step) => sum + step.timeoutMs, 0),
       steps,
+      ...(stage.starts === undefined ? {} : { starts: resolveStart(stage.starts, values) }),
       ...(stage.needs === undefined ? {} : { needs: stage.needs }),
       outcome: stage.when.outcome,
       ...(skip === undefined ? {} : { skip }),
@@ -189,6 +196,25 @@ function resolveStage(context: Context, stage: StageDefinition): readonly StageS
       ...(reports.length === 0 ? {} : { reports }),
     };
   });
+}
+
+/** The rest of its parameters is filled in when version and commit are known ({@link fillStart}). */
+function resolveStart(
+  { project, ref, parameters, wait }: NonNullable<StageDefinition['starts']>,
+  values: Combination,
+): RunStart {
+  return {
+    project,
+    ...(ref === undefined ? {} : { ref: fullRef(ref) }),
+    parameters: Object.fromEntries(Object.entries(parameters).map(([name, value]) => [name, fillIn(value, values)])),
+    wait,
+  };
+}
+
+/** What a run has as variables, put into the parameters of what it starts. */
+export function fillStart(start: RunStart, variables: Readonly<Record<string, string>>): RunStart {
+  const parameters = Object.entries(start.parameters).map(([name, value]) => [name, fillIn(value, variables)]);
+  return { ...start, parameters: Object.fromEntries(parameters) as Readonly<Record<string, string>> };
 }
 
 function reportsOf(stage: StageDefinition, matrix: Combination): readonly ReportSpec[] {

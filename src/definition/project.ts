@@ -283,6 +283,31 @@ const Schedule = z.strictObject({
     .default({}),
 });
 
+/** Another project that may start runs of this one. */
+const StartRule = z.strictObject({
+  project: Name.describe('That project.'),
+  from: z
+    .array(Glob)
+    .min(1)
+    .max(20)
+    .describe(
+      'Only its runs of these refs: branch, tag, or `pull/<number>/head`. Never those of pull requests from forks.',
+    )
+    .default(['**']),
+  refs: z
+    .array(Glob)
+    .min(1)
+    .max(20)
+    .describe('Branches and tags of this project that it may have run. Default: the release branch.')
+    .exactOptional(),
+  deploys: z
+    .boolean()
+    .describe(
+      'Such runs go where their route leads, with its approvals. `false`: they are checks only; no image is built and nothing is deployed.',
+    )
+    .default(false),
+});
+
 const time = z.string().regex(/^(?:[01]\d|2[0-3]):[0-5]\d$/, { error: 'must be a time such as `09:00`' });
 
 /** `project.yaml`, held by the engine: where a repository may go, who decides, and what it can only make stricter. */
@@ -459,6 +484,13 @@ export const ProjectDefinition = z
       .array(Schedule)
       .max(50)
       .describe('Runs that nobody asks for. They are checks only: no image is built and nothing is deployed.')
+      .default([]),
+    startedBy: z
+      .array(StartRule)
+      .max(50)
+      .describe(
+        'Projects whose pipelines may start runs of this one (`starts` of a stage); the first that fits decides. Default: none may.',
+      )
       .default([]),
     calendar: z
       .strictObject({

@@ -29,6 +29,7 @@ import {
   OutputName,
   Retry,
   StageService,
+  Starts,
   StepImage,
   StepResources,
   When,
@@ -93,44 +94,49 @@ const Step = z
   // For editors; the rule with the better sentence is in rules.ts.
   .meta({ oneOf: [{ required: ['run'] }, { required: ['shell'] }] });
 
-const Stage = z.strictObject({
-  name: Name.describe('Unique; shown wherever the run is.'),
-  timeout: Duration.describe(
-    'Hard limit. Default: twice the upper nominal time of a stage of that name (`install` 10m, `quality` 14m, `security` 10m), otherwise 20m.',
-  ).exactOptional(),
-  steps: z
-    .array(Step)
-    .min(1, { error: 'must have at least one step' })
-    .max(200, { error: 'must have at most 200 steps' })
-    .describe('One after the other, or at once with `parallel`.'),
-  needs: z
-    .array(Name)
-    .max(50)
-    .describe(
-      'Stages that must have ended before; with `[]` it starts at once. Stages that do not need each other run beside each other. Default: every stage above it.',
-    )
-    .exactOptional(),
-  when: When.describe('When it runs. Default: whenever everything before it passed.').prefault({}),
-  parallel: z
-    .boolean()
-    .describe(
-      'Its steps run at once, those with `when: { outcome: failure }` or `always` after them. As many as the project allows.',
-    )
-    .default(false),
-  failFast: z
-    .boolean()
-    .describe('Its failure, and that of a step of it, ends what runs beside it. `false`: that is let finish.')
-    .default(true),
-  matrix: Matrix.describe('Makes a stage of it for each combination of values.').exactOptional(),
-  services: z
-    .record(Name, StageService)
-    .refine((services) => Object.keys(services).length <= 10, { error: 'must have at most 10 services' })
-    .describe('Containers beside its steps, on a network that only this stage has.')
-    .default({}),
-  caches: z.array(Cache).max(20).describe('Files kept from run to run.').default([]),
-  artifacts: z.array(Artifact).max(20).describe('Files kept for people.').default([]),
-  reports: Reports,
-});
+const Stage = z
+  .strictObject({
+    name: Name.describe('Unique; shown wherever the run is.'),
+    timeout: Duration.describe(
+      'Hard limit. Default: twice the upper nominal time of a stage of that name (`install` 10m, `quality` 14m, `security` 10m), otherwise 20m.',
+    ).exactOptional(),
+    steps: z
+      .array(Step)
+      .min(1, { error: 'must have at least one step' })
+      .max(200, { error: 'must have at most 200 steps' })
+      .describe('One after the other, or at once with `parallel`. Either these or `starts`.')
+      .default([]),
+    starts: Starts.describe('Starts a run of another project instead of running steps.').exactOptional(),
+    needs: z
+      .array(Name)
+      .max(50)
+      .describe(
+        'Stages that must have ended before; with `[]` it starts at once. Stages that do not need each other run beside each other. Default: every stage above it.',
+      )
+      .exactOptional(),
+    when: When.describe('When it runs. Default: whenever everything before it passed.').prefault({}),
+    parallel: z
+      .boolean()
+      .describe(
+        'Its steps run at once, those with `when: { outcome: failure }` or `always` after them. As many as the project allows.',
+      )
+      .default(false),
+    failFast: z
+      .boolean()
+      .describe('Its failure, and that of a step of it, ends what runs beside it. `false`: that is let finish.')
+      .default(true),
+    matrix: Matrix.describe('Makes a stage of it for each combination of values.').exactOptional(),
+    services: z
+      .record(Name, StageService)
+      .refine((services) => Object.keys(services).length <= 10, { error: 'must have at most 10 services' })
+      .describe('Containers beside its steps, on a network that only this stage has.')
+      .default({}),
+    caches: z.array(Cache).max(20).describe('Files kept from run to run.').default([]),
+    artifacts: z.array(Artifact).max(20).describe('Files kept for people.').default([]),
+    reports: Reports,
+  })
+  // For editors; the rule with the better sentence is in stage-rules.ts.
+  .meta({ oneOf: [{ required: ['steps'] }, { required: ['starts'] }] });
 
 const Image = z.strictObject({
   name: Name.describe('Unique; the last part of its name in the registry.'),

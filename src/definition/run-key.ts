@@ -15,6 +15,11 @@ export function runKeyOf(idempotencyKey: string): string {
   return key(['caller', idempotencyKey]);
 }
 
+/** Identity of the run that a stage starts in another project: one for each run and stage, however often the stage is tried. */
+export function runKeyOfStart(run: { readonly project: string; readonly key: string }, stage: string): string {
+  return key(['start', run.project, run.key, stage]);
+}
+
 function key(parts: readonly string[]): string {
   return createHash('sha256').update(JSON.stringify(parts)).digest('hex').slice(0, 24);
 }

@@ -8,6 +8,7 @@ import type { MigrationPhase } from '../domain/migration.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
 import type { StrategySpec } from '../domain/policy.ts';
 import type { ReportKind } from '../domain/report.ts';
+import type { RunStart } from '../domain/run-start.ts';
 
 /** Where a secret comes from; never the value. */
 export type SecretRef =
@@ -96,6 +97,8 @@ export interface StageSpec {
   /** What its steps with outcome `failure` or `always` have beyond that. */
   readonly cleanUpMs: number;
   readonly steps: readonly StepSpec[];
+  /** A run of another project, instead of steps. Parameters may still name what only a run knows (`{SLIPWAY_VERSION}`). */
+  readonly starts?: RunStart;
   /** Stages that must have ended before, a matrix by its own name; absent: all before it but those of its own matrix. */
   readonly needs?: readonly string[];
   readonly outcome: OutcomeCondition;

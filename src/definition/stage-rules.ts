@@ -1,7 +1,8 @@
 /** What the schema cannot say of stages: what they need, what their matrix makes of them, and what their steps hand on. */
 import type { Path } from './document.ts';
-import { type Group, group, groups, list, text, texts } from './lenient.ts';
+import { type Group, group, groupAt, groups, list, text, texts } from './lenient.ts';
 import { type Combination, combinationsOf, fillIn, namesIn, stageNameOf } from './matrix.ts';
+import { parameterVariable } from './parameters.ts';
 import type { Finding } from './problems.ts';
 import { ReportPath } from './kinds/report.ts';
 import { Glob, ImageReference, mostCombinations, mostStages } from './stages.ts';
@@ -10,6 +11,8 @@ import { suggestion } from './suggest.ts';
 type Rule = (document: unknown) => readonly Finding[];
 
 export const stageRules: readonly Rule[] = [
+  stagesDoOneThing,
+  startsAreFilledIn,
   needsAreStages,
   needsAreNoCircle,
   matricesAreBounded,
@@ -60,6 +63,80 @@ function combination(given: Group): Combination {
 
 function scalar(value: unknown): readonly string[] {
   return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean' ? [String(value)] : [];
+}
+
+/** What only steps can make use of. */
+const ofSteps = ['parallel', 'services', 'caches', 'artifacts', 'reports'] as const;
+
+/** Defaults stand in the document as if somebody had written them; what is empty says nothing. */
+function saysSomething(value: unknown): boolean {
+  return value === true || list(value).length > 0 || Object.keys(group(value)).length > 0;
+}
+
+function stagesDoOneThing(document: unknown): readonly Finding[] {
+  return stagesOf(document).flatMap(({ path, stage }): readonly Finding[] => {
+    if (stage['starts'] === undefined) {
+      if (saysSomething(stage['steps'])) return [];
+      return [
+        {
+          path,
+          message: 'has no steps',
+          hint: 'Add `steps:`, or `starts:` for a run of another project.',
+          lacks: [
+            [...path, 'steps'],
+            [...path, 'starts'],
+          ],
+        },
+      ];
+    }
+    if (saysSomething(stage['steps'])) {
+      const hint = 'Keep one of the two; a stage of its own can come after this one.';
+      return [{ path: [...path, 'steps'], message: 'stands beside `starts`', hint, atKey: true }];
+    }
+    return ofSteps
+      .filter((name) => saysSomething(stage[name]))
+      .map((name) => ({
+        path: [...path, name],
+        message: 'has no effect on a stage that starts a run of another project',
+        hint: 'Leave it out.',
+        atKey: true,
+      }));
+  });
+}
+
+/** What every run knows of itself; beside these, its parameters and the values of the matrix. */
+export const startVariables = [
+  'SLIPWAY_PROJECT',
+  'SLIPWAY_RUN',
+  'SLIPWAY_STAGE',
+  'SLIPWAY_COMMIT',
+  'SLIPWAY_REF',
+  'SLIPWAY_VERSION',
+] as const;
+
+function startsAreFilledIn(document: unknown): readonly Finding[] {
+  const declared = Object.keys(groupAt(document, 'parameters')).map(parameterVariable);
+  return stagesOf(document).flatMap(({ path, stage, combinations }) => {
+    const values = combinations.map((combination) => Object.keys(combination));
+    return Object.entries(groupAt(stage, 'starts', 'parameters')).flatMap(([name, value]): readonly Finding[] => {
+      const known = [...new Set([...values.flat(), ...startVariables, ...declared])];
+      const missing = namesIn(text(value) ?? '').find(
+        (one) =>
+          !values.every((names) => names.includes(one)) &&
+          ![...startVariables, ...declared].includes(one) &&
+          // A repository that declares no parameters takes whatever is given.
+          !(declared.length === 0 && one.startsWith('SLIPWAY_PARAMETER_')),
+      );
+      if (missing === undefined) return [];
+      return [
+        {
+          path: [...path, 'starts', 'parameters', name],
+          message: `has \`{${missing}}\`, which no run of it knows`,
+          hint: suggestion(missing, known),
+        },
+      ];
+    });
+  });
 }
 
 function needsAreStages(document: unknown): readonly Finding[] {

@@ -90,6 +90,35 @@ export const When = z.strictObject({
     .default('success'),
 });
 
+/** A branch by its name, or a branch or tag by its full ref; never anything that could be taken for an option of a command. */
+const StartRef = z
+  .string({ error: mustBe('a branch, or a full ref such as `refs/tags/v1.2.0`') })
+  .max(200)
+  .regex(/^(?:refs\/(?:heads|tags)\/)?(?!refs\/)[^\s~^:?*[\\-][^\s~^:?*[\\]*$/, {
+    error: (issue) => `${quoted(issue.input)} is no branch, and no full ref such as \`refs/tags/v1.2.0\``,
+  });
+
+/** A run of another project that a stage starts. */
+export const Starts = z.strictObject({
+  project: Name.describe('Whose pipeline is run. Its own document must say under `startedBy` that this project may.'),
+  ref: StartRef.describe(
+    'Branch whose newest commit is run, or a full ref (`refs/tags/v1.2.0`). Default: the release branch of that project.',
+  ).exactOptional(),
+  parameters: z
+    .record(ParameterName, Scalar.pipe(z.string().max(1_000, { error: 'must have at most 1,000 characters' })))
+    .refine((parameters) => Object.keys(parameters).length <= 50, { error: 'must be at most 50' })
+    .describe(
+      'What it is given, checked against what that commit declares. `{NAME}` is a value of the matrix, `{SLIPWAY_VERSION}`, `{SLIPWAY_COMMIT}`, `{SLIPWAY_REF}`, `{SLIPWAY_RUN}`, or `{SLIPWAY_PARAMETER_<NAME>}`, as steps have them.',
+    )
+    .default({}),
+  wait: z
+    .boolean()
+    .describe(
+      'The stage ends with that run and by its outcome, at the latest after its `timeout` (1h where it names none); whoever ends the stage ends that run. `false`: as soon as it has begun.',
+    )
+    .default(true),
+});
+
 const Combination = z.record(VariableName, Scalar);
 
 /** A stage for each combination of values. */

@@ -1,5 +1,6 @@
 import type { GateLine } from './evidence.ts';
 import type { ScanVerdict } from './image-scan.ts';
+import type { RunStart, StartedBy } from './run-start.ts';
 import type { Verdict } from './verdict.ts';
 
 /** What happened in the repository, in one form for every forge. */
@@ -42,6 +43,8 @@ export interface RunInput {
    * `SLIPWAY_PARAMETER_<NAME>`.
    */
   readonly parameters?: Readonly<Record<string, string>>;
+  /** The run of another project that started it; absent otherwise. */
+  readonly startedBy?: StartedBy;
 }
 
 export interface CommitInfo {
@@ -84,6 +87,8 @@ export interface StagePlan {
   readonly failFast?: boolean;
   /** The stages made of one matrix, and how many of them run at once. */
   readonly group?: { readonly name: string; readonly limit: number };
+  /** What it starts in another project; it has no steps then, and `timeoutMs` is how long it waits for that. */
+  readonly starts?: RunStart;
 }
 
 /** What `prepareRun` found out; everything the workflow needs to decide, nothing more. */

@@ -70,18 +70,22 @@ export function nextStages(
     settle.push({ stage, ...verdict });
   }
   const start: StagePlan[] = [];
+  // What waits for another project's run is no work here.
+  const isWork = ({ starts }: StagePlan): boolean => starts === undefined;
+  let working = stages.filter((stage) => running.has(stage.name) && isWork(stage)).length;
   const busy = new Map<string, number>();
   for (const { name, group } of stages) {
     if (group !== undefined && running.has(name)) busy.set(group.name, (busy.get(group.name) ?? 0) + 1);
   }
   for (const stage of ready) {
-    if (running.size + start.length >= Math.max(1, concurrency)) break;
+    if (isWork(stage) && working >= Math.max(1, concurrency)) continue;
     const { group } = stage;
     if (group !== undefined) {
       const already = busy.get(group.name) ?? 0;
       if (already >= Math.max(1, group.limit)) continue;
       busy.set(group.name, already + 1);
     }
+    if (isWork(stage)) working += 1;
     start.push(stage);
   }
   return { start, settle };

@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { ProviderError } from '../domain/failures.ts';
 import type { RunInput, SourceEvent } from '../domain/run.ts';
+import type { StartedBy } from '../domain/run-start.ts';
 import { deleteOld } from './retention.ts';
 import type { Db } from './schema.ts';
 import { isViolation, json } from './store.ts';
@@ -16,6 +17,7 @@ export interface RunRequest {
   readonly release?: string;
   readonly parameters?: Readonly<Record<string, string>>;
   readonly checksOnly?: true;
+  readonly startedBy?: StartedBy;
 }
 
 /** The run of a request, new or known. */
@@ -86,6 +88,20 @@ async function insertRun(db: Db, request: RunRequest, delivery: Delivery | undef
   const row = rows[0];
   if (row === undefined) throw new ProviderError('NotFound', `There is no project ${project}.`);
   return { project, ...row };
+}
+
+/** The run that was accepted under a key; undefined when there is none. */
+export async function readAccepted(
+  db: Db,
+  project: string,
+  key: string,
+): Promise<Pick<AcceptedRun, 'number' | 'input'> | undefined> {
+  return await db
+    .selectFrom('runs')
+    .select(['number', 'input'])
+    .where('project', '=', project)
+    .where('key', '=', key)
+    .executeTakeFirst();
 }
 
 /** Notes a delivery that asks for nothing, for whoever wonders why there is no run. */

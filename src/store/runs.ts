@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { DeploymentRef } from '../domain/deployment.ts';
 import type { Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { ImageEvidence, ImageReport, RunInput, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import type { StartedBy } from '../domain/run-start.ts';
 import { publish } from './events.ts';
 import { acceptRun } from './inbox.ts';
 import { type Page, type PageRequest, before, omit, rowsToRead, toPage } from './page.ts';
@@ -55,6 +56,19 @@ export interface RunRecord extends RunSummary {
   readonly stages: readonly StageView[];
   readonly images: readonly ImageReport[];
   readonly deployments: readonly (DeploymentRef & { readonly outcome: Outcome | null })[];
+  /** The run of another project that started it. */
+  readonly startedBy: StartedBy | null;
+  /** Runs of other projects that its stages have started, in the order in which they did. */
+  readonly starts: readonly StartedRunView[];
+}
+
+/** A run as the one that has started it shows it. */
+export interface StartedRunView {
+  readonly stage: string;
+  readonly project: string;
+  readonly number: number;
+  readonly phase: RunPhase;
+  readonly outcome: RunOutcome | null;
 }
 
 /**
@@ -289,8 +303,9 @@ export async function readRun(db: Db, project: string, number: number): Promise<
     .where('number', '=', number)
     .executeTakeFirst();
   if (run === undefined) return undefined;
-  const [stages, images, deployments] = await Promise.all([
+  const [stages, starts, images, deployments] = await Promise.all([
     readStages(db, project, number),
+    readStarts(db, project, number),
     db
       .selectFrom('images')
       .selectAll()
@@ -306,7 +321,18 @@ export async function readRun(db: Db, project: string, number: number): Promise<
       .orderBy('id')
       .execute(),
   ]);
-  return { ...run, stages, images: images.map(toImageReport), deployments };
+  const startedBy = run.input.startedBy ?? null;
+  return { ...run, stages, images: images.map(toImageReport), deployments, startedBy, starts };
+}
+
+async function readStarts(db: Db, project: string, number: number): Promise<readonly StartedRunView[]> {
+  // As the index `runs_started_by` has it.
+  const { rows } = await sql<StartedRunView>`
+    select input #>> '{startedBy,stage}' as stage, project, number, phase, outcome from runs
+    where input #>> '{startedBy,project}' is not null and input #>> '{startedBy,project}' = ${project}
+      and (input #>> '{startedBy,number}')::integer = ${number}::integer
+    order by id`.execute(db);
+  return rows;
 }
 
 /** What is known of the images of a run, by their name; nothing of those that an older Slipway made. */

@@ -22,6 +22,7 @@ import { createPollActivities } from '../activities/polls.ts';
 import { createReleaseActivities } from '../activities/release.ts';
 import { createRoundActivities } from '../activities/rounds.ts';
 import { createRunFactActivities } from '../activities/run-facts.ts';
+import { createRunStartActivities } from '../activities/run-starts.ts';
 import { createScheduledRunActivities } from '../activities/scheduled-runs.ts';
 import { createSourceActivities } from '../activities/source.ts';
 import { createStageActivities } from '../activities/stage.ts';
@@ -173,6 +174,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     removeOldImages: removing.removeOldImages,
     pollRepository: polls.pollRepository.bind(polls),
     ...createScheduledRunActivities({ store, repositories, readSecret }),
+    ...createRunStartActivities({ store, repositories, readSecret }),
     ...createSourceActivities({
       repositories,
       store: createRunStore(store, warn('a plan could not be recorded')),

@@ -182,6 +182,8 @@ export interface RunView {
   readonly plan?: RunPlan;
   readonly phase: 'preparing' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
   readonly stages: readonly StageReport[];
+  /** Runs of other projects that its stages have started. */
+  readonly starts: readonly { readonly stage: string; readonly project: string; readonly number: number }[];
   readonly deployments: readonly DeploymentRef[];
 }
 

@@ -168,8 +168,8 @@ export const polling = proxyActivities<Pick<contracts.PollActivities, 'pollRepos
   cancellationType: 'TRY_CANCEL',
 });
 
-/** Accepts the run of a schedule; given up when the next occasion may have come. */
-export const scheduling = proxyActivities<contracts.ScheduleActivities>({
+/** Accepts the run of a schedule, or of another project; given up when the next occasion may have come. */
+export const scheduling = proxyActivities<contracts.ScheduleActivities & contracts.StartActivities>({
   taskQueue: taskQueues.build,
   startToCloseTimeout: 120_000,
   scheduleToCloseTimeout: 1_800_000,

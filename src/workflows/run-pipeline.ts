@@ -14,6 +14,7 @@ import type { DeploymentInput } from '../domain/deployment.ts';
 import { type FailureType, failure, failureType, tellFailure } from '../domain/failures.ts';
 import type { RunOutcome } from '../domain/outcome.ts';
 import type { ImageReport, RunInput, RunPlan, StagePlan, StageReport } from '../domain/run.ts';
+import { nameOfRun } from '../domain/run-start.ts';
 import { sentences } from '../domain/sentences.ts';
 import { deployRelease } from './deploy-release.ts';
 import { ForgeTeller } from './forge-teller.ts';
@@ -22,6 +23,7 @@ import { type AbortMessage, type RunView, abortRunSignal, abortRunUpdate, deploy
 import { brief, call, long, record, tidy } from './options.ts';
 import { attributesOf, enterPhase, showPage } from './progress.ts';
 import { Check } from './stages/check.ts';
+import { Starts } from './stages/start-run.ts';
 
 /** The machine of a checkout has this long to take the next piece of work before the run begins anew elsewhere, ms. */
 const workspaceMs = 300_000;
@@ -55,6 +57,7 @@ class Run {
   #phase: RunView['phase'] = 'preparing';
   #stages: readonly StageReport[] = [];
   #check: Check | undefined;
+  readonly #starts: Starts;
   #images: readonly ImageReport[] = [];
   #deployments: readonly DeploymentInput[] = [];
   #abort: AbortMessage | undefined;
@@ -62,6 +65,7 @@ class Run {
   constructor(input: RunInput) {
     this.#input = input;
     this.#forge = new ForgeTeller(input.event);
+    this.#starts = new Starts({ by: input, workflow: runPipeline, onStart: () => this.#show() });
     setHandler(runQuery, () => this.#view(), { description: 'Stages, images and deployments of this run' });
     setHandler(abortRunSignal, (raw) => this.abort(readAbort(raw)), {
       description: 'Stops it: {"by": "…", "reason": "…"}',
@@ -171,7 +175,11 @@ class Run {
   }
 
   async #runStage(plan: RunPlan, stage: StagePlan): Promise<StageReport> {
-    const { timeoutMs, name, steps } = stage;
+    const { timeoutMs, name, steps, starts } = stage;
+    if (starts !== undefined) {
+      // Nothing of it is on the machine.
+      return await this.#starts.run(plan, stage, starts, () => this.#check?.isMachineGone === true);
+    }
     return await call(
       long.runStage,
       `${name}: ${steps.join(', ')}`,
@@ -215,6 +223,7 @@ class Run {
       ...(this.#plan === undefined ? {} : { plan: this.#plan }),
       phase: this.#phase,
       stages: this.#stages,
+      starts: this.#starts.list,
       deployments: this.#deployments.map(({ project, environment, number }) => ({ project, environment, number })),
     };
   }
@@ -230,6 +239,10 @@ class Run {
           ? undefined
           : `commit ${plan.commit.sha.slice(0, 10)}: ${plan.commit.message.split('\n')[0] ?? ''}`,
         ...this.#images.map((image) => `image ${image.name} ${image.digest}${image.reused ? ' (built before)' : ''}`),
+        this.#input.startedBy === undefined
+          ? undefined
+          : `started by ${nameOfRun(this.#input.startedBy)}, stage ${this.#input.startedBy.stage}`,
+        ...this.#starts.list.map((started) => `stage ${started.stage} started ${nameOfRun(started)}`),
         ...this.#deployments.map((deployment) => `deployment \`${deploymentId(deployment)}\``),
         ending?.reason,
       ],

@@ -241,6 +241,16 @@ export function createNaturalActivities(client: () => Client): Natural {
     },
     readPolled: () => [],
     acceptScheduledRun: () => 1,
+    acceptStartedRun: ({ run, stage, starts, by }) => ({
+      number: 1,
+      input: {
+        project: starts.project,
+        key: `${run.key}-${stage}`,
+        event: { ...by.event, kind: 'manual' as const },
+        acceptedAt: by.acceptedAt,
+        startedBy: { ...run, stage, above: [] },
+      },
+    }),
     tellForge: () => undefined,
     mergeBack: () => undefined,
     tellDeployment: () => undefined,

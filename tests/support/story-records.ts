@@ -54,6 +54,8 @@ export function aRun(changes: Partial<RunRecord> = {}): RunRecord {
     stages: [],
     images: [],
     deployments: [],
+    startedBy: null,
+    starts: [],
     ...changes,
   };
 }

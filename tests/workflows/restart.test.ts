@@ -1,8 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { WorkflowHandle } from '@temporalio/client';
 import type { Activities } from '../../src/activities/contracts.ts';
-import { broken, quietPolicy, twoPeople, watched } from '../support/fake-activities.ts';
+import { runId } from '../../src/workflows/messages.ts';
+import { type World, broken, quietPolicy, stayUntil, twoPeople, watched } from '../support/fake-activities.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
-import { createScenario, production } from '../support/workflow-env-scenario.ts';
+import { type Scenario, createScenario, production } from '../support/workflow-env-scenario.ts';
 
 let env: WorkflowEnv;
 
@@ -107,5 +109,56 @@ describe('all workers are ended and others begin', () => {
     go();
     expect(await run.result()).toMatchObject({ outcome: 'succeeded' });
     expect(world.settledRuns).toHaveLength(1);
+  });
+});
+
+describe('a run of another project that a stage waits for', () => {
+  function createPair(): { readonly front: Scenario; readonly api: World; readonly child: () => WorkflowHandle } {
+    const front = createScenario(env);
+    const api = env.world();
+    const starts = { project: api.project, parameters: {}, wait: true };
+    front.world.runPlan = { stages: [{ name: 'contract', steps: [], timeoutMs: 600_000, starts }] };
+    return { front, api, child: () => env.client.workflow.getHandle(runId(api.project, 'k1-contract')) };
+  }
+
+  test.each<keyof Activities>(['acceptStartedRun', 'runStage'])(
+    'is one, although all workers are ended in %s and others begin',
+    async (name) => {
+      const { front, api } = createPair();
+      let open = false;
+      const world = name === 'runStage' ? api : front.world;
+      world.on(name, (async (input: never) => {
+        await stayUntil(() => open);
+        return await env.natural(name)(input, world);
+      }) as never);
+      const run = await front.when.push();
+      await env.until(() => world.called(name).length > 0, `${name} to be called`);
+      await env.restartWorkers();
+      open = true;
+      expect(await run.result()).toMatchObject({ outcome: 'succeeded' });
+      expect(api.settledRuns).toMatchObject([{ outcome: 'succeeded' }]);
+      expect(front.world.settledRuns).toMatchObject([{ outcome: 'succeeded' }]);
+    },
+  );
+
+  test('is errored when it ends without a word', async () => {
+    const { front, api, child } = createPair();
+    api.on('runStage', async ({ stage }) => {
+      await stayUntil(() => false);
+      return {
+        name: stage,
+        verdict: 'passed' as const,
+        steps: [],
+        startedAt: '2026-01-01T00:00:00.000Z',
+        durationMs: 1,
+      };
+    });
+    const run = await front.when.push();
+    await env.until(() => api.called('runStage').length > 0, 'the other run to begin');
+    await child().terminate('by hand');
+    expect(await run.result()).toMatchObject({
+      outcome: 'errored',
+      reason: `contract errored: ${api.project}#1 ended without a word.`,
+    });
   });
 });

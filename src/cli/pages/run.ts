@@ -1,3 +1,4 @@
+import { nameOfRun } from '../../domain/run-start.ts';
 import type { RunRecord } from '../../store/runs.ts';
 import { nameOf } from '../names.ts';
 import { relative } from '../time.ts';
@@ -11,6 +12,7 @@ export function runPage(run: RunRecord, screen: Screen): string {
   const lines = [
     `${paint.bold(`${run.project}#${run.number}`)}  ${paint.state(state)}  ${paint.dim(run.version ?? '')}`,
     `  ${shortRef(run.ref)} ${run.commit.slice(0, 12)} by ${run.author}, ${relative(run.acceptedAt, nowMs)}`,
+    ...(run.startedBy === null ? [] : [`  started by ${nameOfRun(run.startedBy)}, stage ${run.startedBy.stage}`]),
     ...(run.message === null ? [] : [`  ${paint.dim(firstLine(run.message))}`]),
     ...(run.reason === null || run.outcome === 'succeeded' ? [] : [`  ${run.reason}`]),
   ];
@@ -26,6 +28,14 @@ export function runPage(run: RunRecord, screen: Screen): string {
         `  image ${name} ${digest.slice(0, 19)}… ${reused ? 'reused, its inputs were built before' : 'built'}`,
     );
     lines.push('', ...images);
+  }
+  if (run.starts.length > 0) {
+    lines.push(
+      '',
+      ...run.starts.map(
+        (each) => `  ${paint.state(each.outcome ?? each.phase)}  ${nameOfRun(each)}, started by stage ${each.stage}`,
+      ),
+    );
   }
   if (run.deployments.length > 0) {
     lines.push('', ...run.deployments.map((each) => `  ${paint.state(each.outcome ?? 'going on')}  ${nameOf(each)}`));

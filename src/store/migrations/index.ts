@@ -8,6 +8,7 @@ import { reports } from './0005-reports.ts';
 import { imageEvidence } from './0006-image-evidence.ts';
 import { refsSeen } from './0007-refs-seen.ts';
 import { findingAliases } from './0009-finding-aliases.ts';
+import { startedRuns } from './0010-started-runs.ts';
 import { upkeep } from './0013-upkeep.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
@@ -20,6 +21,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0006-image-evidence': fromText(imageEvidence),
   '0007-refs-seen': fromText(refsSeen),
   '0009-finding-aliases': fromText(findingAliases),
+  '0010-started-runs': fromText(startedRuns),
   '0013-upkeep': fromText(upkeep),
 };
 

@@ -82,6 +82,11 @@ export class Check {
     return this.#first.ending;
   }
 
+  /** Nothing can be run on the machine any more: what it throws then is that, and all of it begins anew. */
+  get isMachineGone(): boolean {
+    return this.#machineGone !== undefined;
+  }
+
   /** Ends also what was to run after an abort. */
   hurry(): void {
     for (const { scope } of this.#running.values()) scope.cancel();
