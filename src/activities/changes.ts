@@ -17,24 +17,27 @@ export async function changing<T>(
   place: Place,
   change: Change,
   work: (signal: AbortSignal, progress: (detail?: unknown) => void) => Promise<T>,
+  stallAfterMs?: number,
 ): Promise<T> {
   const { attempt } = Context.current().info;
-  return await beating((signal, progress) =>
-    withFence(
-      fence,
-      {
-        target: place.spec.target.name,
-        deployment: change.turn ?? change.number,
-        step: change.step,
-        attempt,
-        onStoreDown: change.back === true ? 'proceed' : 'refuse',
-        signal,
-      },
-      async (lease) => {
-        lease.check();
-        return await work(AbortSignal.any([signal, lease.signal]), progress);
-      },
-    ),
+  return await beating(
+    (signal, progress) =>
+      withFence(
+        fence,
+        {
+          target: place.spec.target.name,
+          deployment: change.turn ?? change.number,
+          step: change.step,
+          attempt,
+          onStoreDown: change.back === true ? 'proceed' : 'refuse',
+          signal,
+        },
+        async (lease) => {
+          lease.check();
+          return await work(AbortSignal.any([signal, lease.signal]), progress);
+        },
+      ),
+    stallAfterMs,
   );
 }
 

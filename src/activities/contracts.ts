@@ -218,6 +218,30 @@ export interface PlanActivities {
   estimateBackup(input: DeploymentRef): Promise<Plan['estimate']>;
 }
 
+/** What must be there before a release: planned to a file, and applied exactly from it. */
+export interface InfrastructureActivities {
+  /**
+   * Makes sure that the deployment has a saved plan of the present definition and of the present state, and keeps it, encrypted. One that is
+   * both stays. Heartbeats.
+   *
+   * @returns the SHA-256 of the saved plan; empty where the environment has no infrastructure (any more).
+   * @throws `InfrastructureFailed`, `InfrastructureLocked`, `ToolMissing`, `SecretMissing`, `DefinitionInvalid` (not retried)
+   * @throws `InfrastructureUnavailable`, `RepositoryUnreachable`, `TimedOut` (retried)
+   */
+  ensureInfrastructurePlan(input: DeploymentInput): Promise<{ readonly plan: string }>;
+  /**
+   * Applies exactly the saved plan. Twice it is recognised: by what the first call wrote down, or by a state that has nothing left to change.
+   * Heartbeats.
+   *
+   * @throws `InfrastructureStale` (not retried): the state or the plan of the deployment is another one by now; nothing was applied
+   * @throws `InfrastructureInterrupted` (not retried): a part is applied, by an attempt that ended in the middle
+   * @throws as `ensureInfrastructurePlan`
+   */
+  applyInfrastructure(
+    input: Change & { readonly version: string; readonly plan: string },
+  ): Promise<{ readonly how: 'applied' | 'recognised'; readonly detail: string }>;
+}
+
 /** A message to the environment's workflow, which is started when it does not run. */
 export interface TurnActivities {
   /** Signal-with-start of `environment`: asks for the turn (messages.ts `TurnRequest`). Idempotent by the deployment's number and `ask`. */
@@ -622,6 +646,7 @@ export interface Activities
     ScheduleActivities,
     ForgeActivities,
     PlanActivities,
+    InfrastructureActivities,
     TurnActivities,
     FactActivities,
     NoticeActivities,

@@ -16,6 +16,7 @@ import { typed } from './changes.ts';
 import type { PlanActivities } from './contracts.ts';
 import type { Databases } from './databases.ts';
 import { forgeApiOf } from './forges.ts';
+import type { Infrastructures } from './infrastructure.ts';
 import type { ImageTrust } from './image-trust.ts';
 import type { Materials } from './material.ts';
 import type { Place, Places } from './places.ts';
@@ -32,6 +33,7 @@ export interface PlanDependencies {
   readonly repositories: SourceRepository;
   readonly trust: ImageTrust;
   readonly protections: ReadProtections;
+  readonly infrastructures: Infrastructures;
   readonly secretVersions: (refs: SecretRefs) => Promise<Readonly<Record<string, string>>>;
 }
 
@@ -59,7 +61,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
         // As it is in force now: what follows a plan reads the same again, and a change since then is another hash.
         const place = await places.open(input, 'store');
         const { spec, release } = place;
-        const [{ live }, { migrations, configuration }, secrets, sizes, trusted, scanned, protections] =
+        const [{ live }, { migrations, configuration }, secrets, sizes, trusted, scanned, protections, infrastructure] =
           await Promise.all([
             readFacts(place),
             materials.of(place),
@@ -69,6 +71,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             deps.trust.checkScans(place),
             // A way back does not wait for a forge.
             input.priority === 'rollback' ? undefined : deps.protections(place.pair.project),
+            deps.infrastructures.planned(place, input),
           ]);
         const database = await databases.of(place);
         const pending = database === undefined ? [] : await database.migrations.pending(migrations);
@@ -92,6 +95,9 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
           definition: place.definition,
           configuration: configuration.hash,
           secrets,
+          ...(infrastructure === undefined
+            ? {}
+            : { infrastructure: { kind: infrastructure.kind, plan: infrastructure.plan } }),
           migrations: pending,
           strategy: spec.strategy,
           target: { kind: spec.target.kind, name: spec.target.name },
@@ -131,12 +137,14 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             timeZone,
             workingHours,
             firstRelease: live === null,
+            ...(infrastructure?.summary === undefined ? {} : { infrastructure: infrastructure.summary }),
             ...(notPromoted === undefined ? {} : { notPromoted }),
             freeDiskUnknown: sizes.freeDiskBytes === null,
           }),
           estimate: sizes,
           checks: [...checks.map(({ line }) => line), ...trusted, ...scanned],
           ...(gates.length === 0 ? {} : { gates: gates.map(({ line }) => line) }),
+          ...(infrastructure === undefined ? {} : { infrastructure }),
           plannedAt,
           ...(input.priority === 'hotfix' && spec.policy.production && wishes !== undefined
             ? { mergesBack: true as const }

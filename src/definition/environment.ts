@@ -10,6 +10,7 @@ import type {
   DatabaseSpec,
   EnvironmentSpec,
   ImageTrustSpec,
+  InfrastructureSpec,
   MigrationsSpec,
   NotifierSpec,
   ProbeSpec,
@@ -50,6 +51,7 @@ export function resolveEnvironment(pair: DefinitionPair, name: string): Environm
     target: resolveTarget(project.project, name, environment),
     router: environment.router,
     ...(environment.database === undefined ? {} : { database: resolveDatabase(environment.database) }),
+    ...resolveInfrastructure(repository, environment),
     strategy: environment.strategy,
     policy,
     service: resolveService(repository.service, policy),
@@ -59,6 +61,29 @@ export function resolveEnvironment(pair: DefinitionPair, name: string): Environm
     registry: resolveRegistry(pair),
     imageTrust: resolveImageTrust(project, environment),
     notifications: resolveNotifications(project),
+  };
+}
+
+/** Only where both have it: a commit of before there was any has none to apply. */
+function resolveInfrastructure(
+  { infrastructure: what }: RepositoryDefinition,
+  { infrastructure: how }: EnvironmentDefinition,
+): { readonly infrastructure?: InfrastructureSpec } {
+  if (what === undefined || how === undefined) return {};
+  const { folder } = what;
+  const { secretVariables, env, secrets, planKey, lockTimeout, timeout } = how;
+  return {
+    infrastructure: {
+      tool:
+        how.kind === 'exec'
+          ? { kind: how.kind, plan: how.plan, apply: how.apply, state: how.state }
+          : { kind: how.kind, backend: how.backend },
+      folder,
+      variables: { ...what.variables, ...how.variables },
+      ...{ secretVariables, env, secrets, planKey },
+      lockTimeoutMs: lockTimeout,
+      timeoutMs: timeout,
+    },
   };
 }
 

@@ -8,7 +8,8 @@ import { canonicalHash } from './canonical.ts';
  * field of the identity does not compile until somebody has put it here.
  */
 export function planHash(identity: PlanIdentity): string {
-  const { release, definition, configuration, secrets, migrations, strategy, target, live, ...rest } = identity;
+  const { release, definition, configuration, secrets, migrations, strategy, target, live, infrastructure, ...rest } =
+    identity;
   noneLeft(rest);
   return canonicalHash({
     release,
@@ -19,6 +20,10 @@ export function planHash(identity: PlanIdentity): string {
     strategy,
     target: { kind: target.kind, name: target.name },
     live,
+    // Absent and not null: a plan without infrastructure has the hash that it always had.
+    ...(infrastructure === undefined
+      ? {}
+      : { infrastructure: { kind: infrastructure.kind, plan: infrastructure.plan } }),
   });
 }
 

@@ -3,6 +3,7 @@ import { Database } from './kinds/database.ts';
 import { Forge } from './kinds/forge.ts';
 import { Gates } from './kinds/gate.ts';
 import { EnvironmentImages, Images } from './kinds/images.ts';
+import { EnvironmentInfrastructure } from './kinds/infrastructure.ts';
 import { Notifier } from './kinds/notifier.ts';
 import { Probe } from './kinds/probe.ts';
 import { Protection } from './kinds/protection.ts';
@@ -190,6 +191,9 @@ const Environment = z.strictObject({
     .describe('How the live release is replaced.')
     .default({ kind: 'blue-green' }),
   database: Database.describe('Backed up before a release and put back with it. Default: none.').exactOptional(),
+  infrastructure: EnvironmentInfrastructure.describe(
+    'What plans and applies the infrastructure of the repository here, and with which rights. Default: nothing is applied.',
+  ).exactOptional(),
   approval: Approval.describe('Who must agree.').prefault({}),
   queue: z
     .strictObject({

@@ -1,6 +1,7 @@
 import { validRange } from 'semver';
 import { z } from 'zod';
 import { Gates } from './kinds/gate.ts';
+import { RepositoryInfrastructure } from './kinds/infrastructure.ts';
 import { Probe } from './kinds/probe.ts';
 import { Reports } from './kinds/report.ts';
 import { Parameters } from './parameters.ts';
@@ -261,6 +262,9 @@ export const RepositoryDefinition = z
       })
       .describe('What `.env.<environment>` and the project must give.')
       .prefault({}),
+    infrastructure: RepositoryInfrastructure.describe(
+      'What must be there before the release: planned with it, shown in its approval, and applied after it. Only where the environment of the project has `infrastructure` too.',
+    ).exactOptional(),
     migrations: z
       .strictObject({
         folder: InnerPath.describe('Holds `001_name.sql`, and `001_name.down.sql` where it can be undone.').default(

@@ -18,6 +18,18 @@ export interface InfrastructureSummary {
   readonly outputs: readonly string[];
 }
 
+/** What a plan of a deployment says of its infrastructure. */
+export interface InfrastructurePlan {
+  /** Kind of the tool. */
+  readonly kind: string;
+  /** SHA-256 of the saved plan: what is approved is exactly this file. Empty while it is being made. */
+  readonly plan: string;
+  /** Name and version of the tool. */
+  readonly tool?: string;
+  readonly summary?: InfrastructureSummary;
+  readonly plannedAt?: string;
+}
+
 /** As many are listed in a plan; it lies in histories and is read by people. Judgement. */
 export const shownChanges = 50;
 /** An address longer than this is cut: the keys of `for_each` are the repository's to choose. Judgement. */

@@ -1,5 +1,6 @@
 import type { DeploymentRef } from './deployment.ts';
 import type { GateLine } from './evidence.ts';
+import type { InfrastructurePlan } from './infrastructure.ts';
 import type { MigrationPhase, MigrationRef } from './migration.ts';
 import type {
   ApprovalPolicy,
@@ -31,6 +32,8 @@ export interface Plan {
   readonly checks: readonly string[];
   /** What the gates say of the release going to this environment; absent where there are none. */
   readonly gates?: readonly GateLine[];
+  /** Absent where nothing is applied. It is never taken back by itself. */
+  readonly infrastructure?: InfrastructurePlan;
   readonly plannedAt: string;
   /** The change is a hotfix of a branch, and the forge can be asked to bring it back once it is live. */
   readonly mergesBack?: true;
@@ -48,6 +51,8 @@ export interface PlanIdentity {
   readonly configuration: string;
   /** Versions of the secrets it uses, by name; never values. */
   readonly secrets: Readonly<Record<string, string>>;
+  /** The saved plan of the infrastructure; absent where there is none. */
+  readonly infrastructure?: { readonly kind: string; readonly plan: string };
   /** Pending migrations, in order. */
   readonly migrations: readonly MigrationRef[];
   readonly strategy: StrategySpec;

@@ -1,3 +1,4 @@
+import { type InfrastructureSummary, tellSummary } from './infrastructure.ts';
 import type { MigrationRef } from './migration.ts';
 import type { Risk } from './plan.ts';
 
@@ -24,6 +25,8 @@ export interface RiskInput {
   readonly firstRelease: boolean;
   /** Why it should have been somewhere else before; absent when it was, or need not. */
   readonly notPromoted?: string;
+  /** What the saved plan of the infrastructure would do; absent where there is none. */
+  readonly infrastructure?: InfrastructureSummary;
   /** A database is backed up, and how much is free for that could not be seen. */
   readonly freeDiskUnknown: boolean;
 }
@@ -45,6 +48,7 @@ export function assessRisk(input: RiskInput): Risk {
     ...migrations(input),
     ...checks(input),
     ...definition(input),
+    ...infrastructure(input),
     ...recentFailure(input),
     ...disk(input),
     ...timeOfDay(input),
@@ -133,6 +137,29 @@ function definition({ definitionChanged, configurationKeys }: RiskInput): readon
             reason: `${count(configurationKeys.length, 'setting')} changed: ${configurationKeys.join(', ')}.`,
           },
         ]),
+  ];
+}
+
+function infrastructure({ infrastructure: summary }: RiskInput): readonly Factor[] {
+  if (summary === undefined) return [];
+  const { counts, changes } = summary;
+  const lost = counts.destroy + counts.replace;
+  if (lost > 0) {
+    const named = changes
+      .filter(({ action }) => action === 'destroy' || action === 'replace')
+      .map(({ address }) => address);
+    const more = lost > named.length ? ` and ${lost - named.length} more` : '';
+    return [
+      {
+        points: 40,
+        reason: `${count(lost, 'resource')} of the infrastructure would be destroyed or replaced, which nothing takes back: ${named.join(', ')}${more}.`,
+      },
+    ];
+  }
+  const changed = counts.create + counts.update + counts.forget;
+  if (changed === 0) return [];
+  return [
+    { points: 10, reason: `The infrastructure changes, and is not taken back by a rollback: ${tellSummary(summary)}.` },
   ];
 }
 

@@ -10,6 +10,8 @@ import { type DatabaseHands, createDatabases } from '../activities/databases.ts'
 import { createDiskActivities } from '../activities/disks.ts';
 import { createFactActivities } from '../activities/facts.ts';
 import { createForgeActivities } from '../activities/forges.ts';
+import { createInfrastructureRecords } from '../activities/infrastructure-records.ts';
+import { createInfrastructureActivities, createInfrastructures } from '../activities/infrastructure.ts';
 import { createImageTrust } from '../activities/image-trust.ts';
 import { createImageActivities } from '../activities/images.ts';
 import { createMaterials } from '../activities/material.ts';
@@ -45,6 +47,7 @@ import type { ImageBuilder } from '../providers/builders/port.ts';
 import { createContainerExecutor } from '../providers/executors/container.ts';
 import { createHostExecutor } from '../providers/executors/host.ts';
 import { createServiceHost } from '../providers/executors/services.ts';
+import { createInfrastructure } from '../providers/infrastructures/index.ts';
 import { createHaproxyRequestLog } from '../providers/metrics/haproxy-log.ts';
 import { migrationRunners } from '../providers/migrations/index.ts';
 import { type ReadRegistry, createRegistryReader } from '../providers/registries/logins/index.ts';
@@ -69,6 +72,7 @@ import {
   recordSampleTo,
 } from './facts.ts';
 import { createCacheIndex, recordArtifactsTo, recordCacheUsesTo } from './kept-files.ts';
+import { findInfrastructureProgram } from './infrastructure.ts';
 import { createSupplyChain, createToolFinder } from './supply-chain.ts';
 
 /** What a worker has opened before its activities. */
@@ -127,6 +131,9 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     readRegistry,
     readEvidence: (project, run) => readImageEvidence(store.db, project, run),
   });
+  const records = createInfrastructureRecords(blobs);
+  const secretVersions = (refs: SecretRefs): Promise<Readonly<Record<string, string>>> => secrets.versions(refs);
+  const infrastructures = createInfrastructures({ records, secretVersions });
   const deploy = { store, places, materials, databases, fence, blobs, trust };
 
   const notices = createNoticeActivities({ store, logger, readSecret, settings: config.api });
@@ -238,9 +245,12 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       ...removing,
       ...createPlanActivities({
         ...deploy,
-        repositories,
-        secretVersions: (refs) => secrets.versions(refs),
+        ...{ repositories, secretVersions, infrastructures },
         protections: createProtections(readSecret),
+      }),
+      ...createInfrastructureActivities({
+        ...{ places, repositories, readSecret, readSecrets, secretVersions, records, fence },
+        open: ({ tool }) => createInfrastructure(tool, findInfrastructureProgram(config)),
       }),
       ...createReleaseActivities({ ...deploy, readSecrets }),
       ...createTrafficActivities(deploy),

@@ -18,6 +18,7 @@ import {
 } from '../domain/approval.ts';
 import type { DeploymentInput, DeploymentRef, DeploymentResult } from '../domain/deployment.ts';
 import { describeFailure, failure, tellFailure } from '../domain/failures.ts';
+import { tellSummary } from '../domain/infrastructure.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import { sentences } from '../domain/sentences.ts';
@@ -45,7 +46,8 @@ import {
   turnSettledSignal,
   withdrawTurnSignal,
 } from './messages.ts';
-import { call, callAnyway, following, message, read, record, telling } from './options.ts';
+import { call, callAnyway, following, message, record, telling } from './options.ts';
+import { planAll } from './stages/infrastructure.ts';
 import { approvalLine, attributesOf, isoNow, showPage, took } from './progress.ts';
 
 /** A plan that keeps changing is asked about this often; then something in it is not stable, and nobody can approve it. */
@@ -187,7 +189,7 @@ class Deployment {
 
   async #makePlan(): Promise<Plan | DeploymentResult> {
     try {
-      return await this.#work.run(() => call(read.planDeployment, `plans ${this.#input.version}`, this.#input));
+      return await this.#work.run(() => planAll(this.#input, `plans ${this.#input.version}`));
     } catch (error) {
       if (this.#abort !== undefined) return this.#aborted(this.#abort);
       const { status } = describeFailure(error);
@@ -250,7 +252,7 @@ class Deployment {
   /** The clock of the approval starts when people were told, or could not be. */
   async #announce(plan: Plan): Promise<void> {
     const { project, environment, number, version } = this.#input;
-    const { changes, risk, hash, identity } = plan;
+    const { changes, risk, hash, identity, infrastructure } = plan;
     const limits = { scheduleToCloseTimeout: noticeMs, retry: { maximumAttempts: 1 } };
     const notice = {
       event: 'approval-requested',
@@ -263,6 +265,9 @@ class Deployment {
       lines: [
         `plan ${hash.slice(0, 8)}, from ${changes.fromVersion ?? 'nothing'}`,
         `${changes.commits.length} commits, ${changes.filesChanged} files, ${identity.migrations.length} migrations`,
+        ...(infrastructure?.summary === undefined
+          ? []
+          : [`infrastructure: ${tellSummary(infrastructure.summary)}; never taken back by itself`]),
         `risk ${risk.level} (${risk.score})${risk.reasons.length > 0 ? `: ${risk.reasons.join('; ')}` : ''}`,
         `approve within ${took(plan.policy.approval.timeoutMs)}`,
       ],

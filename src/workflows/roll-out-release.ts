@@ -21,6 +21,7 @@ import { call, change, read } from './options.ts';
 import { isoNow, showPage } from './progress.ts';
 import { Saga } from './saga.ts';
 import { backUp, registerDataUndo } from './stages/back-up.ts';
+import { applyInfrastructure, infrastructureStays, planAll } from './stages/infrastructure.ts';
 import { tellStarted, tellUnhealthy } from './stages/notices.ts';
 import { freeSlot, patientOf } from './stages/roll-out.ts';
 import { type Trigger, cleanUp, undo } from './stages/undo.ts';
@@ -67,6 +68,7 @@ const badRelease: readonly FailureType[] = [
   'ContainerUnhealthy',
   'MigrationFailed',
   'MigrationIncompatible',
+  'InfrastructureFailed',
   'ImageNotSigned',
   'AttestationInvalid',
   'ImageVulnerable',
@@ -97,6 +99,8 @@ class RollOut {
   #unhealthy: string | undefined;
   #leave = false;
   #settling = false;
+  /** The infrastructure may have been changed. */
+  #applied = false;
 
   constructor(input: RollOutInput) {
     this.#input = input;
@@ -181,6 +185,7 @@ class RollOut {
     this.#backup = await backUp(run);
     const refused = await this.#askToChange();
     if (refused !== undefined) return this.#bad('errored', sentences(`Nothing was changed: ${refused}`));
+    await applyInfrastructure(run, () => (this.#applied = true));
     registerDataUndo(run, (data) => (this.#data = data));
     await strategies[plan.identity.strategy.kind].rollOut(run);
     const began = isoNow();
@@ -195,7 +200,7 @@ class RollOut {
     const { deployment } = this.#input;
     const { project, environment, number, version } = deployment;
     const [plan, facts] = await Promise.all([
-      call(read.planDeployment, `plans ${version} again`, deployment),
+      planAll(deployment, `plans ${version} again`),
       call(read.readEnvironment, 'reads what is live', { project, environment, number }),
     ]);
     this.#plan = plan;
@@ -324,7 +329,8 @@ class RollOut {
   /** Ended before the first change. */
   async #unchanged(outcome: Outcome, reason: string): Promise<TurnReport> {
     if (this.#plan !== undefined) await cleanUp(this.#context(this.#plan));
-    return this.#report(outcome, reason, { live: this.#live, previous: null, untouched: true });
+    const stays = this.#applied ? sentences(reason, infrastructureStays) : reason;
+    return this.#report(outcome, stays, { live: this.#live, previous: null, untouched: true });
   }
 
   #leftAsItIs(reason: string): TurnReport {

@@ -10,6 +10,7 @@ import type {
 } from '../../src/activities/contracts.ts';
 import type { DeploymentInput, DeploymentPhase, DeploymentRef, DeploymentResult } from '../../src/domain/deployment.ts';
 import { holdingOutcomes } from '../../src/domain/outcome.ts';
+import { summarise } from '../../src/domain/infrastructure.ts';
 import type { Plan, PlanPolicy } from '../../src/domain/plan.ts';
 import type { LiveRelease, Slot } from '../../src/domain/release.ts';
 import type { RunInput, RunPlan, StageReport } from '../../src/domain/run.ts';
@@ -65,6 +66,8 @@ export class World {
   configuration = 'configuration';
   migrations: Plan['identity']['migrations'] = [];
   runPlan: Partial<RunPlan> = {};
+  /** Absent: the environment has none. */
+  infrastructure: FakeState | undefined;
   /** Of the environment's workflow; small makes it continue as new between nearly all turns. */
   maxHistoryEvents: number | undefined;
   #handlers: Handlers = {};
@@ -155,6 +158,15 @@ export class World {
 }
 
 type Awaitable<T> = T | Promise<T> | Awaited<T>;
+
+/** Infrastructure that is a text. */
+export interface FakeState {
+  state: string;
+  wanted: string;
+  made: number;
+  /** By the number of the deployment. */
+  readonly plans: Map<number, { readonly plan: string; readonly state: string; readonly wanted: string }>;
+}
 
 export interface Place {
   traffic: Slot | null;
@@ -257,6 +269,24 @@ export function createNaturalActivities(client: () => Client): Natural {
     publishRelease: () => undefined,
     pollRepository: () => ({ refs: 0, moved: 0, accepted: [] }),
     planDeployment: (input, world) => planOf(input, world),
+    ensureInfrastructurePlan: ({ number }, { infrastructure }) => {
+      if (infrastructure === undefined) return { plan: '' };
+      const { state, wanted, plans } = infrastructure;
+      // One of this state is kept.
+      if (plans.get(number)?.state !== state) {
+        const plan = hashOf(`${wanted} on ${state}, ${String(infrastructure.made++)}`);
+        plans.set(number, { plan, state, wanted });
+      }
+      return { plan: plans.get(number)?.plan ?? '' };
+    },
+    applyInfrastructure: ({ number, plan }, { infrastructure }) => {
+      const saved = infrastructure?.plans.get(number);
+      if (infrastructure === undefined || saved?.plan !== plan || saved.state !== infrastructure.state) {
+        throw broken('InfrastructureStale', 'Nothing was applied: the saved plan is stale.');
+      }
+      infrastructure.state = saved.wanted;
+      return { how: 'applied', detail: '1 to create' };
+    },
     estimateBackup: (input, world) =>
       planOf({ ...world.open(input.environment, { number: input.number }) }, world).estimate,
     requestTurn: async ({ deployment, plan, approved, ask, requestedAt }, { maxHistoryEvents }) => {
@@ -350,6 +380,13 @@ export function keyOf({ environment, number }: DeploymentRef): string {
 export function planOf(input: DeploymentInput, world: World): Plan {
   const place = world.place(input.environment);
   const live = factsOf(place).live;
+  const saved = world.infrastructure?.plans.get(input.number);
+  const infrastructure: Plan['infrastructure'] =
+    world.infrastructure === undefined
+      ? undefined
+      : saved === undefined
+        ? { kind: 'terraform', plan: '' }
+        : { kind: 'terraform', plan: saved.plan, summary: summarise([{ address: saved.wanted, action: 'create' }]) };
   const identity: Plan['identity'] = {
     release: { version: input.version, commit: 'c'.repeat(40), images: [] },
     definition: 'definition',
@@ -359,6 +396,9 @@ export function planOf(input: DeploymentInput, world: World): Plan {
     strategy: { kind: 'blue-green' },
     target: { kind: 'docker', name: input.environment },
     live: live === null ? null : { version: live.version, commit: live.commit, images: [] },
+    ...(infrastructure === undefined
+      ? {}
+      : { infrastructure: { kind: infrastructure.kind, plan: infrastructure.plan } }),
   };
   const { project, environment, number } = input;
   return {
@@ -384,6 +424,7 @@ export function planOf(input: DeploymentInput, world: World): Plan {
       problems: [],
     },
     checks: [],
+    ...(infrastructure === undefined ? {} : { infrastructure }),
     plannedAt: now(),
   };
 }

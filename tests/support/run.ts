@@ -36,8 +36,8 @@ const groups: readonly Group[] = [
   { name: 'contracts', needs: everything, serial: true },
   { name: 'stories', needs: everything, serial: true },
   { name: 'faults', needs: everything, serial: true },
-  { name: 'infrastructure', needs: [], serial: true, heavy: true },
   { name: 'supply-chain', needs: ['docker', 'registry', 'toolsImage'], serial: true, heavy: true },
+  { name: 'infrastructure', needs: everything, serial: true, heavy: true },
 ];
 
 interface Figures {

@@ -17,6 +17,8 @@ export interface StateServer {
   state(name: string): string | undefined;
   lock(name: string): StateLock | undefined;
   hold(name: string, lock: StateLock | undefined): void;
+  /** Somebody else writes the state: nothing in it is another, but it is a later one. */
+  touch(name: string): void;
   /** How often a lock was refused. */
   refusals(name: string): number;
   /** States can no longer be written, as by a backend whose disk is full. */
@@ -87,6 +89,10 @@ export async function startStateServer(): Promise<StateServer> {
     hold: (name, lock) => {
       if (lock === undefined) locks.delete(name);
       else locks.set(name, lock);
+    },
+    touch: (name) => {
+      const state = JSON.parse(states.get(name) ?? '{}') as { readonly serial?: number };
+      states.set(name, JSON.stringify({ ...state, serial: (state.serial ?? 0) + 1 }));
     },
     refusals: (name) => refused.get(name) ?? 0,
     refuseWrites: (name, refuse) => {

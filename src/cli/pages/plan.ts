@@ -1,4 +1,5 @@
 import type { GateLine } from '../../domain/evidence.ts';
+import { infrastructureActions, tellSummary } from '../../domain/infrastructure.ts';
 import type { Plan } from '../../domain/plan.ts';
 import { nameOf } from '../names.ts';
 import { duration } from '../time.ts';
@@ -30,6 +31,7 @@ export function planPage(plan: Plan, paint: Painter): string {
       identity.migrations.map((migration) => `${migration.name} (${migration.kind})`),
       'none',
     ),
+    ...infrastructureLines(plan, paint),
     ...listed('checks', plan.checks, 'none were recorded'),
     ...(plan.gates === undefined ? [] : listed('gates', plan.gates.map(gateLine), 'none')),
     field('backup', backupLine(plan)),
@@ -56,6 +58,22 @@ function listed(name: string, values: readonly string[], none: string): string[]
 
 function gateLine({ gate, verdict, blocks, reason }: GateLine): string {
   return `${gate} ${verdict}${blocks ? ', stops it' : ''}: ${reason}`;
+}
+
+function infrastructureLines({ infrastructure }: Plan, paint: Painter): string[] {
+  if (infrastructure === undefined) return [];
+  const { plan, tool, summary, kind } = infrastructure;
+  if (summary === undefined) return [field('infrastructure', `is being planned with ${kind}`)];
+  const total = infrastructureActions.reduce((sum, action) => sum + summary.counts[action], 0);
+  return [
+    field('infrastructure', `${tellSummary(summary)} (${tool ?? kind}, saved plan ${plan.slice(0, shortHash)})`),
+    ...summary.changes.map(({ address, action }) =>
+      field('', `${action === 'destroy' || action === 'replace' ? paint.paint('bad', action) : action} ${address}`),
+    ),
+    ...(total > summary.changes.length ? [field('', paint.dim(`and ${total - summary.changes.length} more`))] : []),
+    ...(summary.outputs.length > 0 ? [field('', paint.dim(`outputs: ${summary.outputs.join(', ')}`))] : []),
+    ...(total > 0 ? [field('', paint.dim('applied after the approval, and never taken back by itself'))] : []),
+  ];
 }
 
 function changesLine({ changes }: Plan): string {

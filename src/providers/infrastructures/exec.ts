@@ -13,11 +13,11 @@ import { staleError } from './terraform.ts';
 /** Commands of the project, for tools that are no Terraform: CloudFormation by its change sets, Pulumi, a script. */
 export interface ExecCommands {
   /** Writes what `apply` needs to the file `$SLIPWAY_PLAN`, and what it would change to `$SLIPWAY_CHANGES`. */
-  readonly plan: readonly [string, ...string[]];
+  readonly plan: readonly string[];
   /** Applies what `$SLIPWAY_PLAN` holds and nothing else; exit code 3 says that it is stale and nothing was changed. */
-  readonly apply: readonly [string, ...string[]];
+  readonly apply: readonly string[];
   /** Prints what tells two states apart, such as the id of the last change; never a secret. */
-  readonly state: readonly [string, ...string[]];
+  readonly state: readonly string[];
 }
 
 /** Of what a command prints or writes beside its plan. Judgement. */
@@ -32,7 +32,7 @@ const Changes = z.array(z.object({ address: z.string().min(1), action: z.enum(in
 export function createExecInfrastructure(commands: ExecCommands): Infrastructure {
   interface Call {
     readonly what: string;
-    readonly command: readonly [string, ...string[]];
+    readonly command: readonly string[];
     readonly files?: Readonly<Record<string, string>>;
   }
 
@@ -47,7 +47,7 @@ export function createExecInfrastructure(commands: ExecCommands): Infrastructure
     const stdout: Buffer[] = [];
     let bytes = 0;
     const { exitCode, tail, timedOut } = await runProcess({
-      command: [...call.command],
+      command: [call.command[0] ?? '', ...call.command.slice(1)],
       cwd: request.folder,
       env: { ...request.env, ...request.secrets, SLIPWAY_VARIABLES: variables, ...call.files },
       output: 'data',
@@ -100,19 +100,24 @@ export function createExecInfrastructure(commands: ExecCommands): Infrastructure
             `The saved plan has ${content.length} bytes; the limit is ${maxPlanBytes}.`,
           );
         }
-        return { content, summary: summarise(await readChanges(files.SLIPWAY_CHANGES)), state, tool: commands.plan[0] };
+        return {
+          content,
+          summary: summarise(await readChanges(files.SLIPWAY_CHANGES)),
+          state,
+          tool: nameOf(commands.plan),
+        };
       }),
 
     readState: (request) => withScratch('infrastructure', (folder) => stateOf(request, folder)),
 
     apply: (request) =>
       withScratch('infrastructure', async (folder) => {
-        if ((await stateOf(request, folder)) !== request.plan.state) throw staleError(commands.apply[0]);
+        if ((await stateOf(request, folder)) !== request.plan.state) throw staleError(nameOf(commands.apply));
         const file = join(folder, 'saved-plan');
         await writeFile(file, request.plan.content, { mode: 0o600 });
         const call = { what: 'apply the saved plan', command: commands.apply, files: { SLIPWAY_PLAN: file } };
         const { exitCode, tail } = await run(request, folder, call);
-        if (exitCode === staleCode) throw staleError(commands.apply[0]);
+        if (exitCode === staleCode) throw staleError(nameOf(commands.apply));
         if (exitCode !== 0) throw failed(call.what, lastLine(tail, exitCode));
         return { state: await stateOf(request, folder) };
       }),
@@ -133,6 +138,10 @@ async function readChanges(file: string): Promise<z.output<typeof Changes>> {
   if (read.success) return read.data;
   const [issue] = read.error.issues;
   throw failed('plan', `$SLIPWAY_CHANGES is not as it must be: ${issue?.path.join('.') ?? ''} ${issue?.message ?? ''}`);
+}
+
+function nameOf(command: readonly string[]): string {
+  return command[0] ?? 'the command';
 }
 
 function failed(what: string, why: string): ProviderError {

@@ -26,10 +26,6 @@ export interface InfrastructureRequest {
   readonly lockTimeoutMs: number;
   /** Of the whole call. */
   readonly timeoutMs: number;
-  /**
-   * What earlier attempts of this very call, which are dead by now, may have left. Absent: there was none.
-   */
-  readonly left?: LeftLock;
   readonly signal?: AbortSignal;
   /** Takes what the tool says, line by line, without secrets. */
   readonly onLine?: (line: string) => void;
@@ -57,6 +53,10 @@ export interface SavedPlan {
 
 export interface ApplyRequest extends InfrastructureRequest {
   readonly plan: Pick<SavedPlan, 'content' | 'state'>;
+  /**
+   * What earlier attempts of this very call, which are dead by now, may have left. Absent: there was none.
+   */
+  readonly left?: LeftLock;
   /**
    * Keeps the state that the tool could not bring to its backend, for it is the only trace of what was made; answers with where it is.
    */

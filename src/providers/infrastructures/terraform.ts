@@ -167,15 +167,12 @@ export function createTerraform({ name, program, backend }: TerraformOptions): I
       const variables = join(session.scratch, 'slipway.tfvars.json');
       const saved = join(session.scratch, 'saved-plan');
       await writeFile(variables, JSON.stringify({ ...request.variables, ...request.secretVariables }), { mode: 0o600 });
-      const run = async (): Promise<void> => {
-        const { exitCode, said, timedOut } = await session.tell(
-          ...['plan', '-input=false', '-no-color', '-detailed-exitcode', lockTimeout(request)],
-          ...[`-var-file=${variables}`, `-out=${saved}`],
-        );
-        // 0: nothing to change; 2: something (https://developer.hashicorp.com/terraform/cli/commands/plan).
-        if (exitCode !== 0 && exitCode !== 2) throw session.failed('plan', said, timedOut);
-      };
-      await pastOwnLock(session, 'OperationTypePlan', run);
+      const { exitCode, said, timedOut } = await session.tell(
+        ...['plan', '-input=false', '-no-color', '-detailed-exitcode', lockTimeout(request)],
+        ...[`-var-file=${variables}`, `-out=${saved}`],
+      );
+      // 0: nothing to change; 2: something (https://developer.hashicorp.com/terraform/cli/commands/plan).
+      if (exitCode !== 0 && exitCode !== 2) throw session.failed('plan', said, timedOut);
       const content = await readFile(saved);
       if (content.length > maxPlanBytes) {
         throw new ProviderError(
@@ -189,14 +186,14 @@ export function createTerraform({ name, program, backend }: TerraformOptions): I
   }
 
   /** Once more without the lock that a dead attempt of the same work has left. */
-  async function pastOwnLock(session: Session, operation: string, run: () => Promise<void>): Promise<void> {
+  async function pastOwnLock(session: Session, request: ApplyRequest, run: () => Promise<void>): Promise<void> {
     const begun = new Date();
     try {
       await run();
     } catch (error) {
-      const lock = ownLock(error, operation, session.request, begun);
+      const lock = ownLock(error, request, begun);
       if (lock === undefined) throw error;
-      session.request.onLine?.(`opens the lock ${lock}, which an attempt that is dead has left`);
+      request.onLine?.(`opens the lock ${lock}, which an attempt that is dead has left`);
       await session.must('open the lock it had left', 'force-unlock', '-force', lock);
       await run();
     }
@@ -221,7 +218,7 @@ export function createTerraform({ name, program, backend }: TerraformOptions): I
         await bringState(session, request, errored);
         throw error;
       };
-      await pastOwnLock(session, 'OperationTypeApply', run);
+      await pastOwnLock(session, request, run);
       return { state: await stateOf(session) };
     });
   }
@@ -252,7 +249,7 @@ export function createTerraform({ name, program, backend }: TerraformOptions): I
 }
 
 /** The id of a lock that an attempt of the same call has left; undefined for everybody else's. */
-function ownLock(error: unknown, wanted: string, { left }: InfrastructureRequest, begun: Date): string | undefined {
+function ownLock(error: unknown, { left }: ApplyRequest, begun: Date): string | undefined {
   if (left === undefined || !(error instanceof ProviderError) || error.type !== 'InfrastructureLocked')
     return undefined;
   const { lock, who, operation, created } = error.details as {
@@ -265,7 +262,7 @@ function ownLock(error: unknown, wanted: string, { left }: InfrastructureRequest
   const ours =
     who !== undefined &&
     left.who.includes(who) &&
-    operation === wanted &&
+    operation === 'OperationTypeApply' &&
     since !== undefined &&
     since >= left.since.getTime() - skewMs &&
     since < begun.getTime();

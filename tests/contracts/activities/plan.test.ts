@@ -88,6 +88,7 @@ async function plan({ kind, live = true, approved = false, freeDiskBytes = 1e9 }
   const activities = createPlanActivities({
     store,
     trust: { verify: () => Promise.resolve([]), checkScans: () => Promise.resolve([]) },
+    infrastructures: { planned: () => Promise.resolve(undefined) },
     places: { open: () => Promise.resolve(place) },
     materials: { of: () => Promise.resolve({ migrations, configuration: { hash: 'h', keys: {} } } as never) },
     databases: {

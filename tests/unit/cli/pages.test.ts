@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { deploymentNext, deploymentPage } from '../../../src/cli/pages/deployment.ts';
 import { byUrgency, columnsOf, environmentNext, environmentPage, runList } from '../../../src/cli/pages/lists.ts';
 import { planPage } from '../../../src/cli/pages/plan.ts';
+import { summarise } from '../../../src/domain/infrastructure.ts';
 import { runPage } from '../../../src/cli/pages/run.ts';
 import { withoutControls } from '../../../src/effects/control.ts';
 import { createPainter } from '../../../src/cli/words.ts';
@@ -235,6 +236,23 @@ describe('the page of a plan', () => {
     expect(page).toContain('003_pinned.sql (expand)');
     expect(page).toContain('1 of tech-lead, within 30 min, not by its author or whoever brought it here');
     expect(page).toContain('medium (40/100)');
+    expect(page).not.toContain('infrastructure');
+  });
+
+  test('shows what would become of the infrastructure by address, and that it is not taken back', () => {
+    const summary = summarise(
+      Array.from({ length: 51 }, (_, index) => ({ address: `a.x[${index}]`, action: 'destroy' as const })),
+      ['url'],
+    );
+    const infrastructure = { kind: 'terraform', plan: 'abcdef0123', tool: 'terraform 1.11.4', summary };
+    const page = planPage({ ...aPlan(), infrastructure }, screen.paint);
+    expect(page).toContain('51 to destroy (terraform 1.11.4, saved plan abcdef01)');
+    expect(page).toContain('destroy a.x[0]');
+    expect(page).toContain('and 1 more');
+    expect(page).toContain('outputs: url');
+    expect(page).toContain('never taken back by itself');
+    const begun = planPage({ ...aPlan(), infrastructure: { kind: 'terraform', plan: '' } }, screen.paint);
+    expect(begun).toContain('is being planned with terraform');
   });
 });
 

@@ -87,6 +87,9 @@ describe('the hash of a plan', () => {
     { migrations: [] },
     { target: { kind: 'docker', name: 'other' } },
     { live: { version: '41', commit: 'b', images: [] } },
+    { infrastructure: { kind: 'terraform', plan: 'a' } },
+    { infrastructure: { kind: 'terraform', plan: 'b' } },
+    { infrastructure: { kind: 'opentofu', plan: 'b' } },
   ];
 
   test('has 64 characters and changes with every part of the identity', () => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { assessRisk } from '../../../src/domain/risk.ts';
+import { summarise } from '../../../src/domain/infrastructure.ts';
 import type { RiskInput } from '../../../src/domain/risk.ts';
 
 /** A small change on a Tuesday morning. */
@@ -27,6 +28,21 @@ describe('each factor is named', () => {
     ['size', { linesChanged: 1_001 }, /^Large change: 2 files, 1001 lines changed\.$/],
     ['medium size', { filesChanged: 16 }, /^Medium change: 16 files/],
     ['a disk that nobody sees', { freeDiskUnknown: true }, /^How much disk is free for the backup .* is not known/],
+    [
+      'infrastructure that is lost',
+      {
+        infrastructure: summarise([
+          { address: 'db.main', action: 'replace' },
+          { address: 'q.a', action: 'create' },
+        ]),
+      },
+      /^1 resource of the infrastructure would be destroyed or replaced, which nothing takes back: db\.main\.$/,
+    ],
+    [
+      'infrastructure that changes',
+      { infrastructure: summarise([{ address: 'q.a', action: 'create' }]) },
+      /^The infrastructure changes, and is not taken back by a rollback: 1 to create\.$/,
+    ],
     ['first release', { firstRelease: true }, /^First release/],
     [
       'migration',

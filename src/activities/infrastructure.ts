@@ -1,0 +1,213 @@
+import { realpath, stat } from 'node:fs/promises';
+import { join, sep } from 'node:path';
+import { canonicalHash } from '../definition/canonical.ts';
+import type { InfrastructureSpec, SecretRefs } from '../definition/specs.ts';
+import type { DeploymentRef } from '../domain/deployment.ts';
+import { ProviderError } from '../domain/failures.ts';
+import { type InfrastructurePlan, changesAnything, tellSummary } from '../domain/infrastructure.ts';
+import type { Fence } from '../effects/fence.ts';
+import { withScratch } from '../effects/scratch-folder.ts';
+import type { Infrastructure, InfrastructureRequest } from '../providers/infrastructures/port.ts';
+import type { SourceRepository } from '../providers/repositories/port.ts';
+import { beating, changing, typed } from './changes.ts';
+import type { InfrastructureActivities } from './contracts.ts';
+import type { InfrastructureRecords } from './infrastructure-records.ts';
+import type { Place, Places } from './places.ts';
+import { type ReadSecret, repositoryAddress } from './secrets.ts';
+
+export interface InfrastructureDependencies {
+  readonly places: Places;
+  readonly repositories: Pick<SourceRepository, 'checkOut'>;
+  readonly readSecret: ReadSecret;
+  readonly readSecrets: (refs: SecretRefs) => Promise<Readonly<Record<string, string>>>;
+  readonly secretVersions: (refs: SecretRefs) => Promise<Readonly<Record<string, string>>>;
+  readonly records: InfrastructureRecords;
+  readonly open: (spec: InfrastructureSpec) => Infrastructure;
+  readonly fence: Fence;
+}
+
+/** Where a deployment stands with its infrastructure. */
+export interface Infrastructures {
+  /** What the plan of a deployment says of it; undefined where the environment or the release has none. */
+  planned(place: Place, ref: { readonly number: number }): Promise<InfrastructurePlan | undefined>;
+}
+
+/** One saved plan of a deployment. */
+interface SavedRef extends DeploymentRef {
+  readonly plan: string;
+}
+
+type Dependencies = Pick<InfrastructureDependencies, 'records' | 'secretVersions'>;
+
+/** Everything that a saved plan is made of but the state: with another value of it the plan is another one. */
+async function inputsOf({ secretVersions }: Dependencies, place: Place, spec: InfrastructureSpec): Promise<string> {
+  const [environment, variables] = await Promise.all([
+    secretVersions(spec.secrets),
+    secretVersions(spec.secretVariables),
+  ]);
+  return canonicalHash({ commit: place.release.commit, definition: place.definition, environment, variables });
+}
+
+/** Looks only; what a plan is made of is made by the activity, for it takes minutes. */
+export function createInfrastructures(deps: Dependencies): Infrastructures {
+  return {
+    async planned(place, { number }) {
+      const spec = place.spec.infrastructure;
+      if (spec === undefined) return undefined;
+      const ref = { project: place.spec.project, environment: place.spec.name, number };
+      const [record, inputs] = await Promise.all([deps.records.readPlan(ref), inputsOf(deps, place, spec)]);
+      if (record?.inputs !== inputs) return { kind: spec.tool.kind, plan: '' };
+      const { kind, plan, tool, summary, plannedAt } = record;
+      return {
+        kind,
+        plan,
+        ...(tool === undefined ? {} : { tool }),
+        ...(summary === undefined ? {} : { summary }),
+        ...(plannedAt === undefined ? {} : { plannedAt }),
+      };
+    },
+  };
+}
+
+/** Plans infrastructure, keeps the plan, and applies exactly that. */
+export function createInfrastructureActivities(deps: InfrastructureDependencies): InfrastructureActivities {
+  const { places, repositories, readSecret, readSecrets, records, fence } = deps;
+
+  /** The definition in a checkout of its own, for as long as the work takes. */
+  async function inCheckout<T>(
+    place: Place,
+    spec: InfrastructureSpec,
+    signal: AbortSignal,
+    progress: () => void,
+    work: (request: () => Promise<InfrastructureRequest>) => Promise<T>,
+  ): Promise<T> {
+    const [repository, secretVariables, secrets] = await Promise.all([
+      repositoryAddress(place.pair.project, readSecret),
+      readSecrets(spec.secretVariables),
+      readSecrets(spec.secrets),
+    ]);
+    return await withScratch('infrastructure', async (scratch) => {
+      let checkouts = 0;
+      return await work(async () => {
+        checkouts += 1;
+        const path = join(scratch, `checkout-${checkouts}`);
+        await repositories.checkOut({ repository, commit: place.release.commit, path, signal });
+        return {
+          folder: await folderIn(path, spec.folder),
+          variables: spec.variables,
+          secretVariables,
+          env: spec.env,
+          secrets,
+          lockTimeoutMs: spec.lockTimeoutMs,
+          timeoutMs: spec.timeoutMs,
+          signal,
+          onLine: progress,
+        };
+      });
+    });
+  }
+
+  return {
+    ensureInfrastructurePlan: (input) =>
+      // The tool watches its own time; it is silent for as long as a cloud takes.
+      beating(async (signal, progress) => {
+        const place = await places.open(input, 'store');
+        const spec = place.spec.infrastructure;
+        if (spec === undefined) return { plan: '' };
+        const inputs = await inputsOf(deps, place, spec);
+        const infrastructure = deps.open(spec);
+        return await inCheckout(place, spec, signal, progress, async (request) => {
+          const record = await records.readPlan(input);
+          if (record?.inputs === inputs) {
+            const now = await infrastructure.readState(await request());
+            if (now === ((await records.readApplied(input, record.plan)) ?? record.stateMark))
+              return { plan: record.plan };
+          }
+          const made = await infrastructure.plan(await request());
+          const plan = await records.keepPlan(input, made.content, await readSecret(spec.planKey), {
+            kind: spec.tool.kind,
+            tool: made.tool,
+            summary: made.summary,
+            plannedAt: new Date().toISOString(),
+            inputs,
+            stateMark: made.state,
+          });
+          return { plan };
+        });
+      }, Infinity),
+
+    applyInfrastructure: async (input) => {
+      const { project, environment, version } = input;
+      const place = await typed(() => places.open({ project, environment, version }));
+      const work = (signal: AbortSignal, progress: () => void): ReturnType<typeof applySaved> =>
+        applySaved(place, input, signal, progress);
+      return await changing(fence, place, input, work, Infinity);
+    },
+  };
+
+  async function applySaved(
+    place: Place,
+    input: SavedRef,
+    signal: AbortSignal,
+    progress: () => void,
+  ): Promise<{ readonly how: 'applied' | 'recognised'; readonly detail: string }> {
+    const spec = place.spec.infrastructure;
+    const record = await records.readPlan(input);
+    if (spec === undefined || record?.plan !== input.plan) throw replaced(input.plan);
+    if ((await records.readApplied(input, input.plan)) !== undefined) {
+      return { how: 'recognised', detail: 'was applied before' };
+    }
+    const infrastructure = deps.open(spec);
+    const key = await readSecret(spec.planKey);
+    const content = await records.openPlan(input, input.plan, key);
+    return await inCheckout(place, spec, signal, progress, async (request) => {
+      const before = await records.beginAttempt(input, infrastructure.lockHolder());
+      if (before !== undefined) {
+        const now = await infrastructure.readState(await request());
+        if (now !== record.stateMark) return await recognise(infrastructure, await request(), input, now);
+      }
+      const { state } = await infrastructure.apply({
+        ...(await request()),
+        plan: { content, state: record.stateMark },
+        ...(before === undefined ? {} : { left: { who: before.who, since: new Date(before.since) } }),
+        keepState: (stateFile) => records.keepState(input, stateFile, key),
+      });
+      await records.keepApplied(input, input.plan, state);
+      return { how: 'applied', detail: record.summary === undefined ? '' : tellSummary(record.summary) };
+    });
+  }
+
+  /** An earlier attempt has changed the state and could not say so: either all of it is done, or a person looks at the rest in a new plan. */
+  async function recognise(
+    infrastructure: Infrastructure,
+    request: InfrastructureRequest,
+    input: SavedRef,
+    now: string,
+  ): Promise<{ readonly how: 'recognised'; readonly detail: string }> {
+    const rest = await infrastructure.plan(request);
+    if (changesAnything(rest.summary)) {
+      throw new ProviderError(
+        'InfrastructureInterrupted',
+        `An attempt to apply the saved plan ${input.plan.slice(0, 8)} ended in the middle, or somebody else changed the state meanwhile: ${tellSummary(rest.summary)} is left of it.`,
+        { details: { left: rest.summary } },
+      );
+    }
+    await records.keepApplied(input, input.plan, now);
+    return { how: 'recognised', detail: 'an earlier attempt had applied it, and nothing is left to change' };
+  }
+}
+
+/** The folder of the definition; a link of the repository may not lead out of its checkout. */
+async function folderIn(checkout: string, folder: string): Promise<string> {
+  const [root, path] = await Promise.all([realpath(checkout), realpath(join(checkout, folder)).catch(() => undefined)]);
+  if (path !== undefined && (path === root || path.startsWith(`${root}${sep}`)) && (await stat(path)).isDirectory())
+    return path;
+  throw new ProviderError('DefinitionInvalid', `The commit has no folder \`${folder}\` for its infrastructure.`);
+}
+
+function replaced(plan: string): ProviderError {
+  return new ProviderError(
+    'InfrastructureStale',
+    `Nothing was applied: the saved plan ${plan.slice(0, 8)} is no longer the one of this deployment.`,
+  );
+}
