@@ -6,6 +6,7 @@ import { machine } from './machine.ts';
 import { history } from './history.ts';
 import { idle } from './idle.ts';
 import { logs } from './logs.ts';
+import { parallel } from './parallel.ts';
 import { release } from './release.ts';
 import { steps } from './steps.ts';
 import { switchTraffic } from './switch.ts';
@@ -19,11 +20,12 @@ const benches: Readonly<Record<string, Bench>> = {
   switch: switchTraffic,
   logs,
   history,
+  parallel,
   idle,
 };
 
 /** Named by the design, and not there yet. */
-const notYet = ['approvals', 'recovery', 'parallel', 'pages', 'rehearse', 'kubernetes'];
+const notYet = ['approvals', 'recovery', 'pages', 'rehearse', 'kubernetes'];
 
 const help = `npm run bench -- <name> [--json] [--n <number>]
 
