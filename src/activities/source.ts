@@ -107,17 +107,20 @@ async function prepareRun(
     path: workspacePath(deps.workspaces.folder, asked),
   };
   const folders = foldersOf(workspace);
-  const [run, { text, project }] = await Promise.all([
-    deps.store.openRun(asked),
-    readProject(deps, documents, asked.project),
-    ensureFolders(folders),
-  ]);
+  const opening = deps.store.openRun(asked);
+  // Whoever fails first is told; this one is waited for below.
+  opening.catch(() => undefined);
+  const [{ text, project }] = await Promise.all([readProject(deps, documents, asked.project), ensureFolders(folders)]);
   const repository = await repositoryAddress(project, deps.readSecret);
   const { after, ref, from } = asked.event;
-  const [commit] = await Promise.all([
-    deps.repositories.checkOut({ repository, commit: after, ref: from ?? ref, path: folders.source, signal }),
-    writeRequest(folders, asked),
-  ]);
+  // The checkout needs nothing of the run's row, and takes as long as the store takes to write it.
+  const [run, commit] = await beside(opening, signal, async (until) => {
+    const [checkedOut] = await Promise.all([
+      deps.repositories.checkOut({ repository, commit: after, ref: from ?? ref, path: folders.source, signal: until }),
+      writeRequest(folders, asked),
+    ]);
+    return checkedOut;
+  });
   const pair = await documents.pair(folders, project, text);
   const input = await withParameters(asked, pair, folders);
   const routes = routesOf(project);
@@ -173,6 +176,27 @@ function checkServiceIsBuilt(
     `${wanted} goes to ${where}, but this run does not build it: ${why} Take it out of its group, or the group into the route.`,
     { details: { image: wanted, environments: route.environments } },
   );
+}
+
+/**
+ * Two things at once, of which the second works in the workspace: it is ended, and waited for, before the failure of the first is told, for the
+ * next attempt works in the same place.
+ */
+async function beside<One, Other>(
+  one: Promise<One>,
+  signal: AbortSignal,
+  work: (signal: AbortSignal) => Promise<Other>,
+): Promise<readonly [One, Other]> {
+  const stop = new AbortController();
+  const other = work(AbortSignal.any([signal, stop.signal]));
+  other.catch(() => undefined);
+  try {
+    return [await one, await other];
+  } catch (error) {
+    stop.abort(error);
+    await other.catch(() => undefined);
+    throw error;
+  }
 }
 
 /** The parameters with their defaults, kept where later activities of this machine find them. */

@@ -97,6 +97,8 @@ export interface ComposedActivities {
   readonly deploy: Partial<Activities & UpkeepActivities>;
   readonly notify: Partial<Activities>;
   readonly machine: DiskActivities;
+  /** Ends what activities keep between two calls. */
+  close(): Promise<void>;
 }
 
 /** Puts the hands of every activity together: the one place that knows all kinds of everything. */
@@ -175,6 +177,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   if (config.worker.capabilities.includes('build')) {
     await services.reapAbandoned().catch(warn('services of an earlier start could not be removed'));
   }
+  const host = createHostExecutor({ spare: true });
   const build = {
     // On the queue of this machine: the files of it, and the images of its engine.
     removeLeftFiles: removing.removeLeftFiles,
@@ -200,7 +203,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       workspaces,
     }),
     ...createStageActivities({
-      executors: { host: createHostExecutor(), container: await createContainerExecutor({ address: engine }) },
+      executors: { host, container: await createContainerExecutor({ address: engine }) },
       services,
       repositories,
       pipelines,
@@ -268,6 +271,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       }),
     },
     notify: { ...notices, ...createForgeActivities({ store, repositories, readSecret, settings: config.api }) },
+    close: () => host.close(),
   };
 }
 

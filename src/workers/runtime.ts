@@ -172,6 +172,7 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
     } finally {
       // One queue that fails takes the others along: half a worker looks alive and is not.
       stop();
+      await activities.close();
       await spool.flush(2_000);
       await spool.close();
       await Promise.allSettled([fence.close(), store.close(), connection.close(), native.close()]);

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createSourceActivities } from '../../../src/activities/source.ts';
+import { ProviderError } from '../../../src/domain/failures.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../../support/run-fixture.ts';
 
 const definition = `version: 1
@@ -164,6 +165,36 @@ describe('giving the workspace back', () => {
       expect(existsSync(dirname(workspace.path))).toBe(false);
     }
   });
+});
+
+test('a store that refuses is told of when nothing works in the checkout any more', async () => {
+  const order: string[] = [];
+  const { store, repositories } = fixture.source;
+  const activities = createSourceActivities({
+    ...fixture.source,
+    store: {
+      ...store,
+      openRun: () => Promise.reject(new ProviderError('StoreUnavailable', 'the store is away')),
+    },
+    repositories: {
+      ...repositories,
+      checkOut: ({ signal }) =>
+        new Promise((_, reject) => {
+          signal?.addEventListener('abort', () => {
+            setImmediate(() => {
+              order.push('the checkout has ended');
+              reject(signal.reason as Error);
+            });
+          });
+        }),
+    },
+  });
+  await expect(
+    activityEnvironment()
+      .run(() => activities.prepareRun(fixture.input(commit)))
+      .finally(() => order.push('the failure is told')),
+  ).rejects.toMatchObject({ type: 'StoreUnavailable' });
+  expect(order).toEqual(['the checkout has ended', 'the failure is told']);
 });
 
 describe('a repository that cannot be reached', () => {
