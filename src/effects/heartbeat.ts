@@ -5,6 +5,21 @@ import { failure } from '../domain/failures.ts';
 const defaultStallAfterMs = 300_000;
 /** How long stalled work is given to clean up after it was told to stop, before the activity fails without it. Judgement. */
 const stallGraceMs = 5_000;
+/**
+ * Heartbeats of all work of this process together, a second. Each is a write of the server's: fifty stages at once, each every half second,
+ * would be a hundred of them, where a server of one machine makes a few hundred (`npm run bench -- parallel`). Judgement.
+ */
+const beatsPerS = 25;
+/** But never more than this between two, ms: a third of the time-out, for an abort comes with the answer to one. */
+const longestPauseMs = 1_000;
+
+/** How much work of this process is beating. */
+let beating = 0;
+
+/** How long work waits for its next heartbeat, ms: as long as it wants to, or longer where much is under way. */
+export function pauseMs(everyMs: number, alike: number): number {
+  return Math.max(everyMs, Math.min(longestPauseMs, (alike * 1_000) / beatsPerS));
+}
 
 /**
  * Runs `work` while telling Temporal that it lives, and lets it hear of a cancellation.
@@ -12,7 +27,7 @@ const stallGraceMs = 5_000;
  * A timer beats for a hung push just as well as for a busy one. So work says when it gets on, and after `stallAfterMs` without
  * that it is failed.
  *
- * @param everyMs - between two heartbeats; a third of the heartbeat time-out or less.
+ * @param everyMs - between two heartbeats; a third of the heartbeat time-out or less. Longer, up to that third, while much is under way.
  * @param work - must end when its signal is aborted. It calls `progress` whenever it gets on; what it gives there travels with the
  *   heartbeats, and the next attempt finds it in `activityInfo().heartbeatDetails`. Small, and never a secret.
  * @param detail - asked at each heartbeat instead of remembering what `progress` was given last.
@@ -44,10 +59,15 @@ export async function withHeartbeat<T>(
     stalled.abort(failure('StepStalled', `no progress for ${seconds} s, so it is taken for hung`));
   }
 
-  const timer = setInterval(beat, everyMs);
+  let timer: NodeJS.Timeout | undefined;
+  function beatOn(): void {
+    beat();
+    timer = setTimeout(beatOn, pauseMs(everyMs, beating));
+  }
+  beating += 1;
   try {
     // The first one at once: an attempt that is already cancelled hears of it only by an answer to a heartbeat.
-    beat();
+    beatOn();
     const running = work(AbortSignal.any([cancelled, stalled.signal]), progress);
     return await Promise.race([running, stalledFor(stalled.signal)]);
   } catch (error) {
@@ -55,7 +75,8 @@ export async function withHeartbeat<T>(
     if (stalled.signal.aborted) throw stalled.signal.reason;
     throw error;
   } finally {
-    clearInterval(timer);
+    clearTimeout(timer);
+    beating -= 1;
   }
 }
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { CancelledFailure } from '@temporalio/common';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import { withHeartbeat } from '../../../src/effects/heartbeat.ts';
+import { pauseMs, withHeartbeat } from '../../../src/effects/heartbeat.ts';
 import { runProcess } from '../../../src/effects/process.ts';
 import { until } from '../../support/until.ts';
 
@@ -16,6 +16,19 @@ beforeEach(() => {
 
 afterEach(() => {
   environment.removeAllListeners();
+});
+
+describe('the pause between two heartbeats', () => {
+  test.each([
+    { everyMs: 300, alike: 1, pause: 300 },
+    { everyMs: 300, alike: 7, pause: 300 },
+    { everyMs: 300, alike: 20, pause: 800 },
+    { everyMs: 300, alike: 25, pause: 1_000 },
+    { everyMs: 300, alike: 500, pause: 1_000 },
+    { everyMs: 2_000, alike: 50, pause: 2_000 },
+  ])('is $pause ms where $alike beat and each wants $everyMs', ({ everyMs, alike, pause }) => {
+    expect(pauseMs(everyMs, alike)).toBe(pause);
+  });
 });
 
 describe('withHeartbeat', () => {
