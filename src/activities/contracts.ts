@@ -22,7 +22,7 @@ import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { LiveRelease, ReleaseRef, Slot } from '../domain/release.ts';
-import type { ImageReport, RunInput, RunPlan, RunRef, StageReport, Workspace } from '../domain/run.ts';
+import type { ForkRule, ImageReport, RunInput, RunPlan, RunRef, StageReport, Workspace } from '../domain/run.ts';
 import type { RunStart } from '../domain/run-start.ts';
 import type { UpkeepRound } from '../domain/upkeep.ts';
 import type { Verdict } from '../domain/verdict.ts';
@@ -87,6 +87,19 @@ export interface ImageActivities {
 }
 
 export interface RunFactActivities {
+  /**
+   * Opens the run of a pull request from a fork and says what its project does with those. Where somebody must be asked, the run waits from here
+   * on, and people are told. Idempotent.
+   *
+   * @throws `NotFound` (not retried), `StoreUnavailable` (retried)
+   */
+  openForkRun(input: RunInput): Promise<{
+    readonly run: RunRef;
+    readonly rule: ForkRule;
+    /** How long the word is waited for. */
+    readonly timeoutMs: number;
+    readonly tellsForge: boolean;
+  }>;
   /**
    * Records how CI ended, the release (when images were pushed, or the definition has none) and opens one deployment per environment of
    * the route; idempotent: a second call answers with the same deployments. Sends the notices of the run.

@@ -71,6 +71,23 @@ export function startedNotice({ project, event }: RunInput, plan: RunPlan): Noti
   };
 }
 
+/** What people are told when a pull request from a fork waits for somebody's word. */
+export function forkNotice({ project, event }: RunInput, number: number, timeoutMs: number): Notice {
+  const name = `${project}#${number}`;
+  return {
+    event: 'approval-requested',
+    level: 'info',
+    project,
+    key: `${project}/run/${number}/word`,
+    title: `${project} #${number}: a pull request from a fork waits for a word`,
+    lines: [
+      `commit ${event.after.slice(0, 12)} of ${shortRef(event.ref)} by ${event.author}`,
+      `Read what it changes first: its code is run. It is waited for for ${duration(timeoutMs)}.`,
+      `slipway allow ${name} --commit ${event.after.slice(0, 12)}`,
+    ],
+  };
+}
+
 /**
  * What security people are told of the images of a run whose scan did not pass, and only warned (A-03: alert and go on; where it blocks, the run's own
  * notice says why it ended). Undefined where there is nothing to tell.
@@ -105,6 +122,8 @@ const runLevels: Readonly<Record<RunOutcome, NoticeLevel>> = {
   succeeded: 'info',
   failed: 'error',
   errored: 'error',
+  rejected: 'info',
+  expired: 'warning',
   aborted: 'info',
   superseded: 'info',
 };
@@ -113,13 +132,16 @@ const runWords: Readonly<Record<RunOutcome, string>> = {
   succeeded: 'succeeded',
   failed: 'failed',
   errored: 'could not be finished',
+  rejected: 'was not run',
+  expired: 'was not allowed in time',
   aborted: 'was aborted',
   superseded: 'was superseded',
 };
 
 function runEvent({ outcome, stages, plan, images }: SettledRun): NoticeEvent {
   if (outcome === 'succeeded') return 'run-succeeded';
-  if (outcome === 'aborted' || outcome === 'superseded') return outcome;
+  if (outcome === 'aborted' || outcome === 'superseded' || outcome === 'rejected' || outcome === 'expired')
+    return outcome;
   const judged = stages.filter((stage) => stage.skipped !== true);
   if (judged.length > 0 && worst(judged.map((stage) => stage.verdict)) !== 'passed') return 'tests-failed';
   const built = plan !== undefined && plan.buildImages !== 'none' && plan.images.length > images.length;

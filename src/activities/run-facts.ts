@@ -1,5 +1,5 @@
 import { text } from 'node:stream/consumers';
-import { reviveDefinition } from '../definition/load.ts';
+import { definitionInvalid, loadProject, reviveDefinition } from '../definition/load.ts';
 import { routesOf } from '../definition/routes.ts';
 import type { DeploymentInput, DeploymentRef, Priority } from '../domain/deployment.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
@@ -8,7 +8,7 @@ import type { StageEvidence } from '../domain/evidence.ts';
 import type { ImageReport, RunInput, RunPlan, StageReport } from '../domain/run.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
 import { openDeployment } from '../store/deployments.ts';
-import { readDefinition } from '../store/projects.ts';
+import { readDefinition, readProject } from '../store/projects.ts';
 import { readRelease, recordRelease } from '../store/releases.ts';
 import { recordEvidence } from '../store/reports.ts';
 import {
@@ -17,6 +17,7 @@ import {
   openRun,
   readInvolved,
   recordImages,
+  recordRunPhase,
   recordRunPlan,
   recordStage,
   settleRunRow,
@@ -25,7 +26,8 @@ import type { Db } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import type { NoticeActivities, RunFactActivities } from './contracts.ts';
 import { imagesEvidenceKey, imagesStage } from './image-gate.ts';
-import { runNotice, scanNotice } from './notice-texts.ts';
+import { forgeApiOf } from './forges.ts';
+import { forkNotice, runNotice, scanNotice } from './notice-texts.ts';
 import { inTransaction } from '../store/transaction.ts';
 
 export interface RunFactDependencies {
@@ -40,6 +42,24 @@ type Settle = Parameters<RunFactActivities['settleRun']>[0];
 /** The end of CI: what it made, and where that goes. */
 export function createRunFactActivities({ store, sendNotice, blobs }: RunFactDependencies): RunFactActivities {
   return {
+    async openForkRun(input) {
+      try {
+        const stored = await readProject(store.db, input.project);
+        if (stored === undefined) throw new ProviderError('NotFound', `There is no project ${input.project}.`);
+        const loaded = loadProject({ file: 'project.yaml', text: stored.text });
+        if (!loaded.ok) throw definitionInvalid(loaded.problems);
+        const { forks: rule, timeout: timeoutMs } = loaded.value.pullRequests;
+        const run = await openRun(store.db, input);
+        if (rule === 'ask') {
+          await recordRunPhase(store.db, run, 'awaiting-word');
+          await sendNotice(forkNotice(input, run.number, timeoutMs));
+        }
+        return { run, rule, timeoutMs, tellsForge: forgeApiOf(loaded.value) !== undefined };
+      } catch (error) {
+        throw toFailure(error);
+      }
+    },
+
     async settleRun(settle) {
       try {
         const { number, deployments } = await settleRun(store.db, blobs, settle);

@@ -18,7 +18,7 @@ const Instant = z.string().describe('ISO 8601, UTC.');
 const Version = z.string().min(1).max(128);
 const Verdict = z.enum(['passed', 'inconclusive', 'errored', 'failed']);
 export const Outcome = z.enum(outcomes);
-export const RunOutcome = z.enum(['succeeded', 'failed', 'errored', 'aborted', 'superseded']);
+export const RunOutcome = z.enum(['succeeded', 'failed', 'errored', 'rejected', 'expired', 'aborted', 'superseded']);
 export const Reason = z.string().trim().min(1).max(2_000);
 
 export const ProjectPath = z.object({ project: Name });
@@ -52,7 +52,16 @@ export const DeploymentRefSchema = z.object({
   number: z.number().int(),
 });
 
-const RunPhase = z.enum(['accepted', 'preparing', 'checking', 'building', 'pushing', 'settling', 'closed']);
+const RunPhase = z.enum([
+  'accepted',
+  'awaiting-word',
+  'preparing',
+  'checking',
+  'building',
+  'pushing',
+  'settling',
+  'closed',
+]);
 
 export const RunSummarySchema = z.object({
   project: z.string(),
@@ -290,6 +299,12 @@ export const AbortBody = z
       .describe('Leaves a half-done change as it is; the environment is held until somebody says what is true.'),
   })
   .nullish();
+export const AllowBody = z.strictObject({
+  commit: z
+    .string()
+    .regex(/^[0-9a-f]{8,40}$/i, 'must be the commit that was looked at, or at least its first 8 digits')
+    .transform((commit) => commit.toLowerCase()),
+});
 export const ReasonBody = z.strictObject({ reason: Reason });
 export const RollbackBody = z.strictObject({
   reason: Reason,

@@ -113,6 +113,8 @@ export interface Client {
   }): Promise<{ readonly run: RunName }>;
   /** Does it again, from its start or from approval with what it had built. */
   rerun(run: RunName, from: 'start' | 'approval'): Promise<{ readonly run: RunName }>;
+  /** The word for the commit of a fork. */
+  allowRun(run: RunName, commit: string): Promise<unknown>;
   abortRun(run: RunName, reason: string | undefined): Promise<unknown>;
   listDeployments(
     options: ListOptions & {
@@ -196,6 +198,7 @@ export function createClient(connection: Connection): Client {
     readRun: (name) => http.get(run(name)),
     startRun: ({ project: owner, ...body }) => http.post(`${project(owner)}/runs`, body),
     rerun: (name, from) => http.post(`${run(name)}/rerun`, { from }),
+    allowRun: (name, commit) => http.post(`${run(name)}/allow`, { commit }),
     abortRun: (name, reason) => http.post(`${run(name)}/abort`, { reason }),
     listDeployments: (options) => http.get('/v1/deployments', { ...options }),
     readDeployment: (ref) => http.get(deployment(ref)),

@@ -167,6 +167,12 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .option('--from-approval', 'with what it had built, instead of from its start')
     .action(async (name, options) => (await import('./commands/act.ts')).rerun(contextOf(), name, options));
   program
+    .command('allow')
+    .description('let the run of a pull request from a fork go on, for the commit that you have looked at')
+    .argument('<run>')
+    .option('--commit <sha>', 'that commit, at least its first 8 digits')
+    .action(async (name, options) => (await import('./commands/allow.ts')).allow(contextOf(), name, options));
+  program
     .command('plan')
     .description('what a deployment would change: what approval is asked for')
     .argument('<deployment>')

@@ -41,7 +41,7 @@ const feelOfWord: Readonly<Record<Outcome | Verdict, Feel>> = {
   held: 'bad',
 };
 
-const waitingWords = ['accepted', 'queued', 'awaiting-approval', 'waiting'];
+const waitingWords = ['accepted', 'queued', 'awaiting-approval', 'awaiting-word', 'waiting'];
 
 /** What kind of thing a word of the domain is: an outcome, a verdict, a phase. */
 export function feelOf(word: string): Feel {

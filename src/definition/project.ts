@@ -489,6 +489,20 @@ export const ProjectDefinition = z
       .max(50)
       .describe('Runs that nobody asks for. They are checks only: no image is built and nothing is deployed.')
       .default([]),
+    pullRequests: z
+      .strictObject({
+        forks: z
+          .enum(['ask', 'allow', 'deny'])
+          .describe(
+            'Those from forks. `ask`: nothing of a commit is fetched or run before an approver has allowed that very commit (`slipway allow`); the next commit is asked for anew. `allow`: they are run as they come. `deny`: never. In every case in containers only, and without secrets.',
+          )
+          .default('ask'),
+        timeout: Duration.describe('Longest wait for that word; the run ends `expired` then. Judgement.').prefault(
+          '7d',
+        ),
+      })
+      .describe('Whose code is run for asking.')
+      .prefault({}),
     startedBy: z
       .array(StartRule)
       .max(50)

@@ -21,7 +21,10 @@ export const outcomes = [
 export type Outcome = (typeof outcomes)[number];
 
 /** What a run can end with: a run is CI, so nothing of a deployment happens to it. */
-export type RunOutcome = Extract<Outcome, 'succeeded' | 'failed' | 'errored' | 'aborted' | 'superseded'>;
+export type RunOutcome = Extract<
+  Outcome,
+  'succeeded' | 'failed' | 'errored' | 'rejected' | 'expired' | 'aborted' | 'superseded'
+>;
 
 export type NoticeLevel = 'info' | 'warning' | 'error' | 'critical';
 

@@ -54,6 +54,9 @@ export interface CommitInfo {
   readonly at: string;
 }
 
+/** What a project does with pull requests from forks: nothing without the word of somebody who may give it, everything, or nothing at all. */
+export type ForkRule = 'ask' | 'allow' | 'deny';
+
 /** Where a checkout lies: only workers polling `queue` see `path`. */
 export interface Workspace {
   readonly queue: string;

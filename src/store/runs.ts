@@ -83,7 +83,7 @@ export async function openRun(db: Db, input: RunInput): Promise<RunRef> {
     .set({ phase: 'preparing', startedAt: sql<string>`coalesce(started_at, now())` })
     .where('project', '=', project)
     .where('key', '=', key)
-    .where('phase', '=', 'accepted')
+    .where('phase', 'in', ['accepted', 'awaiting-word'])
     .execute();
   return { project, key, number };
 }

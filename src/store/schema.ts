@@ -51,7 +51,8 @@ export interface DefinitionsTable {
 }
 
 /** `accepted` is before Temporal has it; the others are those of `RunView`. */
-export type RunPhase = 'accepted' | 'preparing' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
+export type RunPhase =
+  'accepted' | 'awaiting-word' | 'preparing' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
 
 export interface RunsTable {
   id: Identity;

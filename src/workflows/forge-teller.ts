@@ -1,6 +1,6 @@
 import { condition } from '@temporalio/workflow';
 import type { ForgeStatus } from '../domain/deployment.ts';
-import type { RunPlan, SourceEvent, StageReport } from '../domain/run.ts';
+import type { RunPlan, RunRef, SourceEvent, StageReport } from '../domain/run.ts';
 import type { Verdict } from '../domain/verdict.ts';
 import { call, telling } from './options.ts';
 
@@ -28,6 +28,8 @@ export class ForgeTeller {
   readonly #told = new Map<string, string>();
   #comment: { readonly body: string; readonly ofRecord?: true } | undefined;
   #busy = false;
+  /** What is said without a plan, one after the other; undefined where nothing was. */
+  #alone: Promise<void> | undefined;
 
   constructor(event: SourceEvent) {
     this.#event = event;
@@ -60,13 +62,23 @@ export class ForgeTeller {
     if (!this.#busy) void this.#tell();
   }
 
+  /** The status of the whole where there is no plan, for a project that wants its forge to be told. */
+  updateAlone({ project, number }: RunRef, state: ForgeStatus['state'], description: string): void {
+    const statuses = [{ context: 'slipway', state, description }];
+    const input = { project, run: number, commit: this.#event.after, statuses };
+    const before = this.#alone ?? Promise.resolve();
+    this.#alone = before.then(() => call(telling.tellForge, 'tells the forge', input).catch(() => undefined));
+  }
+
   /** Waits until the last word was said or given up. */
   async drained(): Promise<void> {
+    if (this.#alone !== undefined) await this.#alone;
     if (this.#busy) await condition(() => !this.#busy);
   }
 
   async #tell(): Promise<void> {
     this.#busy = true;
+    if (this.#alone !== undefined) await this.#alone;
     for (let plan = this.#plan; plan !== undefined; plan = this.#plan) {
       const statuses = [...this.#wanted.values()].filter((status) => this.#told.get(status.context) !== textOf(status));
       const comment = this.#comment;

@@ -3,6 +3,7 @@ import { failure } from '../domain/failures.ts';
 import type { ApprovalPolicy } from '../domain/policy.ts';
 import {
   type AbortMessage,
+  type AllowMessage,
   type DecisionMessage,
   type FreezeMessage,
   type RollbackMessage,
@@ -64,6 +65,17 @@ export function readAbort(raw: unknown): AbortMessage {
     ...(reason === undefined ? {} : { reason }),
     ...(fields['noRollback'] === true ? { noRollback: true } : {}),
   };
+}
+
+export function readAllow(raw: unknown): Inbound<AllowMessage> {
+  const fields = asRecord(raw);
+  const by = text(fields['by'], longestName);
+  const commit = text(fields['commit'], 64)?.toLowerCase();
+  if (by === undefined) return wrong(by, 'it does not say who allows it (`by`)');
+  if (commit === undefined || !/^[0-9a-f]{8,}$/.test(commit)) {
+    return wrong(by, 'it does not name the commit that was looked at (`commit`: at least its first 8 digits)');
+  }
+  return { ok: true, value: { by, commit, proven: fields['proven'] === true } };
 }
 
 export function readRollback(raw: unknown): Inbound<RollbackMessage> {

@@ -34,6 +34,14 @@ export interface AbortMessage {
   readonly noRollback?: boolean;
 }
 
+export interface AllowMessage {
+  readonly by: string;
+  /** What was looked at: the commit, or at least its first 8 digits. */
+  readonly commit: string;
+  /** As of {@link DecisionMessage}. */
+  readonly proven?: boolean;
+}
+
 export interface RollbackMessage {
   readonly by: string;
   readonly reason: string;
@@ -176,11 +184,16 @@ export interface EnvironmentView {
 // runPipeline
 export const abortRunSignal = defineSignal<[AbortMessage]>('abort');
 export const abortRunUpdate = defineUpdate<{ readonly accepted: true }, [AbortMessage]>('abort');
+/** The word for a pull request from a fork: `{"by": "ada", "commit": "6113728f"}`. */
+export const allowRunSignal = defineSignal<[AllowMessage]>('allow');
+export const allowRunUpdate = defineUpdate<{ readonly accepted: true }, [AllowMessage]>('allow');
 export const runQuery = defineQuery<RunView>('run');
 
 export interface RunView {
   readonly plan?: RunPlan;
-  readonly phase: 'preparing' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
+  /** Who has allowed the commit of a fork to be run. */
+  readonly allowed?: { readonly by: string; readonly proven: boolean; readonly at: string };
+  readonly phase: 'awaiting-word' | 'preparing' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
   readonly stages: readonly StageReport[];
   /** Runs of other projects that its stages have started. */
   readonly starts: readonly { readonly stage: string; readonly project: string; readonly number: number }[];

@@ -13,15 +13,25 @@ import {
 import type { DeploymentInput } from '../domain/deployment.ts';
 import { type FailureType, failure, failureType, tellFailure } from '../domain/failures.ts';
 import type { RunOutcome } from '../domain/outcome.ts';
-import type { ImageReport, RunInput, RunPlan, StagePlan, StageReport } from '../domain/run.ts';
+import type { ImageReport, RunInput, RunPlan, RunRef, StagePlan, StageReport } from '../domain/run.ts';
 import { nameOfRun } from '../domain/run-start.ts';
 import { sentences } from '../domain/sentences.ts';
 import { deployRelease } from './deploy-release.ts';
 import { ForgeTeller } from './forge-teller.ts';
-import { readAbort } from './inbound.ts';
-import { type AbortMessage, type RunView, abortRunSignal, abortRunUpdate, deploymentId, runQuery } from './messages.ts';
+import { accept, readAbort, readAllow } from './inbound.ts';
+import {
+  type AbortMessage,
+  type AllowMessage,
+  type RunView,
+  abortRunSignal,
+  abortRunUpdate,
+  allowRunSignal,
+  allowRunUpdate,
+  deploymentId,
+  runQuery,
+} from './messages.ts';
 import { brief, call, long, record, tidy } from './options.ts';
-import { attributesOf, enterPhase, showPage } from './progress.ts';
+import { attributesOf, enterPhase, isoNow, showPage, took } from './progress.ts';
 import { Check } from './stages/check.ts';
 import { Starts } from './stages/start-run.ts';
 
@@ -61,12 +71,36 @@ class Run {
   #images: readonly ImageReport[] = [];
   #deployments: readonly DeploymentInput[] = [];
   #abort: AbortMessage | undefined;
+  #allowed: RunView['allowed'];
+  /** The run of a fork's pull request, where its forge is told of it. */
+  #toTell: RunRef | undefined;
 
   constructor(input: RunInput) {
     this.#input = input;
     this.#forge = new ForgeTeller(input.event);
     this.#starts = new Starts({ by: input, workflow: runPipeline, onStart: () => this.#show() });
     setHandler(runQuery, () => this.#view(), { description: 'Stages, images and deployments of this run' });
+    setHandler(
+      allowRunSignal,
+      (raw) => {
+        const read = readAllow(raw);
+        if (read.ok && this.#whyNoWord(read.value) === undefined) this.#allow({ ...read.value, proven: false });
+      },
+      { description: 'Lets the commit of a fork be run: {"by": "…", "commit": "…"}' },
+    );
+    setHandler(
+      allowRunUpdate,
+      (raw) => {
+        this.#allow(accept(readAllow(raw)));
+        return { accepted: true } as const;
+      },
+      {
+        validator: (raw) => {
+          const wrong = this.#whyNoWord(accept(readAllow(raw)));
+          if (wrong !== undefined) throw failure(wrong.type, sentences(wrong.why));
+        },
+      },
+    );
     setHandler(abortRunSignal, (raw) => this.abort(readAbort(raw)), {
       description: 'Stops it: {"by": "…", "reason": "…"}',
     });
@@ -83,6 +117,28 @@ class Run {
         },
       },
     );
+  }
+
+  #allow({ by, proven = false }: AllowMessage): void {
+    this.#allowed = { by, proven, at: isoNow() };
+    this.#show();
+  }
+
+  /** @returns what is wrong with a word for the commit of a fork; undefined: it holds. */
+  #whyNoWord({ by, commit }: AllowMessage): { readonly type: FailureType; readonly why: string } | undefined {
+    const { fork, after } = this.#input.event;
+    if (fork !== true) return { type: 'Conflict', why: 'this run needs no word: it is of no pull request from a fork' };
+    if (this.#allowed !== undefined) return { type: 'TooLate', why: `${this.#allowed.by} has allowed it already` };
+    if (this.#abort !== undefined || !['preparing', 'awaiting-word'].includes(this.#phase)) {
+      return { type: 'TooLate', why: `${by} is too late: the run does not wait any more` };
+    }
+    if (!after.startsWith(commit)) {
+      return {
+        type: 'Conflict',
+        why: `the word is for ${commit.slice(0, 12)}, but the run is of ${after.slice(0, 12)}`,
+      };
+    }
+    return undefined;
   }
 
   abort(abort: AbortMessage): void {
@@ -106,6 +162,9 @@ class Run {
       this.#input.event.pullRequest !== undefined &&
       patched('2026-11-26-comment-of-record');
     this.#forge.update(this.#plan, this.#stages, ending, commentsLater ? 'later' : 'now');
+    if (this.#plan === undefined && this.#toTell !== undefined) {
+      this.#forge.updateAlone(this.#toTell, 'error', `${ending.outcome}: ${ending.reason}`);
+    }
     const tidied = this.#releaseWorkspace();
     const { deployments } = await call(record.settleRun, `${ending.outcome}: ${ending.reason}`, {
       run: this.#plan?.run ?? { project: this.#input.project, key: this.#input.key, number: 0 },
@@ -125,7 +184,9 @@ class Run {
 
   async #goThrough(): Promise<Ending> {
     try {
-      const ending = await this.#work.run(() => this.#withMachine());
+      const ending = await this.#work.run(() =>
+        this.#input.event.fork === true ? this.#onceAllowed() : this.#withMachine(),
+      );
       return this.#abort === undefined ? ending : aborted(this.#abort);
     } catch (error) {
       if (this.#abort !== undefined) return aborted(this.#abort);
@@ -134,6 +195,31 @@ class Run {
         reason: tellFailure(error),
       };
     }
+  }
+
+  /** The code of a fork is anybody's: nothing of it is fetched before somebody who may has looked at this very commit. */
+  async #onceAllowed(): Promise<Ending> {
+    if (!patched('2026-11-26-forks-ask')) return await this.#withMachine();
+    const { run, rule, timeoutMs, tellsForge } = await call(
+      record.openForkRun,
+      'asks what is done with forks',
+      this.#input,
+    );
+    if (tellsForge) this.#toTell = run;
+    if (rule === 'deny') return { outcome: 'rejected', reason: 'The project runs no pull requests from forks.' };
+    if (rule === 'ask' && !(await this.#wordGiven(run, timeoutMs))) {
+      return { outcome: 'expired', reason: `Nobody allowed the commit to be run within ${took(timeoutMs)}.` };
+    }
+    return await this.#withMachine();
+  }
+
+  async #wordGiven(run: RunRef, timeoutMs: number): Promise<boolean> {
+    // The API says it as soon as the run is on record, which may be before this workflow knows.
+    if (this.#allowed !== undefined) return true;
+    this.#enter('awaiting-word');
+    const command = `slipway allow ${nameOfRun(run)} --commit ${this.#input.event.after.slice(0, 12)}`;
+    if (this.#toTell !== undefined) this.#forge.updateAlone(run, 'pending', `Waits for a maintainer: ${command}`);
+    return await condition(() => this.#allowed !== undefined, timeoutMs, { summary: `for ${command}` });
   }
 
   /** Begins anew elsewhere when the machine that has the checkout does not answer any more. */
@@ -222,6 +308,7 @@ class Run {
     return {
       ...(this.#plan === undefined ? {} : { plan: this.#plan }),
       phase: this.#phase,
+      ...(this.#allowed === undefined ? {} : { allowed: this.#allowed }),
       stages: this.#stages,
       starts: this.#starts.list,
       deployments: this.#deployments.map(({ project, environment, number }) => ({ project, environment, number })),
@@ -235,6 +322,12 @@ class Run {
       `${project} ${plan?.version ?? event.after.slice(0, 10)} · ${ending?.outcome ?? this.#phase}`,
       [
         `${event.kind} of ${event.ref} by ${event.author}`,
+        this.#phase === 'awaiting-word'
+          ? `Waits for a word: signal \`allow\` with \`{"by": "…", "commit": "${event.after.slice(0, 12)}"}\``
+          : undefined,
+        this.#allowed === undefined
+          ? undefined
+          : `allowed by ${this.#allowed.by}${this.#allowed.proven ? '' : ' (unproven)'}`,
         plan === undefined
           ? undefined
           : `commit ${plan.commit.sha.slice(0, 10)}: ${plan.commit.message.split('\n')[0] ?? ''}`,

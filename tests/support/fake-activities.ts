@@ -251,6 +251,12 @@ export function createNaturalActivities(client: () => Client): Natural {
       const where = outcome === 'succeeded' ? (plan?.environments ?? []) : [];
       return { deployments: where.map((environment) => world.open(environment)) };
     },
+    openForkRun: ({ project, key }) => ({
+      run: { project, key, number: 1 },
+      rule: 'ask' as const,
+      timeoutMs: 604_800_000,
+      tellsForge: true,
+    }),
     readPolled: () => [],
     acceptScheduledRun: () => 1,
     acceptStartedRun: ({ run, stage, starts, by }) => ({

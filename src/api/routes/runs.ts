@@ -12,13 +12,14 @@ import { type LogStream, listLogs } from '../../store/logs.ts';
 import { readRelease } from '../../store/releases.ts';
 import { type RunRecord, listRuns, readRun, readStages } from '../../store/runs.ts';
 import type { Identity } from '../../store/tokens.ts';
-import { abortRunUpdate, runId } from '../../workflows/messages.ts';
+import { abortRunUpdate, allowRunUpdate, runId } from '../../workflows/messages.ts';
 import { whoAsks } from '../auth.ts';
 import type { ApiContext } from '../context.ts';
 import { type LogMatch, searchLog } from '../log-search.ts';
 import { refuse } from '../problems.ts';
 import {
   AbortBody,
+  AllowBody,
   Flag,
   FoundLogSchema,
   Name,
@@ -231,17 +232,46 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
           abortRunUpdate,
           { by: identity.name, ...request.body },
           { identity, action: 'run.abort' },
-          async () => {
-            const { outcome, reason } = await need(request.params);
-            if (outcome === null) throw refuse('Conflict', `Run ${run.number} of ${run.project} is not running yet.`);
-            throw refuse('TooLate', `Run ${run.number} of ${run.project} has ended ${outcome}: ${reason ?? ''}`);
-          },
+          () => closed(request.params),
+        );
+        return await reply.code(202).send(answer);
+      },
+    );
+
+    app.post(
+      '/v1/projects/:project/runs/:number/allow',
+      {
+        config: { role: 'approver' },
+        schema: {
+          tags,
+          summary: 'Lets the run of a pull request from a fork go on, for the commit that is named',
+          params: RunPath,
+          body: AllowBody,
+          response: { 202: z.object({ accepted: z.literal(true) }) },
+        },
+      },
+      async (request, reply) => {
+        const run = await need(request.params);
+        const identity = whoAsks(request);
+        const answer = await commands.tell(
+          runId(run.project, run.key),
+          allowRunUpdate,
+          { by: identity.name, commit: request.body.commit, proven: true },
+          { identity, action: 'run.allow' },
+          () => closed(request.params),
         );
         return await reply.code(202).send(answer);
       },
     );
     await Promise.resolve();
   };
+
+  /** Why a run takes no command any more. */
+  async function closed(path: { readonly project: string; readonly number: number }): Promise<never> {
+    const { project, number, outcome, reason } = await need(path);
+    if (outcome === null) throw refuse('Conflict', `Run ${number} of ${project} is not running yet.`);
+    throw refuse('TooLate', `Run ${number} of ${project} has ended ${outcome}: ${reason ?? ''}`);
+  }
 
   async function search(logs: readonly LogStream[], text: string): Promise<readonly FoundLog[]> {
     const found: FoundLog[] = [];

@@ -76,14 +76,16 @@ export async function runStatus(
       : await client.readRun(run);
   const ending = endingFor(record.outcome, options);
   context.terminal.result('run', { run: record }, () => page(record), ending);
-  end(
-    ending,
-    `${name} ${record.outcome ?? record.phase}.`,
-    record.outcome === 'failed' || record.outcome === 'errored'
-      ? [{ command: `slipway logs ${name}`, when: 'to read what its steps said' }]
-      : [],
-    context,
-  );
+  end(ending, `${name} ${record.outcome ?? record.phase}.`, runNext(record, name), context);
+}
+
+function runNext({ outcome, phase, commit }: RunRecord, name: string): CliError['next'] {
+  if (outcome === 'failed' || outcome === 'errored') {
+    return [{ command: `slipway logs ${name}`, when: 'to read what its steps said' }];
+  }
+  if (outcome !== null || phase !== 'awaiting-word') return [];
+  const command = `slipway allow ${name} --commit ${commit.slice(0, 12)}`;
+  return [{ command, when: 'once you have read what this pull request from a fork changes' }];
 }
 
 /** Shows a deployment, or follows it; used by everything that waits for one. */

@@ -45,7 +45,7 @@ export function byUrgency<T extends { readonly outcome: string | null; readonly 
   items: readonly T[],
 ): T[] {
   const rank = ({ outcome, phase }: T): number => {
-    if (outcome === null) return phase === 'awaiting-approval' ? 0 : 1;
+    if (outcome === null) return phase === 'awaiting-approval' || phase === 'awaiting-word' ? 0 : 1;
     return 2;
   };
   return [...items].sort((a, b) => rank(a) - rank(b));

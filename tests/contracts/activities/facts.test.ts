@@ -25,7 +25,7 @@ import { putProject } from '../../../src/store/projects.ts';
 import { noCounts } from '../../../src/domain/report.ts';
 import { listReleases } from '../../../src/store/releases.ts';
 import { readReports } from '../../../src/store/reports.ts';
-import { readRun } from '../../../src/store/runs.ts';
+import { openRun, readRun } from '../../../src/store/runs.ts';
 import { openStore } from '../../../src/store/store.ts';
 import { projectYaml } from '../../support/api.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
@@ -614,5 +614,56 @@ describe('a notice', () => {
     await notices.sendNotice({ ...notice, title: 'without a store' });
     expect(logged).toContain('without a store');
     await away.close();
+  });
+});
+
+describe('the run of a pull request from a fork', () => {
+  const input = (project: string): RunInput => ({
+    project,
+    key: 'fork-1',
+    event: {
+      kind: 'pull-request',
+      ref: 'refs/pull/7/head',
+      before: '0'.repeat(40),
+      after: 'c'.repeat(40),
+      fork: true,
+      pullRequest: 7,
+      author: 'stranger',
+    },
+    acceptedAt: new Date().toISOString(),
+  });
+  const openFork = (project: string) => call((one: RunInput) => runFacts.openForkRun(one), input(project));
+
+  test('waits for a word, and people are told which, however often it is opened', async () => {
+    await put('asked', projectYaml('asked'));
+    const first = await openFork('asked');
+    expect(first).toEqual({
+      run: { project: 'asked', key: 'fork-1', number: 1 },
+      rule: 'ask',
+      timeoutMs: 604_800_000,
+      tellsForge: false,
+    });
+    expect(await openFork('asked')).toEqual(first);
+    expect(await readRun(store.db, 'asked', 1)).toMatchObject({ phase: 'awaiting-word', outcome: null });
+    expect(sent[0]).toMatchObject({
+      event: 'approval-requested',
+      key: 'asked/run/1/word',
+      lines: expect.arrayContaining(['slipway allow asked#1 --commit cccccccccccc']),
+    });
+    expect(new Set(sent.map(({ key }) => key)).size).toBe(1);
+    // What is prepared does not wait any more.
+    await openRun(store.db, input('asked'));
+    expect(await readRun(store.db, 'asked', 1)).toMatchObject({ phase: 'preparing' });
+  });
+
+  test.each(['allow', 'deny'] as const)('goes by what the project says: %s, and nobody is asked', async (rule) => {
+    await put(rule, projectYaml(rule, `pullRequests: { forks: ${rule} }\n`));
+    expect(await openFork(rule)).toMatchObject({ rule });
+    expect(await readRun(store.db, rule, 1)).toMatchObject({ phase: 'preparing' });
+    expect(sent).toEqual([]);
+  });
+
+  test('of no project is none', async () => {
+    await expect(openFork('nowhere')).rejects.toMatchObject({ type: 'NotFound' });
   });
 });

@@ -361,6 +361,17 @@ describe('a run', () => {
     const { input } = (await readRun(api.store.db, project, rerun.json().run.number))!;
     expect(input).toMatchObject({ requestedBy: 'rita', event: { author: 'dora' } });
     expect((await ask(developer, 'POST', `${url}/${run.number}/rerun`, { from: 'approval' })).statusCode).toBe(409);
+    const approver = await api.token('approver', [], 'anna');
+    const allow = `${url}/${run.number}/allow`;
+    expect((await ask(developer, 'POST', allow, { commit: 'a'.repeat(40) })).statusCode).toBe(403);
+    expect((await ask(approver, 'POST', allow, { commit: 'main' })).statusCode).toBe(422);
+    expect((await ask(approver, 'POST', allow, { commit: 'AAAAAAAA' })).statusCode).toBe(202);
+    expect(await api.temporal.workflow.getHandle(runId(project, run.key)).query('allowed')).toEqual([
+      { by: 'anna', commit: 'aaaaaaaa', proven: true },
+    ]);
+    expect(await audit(runId(project, run.key))).toContainEqual(
+      expect.objectContaining({ action: 'run.allow', actor: 'anna' }),
+    );
     const aborted = await ask(developer, 'POST', `${url}/${run.number}/abort`, { reason: 'not needed' });
     expect(aborted.statusCode).toBe(202);
     expect((await ask(developer, 'GET', `${url}/999`)).statusCode).toBe(404);

@@ -1,7 +1,9 @@
 import { ApplicationFailure, condition, defineQuery, setHandler } from '@temporalio/workflow';
 import {
+  type AllowMessage,
   type DecisionMessage,
   abortRunUpdate,
+  allowRunUpdate,
   abortUpdate,
   approveUpdate,
   deploymentQuery,
@@ -98,5 +100,11 @@ export async function rollbackRelease(): Promise<void> {
 
 export async function runPipeline(): Promise<void> {
   setHandler(abortRunUpdate, () => ({ accepted: true as const }));
+  const allowed: AllowMessage[] = [];
+  setHandler(allowRunUpdate, (message) => {
+    allowed.push(message);
+    return { accepted: true as const };
+  });
+  setHandler(defineQuery<AllowMessage[]>('allowed'), () => allowed);
   await condition(() => false, '1 minute');
 }
