@@ -1,5 +1,4 @@
-import { matchesPath } from '../domain/glob.ts';
-import { matchesRef } from '../domain/routing.ts';
+import { matchesPath, matchesRef } from '../domain/glob.ts';
 import type { SourceEvent } from '../domain/run.ts';
 import type { RepositoryDefinition } from './repository.ts';
 

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ProviderError } from '../domain/failures.ts';
-import { matchesRef } from '../domain/routing.ts';
+import { matchesRef } from '../domain/glob.ts';
 import { mustBe, quoted } from './scalars.ts';
 
 /** Name of a parameter: it becomes part of the name of a variable of the steps. */

@@ -1,4 +1,4 @@
-import { matchesRef } from './routing.ts';
+import { matchesRef } from './glob.ts';
 import type { SourceEvent } from './run.ts';
 
 /** What a stage starts instead of running steps: a run of another project. */

@@ -295,6 +295,32 @@ describe('the parameters that a repository declares', () => {
     expect(await given('push')).toEqual({ DEPLOY_ENV: 'staging', RUN_TESTS: 'true' });
   });
 
+  test('are what conditions see, also where nobody has given them', async () => {
+    const conditional = fixture.origin.commit({
+      'slipway.yaml': declared.replace(
+        'stages:\n',
+        `stages:
+  - { name: tests, when: { parameter: { RUN_TESTS: [true] } }, steps: [{ name: x, run: ["true"] }] }
+  - { name: none, when: { parameter: { RUN_TESTS: [false] } }, steps: [{ name: x, run: ["true"] }] }
+  - { name: moon, when: { parameter: { DEPLOY_ENV: [production] } }, steps: [{ name: x, run: ["true"] }] }
+  - { name: few, when: { parameter: { count: [3] } }, steps: [{ name: x, run: ["true"] }] }
+`,
+      ),
+    });
+    const kept = async (kind: 'manual' | 'push', parameters: Record<string, string>): Promise<readonly string[]> => {
+      const plan = await fixture.prepare({ ...fixture.input(conditional, { kind }), parameters });
+      const skipped = plan.stages.filter(({ skip }) => skip !== undefined).map(({ name }) => name);
+      // Resolved again by an activity of another process, they are the same.
+      fixture.source.pipelines.forget(plan.run);
+      const { pipeline } = await fixture.source.pipelines.of(plan);
+      expect(pipeline.stages.filter(({ skip }) => skip !== undefined).map(({ name }) => name)).toEqual(skipped);
+      return skipped;
+    };
+    expect(await kept('push', {})).toEqual(['none', 'moon', 'few']);
+    expect(await kept('manual', { count: '3' })).toEqual(['none', 'moon']);
+    expect(await kept('manual', { count: '3', RUN_TESTS: 'false', DEPLOY_ENV: 'production' })).toEqual(['tests']);
+  });
+
   test('refuse everything that does not fit, at once', async () => {
     await expect(given('manual', { DEPLOY_ENV: 'moon', RUN_TESTS: 'no', other: '1' })).rejects.toMatchObject({
       type: 'InvalidInput',

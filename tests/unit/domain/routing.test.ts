@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { matchesPath, matchesRef, routeEvent } from '../../../src/domain/routing.ts';
+import { matchesPath, matchesRef } from '../../../src/domain/glob.ts';
+import { routeEvent } from '../../../src/domain/routing.ts';
 import type { Route } from '../../../src/domain/routing.ts';
 import type { SourceEvent } from '../../../src/domain/run.ts';
 
