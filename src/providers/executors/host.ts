@@ -18,8 +18,8 @@ const refillMs = 50;
 
 export interface HostExecutorOptions {
   /**
-   * Keeps one runner started for the next stage, which then need not wait for it (half of what its first step waits for on a busy machine).
-   * Made after the first stage; each serves one stage only. Default false; who says true calls `close`.
+   * Keeps one runner started for the next stage, which then need not wait for it. Made after the first stage; each serves one stage only.
+   * Default false; who says true calls `close`.
    */
   readonly spare?: boolean;
 }
