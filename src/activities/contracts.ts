@@ -598,6 +598,8 @@ export interface RetentionPlan {
 /** What a project keeps: `retention` of its project.yaml. */
 export interface ProjectRetention {
   readonly project: string;
+  /** What is no longer kept goes from the registry too. */
+  readonly registry?: true;
   readonly runs: number;
   readonly backups: number;
   readonly damagedDatabasesMs: number;
@@ -645,6 +647,26 @@ export interface RoundActivities {
 export interface Machines {
   readonly machines: readonly { readonly queue: string; readonly name: string }[];
   readonly projects: readonly string[];
+}
+
+/** What is kept in registries. Wherever it removes something, the store has it in the audit before. */
+export interface RegistryRetentionActivities {
+  /**
+   * Images that runs of the project have pushed and that no kept run, no live, previous, last good or open release of any project, and no
+   * release that a backup belongs to names; with their signatures and attestations. Ends where somebody builds or deploys. Heartbeats.
+   */
+  removePushedImages(input: PushedRetention): Promise<PushedRemoval>;
+}
+
+export interface PushedRetention {
+  readonly project: string;
+  /** Only says what would go. */
+  readonly dryRun?: true;
+}
+
+export interface PushedRemoval extends Removal {
+  /** `name:tag@digest`, at most 500. */
+  readonly names: readonly string[];
 }
 
 /** All that runs and deployments are made of; beside it workers register {@link UpkeepActivities}. */

@@ -135,7 +135,7 @@ export function createDiskActivities(deps: DiskDependencies): DiskActivities {
 }
 
 /** Backups that are kept, by their folders. */
-async function backupsOf(blobs: Pick<BlobStore, 'list'>, project: string): Promise<readonly BackedUp[]> {
+export async function backupsOf(blobs: Pick<BlobStore, 'list'>, project: string): Promise<readonly BackedUp[]> {
   const found = new Map<string, BackedUp>();
   for (const { key } of await blobs.list(`backups/${project}`)) {
     const [, , environment = '', number = ''] = key.split('/');

@@ -93,9 +93,18 @@ export function createUpkeepActivities(deps: UpkeepDependencies): Upkeep {
             problems.push(`${name}: its project.yaml cannot be read, so everything of it is kept`);
             return [];
           }
-          const { runs, backups, damagedDatabases } = loaded.value.retention;
+          const { runs, backups, damagedDatabases, registry } = loaded.value.retention;
           const mine = environments.filter(({ project }) => project === name).map((environment) => environment.name);
-          return [{ project: name, runs, backups, damagedDatabasesMs: damagedDatabases, environments: mine }];
+          return [
+            {
+              project: name,
+              runs,
+              backups,
+              damagedDatabasesMs: damagedDatabases,
+              environments: mine,
+              ...(registry === 'remove' ? { registry: true as const } : {}),
+            },
+          ];
         });
         return { projects: kept, machines, problems };
       }),

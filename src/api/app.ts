@@ -18,6 +18,7 @@ import { keptFileRoutes } from './routes/kept-files.ts';
 import { logRoutes } from './routes/logs.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { recordRoutes } from './routes/records.ts';
+import { registryRoutes } from './routes/registry.ts';
 import { reportRoutes } from './routes/reports.ts';
 import { runRoutes } from './routes/runs.ts';
 import { tokenRoutes } from './routes/tokens.ts';
@@ -69,6 +70,7 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     reportRoutes,
     logRoutes,
     keptFileRoutes,
+    registryRoutes,
     deploymentRoutes,
     environmentRoutes,
     recordRoutes,

@@ -65,6 +65,13 @@ export interface ArtifactItem {
   readonly files: readonly { readonly path: string; readonly sizeBytes: number; readonly sha256: string }[];
 }
 
+/** What retention would remove from a registry. */
+export interface RegistryReview {
+  readonly count: number;
+  readonly sizeBytes: number;
+  readonly images: readonly string[];
+}
+
 /** What stages keep from run to run. */
 export interface CacheList {
   readonly sizeBytes: number;
@@ -154,6 +161,7 @@ export interface Client {
     readonly kind?: UpkeepKind | undefined;
     readonly project?: string | undefined;
   }): Promise<readonly StoredRound[]>;
+  reviewRegistry(project: string): Promise<RegistryReview>;
   listArtifacts(run: RunName): Promise<readonly ArtifactItem[]>;
   readArtifactFile(
     run: RunName,
@@ -221,6 +229,7 @@ export function createClient(connection: Connection): Client {
     readReport: (name) => http.get(`${run(name)}/report`),
     readReportText: (name) => http.getText(`${run(name)}/report.md`),
     listLogs: (of) => http.get(`${'environment' in of ? deployment(of) : run(of)}/logs`),
+    reviewRegistry: (owner) => http.post(`${project(owner)}/registry/review`, {}),
     listCaches: (owner) => http.get(`${project(owner)}/caches`),
     readUpkeep: (filter) => http.get('/v1/upkeep', { ...filter }),
     listArtifacts: (name) => http.get(`${run(name)}/artifacts`),

@@ -145,6 +145,10 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .addOption(new Option('--kind <kind>', 'only this').choices(upkeepKinds))
     .action(async ({ kind }) => (await import('./commands/upkeep.ts')).upkeep(contextOf(), kind));
   program
+    .command('registry')
+    .description('images that retention would remove from the registry; removes nothing')
+    .action(async () => (await import('./commands/registry.ts')).registry(contextOf()));
+  program
     .command('artifacts')
     .description('files that the stages of a run have left')
     .argument('<run>')

@@ -531,6 +531,12 @@ export const ProjectDefinition = z
           .min(1)
           .describe('Runs whose logs and images are kept. Records are kept for ever.')
           .default(30),
+        registry: z
+          .enum(['keep', 'remove'])
+          .describe(
+            '`remove`: images that no kept run, release or backup names go from the registry too, with their signatures; it must allow deletion. Default: `keep`.',
+          )
+          .exactOptional(),
         backups: z.number().int().min(1).describe('Backups kept of each environment.').default(14),
         damagedDatabases: Duration.describe('How long a database that was put aside by a rollback is kept.').prefault(
           '14d',

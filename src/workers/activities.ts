@@ -4,7 +4,13 @@ import type { Logger } from 'pino';
 import { createAbandonedActivities } from '../activities/abandoned.ts';
 import { createStageArtifacts } from '../activities/artifacts.ts';
 import { createStageCaches } from '../activities/caches.ts';
-import type { Activities, DiskActivities, RoundActivities, UpkeepActivities } from '../activities/contracts.ts';
+import type {
+  Activities,
+  DiskActivities,
+  RegistryRetentionActivities,
+  RoundActivities,
+  UpkeepActivities,
+} from '../activities/contracts.ts';
 import { createDataActivities } from '../activities/data.ts';
 import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
 import { createDiskActivities } from '../activities/disks.ts';
@@ -26,6 +32,7 @@ import { createRoundActivities } from '../activities/rounds.ts';
 import { createRunFactActivities } from '../activities/run-facts.ts';
 import { createRunStartActivities } from '../activities/run-starts.ts';
 import { createScheduledRunActivities } from '../activities/scheduled-runs.ts';
+import { createRegistryRetentionActivities } from '../activities/registry-retention.ts';
 import { createSourceActivities } from '../activities/source.ts';
 import { createStageActivities } from '../activities/stage.ts';
 import { createToolCheck } from '../activities/tools.ts';
@@ -94,7 +101,7 @@ export interface WorkerParts {
 export interface ComposedActivities {
   readonly orchestration: Partial<Activities & UpkeepActivities & RoundActivities>;
   readonly build: Partial<Activities & UpkeepActivities>;
-  readonly deploy: Partial<Activities & UpkeepActivities>;
+  readonly deploy: Partial<Activities & UpkeepActivities & RegistryRetentionActivities>;
   readonly notify: Partial<Activities>;
   readonly machine: DiskActivities;
   /** Ends what activities keep between two calls. */
@@ -246,6 +253,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     build,
     deploy: {
       ...removing,
+      ...createRegistryRetentionActivities({ store, blobs, readRegistry, openManifests: createOciRegistry }),
       ...createPlanActivities({
         ...deploy,
         ...{ repositories, secretVersions, infrastructures },

@@ -1,6 +1,7 @@
+import { patched } from '@temporalio/workflow';
 import type { ProjectRetention, Removal } from '../activities/contracts.ts';
 import { describeFailure } from '../domain/failures.ts';
-import { call, reconciling, removing } from './options.ts';
+import { call, reconciling, removing, removingPushed } from './options.ts';
 import { showPage } from './progress.ts';
 
 /** A project with more than this many batches of old logs is gone on with the next day. Judgement. */
@@ -59,6 +60,11 @@ export async function applyRetention(input: RetentionInput = {}): Promise<Retent
     await attempt(`images of ${project}`, async () => [
       await call(removing.removeOldImages, `images of ${project}`, { ...kept, on: 'targets' }),
     ]);
+    if (kept.registry === true && patched('2026-11-26-registry-retention')) {
+      await attempt(`pushed images of ${project}`, async () => [
+        await call(removingPushed.removePushedImages, `pushed images of ${project}`, { project }),
+      ]);
+    }
   }
   for (const machine of plan.machines) {
     const limits = { taskQueue: machine, scheduleToStartTimeout: input.machineMs ?? machineMs };

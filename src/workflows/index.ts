@@ -4,6 +4,7 @@ export { deployRelease } from './deploy-release.ts';
 export { environment } from './environment.ts';
 export { pollRepositories } from './poll-repositories.ts';
 export { reconcileRecords } from './reconcile-records.ts';
+export { reviewRegistry } from './review-registry.ts';
 export { rollOutRelease } from './roll-out-release.ts';
 export { rollbackRelease } from './rollback-release.ts';
 export { runPipeline } from './run-pipeline.ts';

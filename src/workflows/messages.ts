@@ -210,6 +210,10 @@ export function deploymentId(ref: DeploymentRef): string {
 export function environmentId(project: string, environment: string): string {
   return `environment/${project}/${environment}`;
 }
+/** One look at a registry at a time. */
+export function registryReviewId(project: string): string {
+  return `registry/${project}`;
+}
 /** @param ask - after a plan that changed the same deployment is rolled out anew, under an id of its own: `…/7`, then `…/7.2`. */
 export function rolloutId(ref: DeploymentRef, ask = 1): string {
   return `rollout/${ref.project}/${ref.environment}/${ref.number}${ask > 1 ? `.${ask}` : ''}`;

@@ -291,6 +291,16 @@ export const diskWork = proxyActivities<contracts.DiskActivities>({
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
+/** The same in registries, which may be slow to answer. */
+export const removingPushed = proxyActivities<contracts.RegistryRetentionActivities>({
+  taskQueue: taskQueues.deploy,
+  startToCloseTimeout: 3_600_000,
+  scheduleToCloseTimeout: 7_200_000,
+  heartbeatTimeout,
+  retry: upkeepRetry,
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
 /** An activity of one of the proxies above. */
 interface Callable<I, R> {
   executeWithOptions(options: ActivityOptions, args: [I]): Promise<R>;

@@ -8,6 +8,7 @@ import type {
   AbandonedPage,
   AbandonedRequest,
   Removal,
+  RegistryRetentionActivities,
   UpkeepActivities,
 } from '../../src/activities/contracts.ts';
 import type { Abandoned } from '../../src/domain/abandoned.ts';
@@ -19,14 +20,14 @@ import { timeSkippingEnvironment } from '../support/components.ts';
 
 let server: TestWorkflowEnvironment;
 let stop: () => Promise<void>;
-let fakes: UpkeepActivities;
+let fakes: UpkeepActivities & RegistryRetentionActivities;
 /** What was called, in order. */
 let calls: string[];
 
 const machine = 'build-one';
 const away = 'build-away';
 
-function natural(): UpkeepActivities {
+function natural(): UpkeepActivities & RegistryRetentionActivities {
   const none = (what: string): Promise<Removal> => Promise.resolve({ what, count: 0, sizeBytes: 0 });
   return {
     readAbandoned: () => Promise.resolve({ abandoned: [], next: null, looked: 0 }),
@@ -38,6 +39,7 @@ function natural(): UpkeepActivities {
     removeOldBackups: () => none('backups'),
     removeOldDatabases: () => none('databases'),
     removeLeftFiles: () => none('files'),
+    removePushedImages: async () => ({ ...(await none('pushed images')), names: [] }),
   };
 }
 
@@ -50,7 +52,7 @@ beforeAll(async () => {
       name,
       async (input: never) => {
         calls.push(name);
-        return await fakes[name as keyof UpkeepActivities](input);
+        return await fakes[name as keyof typeof fakes](input);
       },
     ]),
   );
@@ -196,6 +198,37 @@ describe('retention', () => {
     ]);
     expect(calls.filter((name) => name === 'removeOldImages')).toHaveLength(4);
     expect(calls.filter((name) => name === 'removeLeftFiles')).toHaveLength(1);
+  }, 60_000);
+
+  test('asks registries only where the project wants it', async () => {
+    fakes.readRetention = () =>
+      Promise.resolve({
+        projects: [
+          { project: 'a', ...project, registry: true },
+          { project: 'b', ...project },
+        ],
+        machines: [],
+        problems: [],
+      });
+    const asked: object[] = [];
+    fakes.removePushedImages = (input) => {
+      asked.push(input);
+      return Promise.resolve({ what: 'pushed images of a', count: 1, sizeBytes: 7, names: ['web:1@sha256:0'] });
+    };
+    const { removed, problems } = await execute<RetentionReport>('applyRetention');
+    expect(problems).toEqual([]);
+    expect(asked).toEqual([{ project: 'a' }]);
+    expect(removed).toEqual([{ what: 'pushed images of a', count: 1, sizeBytes: 7, names: ['web:1@sha256:0'] }]);
+  }, 60_000);
+
+  test('of a registry can be looked at without removing anything', async () => {
+    const asked: object[] = [];
+    fakes.removePushedImages = (input) => {
+      asked.push(input);
+      return Promise.resolve({ what: 'pushed images of a', count: 1, sizeBytes: 7, names: ['web:1@sha256:0'] });
+    };
+    expect(await execute('reviewRegistry', { project: 'a' })).toMatchObject({ count: 1, names: ['web:1@sha256:0'] });
+    expect(asked).toEqual([{ project: 'a', dryRun: true }]);
   }, 60_000);
 
   test('that cannot remove one thing removes the others, and says so; a machine that is away is not waited for', async () => {

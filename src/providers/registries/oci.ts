@@ -241,6 +241,18 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
       return tags;
     },
 
+    async listReferrers(repository, digest, signal) {
+      const path = `/v2/${pathOf(repository)}/referrers/${digest}`;
+      const response = await send({ method: 'GET', path, repository, signal });
+      if (response.status !== 404) {
+        const { manifests = [] } = (await response.json()) as RawManifest;
+        return manifests.map((each) => each.digest);
+      }
+      await response.body?.cancel();
+      // A registry without the API has the list under a tag, kept by whoever pushed them (distribution-spec 1.1, "Referrers Tag Schema").
+      return (await readContent(repository, digest.replace(':', '-'), signal))?.manifests ?? [];
+    },
+
     async deleteManifest(repository, digest, signal) {
       const path = `/v2/${pathOf(repository)}/manifests/${encodeURIComponent(digest)}`;
       await send({ method: 'DELETE', path, repository, signal });

@@ -65,6 +65,8 @@ export interface ImageRegistry {
    */
   ensureTag(repository: string, digest: string, tag: string, signal?: AbortSignal): Promise<void>;
   listTags(repository: string, signal?: AbortSignal): Promise<readonly string[]>;
+  /** Digests of what says that it is about this manifest (its `subject`): signatures, attestations, bills of materials. */
+  listReferrers(repository: string, digest: string, signal?: AbortSignal): Promise<readonly string[]>;
   /** Nothing happens where it is not there. */
   deleteManifest(repository: string, digest: string, signal?: AbortSignal): Promise<void>;
 }
