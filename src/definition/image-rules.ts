@@ -1,6 +1,6 @@
 /** Rules about images: what is built when, and what must be known of it, so that nothing is demanded that nobody could ever give. */
 import { type Group, group, groupAt, groups, list, text, texts } from './lenient.ts';
-import { fillIn, namesIn, stageNameOf } from './matrix.ts';
+import { namesIn, stageNameOf } from './matrix.ts';
 import type { Finding } from './problems.ts';
 import { environmentsOf } from './rules.ts';
 import { readCombinations } from './stage-rules.ts';
