@@ -30,9 +30,16 @@ export async function changedLines(
       (sum, hunk) => sum + hunk.lines.filter((line) => line.startsWith('-') || line.startsWith('+')).length,
       0,
     );
-    changes.set(nameOf(oldFileName), { line: hunks[0]?.oldStart ?? 1, lines });
+    changes.set(nameOf(oldFileName), { line: firstChange(hunks[0]), lines });
   }
   return changes;
+}
+
+/** A part of a diff begins with up to three lines that stay as they are; nobody looks for the mistake in these. */
+function firstChange(hunk: { readonly oldStart: number; readonly lines: readonly string[] } | undefined): number {
+  if (hunk === undefined) return 1;
+  const before = hunk.lines.findIndex((line) => line.startsWith('-') || line.startsWith('+'));
+  return hunk.oldStart + Math.max(0, before);
 }
 
 /** One finding for each file that is not in the form that a formatter would give it. */

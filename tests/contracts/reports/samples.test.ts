@@ -60,7 +60,7 @@ const samples: readonly (readonly [kind: ReportKind, name: string, told: readonl
       'low E251 shop/prices.py:8',
     ],
   ],
-  ['black', 'black.txt', ['black: 3 files', 'low format shop/prices.py:3']],
+  ['black', 'black.txt', ['black: 3 files', 'low format shop/prices.py:8']],
   ['isort', 'isort.txt', ['isort 9.0.2: 3 files', 'low imports shop/prices.py:1']],
   [
     'mypy',
