@@ -4,7 +4,7 @@ import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { RunInput, RunPlan } from '../domain/run.ts';
-import { worst } from '../domain/verdict.ts';
+import { testVerdictOf } from '../domain/test-verdict.ts';
 import { readDeployment } from '../store/deployments.ts';
 import type { Db } from '../store/schema.ts';
 import type { Notice, RunFactActivities, WatchActivities } from './contracts.ts';
@@ -142,10 +142,13 @@ function runEvent({ outcome, stages, plan, images }: SettledRun): NoticeEvent {
   if (outcome === 'succeeded') return 'run-succeeded';
   if (outcome === 'aborted' || outcome === 'superseded' || outcome === 'rejected' || outcome === 'expired')
     return outcome;
-  const judged = stages.filter((stage) => stage.skipped !== true);
-  if (judged.length > 0 && worst(judged.map((stage) => stage.verdict)) !== 'passed') return 'tests-failed';
-  const built = plan !== undefined && plan.buildImages !== 'none' && plan.images.length > images.length;
-  return built ? 'build-failed' : 'run-failed';
+  if (testVerdictOf(plan, stages) === 'failed') return 'tests-failed';
+  if (plan === undefined || plan.buildImages === 'none') return 'run-failed';
+  // No image is built before every stage has ended well.
+  const checked = plan.stages.every(({ name }) =>
+    stages.some((stage) => stage.name === name && (stage.verdict === 'passed' || stage.skipped === true)),
+  );
+  return checked && plan.images.length > images.length ? 'build-failed' : 'run-failed';
 }
 
 /** What people are told at the end of a deployment or rollback. */

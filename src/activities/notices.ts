@@ -34,8 +34,9 @@ const order: Readonly<Record<NoticeLevel, number>> = { info: 0, warning: 1, erro
 const alsoKnownAs: Readonly<Partial<Record<NoticeEvent, readonly NoticeEvent[]>>> = {
   'tests-failed': ['run-failed'],
   'build-failed': ['run-failed'],
-  'run-succeeded': ['tests-passed', 'build-succeeded'],
 };
+/** The notice of the run says the same, so these go only to who asked for them by name. */
+const partsOfAnother: readonly NoticeEvent[] = ['tests-passed', 'build-succeeded'];
 
 /** Messages to people by the routes of their project. Nothing that goes wrong here is anybody else's trouble. */
 export function createNoticeActivities({ store, logger, readSecret, settings }: NoticeDependencies): NoticeActivities {
@@ -137,7 +138,7 @@ function wants({ level, events, environments }: NotifierSpec, notice: Notice): b
   const names = [notice.event, ...(alsoKnownAs[notice.event] ?? [])];
   return (
     order[notice.level] >= order[level] &&
-    (events.length === 0 || names.some((name) => events.includes(name))) &&
+    (events.length === 0 ? !partsOfAnother.includes(notice.event) : names.some((name) => events.includes(name))) &&
     (environments.length === 0 || (notice.environment !== undefined && environments.includes(notice.environment)))
   );
 }

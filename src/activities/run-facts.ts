@@ -26,6 +26,7 @@ import type { Db } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import type { NoticeActivities, RunFactActivities } from './contracts.ts';
 import { imagesEvidenceKey, imagesStage } from './image-gate.ts';
+import { checkNotices } from './check-notices.ts';
 import { forgeApiOf } from './forges.ts';
 import { forkNotice, runNotice, scanNotice } from './notice-texts.ts';
 import { inTransaction } from '../store/transaction.ts';
@@ -66,7 +67,9 @@ export function createRunFactActivities({ store, sendNotice, blobs }: RunFactDep
         const settled = { ...settle, number, deployments };
         await sendNotice(runNotice(settled));
         const alert = scanNotice(settled);
-        if (alert !== undefined) await sendNotice(alert);
+        const more = [...checkNotices(settled), ...(alert === undefined ? [] : [alert])];
+        // At once: each takes up to ten seconds where nobody answers, and the deployments wait for all of them.
+        await Promise.all(more.map(sendNotice));
         return { deployments };
       } catch (error) {
         // Without the project nothing can be written of the run, and nothing can come of it.

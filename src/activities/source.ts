@@ -278,7 +278,7 @@ function planOf({ input, run, commit, definition, workspace, pipeline, route, sk
 
 /** What the workflow needs of a stage; what is as it always was is left out, for every stage's input carries the whole plan. */
 function toStagePlan(stage: StageSpec, variables: Readonly<Record<string, string>>): StagePlan {
-  const { name, timeoutMs, cleanUpMs, steps, starts, needs, outcome, skip, failFast, group } = stage;
+  const { name, timeoutMs, cleanUpMs, steps, starts, needs, outcome, skip, failFast, group, reports = [] } = stage;
   return {
     name,
     timeoutMs: timeoutMs + cleanUpMs + servicesMs(stage) + keepMs(stage),
@@ -288,6 +288,7 @@ function toStagePlan(stage: StageSpec, variables: Readonly<Record<string, string
     ...(skip === undefined ? {} : { skip }),
     ...(failFast ? {} : { failFast }),
     ...(group === undefined ? {} : { group }),
+    ...(reports.some(({ gate }) => gate === 'tests') ? { tests: true as const } : {}),
     ...(starts === undefined ? {} : { starts: fillStart(starts, { ...variables, SLIPWAY_STAGE: name }) }),
   };
 }

@@ -92,6 +92,8 @@ export interface StagePlan {
   readonly group?: { readonly name: string; readonly limit: number };
   /** What it starts in another project; it has no steps then, and `timeoutMs` is how long it waits for that. */
   readonly starts?: RunStart;
+  /** Reports of it go to the gate for tests. */
+  readonly tests?: true;
 }
 
 /** What `prepareRun` found out; everything the workflow needs to decide, nothing more. */

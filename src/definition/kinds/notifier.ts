@@ -5,7 +5,12 @@ import { Name, Secret } from '../scalars.ts';
 const shared = {
   name: Name.describe('Default: its kind.').exactOptional(),
   level: z.enum(['info', 'warning', 'error', 'critical']).describe('Lowest level that goes here.').default('info'),
-  events: z.array(z.enum(noticeEvents)).describe('Only these events. Default: all.').default([]),
+  events: z
+    .array(z.enum(noticeEvents))
+    .describe(
+      'Only these events. Default: all but `tests-passed` and `build-succeeded`, which `run-succeeded` says too.',
+    )
+    .default([]),
   environments: z.array(Name).describe('Only these environments. Default: all, and runs.').default([]),
 };
 

@@ -99,7 +99,7 @@ describe('the end of a run', () => {
     commit: { sha: event.after, author: 'ada', message: 'a change', at: new Date().toISOString() },
     definition: 'd'.repeat(64),
     workspace: { queue: 'q', path: '/w' },
-    stages: [],
+    stages: [{ name: 'tests', steps: ['unit'], timeoutMs: 1 }],
     buildImages: 'push',
     images: ['web'],
     environments: ['staging', 'production'],
@@ -243,7 +243,10 @@ describe('the end of a run', () => {
       images: [{ name: 'web' }],
       deployments: [{ environment: 'staging' }, { environment: 'production' }],
     });
-    expect(new Set(sent.map((notice) => notice.key))).toEqual(new Set(['hello/run/1/settled']));
+    // Also when it is told again it is under the same keys, by which a channel has each only once.
+    expect(new Set(sent.map((notice) => notice.key))).toEqual(
+      new Set(['hello/run/1/settled', 'hello/run/1/tests-passed', 'hello/run/1/build-succeeded']),
+    );
     expect(sent[0]).toMatchObject({ event: 'run-succeeded', level: 'info', title: 'hello #1 succeeded' });
   });
 
@@ -577,6 +580,7 @@ describe('a notice', () => {
   - { kind: slack, url: { env: BROKEN }, name: broken }
   - { kind: slack, url: { env: STAGING }, name: staging, environments: [staging] }
   - { kind: slack, url: { env: HELD }, name: held, events: [held] }
+  - { kind: slack, url: { env: TESTS }, name: tests, events: [tests-passed, run-failed] }
   - { kind: log, level: critical }
 `,
       ),
@@ -598,6 +602,18 @@ describe('a notice', () => {
     expect(logged.filter((message) => message === 'rolled back')).toHaveLength(1);
     await notices.sendNotice({ ...notice, key: 'loud/staging/2/settled', level: 'info', environment: 'staging' });
     expect(heard.some((each) => each.startsWith('/staging'))).toBe(true);
+    heard.length = 0;
+    const { project: of, title, lines } = notice;
+    const ofRun = { project: of, title, lines, level: 'info' } as const;
+    await notices.sendNotice({ ...ofRun, key: 'loud/run/1/tests-passed', event: 'tests-passed' });
+    // The notice of the run says the same, so only who asked for it by name has it.
+    expect(heard.map((each) => each.split(' ')[0])).toEqual(['/tests']);
+    heard.length = 0;
+    await notices.sendNotice({ ...ofRun, key: 'loud/run/2/settled', event: 'tests-failed' });
+    expect(heard.map((each) => each.split(' ')[0])).toEqual(expect.arrayContaining(['/all', '/tests']));
+    heard.length = 0;
+    await notices.sendNotice({ ...ofRun, key: 'loud/run/3/settled', event: 'run-succeeded' });
+    expect(heard.map((each) => each.split(' ')[0])).not.toContain('/tests');
     server.closeAllConnections();
     server.close();
   });
