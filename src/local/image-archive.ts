@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { createReadStream, createWriteStream, existsSync, realpathSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { createReadStream, createWriteStream, existsSync, readdirSync, realpathSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Header, type Pack, pack } from 'tar-stream';
@@ -18,10 +18,22 @@ export interface ImageProgram {
   readonly links?: readonly string[];
 }
 
+/** A folder to put into an image as it is; the libraries of the shared objects in it come along, links to folders do not. */
+export interface ImageFolder {
+  /** On this machine. */
+  readonly from: string;
+  /** In the image. */
+  readonly to: string;
+  /** Whether a file or folder, by its path from `from`, stays out. Default: none does. */
+  readonly leaveOut?: (path: string) => boolean;
+}
+
 /** What an image is made of. */
 export interface ImageRecipe {
   readonly tag: string;
   readonly programs: readonly ImageProgram[];
+  /** Default: none. */
+  readonly folders?: readonly ImageFolder[];
   readonly env: Readonly<Record<string, string>>;
   readonly cmd: readonly string[];
 }
@@ -60,7 +72,19 @@ export async function readContent(context: LocalContext, recipe: ImageRecipe): P
   for (const program of recipe.programs) {
     for (const link of program.links ?? []) if (!links.has(link)) links.set(link, program.to);
     sources.set(program.to, program.from);
-    for (const library of await librariesOf(context, program.from)) sources.set(library, library);
+    for (const library of await librariesOf(context, [program.from])) sources.set(library, library);
+  }
+  for (const folder of recipe.folders ?? []) {
+    const objects: string[] = [];
+    for (const path of filesIn(folder)) {
+      const from = join(folder.from, path);
+      sources.set(join(folder.to, path), from);
+      if (/\.so(?:\.|$)/.test(path)) objects.push(from);
+    }
+    for (let at = 0; at < objects.length; at += mostAtOnce) {
+      const libraries = await librariesOf(context, objects.slice(at, at + mostAtOnce));
+      for (const library of libraries) sources.set(library, library);
+    }
   }
   const certificates = '/etc/ssl/certs/ca-certificates.crt';
   if (existsSync(certificates)) sources.set(certificates, certificates);
@@ -106,7 +130,7 @@ export async function withImageArchive<T>(
         os: 'linux',
         created: epoch.toISOString(),
         config: {
-          Env: [`PATH=${searchPath}`, ...sorted(Object.entries(recipe.env)).map(([key, value]) => `${key}=${value}`)],
+          Env: envOf(recipe),
           Cmd: recipe.cmd,
           Labels: labels,
         },
@@ -124,6 +148,12 @@ export async function withImageArchive<T>(
     });
     return await work(archive);
   });
+}
+
+/** The usual search path first, unless the recipe has one of its own. */
+function envOf({ env }: ImageRecipe): readonly string[] {
+  const { PATH = searchPath, ...others } = env;
+  return [`PATH=${PATH}`, ...sorted(Object.entries(others)).map(([key, value]) => `${key}=${value}`)];
 }
 
 /** As images call what Node calls otherwise. */
@@ -197,15 +227,28 @@ async function sha256Of(file: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** The shared libraries of a program, and its loader; none for a static one. */
-async function librariesOf(context: LocalContext, program: string): Promise<string[]> {
-  const { exitCode, stdout, stderr } = await runHelper(context, 'ldd', [program]);
-  if (exitCode !== 0) {
-    if (/not a dynamic executable|statically linked/.test(stdout + stderr)) return [];
-    throw new Error(`ldd ${program} failed: ${lastLines(stderr)}`);
+/** Shared objects that one `ldd` looks at; judgement, far below what a command line may hold. */
+const mostAtOnce = 100;
+
+/** Every file of a folder that is not left out, by its path from there. */
+function* filesIn(folder: ImageFolder, path = ''): Generator<string> {
+  for (const entry of readdirSync(join(folder.from, path), { withFileTypes: true })) {
+    const inner = join(path, entry.name);
+    if (folder.leaveOut?.(inner) === true) continue;
+    if (entry.isDirectory()) yield* filesIn(folder, inner);
+    else if (statSync(join(folder.from, inner), { throwIfNoEntry: false })?.isFile() === true) yield inner;
+  }
+}
+
+/** The shared libraries of programs, and their loader; none for static ones. */
+async function librariesOf(context: LocalContext, programs: readonly string[]): Promise<string[]> {
+  const { exitCode, stdout, stderr } = await runHelper(context, 'ldd', programs);
+  const names = programs.map((program) => basename(program)).join(', ');
+  if (exitCode !== 0 && !/not a dynamic executable|statically linked/.test(stdout + stderr)) {
+    throw new Error(`ldd ${names} failed: ${lastLines(stderr)}`);
   }
   const missing = /^\s*(\S+) => not found/m.exec(stdout)?.[1];
-  if (missing !== undefined) throw new Error(`${program} needs ${missing}, which this machine does not have`);
+  if (missing !== undefined) throw new Error(`${names} needs ${missing}, which this machine does not have`);
   return [...stdout.matchAll(/(?:=>\s+)?(\/\S+)\s+\(0x/g)].map((match) => match[1] ?? '').filter((path) => path !== '');
 }
 

@@ -9,7 +9,7 @@ import { findProgram, obtain, runHelper } from './programs.ts';
 import { reasonOf } from './reason.ts';
 import { withLock } from './state.ts';
 
-export type { ImageProgram, ImageRecipe } from './image-archive.ts';
+export type { ImageFolder, ImageProgram, ImageRecipe } from './image-archive.ts';
 
 /** An image on the engine of this machine. */
 export interface ImageHandle {

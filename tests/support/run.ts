@@ -54,9 +54,12 @@ const leaveAfterMs = 20_000;
 
 /** How much `--all` plays of what `npm test` plays a part of; what somebody has set stays. */
 const longForms: Readonly<Record<string, string>> = Object.fromEntries(
-  Object.entries({ SLIPWAY_MODEL_RUNS: '1000', SLIPWAY_FENCE_ROUNDS: '300', SLIPWAY_TRAFFIC_ROUNDS: '3' }).map(
-    ([name, value]) => [name, process.env[name] ?? value],
-  ),
+  Object.entries({
+    SLIPWAY_MODEL_RUNS: '1000',
+    SLIPWAY_FENCE_ROUNDS: '300',
+    SLIPWAY_TRAFFIC_ROUNDS: '3',
+    SLIPWAY_BREAKAGES: 'all',
+  }).map(([name, value]) => [name, process.env[name] ?? value]),
 );
 
 const scratch = mkdtempSync(join(tmpdir(), 'slipway-tests-'));

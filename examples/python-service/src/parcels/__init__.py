@@ -1,0 +1,3 @@
+"""Quotes the price of a parcel."""
+
+__version__ = "1.4.0"
