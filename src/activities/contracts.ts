@@ -116,6 +116,25 @@ export interface RunFactActivities {
 }
 
 /** Words to the forge of a project. They may be said twice: the same again changes nothing. */
+export interface FindingActivities {
+  /**
+   * Tells the forge what the gates of a settled run found: issues of critical findings, where it is of the release branch, and code scanning. Says
+   * nothing where the project does not want it.
+   *
+   * @returns what was told, one line each.
+   * @throws `ForgeUnavailable`, `StoreUnavailable` (retried), `ForgeRefused`, `SecretMissing`, `NotFound` (not retried)
+   */
+  tellFindings(input: {
+    readonly run: RunRef;
+    /** Hash of the documents that its gates go by. */
+    readonly definition: string;
+    /** 40 hexadecimal digits. */
+    readonly commit: string;
+    /** Full: `refs/heads/main`. */
+    readonly ref: string;
+  }): Promise<readonly string[]>;
+}
+
 export interface ForgeActivities {
   /**
    * Statuses of the commit, and the comment of the pull request. Says nothing where the project has no API of a forge.
@@ -680,6 +699,7 @@ export interface Activities
     StartActivities,
     ScheduleActivities,
     ForgeActivities,
+    FindingActivities,
     PlanActivities,
     InfrastructureActivities,
     TurnActivities,

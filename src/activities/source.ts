@@ -17,6 +17,7 @@ import { versionOf } from '../domain/version.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import type { RepositoryAddress, SourceRepository } from '../providers/repositories/port.ts';
 import type { NoticeActivities, SourceActivities } from './contracts.ts';
+import { tellsFindings } from './findings-told.ts';
 import { forgeApiOf } from './forges.ts';
 import type { Logs } from './logs.ts';
 import { startedNotice } from './notice-texts.ts';
@@ -148,7 +149,8 @@ async function prepareRun(
   ]);
   deps.pipelines.remember(run, { input, pair, pipeline });
   const tells = forgeApiOf(project) !== undefined;
-  const plan = planOf({ input, run, commit, definition, workspace, pipeline, route, skipped, tells });
+  const findings = tellsFindings(project);
+  const plan = planOf({ input, run, commit, definition, workspace, pipeline, route, skipped, tells, findings });
   deps.store.recordPlan(plan);
   tell(deps.logs, plan, route, pipeline);
   void deps.sendNotice(startedNotice(input, plan)).catch(() => undefined);
@@ -222,6 +224,7 @@ interface Findings {
   readonly route: Route | undefined;
   readonly skipped: string | undefined;
   readonly tells: boolean;
+  readonly findings: boolean;
 }
 
 /**
@@ -255,7 +258,18 @@ function whySkipped({ event, release }: RunInput, decision: RouteDecision, commi
   return asksToSkip(event.kind, commit.message) ? 'The commit asks to be skipped.' : undefined;
 }
 
-function planOf({ input, run, commit, definition, workspace, pipeline, route, skipped, tells }: Findings): RunPlan {
+function planOf({
+  input,
+  run,
+  commit,
+  definition,
+  workspace,
+  pipeline,
+  route,
+  skipped,
+  tells,
+  findings,
+}: Findings): RunPlan {
   const runs = skipped === undefined;
   const version = versionOf({ ref: input.event.ref, build: run.number, commit: commit.sha });
   const variables = variablesOf(input, run, commit, version);
@@ -272,6 +286,7 @@ function planOf({ input, run, commit, definition, workspace, pipeline, route, sk
     environments: route?.environments ?? [],
     buildTimeoutMs: pipeline.builds.timeoutMs,
     ...(tells ? { tellsForge: true as const } : {}),
+    ...(findings ? { tellsFindings: true as const } : {}),
     ...(skipped === undefined ? {} : { skipped }),
   };
 }

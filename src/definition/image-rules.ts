@@ -164,18 +164,18 @@ export function scansAreMade(document: unknown): readonly Finding[] {
   });
 }
 
-/** Who protects a branch can only be asked of a forge that answers. */
+/** Only a forge that answers can be asked who protects a branch, or told what was found. */
 export function protectionIsAsked(document: unknown): readonly Finding[] {
   const repository = groupAt(document, 'repository');
-  if (repository['protection'] === undefined || group(repository['forge'])['api'] !== undefined) return [];
-  return [
-    {
-      path: ['repository', 'protection'],
+  if (group(repository['forge'])['api'] !== undefined) return [];
+  return ['protection', 'findings']
+    .filter((name) => repository[name] !== undefined)
+    .map((name) => ({
+      path: ['repository', name],
       message: 'is asked for, but nothing says how the forge can be asked',
-      hint: 'Give `repository.forge` an `api` with a token that may read branch protection.',
+      hint: 'Give `repository.forge` an `api` with a token that may.',
       atKey: true,
-    },
-  ];
+    }));
 }
 
 /** A registry is logged in to in one way. */

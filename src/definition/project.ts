@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { Database } from './kinds/database.ts';
+import { FindingsTold } from './kinds/findings.ts';
 import { Forge } from './kinds/forge.ts';
 import { Gates } from './kinds/gate.ts';
 import { EnvironmentImages, Images } from './kinds/images.ts';
@@ -343,6 +344,7 @@ export const ProjectDefinition = z
         definition: InnerPath.describe('Path of its document in the repository.').default('slipway.yaml'),
         releaseBranch: z.string().min(1).describe('Only images of this branch are tagged `latest`.').default('main'),
         protection: Protection,
+        findings: FindingsTold,
       })
       .describe('What is deployed.'),
     registry: z

@@ -115,6 +115,8 @@ export interface RunPlan {
   readonly concurrency?: number;
   /** The project wants its forge to be told how the run goes. */
   readonly tellsForge?: true;
+  /** … and what its gates have found. */
+  readonly tellsFindings?: true;
   /** Why nothing is run although it was asked for: only the checkout could tell. There are no stages, images and environments then. */
   readonly skipped?: string;
 }

@@ -15,6 +15,7 @@ import { createDataActivities } from '../activities/data.ts';
 import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
 import { createDiskActivities } from '../activities/disks.ts';
 import { createFactActivities } from '../activities/facts.ts';
+import { createFindingActivities } from '../activities/findings-told.ts';
 import { createForgeActivities } from '../activities/forges.ts';
 import { createInfrastructureRecords } from '../activities/infrastructure-records.ts';
 import { createInfrastructureActivities, createInfrastructures } from '../activities/infrastructure.ts';
@@ -278,7 +279,11 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         recordSample: recordSampleTo(spool),
       }),
     },
-    notify: { ...notices, ...createForgeActivities({ store, repositories, readSecret, settings: config.api }) },
+    notify: {
+      ...notices,
+      ...createFindingActivities({ store, readSecret }),
+      ...createForgeActivities({ store, repositories, readSecret, settings: config.api }),
+    },
     close: () => host.close(),
   };
 }

@@ -194,6 +194,21 @@ export const telling = proxyActivities<contracts.ForgeActivities>({
   cancellationType: 'ABANDON',
 });
 
+/** Issues one by one, and an upload that the forge takes its time for. As long as the last word of a run may take. */
+export const showing = proxyActivities<contracts.FindingActivities>({
+  taskQueue: taskQueues.notify,
+  startToCloseTimeout: 60_000,
+  scheduleToCloseTimeout: 90_000,
+  retry: {
+    initialInterval: 1_000,
+    backoffCoefficient: 2,
+    maximumInterval: 20_000,
+    maximumAttempts: 3,
+    nonRetryableErrorTypes,
+  },
+  cancellationType: 'ABANDON',
+});
+
 /** Removal of a checkout; the queue is that of the workspace, and a machine that is gone needs no removal. */
 export const tidy = proxyActivities<Pick<contracts.SourceActivities, 'releaseWorkspace'>>({
   startToCloseTimeout: 60_000,

@@ -30,7 +30,7 @@ import {
   deploymentId,
   runQuery,
 } from './messages.ts';
-import { brief, call, long, record, tidy } from './options.ts';
+import { brief, call, long, record, showing, tidy } from './options.ts';
 import { attributesOf, enterPhase, isoNow, showPage, took } from './progress.ts';
 import { Check } from './stages/check.ts';
 import { Starts } from './stages/start-run.ts';
@@ -176,7 +176,7 @@ class Run {
     });
     this.#deployments = deployments;
     if (commentsLater) this.#forge.comment(this.#stages, ending);
-    await Promise.all([...deployments.map(startDeployment), tidied, this.#forge.drained()]);
+    await Promise.all([...deployments.map(startDeployment), tidied, this.#forge.drained(), this.#tellFindings()]);
     this.#enter('closed', ending);
     if (!allHandlersFinished()) await condition(allHandlersFinished);
     return ending;
@@ -295,6 +295,15 @@ class Run {
     const { run, workspace } = this.#plan;
     const place = { taskQueue: workspace.queue, scheduleToStartTimeout: 10_000 };
     await call(tidy.releaseWorkspace, 'removes the checkout', { run, workspace }, place).catch(() => undefined);
+  }
+
+  /** Of every run that was prepared, also one that failed: that is where something was found. Nothing fails for it. */
+  async #tellFindings(): Promise<void> {
+    const plan = this.#plan;
+    if (plan?.tellsFindings !== true || plan.skipped !== undefined) return;
+    const { run, definition, commit } = plan;
+    const told = { run, definition, commit: commit.sha, ref: this.#input.event.ref };
+    await call(showing.tellFindings, 'tells the forge what was found', told).catch(() => undefined);
   }
 
   /** Always beside an activity that is called or the end, so that the attribute makes an event and no task of its own. */

@@ -269,6 +269,7 @@ export function createNaturalActivities(client: () => Client): Natural {
         startedBy: { ...run, stage, above: [] },
       },
     }),
+    tellFindings: () => [],
     tellForge: () => undefined,
     mergeBack: () => undefined,
     tellDeployment: () => undefined,

@@ -429,9 +429,22 @@ describe('a run whose project tells its forge', () => {
     expect(world.settledRuns).toMatchObject([{ outcome: 'succeeded' }]);
   });
 
+  test('tells what was found once, after it was written down, and ends as it would have', async () => {
+    const { world, when } = createScenario(env);
+    world.runPlan = { tellsFindings: true };
+    world.on('runStage', () => reported('failed', 'bad'));
+    world.on('tellFindings', () => {
+      expect(world.settledRuns).toHaveLength(1);
+      throw broken('ForgeRefused', 'no issues here');
+    });
+    expect(await (await when.push()).result()).toMatchObject({ outcome: 'failed' });
+    expect(world.called('tellFindings')).toMatchObject([{ input: { ref: 'refs/heads/main' } }]);
+  });
+
   test('says nothing where nobody asked for it', async () => {
     const { world, when } = createScenario(env);
     await (await when.push()).result();
     expect(world.called('tellForge')).toEqual([]);
+    expect(world.called('tellFindings')).toEqual([]);
   });
 });

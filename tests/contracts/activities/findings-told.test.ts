@@ -1,0 +1,108 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { createFindingActivities } from '../../../src/activities/findings-told.ts';
+import { loadPair } from '../../../src/definition/load.ts';
+import { hashDefinition, serialiseDefinition } from '../../../src/definition/pair.ts';
+import type { GatedReport } from '../../../src/domain/evidence.ts';
+import { noCounts } from '../../../src/domain/report.ts';
+import { inTransaction } from '../../../src/store/transaction.ts';
+import { putDefinition, putProject } from '../../../src/store/projects.ts';
+import { recordEvidence } from '../../../src/store/reports.ts';
+import { openRun } from '../../../src/store/runs.ts';
+import { projectYaml } from '../../support/api.ts';
+import { type IssueStandIn, startIssueStandIn } from '../../support/issue-stand-ins.ts';
+import { type TestStore, temporaryStore } from '../../support/store.ts';
+
+let store: TestStore;
+let forge: IssueStandIn;
+beforeAll(async () => {
+  store = await temporaryStore();
+});
+afterAll(() => store.drop());
+beforeEach(async () => {
+  forge = await startIssueStandIn('github');
+});
+afterEach(async () => {
+  await forge.close();
+  expect(forge.violations).toEqual([]);
+});
+
+const commit = 'a'.repeat(40);
+
+function bandit(...rules: readonly string[]): GatedReport {
+  return {
+    ...{ state: 'read', kind: 'bandit', gate: 'code-security', path: 'bandit.json', lookedAt: '3 files' },
+    ...{ tool: { name: 'bandit', version: '1.8' }, counts: { ...noCounts, critical: rules.length } },
+    findings: rules.map((rule) => ({
+      ...{ rule, severity: 'critical', message: `${rule} is bad`, file: 'a.py', line: 3 },
+      fingerprint: Buffer.from(rule.padEnd(16)).toString('hex'),
+    })),
+  };
+}
+
+let runs = 0;
+/** A run that found this, settled, and what is told of it. */
+async function told(findings: string, reports: readonly GatedReport[], ref = 'refs/heads/main') {
+  runs += 1;
+  const api = `api: { url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app }`;
+  const text = projectYaml('shop').replace('kind: github\n', `kind: github\n    ${api}\n`);
+  const project = text.replace(/^repository:\n/m, `repository:\n  findings: ${findings}\n`);
+  await putProject(store.db, { name: 'shop', text: project, hash: String(runs), diff: '', by: 'ada' });
+  const pair = loadPair({
+    repository: {
+      file: 'slipway.yaml',
+      text: 'version: 1\nimages: [{ name: web }]\nservice: { image: web, port: 80 }\n',
+    },
+    project: { file: 'project.yaml', text: project },
+  });
+  if (!pair.ok) throw new Error(JSON.stringify(pair.problems));
+  const definition = hashDefinition(pair.value);
+  await putDefinition(store.db, definition, serialiseDefinition(pair.value));
+  const event = { kind: 'push', ref, before: '0'.repeat(40), after: commit, author: 'ada' } as const;
+  const run = await openRun(store.db, {
+    ...{ project: 'shop', key: `run-${runs}`, event, acceptedAt: new Date().toISOString() },
+  });
+  await inTransaction(store.db, (tx) => recordEvidence(tx, run, 'test', { reports, gates: [], pages: [], lost: [] }));
+  const activities = createFindingActivities({ store, readSecret: () => Promise.resolve(forge.token) });
+  return await activities.tellFindings({ run, definition, commit, ref });
+}
+
+test('critical findings of the release branch have issues until they are gone', async () => {
+  expect(await told('{ issues: { most: 5 } }', [bandit('B1', 'B2')])).toEqual([
+    'issues: 2 critical findings, 2 changes',
+  ]);
+  expect(forge.issues).toMatchObject([
+    { title: 'Critical: B1 in a.py', open: true, labels: ['slipway'] },
+    { title: 'Critical: B2 in a.py', open: true },
+  ]);
+  expect(await told('{ issues: {} }', [bandit('B1', 'B2')])).toEqual(['issues: 2 critical findings, 0 changes']);
+  await told('{ issues: {} }', [bandit('B2')]);
+  expect(forge.issues.map(({ open, comments }) => [open, comments.length])).toEqual([
+    [false, 1],
+    [true, 0],
+  ]);
+  expect(forge.uploads).toEqual([]);
+});
+
+test('no other branch has issues, and code scanning has all', async () => {
+  const ref = 'refs/heads/feature';
+  expect(await told('{ issues: {}, codeScanning: true }', [bandit('B1')], ref)).toEqual([
+    'code scanning of 1 findings: complete',
+  ]);
+  expect(forge.issues).toEqual([]);
+  expect(forge.uploads).toMatchObject([
+    { commit, ref, sarif: { runs: [{ tool: { driver: { name: 'bandit' } }, results: [{ ruleId: 'B1' }] }] } },
+  ]);
+  forge.processing.push({ status: 'failed', errors: ['no such commit'] });
+  expect(await told('{ codeScanning: true }', [bandit()], ref)).toEqual([
+    'code scanning of 0 findings: failed: no such commit',
+  ]);
+});
+
+test('a forge that refuses is an error that is not tried again', async () => {
+  forge.failNext({ status: 410, message: 'Issues are disabled for this repo' });
+  await expect(told('{ issues: {} }', [bandit('B1')])).rejects.toMatchObject({
+    type: 'ForgeRefused',
+    nonRetryable: true,
+    message: expect.stringContaining('Issues are disabled'),
+  });
+});
