@@ -22,7 +22,10 @@ const scanningMs = 30_000;
 type Told = Parameters<FindingActivities['tellFindings']>[0];
 
 /** Tells forges what the gates of a run found. */
-export function createFindingActivities({ store, readSecret }: Omit<ForgeDependencies, 'settings'>): FindingActivities {
+export function createFindingActivities({
+  store,
+  readSecret,
+}: Pick<ForgeDependencies, 'store' | 'readSecret'>): FindingActivities {
   async function tell({ run, definition, commit, ref }: Told): Promise<readonly string[]> {
     const text = await readDefinition(store.db, definition);
     if (text === undefined) throw new ProviderError('NotFound', `No definition ${definition.slice(0, 12)} is kept.`);
