@@ -565,6 +565,8 @@ export interface UpkeepActivities {
   removeOldRows(input?: undefined): Promise<readonly Removal[]>;
   /** Logs of runs beyond the newest, and of no release that is needed; one batch of runs, `more` when there are others. Heartbeats. */
   removeOldLogs(input: ProjectRetention): Promise<Removal>;
+  /** Bills of materials, scans, statements, reports and pages of the same runs; what gates went by stays in the store. Heartbeats. */
+  removeOldEvidence(input: ProjectRetention): Promise<Removal>;
   /**
    * Images that Slipway built and that no kept run and no needed release names. `targets`: on the engines that the project's environments
    * run on; `builder`: on the engine that the asked worker builds with. Under the fence of every environment of the project, and it makes

@@ -7,7 +7,7 @@ import type { ImageReport, StageReport } from '../domain/run.ts';
 import { withScratch } from '../effects/scratch-folder.ts';
 import { publicUrl } from '../providers/repositories/git-command.ts';
 import type { AttestationType, SignedImage, SigningKey } from '../providers/signers/port.ts';
-import { evidenceFiles } from './image-evidence.ts';
+import { evidenceFiles, evidenceKey } from './image-evidence.ts';
 import type { ImageWork } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
 
@@ -30,7 +30,7 @@ export async function attestImage(
   stages: readonly StageReport[],
   log: LogWriter,
 ): Promise<readonly string[]> {
-  const { deps, known, plan, registry, signal, moved } = work;
+  const { deps, known, run, plan, registry, signal, moved } = work;
   const { signing } = known.pipeline.supplyChain;
   if (signing === undefined) return [];
   const { signer } = deps.supplyChain;
@@ -67,7 +67,10 @@ export async function attestImage(
     }
     const provenance = await provenanceOf(work, image, stages);
     const predicateFile = join(folder, 'provenance.json');
-    await writeFile(predicateFile, JSON.stringify(provenance));
+    const words = JSON.stringify(provenance);
+    await writeFile(predicateFile, words);
+    // Beside the other evidence, for who has no cosign at hand.
+    await deps.supplyChain.blobs.put(evidenceKey(run, image.name, 'provenance.json'), Buffer.from(words));
     await attestProvenance(work, subject, key, { provenance, predicateFile });
     attested.push('provenance');
   });

@@ -1,4 +1,5 @@
 import { loadProject } from '../definition/load.ts';
+import { evidenceFolders, foldersToForget } from '../domain/evidence-files.ts';
 import { type BackupFolder, backupsToRemove, imagesToRemove } from '../domain/retention.ts';
 import type { Fence } from '../effects/fence.ts';
 import { withFenceBeside, withFencesBeside } from '../effects/fence-beside.ts';
@@ -12,6 +13,7 @@ import { forgetOldEvents } from '../store/events.ts';
 import { forgetOldFacts } from '../store/facts.ts';
 import { forgetOldDeliveries } from '../store/inbox.ts';
 import { listProjects } from '../store/projects.ts';
+import { forgetPages } from '../store/reports.ts';
 import {
   type OldLog,
   forgetLogs,
@@ -137,6 +139,25 @@ export function createUpkeepActivities(deps: UpkeepDependencies): Upkeep {
           progress();
         }
         return { what, count: old.length, sizeBytes, more: old.length === logsAtOnce };
+      }),
+
+    removeOldEvidence: ({ project, runs }) =>
+      beating(async (signal, progress): Promise<Removal> => {
+        const what = `evidence of ${project}`;
+        const lists = await Promise.all(evidenceFolders.map((folder) => blobs.list(`${folder}/${project}`)));
+        // Read after the lists: a run that begins meanwhile has nothing in them.
+        const { runs: kept } = await readKeptBuilds(store.db, project, runs);
+        const old = foldersToForget(project, lists.flat(), kept);
+        if (old.length === 0) return { what, count: 0, sizeBytes: 0 };
+        const things = old.map(({ prefix, sizeBytes }) => ({ name: prefix, sizeBytes }));
+        await tell('evidence', project, things);
+        for (const { run, prefix } of old) {
+          signal.throwIfAborted();
+          await blobs.removeAll(prefix);
+          if (prefix.startsWith('pages/')) await forgetPages(store.db, project, run);
+          progress();
+        }
+        return { what, count: things.length, sizeBytes: sizeOf(things) };
       }),
 
     removeOldImages: ({ project, runs, on }) =>

@@ -19,6 +19,7 @@ import { logRoutes } from './routes/logs.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { recordRoutes } from './routes/records.ts';
 import { registryRoutes } from './routes/registry.ts';
+import { evidenceRoutes } from './routes/evidence.ts';
 import { reportRoutes } from './routes/reports.ts';
 import { runRoutes } from './routes/runs.ts';
 import { tokenRoutes } from './routes/tokens.ts';
@@ -68,6 +69,7 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     projectRoutes,
     runRoutes,
     reportRoutes,
+    evidenceRoutes,
     logRoutes,
     keptFileRoutes,
     registryRoutes,

@@ -164,6 +164,15 @@ export const DeploymentSummarySchema = DeploymentRefSchema.extend({
   settledAt: Instant.nullable(),
 });
 
+export const EvidenceFileSchema = z
+  .object({
+    image: z.string(),
+    file: z.string().describe('`sbom.spdx.json`, `sbom.cdx.json`, `scan.json` or `provenance.json`.'),
+    sizeBytes: z.number().int(),
+    address: z.string().describe('Path of this API.'),
+  })
+  .meta({ id: 'EvidenceFile' });
+
 export const BuildReportSchema = shaped<BuildReport>('BuildReport', {
   project: z.string(),
   run: z.number().int(),
@@ -173,6 +182,7 @@ export const BuildReportSchema = shaped<BuildReport>('BuildReport', {
   gates: z
     .array(z.looseObject({ gate: z.string(), stage: z.string(), verdict: Verdict, blocks: z.boolean() }))
     .readonly(),
+  evidence: z.array(EvidenceFileSchema).readonly(),
 });
 
 export const PlanSchema = shaped<Plan>('Plan', {

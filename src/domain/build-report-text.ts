@@ -29,6 +29,10 @@ export function renderBuildReport(report: BuildReport): string {
           `- ${code(`${repository}@${digest}`)}, ${megabytes(sizeBytes)}${reused ? ', built before' : ''}`,
       ),
     ),
+    ...section(
+      'Evidence',
+      report.evidence.map(({ image, file, address }) => `- ${text(image)}: ${code(file)} at ${code(address)}`),
+    ),
     ...section('Times', timeLines(report.stages)),
     ...section(
       'Pages',

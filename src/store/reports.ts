@@ -208,3 +208,8 @@ export async function readFingerprints(db: Db, project: string, run: number): Pr
     .execute();
   return new Set(rows.map(({ fingerprint }) => fingerprint));
 }
+
+/** Takes the pages of a run out of its report, once their bytes are gone. */
+export async function forgetPages(db: Db, project: string, run: number): Promise<void> {
+  await db.deleteFrom('pages').where('project', '=', project).where('run', '=', run).execute();
+}

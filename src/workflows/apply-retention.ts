@@ -47,6 +47,11 @@ export async function applyRetention(input: RetentionInput = {}): Promise<Retent
   for (const { environments, ...kept } of plan.projects) {
     const { project } = kept;
     await attempt(`logs of ${project}`, () => removeLogs(kept));
+    if (patched('2026-11-26-evidence')) {
+      await attempt(`evidence of ${project}`, async () => [
+        await call(removing.removeOldEvidence, `evidence of ${project}`, kept),
+      ]);
+    }
     for (const environment of environments) {
       const place = { ...kept, environment };
       const name = `${project}/${environment}`;

@@ -35,6 +35,7 @@ function natural(): UpkeepActivities & RegistryRetentionActivities {
     readRetention: () => Promise.resolve({ projects: [], machines: [], problems: [] }),
     removeOldRows: () => Promise.resolve([]),
     removeOldLogs: () => none('logs'),
+    removeOldEvidence: () => none('evidence'),
     removeOldImages: () => none('images'),
     removeOldBackups: () => none('backups'),
     removeOldDatabases: () => none('databases'),

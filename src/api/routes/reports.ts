@@ -3,10 +3,12 @@ import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { type BuildReport, buildReport, coverageOf } from '../../domain/build-report.ts';
 import { renderBuildReport } from '../../domain/build-report-text.ts';
+import { evidenceFilesOf, evidencePrefix } from '../../domain/evidence-files.ts';
 import { lastReleasedRun, listPages, readGates, readReports } from '../../store/reports.ts';
 import { readRun } from '../../store/runs.ts';
 import type { ApiContext } from '../context.ts';
 import { refuse } from '../problems.ts';
+import { addressOf } from './evidence.ts';
 import { BuildReportSchema, Name, RunPath } from '../schemas.ts';
 
 const tags = ['runs'];
@@ -57,15 +59,22 @@ export function reportRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
     const run = await readRun(db, project, number);
     if (run === undefined) throw refuse('NotFound', `There is no run ${number} of ${project}.`);
     const before = await lastReleasedRun(db, project, number);
-    const [reports, gates, pages, earlier] = await Promise.all([
+    const [reports, gates, pages, files, earlier] = await Promise.all([
       readReports(db, project, number),
       readGates(db, project, number),
       listPages(db, project, number),
+      deps.blobs.list(evidencePrefix(project, number)),
       before === undefined ? [] : readReports(db, project, before),
     ]);
     const { version, ref, commit, author, outcome, reason, acceptedAt, settledAt, images } = run;
+    const evidence = evidenceFilesOf(project, number, files).map((one) => {
+      return { ...one, address: addressOf(project, number, one) };
+    });
     return buildReport({
-      run: { project, run: number, version, ref, commit, author, outcome, reason, acceptedAt, settledAt, images },
+      run: {
+        ...{ project, run: number, version, ref, commit, author, outcome, reason, acceptedAt, settledAt },
+        ...{ images, evidence },
+      },
       stages: run.stages.map(({ name, verdict, durationMs }) => ({ name, verdict, durationMs })),
       reports,
       gates,

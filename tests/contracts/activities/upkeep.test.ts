@@ -233,6 +233,24 @@ describe('images and logs', () => {
     expect(items[0]?.detail['names']).toEqual([3, 5, 6].map((run) => `${project}#${run}`));
   });
 
+  test('… and so does their evidence, with its pages, and is audited', async () => {
+    for (let number = 1; number <= 5; number += 1) {
+      await build(number);
+      await blobs.put(`evidence/${project}/${number}/app/scan.json`, Buffer.from('scan'));
+      await blobs.put(`reports/${project}/${number}/test.json`, Buffer.from('report'));
+    }
+    await deploy('1.0.2', { outcome: 'succeeded' });
+    // 2 is live, 4 and 5 are the newest.
+    expect(await call(upkeep.removeOldEvidence, kept({ runs: 2 }))).toMatchObject({ count: 4, sizeBytes: 20 });
+    for (const kind of ['evidence', 'reports']) {
+      const left = (await blobs.list(`${kind}/${project}`)).map(({ key }) => Number(key.split('/')[2]));
+      expect(left.sort((a, b) => a - b)).toEqual([2, 4, 5]);
+    }
+    expect(await call(upkeep.removeOldEvidence, kept({ runs: 2 }))).toMatchObject({ count: 0 });
+    const { items } = await listAudit(store.db, { actor: 'retention', object: project }, {});
+    expect(items.map(({ action, detail }) => [action, detail['count']])).toEqual([['retention.evidence', 4]]);
+  });
+
   test('are left when somebody changes the target, who is never kept waiting nor refused', async () => {
     for (let number = 1; number <= 5; number += 1) await build(number);
     await deploy('1.0.5', { outcome: 'succeeded' });

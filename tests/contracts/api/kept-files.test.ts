@@ -228,3 +228,31 @@ describe('a run by hand with parameters', () => {
     expect((await start(parameters)).statusCode).toBe(status);
   });
 });
+
+describe('evidence', () => {
+  const run = '/v1/projects/hello/runs/7/evidence';
+  beforeAll(async () => {
+    await api.blobs.put('evidence/hello/7/app/sbom.spdx.json', Buffer.from('{"spdx":1}'));
+    await api.blobs.put('evidence/hello/8/app/scan.json', Buffer.from('{}'));
+  });
+
+  test('is listed with where to have it, and is what was kept', async () => {
+    const [file, ...others] = (await get(run)).json<{ address: string }[]>();
+    expect(others).toEqual([]);
+    expect(file).toEqual({ image: 'app', file: 'sbom.spdx.json', sizeBytes: 10, address: `${run}/app/sbom.spdx.json` });
+    const answer = await get(file!.address);
+    expect(answer.body).toBe('{"spdx":1}');
+    expect(answer.headers).toMatchObject({
+      'content-type': 'application/octet-stream',
+      'content-disposition': 'attachment; filename="app.sbom.spdx.json"',
+      'x-content-type-options': 'nosniff',
+    });
+  });
+
+  test('is not there for who has no token, and no name leads out of it', async () => {
+    expect((await api.app.inject({ url: run })).statusCode).toBe(401);
+    for (const name of ['app/scan.json', 'app/..%2F..%2F8%2Fapp%2Fscan.json', '..%2F8%2Fapp/scan.json']) {
+      expect([404, 422]).toContain((await get(`${run}/${name}`)).statusCode);
+    }
+  });
+});

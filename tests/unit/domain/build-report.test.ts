@@ -99,6 +99,9 @@ const input: BuildReportInput = {
         durationMs: 5,
       },
     ],
+    evidence: [
+      { image: 'app', file: 'scan.json', sizeBytes: 9, address: '/v1/projects/shop/runs/12/evidence/app/scan.json' },
+    ],
   },
   stages: [
     { name: 'quality', verdict: 'passed', durationMs: 8 * 60_000 },
