@@ -64,9 +64,10 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
       readonly event: SourceEvent;
       readonly release?: string | undefined;
       readonly parameters?: Readonly<Record<string, string>> | undefined;
+      readonly checksOnly?: true | undefined;
     },
   ): Promise<Started> {
-    const { project, key, event, release, parameters } = asked;
+    const { project, key, event, release, parameters, checksOnly } = asked;
     await appendAudit(db, {
       actor: identity.name,
       action: 'run.start',
@@ -81,6 +82,7 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
       requestedBy: identity.name,
       ...(release === undefined ? {} : { release }),
       ...(parameters === undefined ? {} : { parameters }),
+      ...(checksOnly === undefined ? {} : { checksOnly }),
     });
     const known = accepted.input;
     const isOther = known.event.ref !== event.ref || known.event.after !== event.after || known.release !== release;
@@ -205,8 +207,9 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
         }
         const given = request.headers['idempotency-key'] ?? randomUUID();
         const release = from === 'approval' ? (version ?? undefined) : input.release;
-        const { event, parameters } = input;
-        const again = { project, key: runKeyOf(given), event, release, parameters };
+        // What was to deploy nothing deploys nothing when it is done again: that was its project's word, not the caller's.
+        const { event, parameters, checksOnly } = input;
+        const again = { project, key: runKeyOf(given), event, release, parameters, checksOnly };
         const started = await begin(whoAsks(request), again);
         return await reply.code(202).send(started);
       },

@@ -7,8 +7,10 @@ import { listAudit } from '../../../src/store/audit.ts';
 import { openDeployment, readDeployment } from '../../../src/store/deployments.ts';
 import { ensureEnvironment } from '../../../src/store/environments.ts';
 import { applyFacts } from '../../../src/store/facts.ts';
+import { acceptRun } from '../../../src/store/inbox.ts';
 import { openRun, readRun } from '../../../src/store/runs.ts';
 import { recordRelease } from '../../../src/store/releases.ts';
+import { runKeyOf } from '../../../src/definition/run-key.ts';
 import { deploymentId, environmentId, rollbackId, runId } from '../../../src/workflows/messages.ts';
 import { type TestApi, projectYaml, startTestApi } from '../../support/api.ts';
 import { components } from '../../support/components.ts';
@@ -340,6 +342,21 @@ describe('an environment', () => {
 });
 
 describe('a run', () => {
+  test('that was to deploy nothing deploys nothing when it is done again by hand', async () => {
+    const { number } = await acceptRun(api.store.db, {
+      project,
+      key: runKeyOf(randomUUID()),
+      event: { kind: 'manual', ref: 'refs/heads/main', before: '0'.repeat(40), after: 'c'.repeat(40), author: 'ada' },
+      acceptedAt: new Date().toISOString(),
+      checksOnly: true,
+    });
+    const developer = await api.token('developer', [], 'dora');
+    const rerun = await ask(developer, 'POST', `/v1/projects/${project}/runs/${number}/rerun`, {});
+    expect(rerun.statusCode).toBe(202);
+    const { input } = (await readRun(api.store.db, project, rerun.json().run.number))!;
+    expect(input).toMatchObject({ requestedBy: 'dora', checksOnly: true });
+  });
+
   test('by hand is one for each idempotency key, and another request under it is refused', async () => {
     const developer = await api.token('developer', [], 'dora');
     const url = `/v1/projects/${project}/runs`;
