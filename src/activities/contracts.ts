@@ -16,12 +16,14 @@ import type {
   LaterWrites,
   StepRecord,
 } from '../domain/deployment.ts';
+import type { PinnedBase } from '../domain/base-image.ts';
 import type { DiskReading } from '../domain/disk.ts';
+import type { KnownFindings, LiveImageScan, LiveRole } from '../domain/live-scan.ts';
 import type { NoticeEvent } from '../domain/notice.ts';
 import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
-import type { LiveRelease, ReleaseRef, Slot } from '../domain/release.ts';
+import type { LiveRelease, ReleaseImage, ReleaseRef, Slot } from '../domain/release.ts';
 import type { ForkRule, ImageReport, RunInput, RunPlan, RunRef, StageReport, Workspace } from '../domain/run.ts';
 import type { RunStart } from '../domain/run-start.ts';
 import type { UpkeepRound } from '../domain/upkeep.ts';
@@ -663,6 +665,118 @@ export interface RoundActivities {
   readMachines(input?: undefined): Promise<Machines>;
   /** Keeps what a round found. Twice is two entries of the same. */
   recordRound(input: UpkeepRound): Promise<void>;
+}
+
+/** Reports of who did and decided what. */
+export interface AuditReportActivities {
+  /**
+   * Makes the report of a project from where its last one ended, and keeps it as JSON and Markdown. The same end gives the same files.
+   *
+   * @throws `StoreUnavailable`, `BlobsUnavailable` (retried), `DiskFull` (not retried)
+   */
+  keepAuditReport(input: { readonly project: string; readonly until: string }): Promise<KeptAuditReport>;
+}
+
+/** A report that is kept, and its figures. */
+export interface KeptAuditReport {
+  readonly since: string;
+  readonly until: string;
+  /** Names below `/v1/projects/<project>/audit-reports/`. */
+  readonly files: readonly string[];
+  readonly deployments: number;
+  readonly rollbacks: number;
+  readonly operatorWords: number;
+  /** Decisions that no token proves. */
+  readonly unproven: number;
+}
+
+/** Pull requests for base images that have moved (S4-123). */
+export interface BaseUpdateActivities {
+  /**
+   * The images that the Dockerfiles of a project's release branch pin by tag and digest, with what the tags name now. Heartbeats.
+   *
+   * @throws `NotFound`, `CommitNotFound`, `RepositoryRefused` (not retried); `RepositoryUnreachable` (retried)
+   */
+  readBases(input: { readonly project: string }): Promise<BaseReading>;
+  /**
+   * Pushes a branch in which one base is the newest, and has a pull request open for it; the same again changes nothing. Heartbeats.
+   *
+   * @throws `RepositoryRefused`, `ForgeRefused` (not retried); `RepositoryUnreachable`, `ForgeUnavailable` (retried)
+   */
+  offerBase(input: {
+    readonly project: string;
+    readonly commit: string;
+    readonly at: string;
+    readonly into: string;
+    readonly branch: string;
+    readonly base: PinnedBase;
+    readonly newest: string;
+  }): Promise<
+    | { readonly kind: 'open'; readonly number: number; readonly url: string; readonly created: boolean }
+    | { readonly kind: 'taken' | 'nothing-to-merge' }
+  >;
+  /**
+   * Says that there is nothing left to do, and removes the branch, with which forges close the pull request; a branch that somebody has put
+   * commits on stays. As `offerBase` for errors.
+   */
+  withdrawBase(input: {
+    readonly project: string;
+    readonly branch: string;
+    /** Null where it is not known any more; then nothing is said. */
+    readonly pullRequest: number | null;
+  }): Promise<{ readonly withdrawn: boolean }>;
+}
+
+export interface BaseReading {
+  readonly commit: string;
+  /** When it was made. */
+  readonly at: string;
+  /** The release branch. */
+  readonly into: string;
+  readonly files: number;
+  readonly bases: readonly {
+    readonly base: PinnedBase;
+    /** Digest that the tag names now; absent where it could not be found out. */
+    readonly newest?: string;
+    readonly problem?: string;
+  }[];
+  /** Branches that Slipway has offered before. */
+  readonly offered: readonly { readonly branch: string; readonly pullRequest: number | null }[];
+}
+
+/** Scans of what runs. */
+export interface LiveScanActivities {
+  /**
+   * What is live in a project's environments and what was before it, with the keys of what the last scan had found.
+   *
+   * @throws `NotFound`, `DefinitionInvalid` (not retried), `StoreUnavailable` (retried)
+   */
+  readLive(input: { readonly project: string; readonly environment?: string }): Promise<readonly LiveEnvironment[]>;
+  /**
+   * Looks an image up in the advisories of today, by the list that was made when it was built, or else by one made now. A scanner that is missing,
+   * breaks or has old advisories is a verdict `errored`, never a clean one. Heartbeats.
+   *
+   * @throws `NotFound`, `DefinitionInvalid` (not retried), `StoreUnavailable`, `BlobsUnavailable` (retried)
+   */
+  scanLiveImage(input: {
+    readonly project: string;
+    readonly image: ReleaseImage;
+    /** Run that built the release; null where the store does not know it. */
+    readonly build: number | null;
+  }): Promise<LiveImageScan>;
+}
+
+export interface LiveEnvironment {
+  readonly project: string;
+  readonly environment: string;
+  readonly production: boolean;
+  readonly releases: readonly {
+    readonly role: LiveRole;
+    readonly version: string;
+    readonly images: readonly ReleaseImage[];
+    readonly build: number | null;
+  }[];
+  readonly known: KnownFindings;
 }
 
 export interface Machines {

@@ -9,7 +9,7 @@ import type { BlobStore } from '../providers/blobs/port.ts';
 import type { ImageBuilder } from '../providers/builders/port.ts';
 import { appendAudit } from '../store/audit.ts';
 import { listProjects } from '../store/projects.ts';
-import { type BackedUp, readKeptBuilds } from '../store/retention.ts';
+import { type BackedUp, readBuiltDigests, readKeptBuilds } from '../store/retention.ts';
 import { noteMachine } from '../store/upkeep.ts';
 import { beating } from './changes.ts';
 import type { DiskActivities, Removal } from './contracts.ts';
@@ -101,7 +101,12 @@ export function createDiskActivities(deps: DiskDependencies): DiskActivities {
             const done = await withFencesBeside(fence, { targets, signal }, async (leases) => {
               const stop = AbortSignal.any([signal, ...leases.map((lease) => lease.signal)]);
               // Read under the fences: what is needed by whatever is deployed from now on is in the list.
-              const images = await engine.list({ 'slipway.project': project });
+              // Another installation may have a project of the same name on this engine: what our store does not know is not ours to remove.
+              const built = await readBuiltDigests(store.db, project);
+              const images = (await engine.list({ 'slipway.project': project })).filter(
+                ({ id, digests }) =>
+                  built.has(id) || digests.some((digest) => built.has(digest.slice(digest.indexOf('@') + 1))),
+              );
               const needed = await readKeptBuilds(store.db, project, 0, await backupsOf(deps.blobs, project));
               for (const image of imagesToPrune(images, needed)) {
                 if (stop.aborted) return false;

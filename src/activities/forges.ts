@@ -44,14 +44,7 @@ export function createForgeActivities({
     const project = loaded.value;
     const place = forgeApiOf(project);
     if (place === undefined) return undefined;
-    const { kind, url, repository, token } = place;
-    const api = await forgeApis[kind]({
-      token: await readSecret(token),
-      repository,
-      timeoutMs: requestTimeoutMs,
-      ...(url === undefined ? {} : { url }),
-    });
-    return { project, place, api };
+    return { project, place, api: await openAt(place, readSecret) };
   }
 
   async function typed<T>(work: () => Promise<T>): Promise<T> {
@@ -159,6 +152,25 @@ export interface ForgePlace {
   readonly token: Parameters<ReadSecret>[0];
   readonly deployments: boolean;
   readonly releases: boolean;
+}
+
+/**
+ * The API of a project's forge; undefined where the project names none.
+ *
+ * @throws ProviderError `SecretMissing` (not retried)
+ */
+export async function openForgeApi(project: ProjectDefinition, readSecret: ReadSecret): Promise<ForgeApi | undefined> {
+  const place = forgeApiOf(project);
+  return place === undefined ? undefined : await openAt(place, readSecret);
+}
+
+async function openAt({ kind, url, repository, token }: ForgePlace, readSecret: ReadSecret): Promise<ForgeApi> {
+  return await forgeApis[kind]({
+    token: await readSecret(token),
+    repository,
+    timeoutMs: requestTimeoutMs,
+    ...(url === undefined ? {} : { url }),
+  });
 }
 
 /** Where a project's forge is told something; undefined where it is not. */

@@ -29,7 +29,7 @@ export function evidenceFiles(plan: Pick<RunPlan, 'workspace'>, image: string): 
 }
 
 /** Where the same is kept once the workspace is gone. */
-export function evidenceKey(run: RunRef, image: string, file: string): string {
+export function evidenceKey(run: Pick<RunRef, 'project' | 'number'>, image: string, file: string): string {
   return `evidence/${run.project}/${run.number}/${image}/${file}`;
 }
 

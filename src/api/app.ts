@@ -10,6 +10,7 @@ import { installStreams } from './plugins/sse.ts';
 import { installProblems } from './problems.ts';
 import { createProjectReader } from './project-reader.ts';
 import { createScheduleKeeper } from './project-schedules.ts';
+import { auditReportRoutes } from './routes/audit-reports.ts';
 import { deploymentRoutes } from './routes/deployments.ts';
 import { environmentRoutes } from './routes/environments.ts';
 import { eventRoutes } from './routes/events.ts';
@@ -22,6 +23,7 @@ import { registryRoutes } from './routes/registry.ts';
 import { evidenceRoutes } from './routes/evidence.ts';
 import { reportRoutes } from './routes/reports.ts';
 import { runRoutes } from './routes/runs.ts';
+import { scanRoutes } from './routes/scans.ts';
 import { tokenRoutes } from './routes/tokens.ts';
 import { upkeepRoutes } from './routes/upkeep.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
@@ -76,7 +78,9 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     deploymentRoutes,
     environmentRoutes,
     recordRoutes,
+    auditReportRoutes,
     upkeepRoutes,
+    scanRoutes,
     eventRoutes,
     tokenRoutes,
   ]) {

@@ -24,13 +24,11 @@ export async function ensureProjectSchedules(
   project: ProjectDefinition,
   taskQueue: string,
 ): Promise<void> {
-  const prefix = `schedule/${project.project}/`;
-  for (const schedule of project.schedules) {
-    await ensure(client, `${prefix}${schedule.name}`, optionsOf(project, schedule, taskQueue));
-  }
-  const wanted = new Set(project.schedules.map(({ name }) => `${prefix}${name}`));
+  const wanted = schedulesOf(project, taskQueue);
+  for (const [id, options] of wanted) await ensure(client, id, options);
+  const prefixes = [`schedule/${project.project}/`, `${upkeepPrefix}${project.project}/`];
   for await (const { scheduleId } of client.schedule.list()) {
-    if (!scheduleId.startsWith(prefix) || wanted.has(scheduleId)) continue;
+    if (!prefixes.some((prefix) => scheduleId.startsWith(prefix)) || wanted.has(scheduleId)) continue;
     await client.schedule
       .getHandle(scheduleId)
       .delete()
@@ -38,6 +36,31 @@ export async function ensureProjectSchedules(
         if (!(error instanceof ScheduleNotFoundError)) throw error;
       });
   }
+}
+
+/** Upkeep of a project; that of the installation (`upkeep/…`) is kept by its workers. */
+const upkeepPrefix = 'project-upkeep/';
+
+/** All schedules of a project, by their ids. */
+function schedulesOf(project: ProjectDefinition, taskQueue: string): ReadonlyMap<string, Options> {
+  const { project: name, upkeep, images } = project;
+  const wanted = new Map<string, Options>();
+  for (const schedule of project.schedules) {
+    wanted.set(`schedule/${name}/${schedule.name}`, optionsOf(project, schedule, taskQueue));
+  }
+  if (upkeep.scan.enabled && images.scan !== undefined) {
+    const id = `${upkeepPrefix}${name}/scan`;
+    wanted.set(id, upkeepOptions(project, upkeep.scan, { id, workflow: 'scanLive', taskQueue }));
+  }
+  if (upkeep.bases.enabled) {
+    const id = `${upkeepPrefix}${name}/bases`;
+    wanted.set(id, upkeepOptions(project, upkeep.bases, { id, workflow: 'offerBaseUpdates', taskQueue }));
+  }
+  if (upkeep.audit.enabled) {
+    const id = `${upkeepPrefix}${name}/audit`;
+    wanted.set(id, upkeepOptions(project, upkeep.audit, { id, workflow: 'reportAudit', taskQueue }));
+  }
+  return wanted;
 }
 
 type Options = Omit<ScheduleOptions, 'scheduleId'> & Omit<ScheduleUpdateOptions, 'state'>;
@@ -76,6 +99,29 @@ function optionsOf(
       taskQueue,
       workflowExecutionTimeout: longest,
       staticSummary: `${project.project}: ${name}`,
+    },
+    policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: catchUp },
+  };
+}
+
+/** What takes longer is ended; the next one begins anew. */
+const longestUpkeep = '2 hours';
+
+function upkeepOptions(
+  project: ProjectDefinition,
+  { cron, timeZone, catchUp }: { readonly cron: string; readonly timeZone?: string; readonly catchUp: number },
+  { id, workflow, taskQueue }: { readonly id: string; readonly workflow: string; readonly taskQueue: string },
+): Options {
+  return {
+    spec: { cronExpressions: [cron], timezone: timeZone ?? project.calendar.timeZone },
+    action: {
+      type: 'startWorkflow',
+      workflowType: workflow,
+      workflowId: id,
+      args: [{ project: project.project }],
+      taskQueue,
+      workflowExecutionTimeout: longestUpkeep,
+      staticSummary: `upkeep of ${project.project}`,
     },
     policies: { overlap: ScheduleOverlapPolicy.SKIP, catchupWindow: catchUp },
   };
@@ -134,7 +180,9 @@ export function createScheduleKeeper(
           for (const { name } of all) {
             const stored = await readProject(store.db, name);
             const loaded = stored === undefined ? undefined : loadProject({ file: 'project.yaml', text: stored.text });
-            if (loaded?.ok === true && loaded.value.schedules.length > 0) waiting.set(name, loaded.value);
+            if (loaded?.ok === true && schedulesOf(loaded.value, settings.taskQueue).size > 0) {
+              waiting.set(name, loaded.value);
+            }
           }
           if (waiting.size > 0) go();
         })

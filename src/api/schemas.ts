@@ -230,6 +230,9 @@ export const EnvironmentSchema = shaped<EnvironmentView>('Environment', {
   live: LiveSchema.nullable(),
   previous: LiveSchema.nullable(),
   previousStopped: z.boolean().optional(),
+  scan: z
+    .object({ verdict: z.string(), summary: z.string(), at: z.string(), lines: z.array(z.string()).readonly() })
+    .nullish(),
 });
 
 export const ReleaseSchema = shaped<StoredRelease>('Release', {

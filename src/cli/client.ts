@@ -1,4 +1,5 @@
 import type { ApprovalState } from '../domain/approval.ts';
+import type { AuditReport } from '../domain/audit-report.ts';
 import type { BuildReport } from '../domain/build-report.ts';
 import type { DeploymentRef } from '../domain/deployment.ts';
 import type { Outcome, RunOutcome } from '../domain/outcome.ts';
@@ -23,6 +24,13 @@ export interface RunName {
 export interface EnvironmentName {
   readonly project: string;
   readonly environment: string;
+}
+
+/** Of an audit report; ISO 8601. */
+export interface AuditPeriod {
+  readonly project?: string | undefined;
+  readonly since: string;
+  readonly until?: string | undefined;
 }
 
 export interface ListOptions {
@@ -156,6 +164,14 @@ export interface Client {
   listIncidents(project: string | undefined): Promise<readonly Incident[]>;
   closeIncident(ref: DeploymentRef, reason: string): Promise<{ readonly closed: boolean }>;
   listCaches(project: string): Promise<CacheList>;
+  readAuditReport(period: AuditPeriod): Promise<AuditReport>;
+  /** The same as Markdown. */
+  readAuditReportText(period: AuditPeriod): Promise<string>;
+  startScan(place: { readonly project: string; readonly environment?: string | undefined }): Promise<unknown>;
+  readScan(place: {
+    readonly project: string;
+    readonly environment?: string | undefined;
+  }): Promise<{ readonly running: boolean; readonly rounds: readonly StoredRound[] }>;
   /** The newest round of everything that upkeep looks after. */
   readUpkeep(filter: {
     readonly kind?: UpkeepKind | undefined;
@@ -231,6 +247,10 @@ export function createClient(connection: Connection): Client {
     listLogs: (of) => http.get(`${'environment' in of ? deployment(of) : run(of)}/logs`),
     reviewRegistry: (owner) => http.post(`${project(owner)}/registry/review`, {}),
     listCaches: (owner) => http.get(`${project(owner)}/caches`),
+    readAuditReport: (period) => http.get('/v1/audit/report', { ...period }),
+    readAuditReportText: (period) => http.getText('/v1/audit/report.md', { ...period }),
+    startScan: ({ project: owner, environment: name }) => http.post(`${project(owner)}/scan`, { environment: name }),
+    readScan: ({ project: owner, environment: name }) => http.get(`${project(owner)}/scan`, { environment: name }),
     readUpkeep: (filter) => http.get('/v1/upkeep', { ...filter }),
     listArtifacts: (name) => http.get(`${run(name)}/artifacts`),
     readArtifactFile: (name, artifact, path, signal) => {

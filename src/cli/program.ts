@@ -140,6 +140,17 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .description('files that stages keep from run to run, and how often they are found')
     .action(async () => (await import('./commands/caches.ts')).caches(contextOf()));
   program
+    .command('scan')
+    .description('scan what is live, and what was before it, with the advisories of today')
+    .argument('[environment]')
+    .action(async (name) => (await import('./commands/scan.ts')).scan(contextOf(), name));
+  program
+    .command('audit')
+    .description('who did and decided what in a time, what was rolled back and what was lived with')
+    .requiredOption('--since <time>', 'so long ago, such as 30d, or from a day on, such as 2026-11-01')
+    .option('--until <time>', 'the same; default: now')
+    .action(async (options) => (await import('./commands/audit.ts')).audit(contextOf(), options));
+  program
     .command('upkeep')
     .description('what is done by schedule, and what it found last')
     .addOption(new Option('--kind <kind>', 'only this').choices(upkeepKinds))

@@ -22,6 +22,7 @@ import type {
   StageSpec,
   StepCommand,
   StepSpec,
+  ScanSpec,
   SupplyChainSpec,
 } from './specs.ts';
 
@@ -88,29 +89,33 @@ export function resolvePipeline(pair: DefinitionPair, options: ResolveOptions = 
 
 /** What must be known of images, in every environment. A fork's images are never signed. */
 function resolveSupplyChain({ project }: Pick<DefinitionPair, 'project'>, fork: boolean): SupplyChainSpec {
-  const { tags, maxSize, verify, sbom, scan, signing, builder } = project.images;
+  const { tags, maxSize, verify, sbom, signing, builder } = project.images;
+  const scan = resolveScan(project);
   return {
     tags,
     maxSizeBytes: maxSize,
     verify,
     sbom: sbom || scan !== undefined,
-    ...(scan === undefined
-      ? {}
-      : {
-          scan: {
-            scanner: scan.scanner,
-            database: scan.database,
-            maxAgeMs: scan.maxAge,
-            severities: scan.severities,
-            exceptions: scan.exceptions,
-            mode: scan.mode,
-            modes: Object.fromEntries(
-              Object.entries(project.environments).map(([name, { images }]) => [name, images.scan ?? scan.mode]),
-            ),
-          },
-        }),
+    ...(scan === undefined ? {} : { scan }),
     ...(signing === undefined || fork ? {} : { signing }),
     builder,
+  };
+}
+
+/** How images are scanned; undefined where the project names no scanner. */
+export function resolveScan(project: DefinitionPair['project']): ScanSpec | undefined {
+  const { scan } = project.images;
+  if (scan === undefined) return undefined;
+  return {
+    scanner: scan.scanner,
+    database: scan.database,
+    maxAgeMs: scan.maxAge,
+    severities: scan.severities,
+    exceptions: scan.exceptions,
+    mode: scan.mode,
+    modes: Object.fromEntries(
+      Object.entries(project.environments).map(([name, { images }]) => [name, images.scan ?? scan.mode]),
+    ),
   };
 }
 

@@ -512,6 +512,49 @@ export const ProjectDefinition = z
         'Projects whose pipelines may start runs of this one (`starts` of a stage); the first that fits decides. Default: none may.',
       )
       .default([]),
+    upkeep: z
+      .strictObject({
+        scan: z
+          .strictObject({
+            enabled: z
+              .boolean()
+              .describe('Whether it is done by schedule; it can be asked for at any time (`slipway scan`).')
+              .default(true),
+            cron: Cron.describe('When: minute, hour, day of the month, month, day of the week.').default('30 4 * * *'),
+            timeZone: TimeZone.describe('Of `cron`. Default: that of the calendar.').exactOptional(),
+            catchUp: Duration.describe('How late one is still begun that Temporal was not there for.').prefault('12h'),
+          })
+          .describe('Scans of what is live and what was before it, where `images.scan` names a scanner.')
+          .prefault({}),
+        bases: z
+          .strictObject({
+            enabled: z
+              .boolean()
+              .describe(
+                'Whether pull requests are opened; that needs `repository.forge.api`, and credentials that may push.',
+              )
+              .default(false),
+            cron: Cron.describe('When: minute, hour, day of the month, month, day of the week.').default('0 5 * * mon'),
+            timeZone: TimeZone.describe('Of `cron`. Default: that of the calendar.').exactOptional(),
+            catchUp: Duration.describe('How late one is still begun that Temporal was not there for.').prefault('2d'),
+          })
+          .describe('Pull requests for base images, pinned by tag and digest, whose tag names another image by now.')
+          .prefault({}),
+        audit: z
+          .strictObject({
+            enabled: z
+              .boolean()
+              .describe('Whether it is made by schedule; it can be asked for at any time (`slipway audit`).')
+              .default(true),
+            cron: Cron.describe('When: minute, hour, day of the month, month, day of the week.').default('0 7 1 * *'),
+            timeZone: TimeZone.describe('Of `cron`. Default: that of the calendar.').exactOptional(),
+            catchUp: Duration.describe('How late one is still begun that Temporal was not there for.').prefault('7d'),
+          })
+          .describe('A report of who did and decided what since the last one, kept as JSON and Markdown.')
+          .prefault({}),
+      })
+      .describe('What is done by schedule for this project.')
+      .prefault({}),
     calendar: z
       .strictObject({
         timeZone: TimeZone.describe('Of the people who would have to repair a release.').default('UTC'),

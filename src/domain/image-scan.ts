@@ -75,8 +75,7 @@ const none: ScanVerdict['counts'] = { critical: 0, high: 0, medium: 0, low: 0, u
  */
 export function judgeScan(scan: ImageScan, rules: ScanRules): ScanVerdict {
   const today = scan.scannedAt.slice(0, 10);
-  const wanted = new Set<VulnerabilitySeverity>(rules.severities);
-  if (wanted.has('high')) wanted.add('unknown');
+  const wanted = wantedBy(rules);
   const counts = { ...none };
   const lines: string[] = [];
   const excepted: string[] = [];
@@ -89,7 +88,7 @@ export function judgeScan(scan: ImageScan, rules: ScanRules): ScanVerdict {
       continue;
     }
     const over = exception === undefined ? '' : `; its exception ended on ${exception.until}`;
-    lines.push(`${describe(found)}${over}`);
+    lines.push(`${describeVulnerability(found)}${over}`);
   }
   const looked = {
     scanner: scan.scanner,
@@ -115,6 +114,24 @@ export function judgeScan(scan: ImageScan, rules: ScanRules): ScanVerdict {
     };
   }
   return { ...looked, verdict: 'passed', reason: `${scan.packages} packages, none with an advisory that counts` };
+}
+
+/** What a scan found that counts by the rules, worst first. */
+export function countedBy(scan: ImageScan, rules: ScanRules): readonly Vulnerability[] {
+  const today = scan.scannedAt.slice(0, 10);
+  const wanted = wantedBy(rules);
+  return [...scan.vulnerabilities]
+    .sort(bySeverity)
+    .filter(
+      (found) =>
+        wanted.has(found.severity) && !rules.exceptions.some((each) => isAbout(each, found) && each.until >= today),
+    );
+}
+
+function wantedBy(rules: ScanRules): ReadonlySet<VulnerabilitySeverity> {
+  const wanted = new Set<VulnerabilitySeverity>(rules.severities);
+  if (wanted.has('high')) wanted.add('unknown');
+  return wanted;
 }
 
 /** The scanner is not there, broke, or its advisories are too old: nothing is known of the image. */
@@ -145,7 +162,8 @@ function isAbout(exception: ScanException, found: Vulnerability): boolean {
   return exception.id === found.id || found.aliases.includes(exception.id);
 }
 
-function describe({ id, severity, package: name, version, fixedIn }: Vulnerability): string {
+/** One line. */
+export function describeVulnerability({ id, severity, package: name, version, fixedIn }: Vulnerability): string {
   const cure = fixedIn.length === 0 ? 'no version without it' : `gone in ${fixedIn.join(', ')}`;
   return `${severity} ${id} in ${name} ${version} (${cure})`;
 }

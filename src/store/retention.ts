@@ -71,6 +71,16 @@ export async function readKeptBuilds(
   return rows[0] ?? { runs: [], digests: [] };
 }
 
+/** Digests of everything that runs and releases of a project ever named; ids of local images among them. */
+export async function readBuiltDigests(db: Db, project: string): Promise<ReadonlySet<string>> {
+  const { rows } = await sql<{ digest: string }>`
+    select digest from images where project = ${project}
+    union select image->>'digest' from releases, jsonb_array_elements(images) image where project = ${project}`.execute(
+    db,
+  );
+  return new Set(rows.map(({ digest }) => digest));
+}
+
 /** A log that is no longer kept. */
 export interface OldLog {
   readonly log: string;

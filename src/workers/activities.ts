@@ -3,10 +3,15 @@ import type { Client } from '@temporalio/client';
 import type { Logger } from 'pino';
 import { createAbandonedActivities } from '../activities/abandoned.ts';
 import { createStageArtifacts } from '../activities/artifacts.ts';
+import { createAuditReportActivities } from '../activities/audit-reports.ts';
+import { createBaseUpdateActivities } from '../activities/base-updates.ts';
 import { createStageCaches } from '../activities/caches.ts';
 import type {
   Activities,
+  AuditReportActivities,
+  BaseUpdateActivities,
   DiskActivities,
+  LiveScanActivities,
   RegistryRetentionActivities,
   RoundActivities,
   UpkeepActivities,
@@ -16,11 +21,12 @@ import { type DatabaseHands, createDatabases } from '../activities/databases.ts'
 import { createDiskActivities } from '../activities/disks.ts';
 import { createFactActivities } from '../activities/facts.ts';
 import { createFindingActivities } from '../activities/findings-told.ts';
-import { createForgeActivities } from '../activities/forges.ts';
+import { createForgeActivities, openForgeApi } from '../activities/forges.ts';
 import { createInfrastructureRecords } from '../activities/infrastructure-records.ts';
 import { createInfrastructureActivities, createInfrastructures } from '../activities/infrastructure.ts';
 import { createImageTrust } from '../activities/image-trust.ts';
 import { createImageActivities } from '../activities/images.ts';
+import { createLiveScanActivities } from '../activities/live-scans.ts';
 import { createMaterials } from '../activities/material.ts';
 import { createNoticeActivities } from '../activities/notices.ts';
 import { createPipelines } from '../activities/pipelines.ts';
@@ -61,6 +67,7 @@ import { migrationRunners } from '../providers/migrations/index.ts';
 import { type ReadRegistry, createRegistryReader } from '../providers/registries/logins/index.ts';
 import { createOciRegistry } from '../providers/registries/oci.ts';
 import { createDockerPusher } from '../providers/registries/pusher.ts';
+import { createGitBranches } from '../providers/repositories/git-branches.ts';
 import { createGitRepository } from '../providers/repositories/git.ts';
 import { createHaproxyRouter } from '../providers/routers/haproxy.ts';
 import type { Secrets } from '../providers/secrets/port.ts';
@@ -100,8 +107,10 @@ export interface WorkerParts {
 
 /** Activities by the queue that they are taken from. */
 export interface ComposedActivities {
-  readonly orchestration: Partial<Activities & UpkeepActivities & RoundActivities>;
-  readonly build: Partial<Activities & UpkeepActivities>;
+  readonly orchestration: Partial<
+    Activities & UpkeepActivities & RoundActivities & LiveScanActivities & AuditReportActivities
+  >;
+  readonly build: Partial<Activities & UpkeepActivities & LiveScanActivities & BaseUpdateActivities>;
   readonly deploy: Partial<Activities & UpkeepActivities & RegistryRetentionActivities>;
   readonly notify: Partial<Activities>;
   readonly machine: DiskActivities;
@@ -186,7 +195,18 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     await services.reapAbandoned().catch(warn('services of an earlier start could not be removed'));
   }
   const host = createHostExecutor({ spare: true });
+  const liveScans = createLiveScanActivities({ store, blobs, supplyChain, builder, readRegistry });
   const build = {
+    ...createBaseUpdateActivities({
+      store,
+      repositories,
+      branches: createGitBranches({ folder: join(config.folders.work, 'mirrors') }),
+      openRegistry: createOciRegistry,
+      readRegistry,
+      openForge: (project) => openForgeApi(project, readSecret),
+      readSecret,
+    }),
+    scanLiveImage: liveScans.scanLiveImage.bind(liveScans),
     // On the queue of this machine: the files of it, and the images of its engine.
     removeLeftFiles: removing.removeLeftFiles,
     removeOldImages: removing.removeOldImages,
@@ -249,7 +269,14 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     }),
   };
   return {
-    orchestration: { ...orchestration, ...createRoundActivities({ store }), readRetention, removeOldRows },
+    orchestration: {
+      ...createAuditReportActivities({ store, blobs }),
+      ...orchestration,
+      ...createRoundActivities({ store }),
+      readLive: liveScans.readLive.bind(liveScans),
+      readRetention,
+      removeOldRows,
+    },
     machine,
     build,
     deploy: {

@@ -16,6 +16,7 @@ import type {
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
 import type { RunPlan, StageReport } from '../domain/run.ts';
+import type { Verdict } from '../domain/verdict.ts';
 
 /** What a person sends: `{"by": "ada", "plan": "1f3a…", "comment": "…"}`. Everything but `by` and `plan` is optional. */
 export interface DecisionMessage {
@@ -163,6 +164,13 @@ export interface EnvironmentView {
   readonly previous: LiveRelease | null;
   /** The previous one runs in no slot any more: a rollback starts it again first. */
   readonly previousStopped?: boolean;
+  /** What the last scan of what is live here found; the API adds it. Null where there was none. */
+  readonly scan?: {
+    readonly verdict: Verdict;
+    readonly summary: string;
+    readonly at: string;
+    readonly lines: readonly string[];
+  } | null;
   readonly current: {
     readonly number: number;
     readonly kind: 'rollout' | 'rollback';
@@ -232,4 +240,9 @@ export function toDecision(message: DecisionMessage, verdict: ApprovalDecision['
     proven: message.proven ?? false,
     ...(message.comment === undefined ? {} : { comment: message.comment }),
   };
+}
+
+/** Of a scan that somebody asks for: of one environment, or of the whole project. */
+export function liveScanId(project: string, environment?: string): string {
+  return environment === undefined ? `scan/${project}` : `scan/${project}/${environment}`;
 }

@@ -294,6 +294,44 @@ export const rounds = proxyActivities<contracts.RoundActivities>({
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
+/** A report of a long period reads many rows; the store ends a statement that takes too long by itself. */
+export const auditing = proxyActivities<contracts.AuditReportActivities>({
+  taskQueue: taskQueues.orchestration,
+  startToCloseTimeout: 300_000,
+  scheduleToCloseTimeout: 900_000,
+  retry: upkeepRetry,
+  cancellationType: 'TRY_CANCEL',
+});
+
+/** Looks at a repository, pushes a branch to it and tells its forge. */
+export const offering = proxyActivities<contracts.BaseUpdateActivities>({
+  taskQueue: taskQueues.build,
+  startToCloseTimeout: 900_000,
+  scheduleToCloseTimeout: 1_800_000,
+  heartbeatTimeout,
+  retry: upkeepRetry,
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
+/** What is live, by the store. */
+export const readingLive = proxyActivities<Pick<contracts.LiveScanActivities, 'readLive'>>({
+  taskQueue: taskQueues.orchestration,
+  startToCloseTimeout: 30_000,
+  scheduleToCloseTimeout: 300_000,
+  retry: upkeepRetry,
+  cancellationType: 'TRY_CANCEL',
+});
+
+/** A scan of one image: the limits of scanner and list together (judgement of theirs), and a first time in which programs are built. */
+export const scanning = proxyActivities<Pick<contracts.LiveScanActivities, 'scanLiveImage'>>({
+  taskQueue: taskQueues.build,
+  startToCloseTimeout: 1_800_000,
+  scheduleToCloseTimeout: 3_600_000,
+  heartbeatTimeout,
+  retry: upkeepRetry,
+  cancellationType: 'TRY_CANCEL',
+});
+
 /**
  * The disks of one machine; the caller names its queue. Twenty minutes for a whole disk of images: judgement, well within what the watch may
  * take.

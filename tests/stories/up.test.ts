@@ -131,7 +131,7 @@ test(
       // Three starts have made them.
       const ids: string[] = [];
       for await (const { scheduleId } of client.schedule.list()) ids.push(scheduleId);
-      expect(ids.sort()).toEqual(schedules.map(({ id }) => id).sort());
+      expect(ids.sort()).toEqual([...schedules.map(({ id }) => id), 'project-upkeep/slow/audit'].sort());
 
       await rm(join(folder, 'go'));
       await repository.commit({ branch: 'feature/slow', subject: 'feat: take your time again' });

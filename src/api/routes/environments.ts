@@ -7,6 +7,7 @@ import { openDeployment } from '../../store/deployments.ts';
 import { type EnvironmentRecord, listEnvironments, readEnvironment } from '../../store/environments.ts';
 import { readRelease } from '../../store/releases.ts';
 import { readInvolved } from '../../store/runs.ts';
+import { readUpkeep } from '../../store/upkeep.ts';
 import {
   type EnvironmentView,
   environmentId,
@@ -48,8 +49,20 @@ export function environmentRoutes({ deps, projects, starter, commands }: ApiCont
   }
 
   async function look(record: EnvironmentRecord): Promise<EnvironmentView> {
-    const view = await commands.viewEnvironment(record.project, record.name);
-    return view === undefined ? fromStore(record) : withPrevious(view, record);
+    const [view, scan] = await Promise.all([
+      commands.viewEnvironment(record.project, record.name),
+      readScan(record.project, record.name),
+    ]);
+    return { ...(view === undefined ? fromStore(record) : withPrevious(view, record)), scan };
+  }
+
+  async function readScan(project: string, environment: string): Promise<NonNullable<EnvironmentView['scan']> | null> {
+    const [round] = (await readUpkeep(db, { kind: 'scan', project })).filter(
+      (each) => each.environment === environment,
+    );
+    if (round === undefined) return null;
+    const { verdict, summary, at, lines } = round;
+    return { verdict, summary, at, lines };
   }
 
   return async (app) => {

@@ -5,7 +5,8 @@ import { listRounds, readUpkeep } from '../../store/upkeep.ts';
 import type { ApiContext } from '../context.ts';
 import { Name, Paging, pageOf } from '../schemas.ts';
 
-const Round = z.object({
+/** A round of upkeep. */
+export const Round = z.object({
   kind: z.enum(upkeepKinds),
   subject: z.string(),
   project: z.string().nullable(),

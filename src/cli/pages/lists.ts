@@ -1,4 +1,5 @@
 import type { LiveRelease } from '../../domain/release.ts';
+import { withoutControls } from '../../effects/control.ts';
 import type { DeploymentSummary } from '../../store/deployments.ts';
 import type { Incident } from '../../store/incidents.ts';
 import type { StoredRelease } from '../../store/releases.ts';
@@ -97,6 +98,11 @@ export function environmentPage(view: EnvironmentView, { paint, nowMs }: Screen)
   const lines = [paint.bold(name)];
   lines.push(`  live      ${releaseLine(view.live, paint, nowMs)}`);
   lines.push(`  previous  ${previousLine(view, paint, nowMs)}`);
+  if (view.scan !== undefined && view.scan !== null) {
+    const { verdict, summary, at } = view.scan;
+    lines.push(`  scanned   ${paint.state(verdict)} ${relative(at, nowMs)}: ${withoutControls(summary)}`);
+    if (verdict !== 'passed') lines.push(...view.scan.lines.map((line) => `            ${withoutControls(line)}`));
+  }
   if (view.hold !== null) {
     lines.push(
       `  ${paint.paint('bad', `${paint.ascii ? 'x' : '✖'} ${view.hold.state}`)} since ${relative(view.hold.since, nowMs)} by ${view.hold.by}: ${view.hold.reason}`,

@@ -39,7 +39,7 @@ let disks: Pick<DiskActivities, keyof DiskActivities>;
 
 beforeAll(async () => {
   // First, so that nothing has to be taken back where it cannot be started.
-  engine = await startSmallEngine('128m');
+  engine = await startSmallEngine('160m');
   store = await temporaryStore();
   folder = mkdtempSync(join(tmpdir(), 'slipway-disks-'));
   blobs = createFolderBlobs({ folder: join(folder, 'blobs') });
@@ -149,6 +149,9 @@ test('a disk that is too full is freed of the images that nothing needs, and of 
   for (const version of ['1.0.2', '1.0.3', '1.0.2', '1.0.3']) await deploy(version);
   await makeImage('somebody/base:1', {});
   await makeImage('stranger/web:1-abcdef0', { 'slipway.project': 'stranger', 'slipway.build': '1' });
+  // Of another installation, which has a project of this name, too.
+  const theirs = { 'slipway.project': project, 'slipway.image': 'web', 'slipway.build': '4' };
+  await makeImage('theirs/web:4-1234567', theirs);
   await engine.docker.createContainer({ Image: 'hello/web:5-abcdef0', Cmd: ['/bytes'], name: 'somebodys' });
 
   const before = await call(disks.readDisks, undefined);
@@ -178,6 +181,7 @@ test('a disk that is too full is freed of the images that nothing needs, and of 
     ...[1, 2, 3, 5, 6].map((number) => `hello/web:${number}-abcdef0`),
     'somebody/base:1',
     'stranger/web:1-abcdef0',
+    'theirs/web:4-1234567',
   ]);
   const { items } = await listAudit(store.db, { actor: 'disk-watch' }, {});
   expect(items.map(({ detail }) => detail['name'])).toEqual(['hello/web:7-abcdef0', 'hello/web:4-abcdef0']);

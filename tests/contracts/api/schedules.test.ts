@@ -28,7 +28,7 @@ beforeAll(async () => {
   await api.app.ready();
 }, 60_000);
 afterAll(async () => {
-  await put('').catch(() => undefined);
+  await put('upkeep:\n  audit: { enabled: false }\n').catch(() => undefined);
   await api.close();
 });
 
@@ -79,6 +79,42 @@ test('one that somebody paused stays paused when it is changed, and one that is 
       .then(() => false)
       .catch((error: unknown) => error instanceof ScheduleNotFoundError);
     if (!gone) throw new Error('still there');
+    return true;
+  });
+}, 60_000);
+
+test('upkeep of a project has its schedules too: an audit always, a scan where there is a scanner', async () => {
+  const upkeep = (kind: string) => api.temporal.schedule.getHandle(`project-upkeep/${name}/${kind}`);
+  const scanner = 'images:\n  scan: { scanner: osv-scanner, database: /var/lib/osv, mode: warn, maxAge: 48h }\n';
+  expect(await put(`${scanner}upkeep:\n  scan: { cron: '15 3 * * *', timeZone: Europe/Berlin, catchUp: 6h }\n`)).toBe(
+    200,
+  );
+  const scan = await until(async () => await upkeep('scan').describe());
+  expect(scan).toMatchObject({
+    spec: { timezone: 'Europe/Berlin' },
+    policies: { catchupWindow: 21_600_000, overlap: 'SKIP' },
+    action: { workflowType: 'scanLive', args: [{ project: name }] },
+  });
+  const audit = await until(async () => await upkeep('audit').describe());
+  expect(audit).toMatchObject({ spec: { timezone: 'UTC' }, action: { workflowType: 'reportAudit' } });
+  expect(audit.info.nextActionTimes[0]?.getUTCDate()).toBe(1);
+  await until(async () => {
+    for await (const { scheduleId } of api.temporal.schedule.list())
+      if (scheduleId === `project-upkeep/${name}/scan`) return true;
+    throw new Error('not listed yet');
+  });
+  // Without a scanner there is nothing to scan with.
+  expect(await put('upkeep:\n  audit: { enabled: false }\n')).toBe(200);
+  await until(async () => {
+    const gone = await Promise.all(
+      ['scan', 'audit'].map((kind) =>
+        upkeep(kind)
+          .describe()
+          .then(() => false)
+          .catch((error: unknown) => error instanceof ScheduleNotFoundError),
+      ),
+    );
+    if (gone.includes(false)) throw new Error('still there');
     return true;
   });
 }, 60_000);

@@ -87,6 +87,55 @@ describe('slipway report', () => {
   });
 });
 
+describe('upkeep', () => {
+  const round = {
+    kind: 'scan',
+    subject: 'hello/production',
+    project: 'hello',
+    environment: 'production',
+    verdict: 'failed',
+    summary: '1 images looked at',
+    lines: ['critical TEST-1\u001b[2J in left-paddle'],
+    detail: {},
+    at: at(0),
+  };
+
+  test.each([
+    ['failed', 1],
+    ['errored', 3],
+    ['inconclusive', 3],
+    ['passed', 0],
+  ] as const)('a scan that ends %s ends with %d', async (verdict, code) => {
+    answers['POST /v1/projects/hello/scan'] = { status: 202, body: { workflowId: 'scan/hello/production' } };
+    answers['GET /v1/projects/hello/scan'] = { body: { running: false, rounds: [{ ...round, verdict }] } };
+    const ended = await slipway(['scan', 'production']);
+    expect(ended.code).toBe(code);
+    expect(ended.stdout).toContain('hello/production');
+    expect(ended.stdout.includes('    critical TEST-1 in left-paddle')).toBe(verdict !== 'passed');
+    expect(asked[0]).toBe('POST /v1/projects/hello/scan {"environment":"production"}');
+  });
+
+  test('where nothing is live, nothing was looked at', async () => {
+    answers['POST /v1/projects/hello/scan'] = { status: 202, body: {} };
+    answers['GET /v1/projects/hello/scan'] = { body: { running: false, rounds: [] } };
+    expect((await slipway(['scan'])).code).toBe(3);
+  });
+
+  test('shows the newest rounds, and an audit of a time as a page or as data', async () => {
+    answers['GET /v1/upkeep'] = { body: [round] };
+    expect((await slipway(['upkeep'])).stdout).toContain('1 images looked at');
+    expect((await slipway(['upkeep', '--kind', 'nothing'])).code).toBe(2);
+    answers['GET /v1/audit/report.md'] = { body: '# Audit of hello\u001b[2J\n' };
+    answers['GET /v1/audit/report'] = { body: { since: 'x' } };
+    expect(await slipway(['audit', '--since', '30d'])).toMatchObject({ code: 0, stdout: '# Audit of hello\n' });
+    expect(JSON.parse((await slipway(['audit', '--since', '2026-01-01', '--json'])).stdout)).toMatchObject({
+      schema: 'slipway/audit/1',
+      report: { since: 'x' },
+    });
+    expect((await slipway(['audit', '--since', 'soon'])).code).toBe(2);
+  });
+});
+
 describe('exit status and output', () => {
   test('the help ends with the table of exit codes', async () => {
     const { code, stdout } = await slipway(['--help']);

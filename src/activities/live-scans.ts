@@ -1,0 +1,197 @@
+import { createWriteStream } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
+import { loadProject } from '../definition/load.ts';
+import { resolveRegistry, resolveScan } from '../definition/pipeline.ts';
+import { isProduction } from '../definition/production.ts';
+import type { ProjectDefinition } from '../definition/project.ts';
+import type { ScanSpec } from '../definition/specs.ts';
+import { ProviderError, describeFailure } from '../domain/failures.ts';
+import { type ImageScan, countedBy, describeVulnerability, erroredScan, judgeScan } from '../domain/image-scan.ts';
+import { type LiveImageScan, findingKey, mostFindings } from '../domain/live-scan.ts';
+import type { LiveRelease, ReleaseImage } from '../domain/release.ts';
+import { withScratch } from '../effects/scratch-folder.ts';
+import type { BlobStore } from '../providers/blobs/port.ts';
+import type { ImageBuilder } from '../providers/builders/port.ts';
+import type { ReadRegistry } from '../providers/registries/logins/index.ts';
+import type { Sbom } from '../providers/sboms/port.ts';
+import { listEnvironments } from '../store/environments.ts';
+import { readProject } from '../store/projects.ts';
+import { readRelease } from '../store/releases.ts';
+import type { Store } from '../store/store.ts';
+import { readUpkeep } from '../store/upkeep.ts';
+import { beating, typed } from './changes.ts';
+import type { LiveScanActivities } from './contracts.ts';
+import { evidenceKey } from './image-evidence.ts';
+import type { SupplyChain } from './image-work.ts';
+
+export interface LiveScanDependencies {
+  readonly store: Pick<Store, 'db'>;
+  readonly blobs: Pick<BlobStore, 'read' | 'size'>;
+  readonly supplyChain: Pick<SupplyChain, 'sboms' | 'scanners'>;
+  readonly builder: Pick<ImageBuilder, 'resolve' | 'inspect' | 'save'>;
+  readonly readRegistry: ReadRegistry;
+}
+
+/** Without a sign of life of the scanner; its own time limits are shorter. */
+const stallMs = 900_000;
+
+/** Scans what runs. Nothing is changed but images fetched to be looked into. */
+export function createLiveScanActivities(deps: LiveScanDependencies): LiveScanActivities {
+  const { store, blobs, supplyChain } = deps;
+
+  async function projectOf(name: string): Promise<ProjectDefinition> {
+    const stored = await readProject(store.db, name);
+    if (stored === undefined) throw new ProviderError('NotFound', `There is no project ${name}.`);
+    const loaded = loadProject({ file: 'project.yaml', text: stored.text });
+    if (loaded.ok) return loaded.value;
+    throw new ProviderError('DefinitionInvalid', `The project.yaml of ${name} cannot be read any more.`);
+  }
+
+  async function scan(
+    project: ProjectDefinition,
+    spec: ScanSpec,
+    image: ReleaseImage,
+    build: number | null,
+    signal: AbortSignal,
+  ): Promise<LiveImageScan> {
+    const now = new Date();
+    const { name, digest } = image;
+    const known = await knownAtBuild(project.project, image, build, spec);
+    try {
+      return await withScratch('live-scan', async (folder) => {
+        const sbom =
+          (await keptSbom(project.project, name, build, folder)) ?? (await newSbom(project, image, folder, signal));
+        const { database, maxAgeMs } = spec;
+        const found = await supplyChain.scanners[spec.scanner].scan({ name, sbom, database, maxAgeMs, now, signal });
+        const findings = countedBy(found, spec).map((each) => ({
+          key: findingKey(each),
+          severity: each.severity,
+          line: describeVulnerability(each),
+        }));
+        return { name, digest, scan: judgeScan(found, spec), findings: findings.slice(0, mostFindings), known };
+      });
+    } catch (error) {
+      signal.throwIfAborted();
+      // A scanner that is missing, breaks or has old advisories says nothing; that is told, and not tried again today.
+      return {
+        name,
+        digest,
+        scan: erroredScan(describeFailure(error).message, now.toISOString()),
+        findings: [],
+        known,
+      };
+    }
+  }
+
+  /** Keys of what the scan before the push had found. */
+  async function knownAtBuild(
+    project: string,
+    { name }: ReleaseImage,
+    build: number | null,
+    spec: ScanSpec,
+  ): Promise<readonly string[] | null> {
+    if (build === null) return null;
+    const key = evidenceKey({ project, number: build }, name, 'scan.json');
+    if ((await blobs.size(key)) === undefined) return null;
+    const found = JSON.parse(await text(await blobs.read(key))) as ImageScan;
+    // Those of exceptions too: one that has ended since makes nothing new.
+    return countedBy(found, { ...spec, exceptions: [] }).map(findingKey);
+  }
+
+  /** The list that was made of the image before it was pushed. */
+  async function keptSbom(
+    project: string,
+    image: string,
+    build: number | null,
+    folder: string,
+  ): Promise<Sbom | undefined> {
+    if (build === null) return undefined;
+    const files = { spdx: 'sbom.spdx.json', cyclonedx: 'sbom.cdx.json' };
+    for (const file of Object.values(files)) {
+      const key = evidenceKey({ project, number: build }, image, file);
+      if ((await blobs.size(key)) === undefined) return undefined;
+      await pipeline(await blobs.read(key), createWriteStream(join(folder, file)));
+    }
+    return {
+      spdx: join(folder, files.spdx),
+      cyclonedx: join(folder, files.cyclonedx),
+      packages: 0,
+      tool: { name: 'syft', version: 'of the build' },
+    };
+  }
+
+  /** A list made now, of the image as the registry has it. */
+  async function newSbom(
+    project: ProjectDefinition,
+    { repository, digest }: ReleaseImage,
+    folder: string,
+    signal: AbortSignal,
+  ): Promise<Sbom> {
+    const { credentials } = await deps.readRegistry(resolveRegistry({ project }), signal);
+    const reference = `${repository}@${digest}`;
+    const progress = { output: () => undefined, moved: () => undefined, signal };
+    await deps.builder.resolve([reference], { ...progress, credentials });
+    const local = await deps.builder.inspect(reference);
+    if (local === undefined) throw new ProviderError('ScanErrored', `${reference} is not here to be looked into`);
+    const archive = join(folder, 'image.tar');
+    try {
+      await deps.builder.save(local.id, archive, progress);
+      return await supplyChain.sboms.make({ archive, name: repository, version: digest, folder, signal });
+    } finally {
+      await rm(archive, { force: true });
+    }
+  }
+
+  return {
+    readLive: ({ project: name, environment: only }) =>
+      typed(async () => {
+        const project = await projectOf(name);
+        const [records, rounds] = await Promise.all([
+          listEnvironments(store.db, name),
+          readUpkeep(store.db, { kind: 'scan', project: name }),
+        ]);
+        const mine = records.filter((record) => only === undefined || record.name === only);
+        return await Promise.all(
+          mine
+            .filter((record) => Object.hasOwn(project.environments, record.name))
+            .map(async (record) => {
+              const known = rounds.find(({ environment }) => environment === record.name)?.detail['keys'];
+              const releases = [
+                ...(record.live === null ? [] : [await releaseOf('live', record.live)]),
+                ...(record.previous === null || record.previous.version === record.live?.version
+                  ? []
+                  : [await releaseOf('previous', record.previous)]),
+              ];
+              const definition = project.environments[record.name];
+              return {
+                project: name,
+                environment: record.name,
+                production: definition !== undefined && isProduction(record.name, definition),
+                releases,
+                known: Array.isArray(known) ? (known as readonly string[]) : null,
+              };
+            }),
+        );
+
+        async function releaseOf<R extends 'live' | 'previous'>(role: R, { version, images }: LiveRelease) {
+          const release = await readRelease(store.db, name, version);
+          return { role, version, images, build: release?.build ?? null };
+        }
+      }),
+
+    scanLiveImage: ({ project: name, image, build }) =>
+      beating(async (signal) => {
+        const project = await projectOf(name);
+        const spec = resolveScan(project);
+        if (spec === undefined) {
+          const reason = 'the project names no scanner (`images.scan` of its project.yaml)';
+          const verdict = erroredScan(reason, new Date().toISOString());
+          return { name: image.name, digest: image.digest, scan: verdict, findings: [], known: null };
+        }
+        return await scan(project, spec, image, build, signal);
+      }, stallMs),
+  };
+}

@@ -1,0 +1,134 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { MockActivityEnvironment } from '@temporalio/testing';
+import { createBaseUpdateActivities } from '../../../src/activities/base-updates.ts';
+import type { BaseUpdateActivities } from '../../../src/activities/contracts.ts';
+import { openForgeApi } from '../../../src/activities/forges.ts';
+import { baseBranch } from '../../../src/domain/base-image.ts';
+import { createGitBranches } from '../../../src/providers/repositories/git-branches.ts';
+import { createGitRepository } from '../../../src/providers/repositories/git.ts';
+import { putProject } from '../../../src/store/projects.ts';
+import { recordRound } from '../../../src/store/upkeep.ts';
+import { projectYaml } from '../../support/api.ts';
+import { type StandIn, startGithubStandIn } from '../../support/forge-stand-ins.ts';
+import { type GitOrigin, createGitOrigin } from '../../support/git-origin.ts';
+import { type TestStore, temporaryStore } from '../../support/store.ts';
+
+const project = 'hello';
+const digest = (letter: string): string => `sha256:${letter.repeat(64)}`;
+const branch = baseBranch('node:24-slim');
+
+let store: TestStore;
+let origin: GitOrigin;
+let forge: StandIn;
+let folder: string;
+let activities: Pick<BaseUpdateActivities, keyof BaseUpdateActivities>;
+/** What registries answer, by `host repository:tag`. */
+let tags: Record<string, string | undefined>;
+
+beforeAll(async () => {
+  store = await temporaryStore();
+}, 60_000);
+afterAll(async () => {
+  await store.drop();
+});
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'slipway-bases-'));
+  origin = createGitOrigin();
+  forge = await startGithubStandIn();
+  tags = {};
+  origin.commit({
+    Dockerfile: `FROM node:24-slim@${digest('a')}\nRUN true\n`,
+    'worker/Dockerfile': `ARG BASE=node:24-slim@${digest('b')}\nFROM \${BASE}\nFROM debian:12@${digest('c')}\n`,
+    'docs/notes.md': `node:24-slim@${digest('a')}\n`,
+  });
+  await put(`    api: { url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app }\n`);
+  const readSecret = () => Promise.resolve(forge.token);
+  activities = createBaseUpdateActivities({
+    store,
+    repositories: createGitRepository({ folder }),
+    branches: createGitBranches({ folder }),
+    openRegistry: ({ address }) => ({
+      readManifest(repository, tag) {
+        const found = tags[`${address} ${repository}:${tag}`];
+        return Promise.resolve(
+          found === undefined ? undefined : { digest: found, mediaType: 'application/json', sizeBytes: 1 },
+        );
+      },
+    }),
+    readRegistry: () => Promise.resolve({ address: '127.0.0.1:5000', insecure: true }),
+    openForge: (definition) => openForgeApi(definition, readSecret),
+    readSecret,
+  });
+});
+afterEach(async () => {
+  await forge.close();
+  origin.remove();
+  rmSync(folder, { recursive: true, force: true });
+  expect(forge.violations).toEqual([]);
+});
+
+async function put(api: string): Promise<void> {
+  const text = projectYaml(project)
+    .replace(/url: https:.*/, `url: file://${origin.path}`)
+    .replace('kind: github\n', `kind: github\n${api}`);
+  await putProject(store.db, { name: project, text, hash: text, diff: '', by: 'ada' });
+}
+async function call<const I, R>(activity: (input: I) => Promise<R>, input: I): Promise<R> {
+  return await new MockActivityEnvironment().run(activity, input);
+}
+async function offer(newest: string) {
+  const { commit, at, into, bases } = await call(activities.readBases, { project });
+  const { base } = bases.find((each) => each.base.name === 'node:24-slim')!;
+  return await call(activities.offerBase, { project, commit, at, into, branch, base, newest });
+}
+
+test('bases are asked for at their registries, and one that is gone hides nothing of the others', async () => {
+  tags = { 'registry-1.docker.io library/node:24-slim': digest('d') };
+  const reading = await call(activities.readBases, { project });
+  expect(reading).toMatchObject({ into: 'main', files: 2, offered: [], commit: origin.git('rev-parse', 'main') });
+  expect(reading.bases.map(({ base, newest, problem }) => [base.name, base.digest[7], newest?.[7], problem])).toEqual([
+    ['node:24-slim', 'a', 'd', undefined],
+    ['node:24-slim', 'b', 'd', undefined],
+    ['debian:12', 'c', undefined, 'docker.io has no library/debian:12 any more'],
+  ]);
+});
+
+test('one that has moved is one branch with that change and one pull request, however often it moves', async () => {
+  tags = { 'registry-1.docker.io library/node:24-slim': digest('d') };
+  expect(await offer(digest('d'))).toMatchObject({ kind: 'open', number: 1, created: true });
+  expect(origin.git('diff', '--name-only', 'main', branch).split('\n')).toEqual(['Dockerfile', 'worker/Dockerfile']);
+  expect(origin.git('show', `${branch}:worker/Dockerfile`)).toBe(
+    `ARG BASE=node:24-slim@${digest('d')}\nFROM \${BASE}\nFROM debian:12@${digest('c')}`,
+  );
+  expect(forge.pullRequests).toMatchObject([{ from: branch, into: 'main', title: 'Build on the newest node:24-slim' }]);
+  // The same again says nothing; another move says so in the one that is open.
+  expect(await offer(digest('d'))).toMatchObject({ number: 1, created: false });
+  expect(forge.comments).toEqual([]);
+  expect(await offer(digest('e'))).toMatchObject({ number: 1, created: false });
+  expect(forge.comments.map(({ pullRequest, body }) => [pullRequest, body.split('\n').at(-1)])).toEqual([
+    [1, `\`node:24-slim\` is \`${digest('e')}\` by now.`],
+  ]);
+  expect(origin.git('rev-list', '--count', `main..${branch}`)).toBe('1');
+  expect(forge.pullRequests).toHaveLength(1);
+});
+
+test('one that is not needed any more is told so and its branch goes', async () => {
+  await offer(digest('d'));
+  const detail = { numbers: { [branch]: 1 } };
+  const round = { kind: 'bases' as const, subject: project, project, verdict: 'failed' as const };
+  await recordRound(store.db, { ...round, summary: '', lines: [], detail });
+  const { offered } = await call(activities.readBases, { project });
+  expect(offered).toEqual([{ branch, pullRequest: 1 }]);
+  expect(await call(activities.withdrawBase, { project, branch, pullRequest: 1 })).toEqual({ withdrawn: true });
+  expect(origin.git('branch', '--list', branch)).toBe('');
+  expect(forge.comments[0]?.body).toContain('There is nothing left to do here');
+});
+
+test('without an API of the forge nothing is pushed that nobody would hear of', async () => {
+  await put('');
+  await expect(offer(digest('d'))).rejects.toMatchObject({ type: 'ForgeRefused' });
+  expect(origin.git('branch', '--list', branch)).toBe('');
+});
