@@ -120,8 +120,8 @@ export interface RunFactActivities {
 /** Words to the forge of a project. They may be said twice: the same again changes nothing. */
 export interface FindingActivities {
   /**
-   * Tells the forge what the gates of a settled run found: issues of critical findings, where it is of the release branch, and code scanning. Says
-   * nothing where the project does not want it.
+   * Tells the forge what the gates of a settled run found: issues of critical findings, where it is of the release branch, and code scanning; and
+   * uploads its reports of coverage, of which a failure is a warning in the log of the run. Says nothing where the project does not want it.
    *
    * @returns what was told, one line each.
    * @throws `ForgeUnavailable`, `StoreUnavailable` (retried), `ForgeRefused`, `SecretMissing`, `NotFound` (not retried)

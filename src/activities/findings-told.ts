@@ -1,5 +1,7 @@
+import { activityInfo } from '@temporalio/activity';
 import { reviveDefinition } from '../definition/load.ts';
 import { resolveGates } from '../definition/gates.ts';
+import type { DefinitionPair } from '../definition/pair.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { sarifOf } from '../domain/code-scanning.ts';
 import { countFindings } from '../domain/counted-findings.ts';
@@ -10,9 +12,10 @@ import type { ForgeApiOptions } from '../providers/forge-apis/port.ts';
 import { forgeIssues, isIssueKind } from '../providers/forge-issues/index.ts';
 import type { IssueTracker } from '../providers/forge-issues/port.ts';
 import { readDefinition } from '../store/projects.ts';
-import { readReports } from '../store/reports.ts';
+import { type StoredReport, readReports } from '../store/reports.ts';
 import type { FindingActivities } from './contracts.ts';
-import { type ForgeDependencies, forgeApiOf } from './forges.ts';
+import { type CoverageDependencies, tellCoverage } from './coverage-told.ts';
+import { forgeApiOf } from './forges.ts';
 
 /** Of one request, ms. */
 const requestTimeoutMs = 10_000;
@@ -21,15 +24,31 @@ const scanningMs = 30_000;
 
 type Told = Parameters<FindingActivities['tellFindings']>[0];
 
-/** Tells forges what the gates of a run found. */
-export function createFindingActivities({
-  store,
-  readSecret,
-}: Pick<ForgeDependencies, 'store' | 'readSecret'>): FindingActivities {
+/** Tells forges what the gates of a run found, and a service for coverage what its tests reached. */
+export function createFindingActivities(deps: CoverageDependencies): FindingActivities {
+  const { store, readSecret } = deps;
+
   async function tell({ run, definition, commit, ref }: Told): Promise<readonly string[]> {
     const text = await readDefinition(store.db, definition);
     if (text === undefined) throw new ProviderError('NotFound', `No definition ${definition.slice(0, 12)} is kept.`);
     const pair = reviveDefinition(text);
+    const { project } = pair;
+    const reports = await readReports(store.db, run.project, run.number);
+    const { attempt } = activityInfo();
+    // Beside each other: neither may take the time of the other one. Another attempt uploads once more, which changes no figure.
+    const [forge, coverage] = await Promise.allSettled([
+      tellForge(pair, reports, { run, commit, ref }),
+      tellCoverage(deps, { run, project, commit, ref, reports, attempt }),
+    ]);
+    for (const one of [forge, coverage]) if (one.status === 'rejected') throw one.reason;
+    return [forge, coverage].flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
+  }
+
+  async function tellForge(
+    pair: DefinitionPair,
+    reports: readonly StoredReport[],
+    { run, commit, ref }: Omit<Told, 'definition'>,
+  ): Promise<readonly string[]> {
     const { project } = pair;
     const { findings: wish, releaseBranch } = project.repository;
     const place = forgeApiOf(project);
@@ -41,7 +60,6 @@ export function createFindingActivities({
       timeoutMs: requestTimeoutMs,
       ...(url === undefined ? {} : { url }),
     };
-    const reports = await readReports(store.db, run.project, run.number);
     const policies = resolveGates(pair);
     const at = new Date().toISOString();
     const said: string[] = [];
@@ -81,7 +99,8 @@ export function createFindingActivities({
 
 /** Whether a run of this project has something to tell. */
 export function tellsFindings(project: ProjectDefinition): boolean {
-  return project.repository.findings !== undefined && forgeApiOf(project) !== undefined;
+  const { findings, coverage } = project.repository;
+  return coverage !== undefined || (findings !== undefined && forgeApiOf(project) !== undefined);
 }
 
 async function apply(tracker: IssueTracker, change: IssueChange): Promise<void> {

@@ -183,7 +183,7 @@ export function forgeApiOf(project: ProjectDefinition): ForgePlace | undefined {
 }
 
 /** `git@host:team/app.git` and `https://host/team/app` are `team/app`. */
-function pathOf(address: string): string {
+export function pathOf(address: string): string {
   const plain = address
     .replace(/^[a-z+]+:\/\//i, '')
     .replace(/\/+$/, '')

@@ -77,7 +77,8 @@ async function keepOne(
   return { path, prefix, entry, files: names.length, sizeBytes };
 }
 
-async function* redacted(content: AsyncIterable<Buffer>, redactor: Redactor): AsyncGenerator<Buffer> {
+/** What a file holds, without secrets. */
+export async function* redacted(content: AsyncIterable<Buffer>, redactor: Redactor): AsyncGenerator<Buffer> {
   const stream = redactor.stream();
   let parts: Buffer[] = [];
   // Copied: what is emitted may be a view of a chunk that is used again.

@@ -8,11 +8,12 @@ import type { RunRef } from '../domain/run.ts';
 import type { Redactor } from '../effects/redact.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
 import { readReports } from '../providers/reports/file.ts';
+import { keepCoverage } from './coverage-kept.ts';
 import { keepPages } from './pages.ts';
 
 /** What reading the reports of a stage needs beside the files. */
 export interface ReportHands {
-  readonly blobs: Pick<BlobStore, 'put'>;
+  readonly blobs: Pick<BlobStore, 'put' | 'remove'>;
   /**
    * Fingerprints of the findings of the last release before this run; undefined where there was none.
    *
@@ -39,6 +40,8 @@ export interface StageWork {
   readonly signal: AbortSignal;
   /** Longest that the reading may take; what was not read by then is errored. */
   readonly limitMs: number;
+  /** Reports of coverage are kept as they are too, for their upload. Default: no. */
+  readonly keepsCoverage?: boolean;
 }
 
 /** Of all reports of a stage together; findings beyond that are counted and not listed. Judgement: 5 MB. */
@@ -74,7 +77,11 @@ export async function collectEvidence(
     asked.filter(({ kind }) => kind === 'html'),
     work,
   );
-  const evidence: StageEvidence = { reports, gates: judged, pages, lost: lost.map((line) => redactor.text(line)) };
+  const notKept = work.keepsCoverage === true ? await keepCoverage(hands.blobs, reports, work) : [];
+  const evidence: StageEvidence = {
+    ...{ reports, gates: judged, pages },
+    lost: [...lost, ...notKept].map((line) => redactor.text(line)),
+  };
   const blob = `reports/${run.project}/${run.number}/${spec.name}.json`;
   await hands.blobs.put(blob, Buffer.from(JSON.stringify(evidence)));
   return { evidence, blob };

@@ -42,6 +42,7 @@ export async function judgeReports(
     before,
     redactor,
     signal,
+    keepsCoverage: known.pair.project.repository.coverage !== undefined,
     limitMs: Math.max(0, startedMs + spec.timeoutMs + spec.cleanUpMs - Date.now()) + readingMs,
   });
   if (collected === undefined) return report;

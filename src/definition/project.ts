@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { CoverageUpload } from './kinds/coverage.ts';
 import { Database } from './kinds/database.ts';
 import { FindingsTold } from './kinds/findings.ts';
 import { Forge } from './kinds/forge.ts';
@@ -345,6 +346,7 @@ export const ProjectDefinition = z
         releaseBranch: z.string().min(1).describe('Only images of this branch are tagged `latest`.').default('main'),
         protection: Protection,
         findings: FindingsTold,
+        coverage: CoverageUpload,
       })
       .describe('What is deployed.'),
     registry: z

@@ -308,7 +308,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     },
     notify: {
       ...notices,
-      ...createFindingActivities({ store, readSecret }),
+      ...createFindingActivities({ store, blobs, readSecret, logs, settings: config.api }),
       ...createForgeActivities({ store, repositories, readSecret, settings: config.api }),
     },
     close: () => host.close(),

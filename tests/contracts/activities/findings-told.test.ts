@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { MockActivityEnvironment } from '@temporalio/testing';
 import { createFindingActivities } from '../../../src/activities/findings-told.ts';
 import { loadPair } from '../../../src/definition/load.ts';
 import { hashDefinition, serialiseDefinition } from '../../../src/definition/pair.ts';
@@ -62,8 +63,15 @@ async function told(findings: string, reports: readonly GatedReport[], ref = 're
     ...{ project: 'shop', key: `run-${runs}`, event, acceptedAt: new Date().toISOString() },
   });
   await inTransaction(store.db, (tx) => recordEvidence(tx, run, 'test', { reports, gates: [], pages: [], lost: [] }));
-  const activities = createFindingActivities({ store, readSecret: () => Promise.resolve(forge.token) });
-  return await activities.tellFindings({ run, definition, commit, ref });
+  const nothing = (): never => {
+    throw new Error('not asked for');
+  };
+  const activities = createFindingActivities({
+    ...{ store, readSecret: () => Promise.resolve(forge.token), settings: {} },
+    ...{ blobs: { read: nothing, size: nothing }, logs: { open: nothing } },
+  });
+  const environment = new MockActivityEnvironment({ attempt: 1 });
+  return await environment.run(() => activities.tellFindings({ run, definition, commit, ref }));
 }
 
 test('critical findings of the release branch have issues until they are gone', async () => {

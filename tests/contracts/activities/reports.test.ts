@@ -223,3 +223,31 @@ mkdir html; echo "<p>$TOKEN</p>" > html/index.html`;
     expect(report).not.toHaveProperty('evidence');
   });
 });
+
+describe('reports of coverage that are uploaded', () => {
+  const lcov = 'TN:\nSF:a.py\nDA:1,1\nLF:1\nLH:1\nend_of_record\n';
+  const written = stage(
+    `printf '${lcov.replaceAll('\n', '\\n')}' > lcov.info\necho "$TOKEN" >> lcov.info`,
+    '{ kind: lcov, path: lcov.info }',
+    'secrets: [TOKEN]',
+  );
+  const key = 'reports/hello/1/test.coverage/0';
+
+  test('are kept as they are, without secrets, where the project says so', async () => {
+    fixture.secrets.set('TOKEN', '#a-secret-token');
+    fixture.projectYaml = fixture.projectYaml.replace(
+      'secrets: [{ env: WEBHOOK }] } }',
+      'secrets: [{ env: WEBHOOK }] }, coverage: { kind: codecov, service: github, token: { env: CODECOV } } }',
+    );
+    const report = await run(written);
+    expect((await evidenceOf(report)).reports).toMatchObject([{ state: 'read', kind: 'lcov' }]);
+    const kept = await text(await fixture.blobs.read(key));
+    expect(kept).toBe(`${lcov}***\n`);
+  });
+
+  test('and are not kept elsewhere', async () => {
+    fixture.secrets.set('TOKEN', '#a-secret-token');
+    await run(written);
+    expect(await fixture.blobs.size(key)).toBeUndefined();
+  });
+});
