@@ -116,7 +116,9 @@ export function complaintOf(parameter: Parameter, value: string): string | undef
       const number = value.trim() === '' ? Number.NaN : Number(value);
       if (!Number.isFinite(number)) return 'must be a number';
       const { min = -Infinity, max = Infinity } = parameter;
-      return number >= min && number <= max ? undefined : `must be from ${min} to ${max}`;
+      if (number >= min && number <= max) return undefined;
+      if (parameter.min === undefined) return `must be at most ${max}`;
+      return parameter.max === undefined ? `must be at least ${min}` : `must be from ${min} to ${max}`;
     }
   }
 }

@@ -2,8 +2,6 @@ import type { Priority } from './deployment.ts';
 import { matchesPath, matchesRef } from './glob.ts';
 import type { BuildImages, SourceEvent } from './run.ts';
 
-export { matchesRef } from './glob.ts';
-
 /** One row of a project's routing table. */
 export interface Route {
   readonly on: SourceEvent['kind'];

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { unprotected } from '../../domain/branch-protection.ts';
-import { matchesRef } from '../../domain/routing.ts';
+import { matchesRef } from '../../domain/glob.ts';
 import { type CreateProtectionReader, refusalOf } from './port.ts';
 
 const people = z.array(z.string()).nullish();

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { Parameters, resolveParameters } from '../../../src/definition/parameters.ts';
+import { Parameters, complaintOf, resolveParameters } from '../../../src/definition/parameters.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 
 const declared = Parameters.parse({
@@ -11,6 +11,15 @@ const declared = Parameters.parse({
 });
 
 describe('parameters', () => {
+  test.each([
+    ['both ends', { min: 1, max: 5 }, 'must be from 1 to 5'],
+    ['an upper end only', { max: 5 }, 'must be at most 5'],
+    ['a lower end only', { min: 7 }, 'must be at least 7'],
+  ])('a number with %s is told as it was declared', (_, range, told) => {
+    const { tries } = Parameters.parse({ tries: { type: 'number', ...range } });
+    expect(complaintOf(tries!, '6')).toBe(told);
+  });
+
   test('are what was given, and their defaults', () => {
     expect(resolveParameters(declared, { version: 'v1.2.3', tests: 'false' }, true)).toEqual({
       where: 'staging',
