@@ -10,6 +10,7 @@ import type { ProjectDefinition } from '../definition/project.ts';
 import { routesOf } from '../definition/routes.ts';
 import type { PipelineSpec, StageSpec } from '../definition/specs.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
+import { type Machine, machineWarnings } from '../domain/machine.ts';
 import { asksForPaths, routeEvent, type Route, type RouteDecision } from '../domain/routing.ts';
 import type { CommitInfo, RunInput, RunPlan, RunRef, StagePlan, Workspace } from '../domain/run.ts';
 import { asksToSkip } from '../domain/skip.ts';
@@ -59,6 +60,8 @@ export interface SourceDependencies {
   readonly pipelines: Pipelines;
   readonly readSecret: ReadSecret;
   readonly checkTools: CheckTools;
+  /** Never fails; what is free is of the disk that the folder lies on. */
+  readonly readMachine: (folder: string) => Promise<Machine>;
   readonly checkConfiguration: CheckConfiguration;
   readonly logs: Logs;
   /** Tells people that a run has begun, from here: a workflow that told it would cost every run an activity. Nobody waits for it. */
@@ -140,7 +143,8 @@ async function prepareRun(
   const pipeline = resolvePipeline(pair, { ...resolveOptionsOf(input, changed), ...groups });
   checkServiceIsBuilt(pair, pipeline, route, input);
   const definition = hashDefinition(pair);
-  await Promise.all([
+  const [machine] = await Promise.all([
+    deps.readMachine(deps.workspaces.folder),
     deps.store.putDefinition(definition, serialiseDefinition(pair)),
     deps.checkTools(pipeline.tools),
     ...(route?.environments ?? []).map((environment) =>
@@ -150,7 +154,20 @@ async function prepareRun(
   deps.pipelines.remember(run, { input, pair, pipeline });
   const tells = forgeApiOf(project) !== undefined;
   const findings = tellsFindings(project);
-  const plan = planOf({ input, run, commit, definition, workspace, pipeline, route, skipped, tells, findings });
+  const warnings = machineWarnings(pipeline.machine, machine);
+  const plan = planOf({
+    input,
+    run,
+    commit,
+    definition,
+    workspace,
+    pipeline,
+    route,
+    skipped,
+    tells,
+    findings,
+    warnings,
+  });
   deps.store.recordPlan(plan);
   tell(deps.logs, plan, route, pipeline);
   void deps.sendNotice(startedNotice(input, plan)).catch(() => undefined);
@@ -225,6 +242,7 @@ interface Findings {
   readonly skipped: string | undefined;
   readonly tells: boolean;
   readonly findings: boolean;
+  readonly warnings: readonly string[];
 }
 
 /**
@@ -269,6 +287,7 @@ function planOf({
   skipped,
   tells,
   findings,
+  warnings,
 }: Findings): RunPlan {
   const runs = skipped === undefined;
   const version = versionOf({ ref: input.event.ref, build: run.number, commit: commit.sha });
@@ -288,6 +307,7 @@ function planOf({
     ...(tells ? { tellsForge: true as const } : {}),
     ...(findings ? { tellsFindings: true as const } : {}),
     ...(skipped === undefined ? {} : { skipped }),
+    ...(runs && warnings.length > 0 ? { warnings } : {}),
   };
 }
 
@@ -352,6 +372,7 @@ function tell(logs: Logs, plan: RunPlan, route: Route | undefined, { otherImages
     void log.close();
     return;
   }
+  for (const warning of plan.warnings ?? []) log.say(`warning: ${warning}`);
   log.say(
     route === undefined
       ? 'no route is for this event any more: checks only'

@@ -101,7 +101,11 @@ export const StageSchema = z.object({
 
 export const RunSchema = RunSummarySchema.extend({
   input: shaped<RunInput>('RunRequest', { project: z.string(), key: z.string() }),
-  plan: shaped<RunPlan>('RunPlan', { version: z.string(), environments: z.array(z.string()) }).nullable(),
+  plan: shaped<RunPlan>('RunPlan', {
+    version: z.string(),
+    environments: z.array(z.string()),
+    warnings: z.array(z.string()).optional().describe('What the machine of the checkout has too little of.'),
+  }).nullable(),
   definition: z.string().nullable(),
   stages: z.array(StageSchema).readonly(),
   images: z.array(shaped<ImageReport>('Image', { name: z.string(), digest: z.string() })).readonly(),

@@ -1,5 +1,6 @@
 import { ProviderError } from '../domain/failures.ts';
 import { gateOfKind } from '../domain/gate.ts';
+import type { MachineWants } from '../domain/machine.ts';
 import { type RunStart, fullRef } from '../domain/run-start.ts';
 import { definedAs } from '../domain/stage-graph.ts';
 import { type RunFacts, whyNot } from './conditions.ts';
@@ -76,6 +77,7 @@ export function resolvePipeline(pair: DefinitionPair, options: ResolveOptions = 
   const { chosen, others } = chooseImages(repository, facts, options.imageGroups);
   return {
     tools: Object.entries(repository.tools).map(([name, range]) => ({ name, range })),
+    machine: resolveMachine(repository.machine),
     stages: inOrder(repository.stages.flatMap((stage) => resolveStage(context, stage))),
     concurrency: project.steps.concurrency,
     images: chosen.map((image) => resolveImage(pair, image, context.fork)),
@@ -85,6 +87,10 @@ export function resolvePipeline(pair: DefinitionPair, options: ResolveOptions = 
     supplyChain: resolveSupplyChain(pair, context.fork),
     gates: resolveGates(pair),
   };
+}
+
+function resolveMachine({ cores, memory, disk }: RepositoryDefinition['machine']): MachineWants {
+  return { cores, memoryBytes: memory, diskBytes: disk };
 }
 
 /** What must be known of images, in every environment. A fork's images are never signed. */

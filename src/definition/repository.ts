@@ -218,6 +218,13 @@ const Service = z.strictObject({
   ).exactOptional(),
 });
 
+/** Defaults: what the specification asks for before anything is installed (S0-220): 4 cores, 8 GB of memory, 100 GB of free disk. */
+const Machine = z.strictObject({
+  cores: z.number().positive().max(1024).describe('Cores that the worker may use.').default(4),
+  memory: Size.describe('Memory that the worker may use, taken or not.').prefault('8G'),
+  disk: Size.describe('Free on the disk where the checkout lies.').prefault('100G'),
+});
+
 /** `slipway.yaml`, in the deployed repository: how it is checked, built, migrated and probed. */
 export const RepositoryDefinition = z
   .strictObject({
@@ -233,6 +240,9 @@ export const RepositoryDefinition = z
       )
       .describe('Tools that the worker must have, with the versions that will do. Checked before the first stage.')
       .default({}),
+    machine: Machine.describe(
+      'What the machine of a run should have. One with less is warned about when the run is prepared; nothing fails for it.',
+    ).prefault({}),
     image: ImageReference.describe('Image for steps that name none.').exactOptional(),
     env: Variables.describe('Settings of every step.').default({}),
     parameters: Parameters.describe(

@@ -4,6 +4,7 @@
  */
 import type { GateName, GatePolicy } from '../domain/gate.ts';
 import type { ScanException, ScanMode, VulnerabilitySeverity } from '../domain/image-scan.ts';
+import type { MachineWants } from '../domain/machine.ts';
 import type { MigrationPhase } from '../domain/migration.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
 import type { StrategySpec } from '../domain/policy.ts';
@@ -28,6 +29,8 @@ export interface Credentials {
 /** What one commit goes through before anything is deployed. */
 export interface PipelineSpec {
   readonly tools: readonly ToolRequirement[];
+  /** Less is warned about when the run is prepared. */
+  readonly machine: MachineWants;
   /** What a stage needs comes before it. */
   readonly stages: readonly StageSpec[];
   /** Stages that run at once. */

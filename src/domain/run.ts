@@ -119,6 +119,8 @@ export interface RunPlan {
   readonly tellsFindings?: true;
   /** Why nothing is run although it was asked for: only the checkout could tell. There are no stages, images and environments then. */
   readonly skipped?: string;
+  /** What the machine of the checkout has too little of, a sentence each. Absent: nothing, or nothing is run on it. */
+  readonly warnings?: readonly string[];
 }
 
 export interface StepReport {

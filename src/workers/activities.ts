@@ -51,6 +51,7 @@ import type { Config } from '../config.ts';
 import { environmentFiles, readConfiguration } from '../definition/configuration.ts';
 import type { EnvironmentSpec, SecretRef, SecretRefs } from '../definition/specs.ts';
 import type { Fence } from '../effects/fence.ts';
+import { readMachine } from '../effects/machine.ts';
 import type { LogFiles } from '../effects/log-files.ts';
 import { pingPostgres } from '../providers/backups/postgres-ping.ts';
 import { createPostgresBackup } from '../providers/backups/postgres.ts';
@@ -219,6 +220,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       pipelines,
       readSecret,
       checkTools: createToolCheck(),
+      readMachine,
       async checkConfiguration(pair, environment, readFile) {
         const files = await Promise.all(
           environmentFiles(environment).map(async (path) => [path, await readFile(path)] as const),

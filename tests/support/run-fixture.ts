@@ -125,6 +125,8 @@ export function createRunFixture(
       pipelines,
       readSecret,
       checkTools: createToolCheck(),
+      // Enough for every default: tests run on machines of every size.
+      readMachine: () => Promise.resolve({ cores: 64, memoryBytes: 1e12, diskBytes: 1e13 }),
       checkConfiguration: () => Promise.resolve(),
       logs: keep,
       sendNotice: (notice) => Promise.resolve(void notices.push(notice)),

@@ -15,6 +15,7 @@ export function runPage(run: RunRecord, screen: Screen): string {
     ...(run.startedBy === null ? [] : [`  started by ${nameOfRun(run.startedBy)}, stage ${run.startedBy.stage}`]),
     ...(run.message === null ? [] : [`  ${paint.dim(firstLine(run.message))}`]),
     ...(run.reason === null || run.outcome === 'succeeded' ? [] : [`  ${run.reason}`]),
+    ...(run.plan?.warnings ?? []).map((warning) => `  ${paint.paint('waiting', `warning: ${warning}`)}`),
   ];
   const rows = runRows(run);
   if (rows.length > 0) lines.push('', ...drawTimeline(rows, screen).map((line) => `  ${line}`));

@@ -2,6 +2,8 @@ import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { createSourceActivities } from '../../../src/activities/source.ts';
+import { readMachine } from '../../../src/effects/machine.ts';
+import type { RunInput, RunPlan } from '../../../src/domain/run.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../../support/run-fixture.ts';
 
@@ -97,6 +99,28 @@ describe('preparing a run', () => {
       nonRetryable: true,
       message: expect.stringMatching(message),
     });
+  });
+
+  test('warns about a machine that has too little of everything, and goes on', async () => {
+    const wishes = '{ cores: 1024, memory: 1000000G, disk: 1000000000G }';
+    const demanding = fixture.origin.commit({ 'slipway.yaml': `version: 1\nmachine: ${wishes}\n` });
+    const source = createSourceActivities({ ...fixture.source, readMachine });
+    const asked = fixture.input(demanding);
+    const plan: RunPlan = await activityEnvironment().run((input: RunInput) => source.prepareRun(input), asked);
+    expect(plan.warnings).toEqual([
+      expect.stringMatching(/^this worker has \d+ cores?, wanted 1024: give it more, or set `machine\.cores`/),
+      expect.stringMatching(/^this worker has [\d.]+ [MG]B of memory, wanted 1000000\.0 GB: .*`machine\.memory`/),
+      expect.stringMatching(
+        /^[\d.]+ [MG]B are free on the disk of the workspaces, wanted .*: make room, .*`machine\.disk`/,
+      ),
+    ]);
+    const log = fixture.log('prepare/checkout');
+    for (const warning of plan.warnings ?? []) expect(log).toContain(`warning: ${warning}`);
+  });
+
+  test('warns about nothing where the machine will do', async () => {
+    const plan = await fixture.prepare(fixture.input(fixture.origin.commit({ 'slipway.yaml': definition })));
+    expect(plan).not.toHaveProperty('warnings');
   });
 
   test('chooses the groups of images that its route and parameters name, and says which it leaves out', async () => {

@@ -3,6 +3,7 @@ import { deploymentNext, deploymentPage } from '../../../src/cli/pages/deploymen
 import { byUrgency, columnsOf, environmentNext, environmentPage, runList } from '../../../src/cli/pages/lists.ts';
 import { planPage } from '../../../src/cli/pages/plan.ts';
 import { summarise } from '../../../src/domain/infrastructure.ts';
+import type { RunPlan } from '../../../src/domain/run.ts';
 import { runPage } from '../../../src/cli/pages/run.ts';
 import { withoutControls } from '../../../src/effects/control.ts';
 import { createPainter } from '../../../src/cli/words.ts';
@@ -62,6 +63,12 @@ describe('the page of a run', () => {
       screen,
     );
     expect(page).toContain('↩ rolled-back  hello/production/3');
+  });
+
+  test('warns about a machine that has too little', () => {
+    const plan = { warnings: ['this worker has 1 core, wanted 4'] } as unknown as RunPlan;
+    expect(runPage(aRun({ plan }), screen)).toContain('  warning: this worker has 1 core, wanted 4');
+    expect(runPage(aRun({}), screen)).not.toContain('warning:');
   });
 });
 
