@@ -49,7 +49,7 @@ export const createGitlabProtection: CreateProtectionReader = async (options) =>
         ]);
         const own = all.filter(({ name }) => matches(name, branch));
         const levels = own.flatMap(({ push_access_levels: allowed = [] }) => allowed);
-        const open = levels.filter((level) => Number(level.access_level) !== noAccess);
+        const open = levels.filter(({ access_level: level }: { readonly access_level: number }) => level !== noAccess);
         let who: Pushers = open.length === 0 ? 'nobody' : 'others';
         if (open.length > 0 && open.every(isAdministrator)) who = 'administrators';
         if (own.length === 0) who = unprotected.pushers ?? 'others';
