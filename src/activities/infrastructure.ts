@@ -101,7 +101,8 @@ export function createInfrastructureActivities(deps: InfrastructureDependencies)
           lockTimeoutMs: spec.lockTimeoutMs,
           timeoutMs: spec.timeoutMs,
           signal,
-          onLine: progress,
+          // That it moves, never what it says: details of a heartbeat go to the server.
+          onLine: () => progress(),
         };
       });
     });

@@ -29,6 +29,12 @@ const sendTimeoutMs = 8_000;
 /** The store may take this long to say whether a message was sent before; then it is sent. */
 const storeTimeoutMs = 1_500;
 
+/**
+ * Whoever writes an outcome down waits for a message so long at most, ms: two of them leave half of such an activity's 8 s for the record itself.
+ * Judgement.
+ */
+const inPassingMs = 2_000;
+
 const order: Readonly<Record<NoticeLevel, number>> = { info: 0, warning: 1, error: 2, critical: 3 };
 /** Who asked for the wider event wants the narrower one too. */
 const alsoKnownAs: Readonly<Partial<Record<NoticeEvent, readonly NoticeEvent[]>>> = {
@@ -37,6 +43,17 @@ const alsoKnownAs: Readonly<Partial<Record<NoticeEvent, readonly NoticeEvent[]>>
 };
 /** The notice of the run says the same, so these go only to who asked for them by name. */
 const partsOfAnother: readonly NoticeEvent[] = ['tests-passed', 'build-succeeded'];
+
+/**
+ * Sends beside work that must end: a channel that takes a message and never answers is left to itself, and stops no run and no deployment. The
+ * message goes on; it is lost only when the worker ends before it.
+ */
+export function inPassing(send: (notice: Notice) => Promise<void>, patienceMs = inPassingMs): typeof send {
+  return async (notice) => {
+    // `within` refuses when it has waited long enough, which is no fault here.
+    await within(patienceMs, send(notice)).catch(() => undefined);
+  };
+}
 
 /** Messages to people by the routes of their project. Nothing that goes wrong here is anybody else's trouble. */
 export function createNoticeActivities({ store, logger, readSecret, settings }: NoticeDependencies): NoticeActivities {

@@ -28,7 +28,7 @@ import { createImageTrust } from '../activities/image-trust.ts';
 import { createImageActivities } from '../activities/images.ts';
 import { createLiveScanActivities } from '../activities/live-scans.ts';
 import { createMaterials } from '../activities/material.ts';
-import { createNoticeActivities } from '../activities/notices.ts';
+import { createNoticeActivities, inPassing } from '../activities/notices.ts';
 import { createPipelines } from '../activities/pipelines.ts';
 import { type Place, createPlaces } from '../activities/places.ts';
 import { createPlanActivities } from '../activities/plan.ts';
@@ -157,11 +157,12 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const deploy = { store, places, materials, databases, fence, blobs, trust };
 
   const notices = createNoticeActivities({ store, logger, readSecret, settings: config.api });
-  const runFacts = createRunFactActivities({ store, blobs, sendNotice: (notice) => notices.sendNotice(notice) });
+  const tellInPassing = inPassing((notice) => notices.sendNotice(notice));
+  const runFacts = createRunFactActivities({ store, blobs, sendNotice: tellInPassing });
   const polls = createPollActivities({ store, repositories, readSecret });
   const orchestration = {
     readPolled: polls.readPolled.bind(polls),
-    ...createFactActivities({ store, spool, sendNotice: (notice) => notices.sendNotice(notice) }),
+    ...createFactActivities({ store, spool, sendNotice: tellInPassing }),
     ...runFacts,
     ...createTurnActivities({ store, temporal: parts.temporal }),
     ...createAbandonedActivities({

@@ -55,7 +55,11 @@ export function createHostExecutor({ spare: keepsSpare = false }: HostExecutorOp
     spare = made;
     const forget = (): void => void (spare = spare === made ? undefined : spare);
     made.ended.then(forget, forget);
-    timer = setTimeout(() => void made.kill(), spareMs).unref();
+    timer = setTimeout(() => {
+      // Nobody may be given one that is being ended.
+      forget();
+      void made.kill();
+    }, spareMs).unref();
   }
 
   return {
