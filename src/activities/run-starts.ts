@@ -84,7 +84,7 @@ async function find({ store }: RunStartDependencies, name: string): Promise<Proj
 function rulesOf({ startedBy, repository }: ProjectDefinition): readonly StartRule[] {
   return startedBy.map(({ project, from, refs, deploys }) => ({
     project,
-    from,
+    from: from ?? ['**'],
     refs: refs ?? [repository.releaseBranch],
     deploys,
   }));

@@ -159,12 +159,12 @@ describe('a run that a stage of another project starts', () => {
   });
 
   test('goes where its route leads only where the other project lets it', async () => {
-    await put('api', 'startedBy: [{ project: shop, refs: [main, gone], deploys: true }]');
+    await put('api', 'startedBy: [{ project: shop, from: ["**"], refs: [main, gone], deploys: true }]');
     expect((await start(await parent())).input.checksOnly).toBeUndefined();
     await expect(parent().then((from) => start(from, { ref: 'refs/heads/gone' }))).rejects.toEqual(
       refused('CommitNotFound', 'has no refs/heads/gone'),
     );
-    await put('api', 'startedBy: [{ project: shop, deploys: true }]\nroutes: [{ on: tag, ref: "v*" }]');
+    await put('api', 'startedBy: [{ project: shop, from: ["**"], deploys: true }]\nroutes: [{ on: tag, ref: "v*" }]');
     await expect(parent().then(start)).rejects.toEqual(refused('InvalidInput', 'No route of the project'));
   });
 });

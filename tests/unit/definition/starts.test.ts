@@ -104,7 +104,7 @@ describe('who may start runs of a project', () => {
 
   test('is nobody, unless it says so; then only checks of its release branch', () => {
     const loaded = read('[{ project: front }]');
-    expect(loaded.ok && loaded.value.startedBy).toEqual([{ project: 'front', from: ['**'], deploys: false }]);
+    expect(loaded.ok && loaded.value.startedBy).toEqual([{ project: 'front', deploys: false }]);
     const none = loadProject({ file: 'project.yaml', text: project });
     expect(none.ok && none.value.startedBy).toEqual([]);
   });
@@ -112,5 +112,13 @@ describe('who may start runs of a project', () => {
   test('is told from what it may not be', () => {
     expect(read('[{ project: front, refs: [] }]').ok).toBe(false);
     expect(read('[{ refs: [main] }]').ok).toBe(false);
+  });
+
+  test('must say of which refs where such runs deploy', () => {
+    const loaded = read('[{ project: front, deploys: true }]');
+    expect(loaded.ok ? [] : loaded.problems).toEqual([
+      expect.objectContaining({ message: expect.stringContaining('which of its refs may start runs that deploy') }),
+    ]);
+    expect(read('[{ project: front, from: [main], deploys: true }]').ok).toBe(true);
   });
 });
