@@ -1,0 +1,269 @@
+/** What the workflows of upkeep may ask for; the rules are those of {@link ./contracts.ts}. No run, deployment or environment waits for any of it. */
+import type { Abandoned, ClosedWorkflow } from '../domain/abandoned.ts';
+import type { PinnedBase } from '../domain/base-image.ts';
+import type { DeploymentResult } from '../domain/deployment.ts';
+import type { DiskReading } from '../domain/disk.ts';
+import type { KnownFindings, LiveImageScan, LiveRole } from '../domain/live-scan.ts';
+import type { RunOutcome } from '../domain/outcome.ts';
+import type { ReleaseImage } from '../domain/release.ts';
+import type { RunRef } from '../domain/run.ts';
+import type { UpkeepRound } from '../domain/upkeep.ts';
+
+/** What scheduled workflows do; no run, deployment or environment waits for any of it. */
+export interface UpkeepActivities {
+  /**
+   * Looks through the open rows of the store, a page at a time, for those that no open workflow will ever end. Where Temporal or an
+   * environment does not answer, a row counts as open. Heartbeats.
+   *
+   * @throws `StoreUnavailable`, `TemporalUnavailable` (retried)
+   */
+  readAbandoned(input: AbandonedRequest): Promise<AbandonedPage>;
+  /**
+   * Writes the end of such a row, audited, and sends the notice that its workflow would have sent. A row that has an outcome by now stays as
+   * it is.
+   *
+   * @returns whether it ended so.
+   */
+  settleAbandoned(input: AbandonedEnd): Promise<boolean>;
+  /** What every project keeps, by its present document. One whose document cannot be read is left out, and said. */
+  readRetention(input?: undefined): Promise<RetentionPlan>;
+  /** Rows that only guard against a repetition that cannot come any more: deliveries, keys of facts, events. Heartbeats. */
+  removeOldRows(input?: undefined): Promise<readonly Removal[]>;
+  /** Logs of runs beyond the newest, and of no release that is needed; one batch of runs, `more` when there are others. Heartbeats. */
+  removeOldLogs(input: ProjectRetention): Promise<Removal>;
+  /** Bills of materials, scans, statements, reports and pages of the same runs; what gates went by stays in the store. Heartbeats. */
+  removeOldEvidence(input: ProjectRetention): Promise<Removal>;
+  /**
+   * Images that Slipway built and that no kept run and no needed release names. `targets`: on the engines that the project's environments
+   * run on; `builder`: on the engine that the asked worker builds with. Under the fence of every environment of the project, and it makes
+   * room at once for whatever changes one of them. Heartbeats.
+   */
+  removeOldImages(input: ProjectRetention & { readonly on: 'targets' | 'builder' }): Promise<Removal>;
+  /** Backups beyond the newest, with their configuration and later writes, that nothing needs. Heartbeats. */
+  removeOldBackups(input: EnvironmentRetention): Promise<Removal>;
+  /** Databases that a rollback put aside long ago, and scratch copies of deployments that ended a day ago; under the fence. Heartbeats. */
+  removeOldDatabases(input: EnvironmentRetention): Promise<Removal>;
+  /** On the queue of one machine: checkouts of runs that are over, what is half-made of mirrors, blobs that were never finished. Heartbeats. */
+  removeLeftFiles(input?: undefined): Promise<Removal>;
+}
+
+export interface AbandonedRequest {
+  readonly of: 'runs' | 'deployments';
+  /** Nothing younger is looked at, and nothing whose workflow closed since. */
+  readonly graceMs: number;
+  /** `next` of the page before; 0 at first. */
+  readonly after: number;
+}
+
+export interface AbandonedPage {
+  readonly abandoned: readonly Abandoned[];
+  /** Null after the last page. */
+  readonly next: number | null;
+  readonly looked: number;
+}
+
+export type AbandonedEnd = (
+  | {
+      readonly kind: 'run';
+      readonly run: RunRef;
+      readonly outcome: RunOutcome;
+      readonly reason: string;
+    }
+  | { readonly kind: 'deployment'; readonly result: DeploymentResult; readonly version: string }
+) & {
+  /** What had become of its workflows, for the audit. */
+  readonly why: Readonly<Record<string, ClosedWorkflow>>;
+};
+
+export interface RetentionPlan {
+  readonly projects: readonly (ProjectRetention & { readonly environments: readonly string[] })[];
+  /** Task queues of the machines that have had a checkout lately. */
+  readonly machines: readonly string[];
+  readonly problems: readonly string[];
+}
+
+/** What a project keeps: `retention` of its project.yaml. */
+export interface ProjectRetention {
+  readonly project: string;
+  /** What is no longer kept goes from the registry too. */
+  readonly registry?: true;
+  readonly runs: number;
+  readonly backups: number;
+  readonly damagedDatabasesMs: number;
+}
+
+export interface EnvironmentRetention extends ProjectRetention {
+  readonly environment: string;
+}
+
+/** What was removed of one kind. */
+export interface Removal {
+  readonly what: string;
+  readonly count: number;
+  readonly sizeBytes: number;
+  /** There is more of it; the same call again goes on. */
+  readonly more?: boolean;
+  /** Why something was left that could have gone. */
+  readonly left?: string;
+}
+
+// ─── Machines and rounds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+/** What machines are asked for, each on a queue of its own. */
+export interface DiskActivities {
+  /** The disks that Slipway and the engines of this machine write to. What cannot be measured is told, never left out. Heartbeats. */
+  readDisks(input?: undefined): Promise<DiskReading>;
+  /**
+   * Removes images of Slipway from an engine, oldest first, until its disk is filled to `until` or there is nothing left that may go. What a live,
+   * previous, last good or backed-up release, an open deployment or an open run names stays, and so does what has a container, what Slipway did
+   * not build, and what belongs to no project of this installation. Audited before it is done, under the fences of the project. Heartbeats.
+   *
+   * @throws `EngineUnavailable`, `StoreUnavailable` (retried)
+   */
+  pruneImages(input: { readonly engine: string; readonly until: number }): Promise<Removal>;
+}
+
+/** What upkeep asks and tells the store. */
+export interface RoundActivities {
+  /** Machines that have been there lately, and the projects that work on them. */
+  readMachines(input?: undefined): Promise<Machines>;
+  /** Keeps what a round found. Twice is two entries of the same. */
+  recordRound(input: UpkeepRound): Promise<void>;
+}
+
+/** Reports of who did and decided what. */
+export interface AuditReportActivities {
+  /**
+   * Makes the report of a project from where its last one ended, and keeps it as JSON and Markdown. The same end gives the same files.
+   *
+   * @throws `StoreUnavailable`, `BlobsUnavailable` (retried), `DiskFull` (not retried)
+   */
+  keepAuditReport(input: { readonly project: string; readonly until: string }): Promise<KeptAuditReport>;
+}
+
+/** A report that is kept, and its figures. */
+export interface KeptAuditReport {
+  readonly since: string;
+  readonly until: string;
+  /** Names below `/v1/projects/<project>/audit-reports/`. */
+  readonly files: readonly string[];
+  readonly deployments: number;
+  readonly rollbacks: number;
+  readonly operatorWords: number;
+  /** Decisions that no token proves. */
+  readonly unproven: number;
+}
+
+/** Pull requests for base images that have moved (S4-123). */
+export interface BaseUpdateActivities {
+  /**
+   * The images that the Dockerfiles of a project's release branch pin by tag and digest, with what the tags name now. Heartbeats.
+   *
+   * @throws `NotFound`, `CommitNotFound`, `RepositoryRefused` (not retried); `RepositoryUnreachable` (retried)
+   */
+  readBases(input: { readonly project: string }): Promise<BaseReading>;
+  /**
+   * Pushes a branch in which one base is the newest, and has a pull request open for it; the same again changes nothing. Heartbeats.
+   *
+   * @throws `RepositoryRefused`, `ForgeRefused` (not retried); `RepositoryUnreachable`, `ForgeUnavailable` (retried)
+   */
+  offerBase(input: {
+    readonly project: string;
+    readonly commit: string;
+    readonly at: string;
+    readonly into: string;
+    readonly branch: string;
+    readonly base: PinnedBase;
+    readonly newest: string;
+  }): Promise<
+    | { readonly kind: 'open'; readonly number: number; readonly url: string; readonly created: boolean }
+    | { readonly kind: 'taken' | 'nothing-to-merge' }
+  >;
+  /**
+   * Says that there is nothing left to do, and removes the branch, with which forges close the pull request; a branch that somebody has put
+   * commits on stays. As `offerBase` for errors.
+   */
+  withdrawBase(input: {
+    readonly project: string;
+    readonly branch: string;
+    /** Null where it is not known any more; then nothing is said. */
+    readonly pullRequest: number | null;
+  }): Promise<{ readonly withdrawn: boolean }>;
+}
+
+export interface BaseReading {
+  readonly commit: string;
+  /** When it was made. */
+  readonly at: string;
+  /** The release branch. */
+  readonly into: string;
+  readonly files: number;
+  readonly bases: readonly {
+    readonly base: PinnedBase;
+    /** Digest that the tag names now; absent where it could not be found out. */
+    readonly newest?: string;
+    readonly problem?: string;
+  }[];
+  /** Branches that Slipway has offered before. */
+  readonly offered: readonly { readonly branch: string; readonly pullRequest: number | null }[];
+}
+
+/** Scans of what runs. */
+export interface LiveScanActivities {
+  /**
+   * What is live in a project's environments and what was before it, with the keys of what the last scan had found.
+   *
+   * @throws `NotFound`, `DefinitionInvalid` (not retried), `StoreUnavailable` (retried)
+   */
+  readLive(input: { readonly project: string; readonly environment?: string }): Promise<readonly LiveEnvironment[]>;
+  /**
+   * Looks an image up in the advisories of today, by the list that was made when it was built, or else by one made now. A scanner that is missing,
+   * breaks or has old advisories is a verdict `errored`, never a clean one. Heartbeats.
+   *
+   * @throws `NotFound`, `DefinitionInvalid` (not retried), `StoreUnavailable`, `BlobsUnavailable` (retried)
+   */
+  scanLiveImage(input: {
+    readonly project: string;
+    readonly image: ReleaseImage;
+    /** Run that built the release; null where the store does not know it. */
+    readonly build: number | null;
+  }): Promise<LiveImageScan>;
+}
+
+export interface LiveEnvironment {
+  readonly project: string;
+  readonly environment: string;
+  readonly production: boolean;
+  readonly releases: readonly {
+    readonly role: LiveRole;
+    readonly version: string;
+    readonly images: readonly ReleaseImage[];
+    readonly build: number | null;
+  }[];
+  readonly known: KnownFindings;
+}
+
+export interface Machines {
+  readonly machines: readonly { readonly queue: string; readonly name: string }[];
+  readonly projects: readonly string[];
+}
+
+/** What is kept in registries. Wherever it removes something, the store has it in the audit before. */
+export interface RegistryRetentionActivities {
+  /**
+   * Images that runs of the project have pushed and that no kept run, no live, previous, last good or open release of any project, and no
+   * release that a backup belongs to names; with their signatures and attestations. Ends where somebody builds or deploys. Heartbeats.
+   */
+  removePushedImages(input: PushedRetention): Promise<PushedRemoval>;
+}
+
+export interface PushedRetention {
+  readonly project: string;
+  /** Only says what would go. */
+  readonly dryRun?: true;
+}
+
+export interface PushedRemoval extends Removal {
+  /** `name:tag@digest`, at most 500. */
+  readonly names: readonly string[];
+}
