@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { unprotected } from '../../domain/branch-protection.ts';
 import { matchesRef } from '../../domain/glob.ts';
-import { type CreateProtectionReader, refusalOf } from './port.ts';
+import { createForgeHttp } from '../forge-apis/http.ts';
+import type { CreateProtectionReader } from './port.ts';
 
 const people = z.array(z.string()).nullish();
 
@@ -28,12 +29,17 @@ const hosted = 'https://gitea.com';
 
 /** Gitea and Forgejo: one rule holds for a branch, that with its name before patterns. The token must belong to an administrator of the repository. */
 export const createGiteaProtection: CreateProtectionReader = (options) => {
-  const { repository, token, timeoutMs, url = hosted } = options;
-  const address = `${url.replace(/\/api\/v1$/, '')}/api/v1/repos/${repository.split('/').map(encodeURIComponent).join('/')}/branch_protections`;
+  const { repository, token, url = hosted } = options;
+  const http = createForgeHttp({
+    ...options,
+    forge: 'Gitea',
+    base: `${url.replace(/\/api\/v1$/, '')}/api/v1/repos/${repository.split('/').map(encodeURIComponent).join('/')}`,
+    authorization: `token ${token}`,
+  });
 
   return Promise.resolve({
     async read(branch) {
-      const rules = await ask();
+      const rules = await http.attempt(() => http.ask('GET', '/branch_protections', { answer: z.array(Rule) }));
       const named = rules.find(({ rule_name: name }) => name === branch);
       const byPattern = [...rules]
         .sort((a, b) => (a.priority ?? 0) - (b.priority ?? 0))
@@ -57,20 +63,4 @@ export const createGiteaProtection: CreateProtectionReader = (options) => {
       };
     },
   });
-
-  async function ask(): Promise<readonly z.infer<typeof Rule>[]> {
-    let status: number | undefined;
-    try {
-      const answer = await fetch(address, {
-        headers: { authorization: `token ${token}`, accept: 'application/json' },
-        signal: AbortSignal.timeout(timeoutMs),
-        redirect: 'error',
-      });
-      status = answer.ok ? undefined : answer.status;
-      if (!answer.ok) throw new Error((await answer.text()).slice(0, 200));
-      return z.array(Rule).parse(await answer.json());
-    } catch (error) {
-      throw refusalOf('Gitea', options, { status, words: error instanceof Error ? error.message : '' });
-    }
-  }
 };

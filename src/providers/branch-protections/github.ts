@@ -1,4 +1,5 @@
 import { type BranchProtection, type Pushers, pushers, unprotected } from '../../domain/branch-protection.ts';
+import { githubAnswer, githubOptions, githubPlace } from '../forge-apis/github-client.ts';
 import { type CreateProtectionReader, refusalOf } from './port.ts';
 
 /** One place that protects a branch: its own protection, or one ruleset. */
@@ -14,18 +15,8 @@ interface Source extends Omit<BranchProtection, 'administrators' | 'approvals'> 
  */
 export const createGithubProtection: CreateProtectionReader = async (options) => {
   const { Octokit } = await import('@octokit/rest');
-  const [owner = '', repo = ''] = options.repository.split('/');
-  const place = { owner, repo };
-  const octokit = new Octokit({
-    auth: options.token,
-    ...(options.url === undefined ? {} : { baseUrl: options.url }),
-    userAgent: 'slipway',
-    log: silent,
-    request: {
-      fetch: async (url: string, init: RequestInit) =>
-        await fetch(url, { ...init, signal: AbortSignal.timeout(options.timeoutMs) }),
-    },
-  });
+  const place = githubPlace(options);
+  const octokit = new Octokit(githubOptions(options));
 
   async function ofBranch(branch: string): Promise<readonly Source[]> {
     try {
@@ -53,8 +44,8 @@ export const createGithubProtection: CreateProtectionReader = async (options) =>
         },
       ];
     } catch (error) {
-      const { status, message } = error as { readonly status?: number; readonly message?: string };
-      if (status === 404 && /branch not protected/i.test(message ?? '')) return [];
+      const { status, words } = githubAnswer(error);
+      if (status === 404 && /branch not protected/i.test(words)) return [];
       throw error;
     }
   }
@@ -90,8 +81,7 @@ export const createGithubProtection: CreateProtectionReader = async (options) =>
         const [own, rulesets] = await Promise.all([ofBranch(branch), ofRulesets(branch)]);
         return together([...own, ...rulesets]);
       } catch (error) {
-        const { status, message = '' } = error as { readonly status?: number; readonly message?: string };
-        throw refusalOf('GitHub', options, { status, words: message });
+        throw refusalOf('GitHub', options, githubAnswer(error));
       }
     },
   };
@@ -135,5 +125,3 @@ function summed(sources: readonly Source[]): Omit<BranchProtection, 'administrat
     dismissesStale: sources.some(({ dismissesStale }) => dismissesStale === true),
   };
 }
-
-const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };

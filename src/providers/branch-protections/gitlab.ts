@@ -1,4 +1,5 @@
 import { type Pushers, unprotected } from '../../domain/branch-protection.ts';
+import { gitlabAnswer, gitlabOptions } from '../forge-apis/gitlab-client.ts';
 import { type CreateProtectionReader, refusalOf } from './port.ts';
 
 /** Access levels of GitLab (docs.gitlab.com, protected branches API). */
@@ -13,11 +14,7 @@ const admin = 60;
 export const createGitlabProtection: CreateProtectionReader = async (options) => {
   const { Gitlab } = await import('@gitbeaker/rest');
   const { repository: project } = options;
-  const api = new Gitlab({
-    token: options.token,
-    ...(options.url === undefined ? {} : { host: options.url }),
-    queryTimeout: options.timeoutMs,
-  });
+  const api = new Gitlab(gitlabOptions(options));
 
   /** Approvals by rules that hold for the branch; null where the edition has none, or the token may not see them. */
   async function approvalsOf(branch: string): Promise<{ readonly count: number; readonly reset: boolean } | null> {
@@ -34,7 +31,7 @@ export const createGitlabProtection: CreateProtectionReader = async (options) =>
         reset: settings.reset_approvals_on_push,
       };
     } catch (error) {
-      if ([401, 403, 404].includes(statusOf(error) ?? 0)) return null;
+      if ([401, 403, 404].includes(gitlabAnswer(error).status ?? 0)) return null;
       throw error;
     }
   }
@@ -64,7 +61,7 @@ export const createGitlabProtection: CreateProtectionReader = async (options) =>
           pushers: who,
         };
       } catch (error) {
-        throw refusalOf('GitLab', options, { status: statusOf(error), words: wordsOf(error) });
+        throw refusalOf('GitLab', options, gitlabAnswer(error));
       }
     },
   };
@@ -80,18 +77,4 @@ function isAdministrator(level: object): boolean {
 function matches(pattern: string, branch: string): boolean {
   const parts = pattern.split('*').map((part) => part.replace(/[.+?^${}()|[\]\\]/g, '\\$&'));
   return new RegExp(`^${parts.join('.*')}$`).test(branch);
-}
-
-interface Refusal {
-  readonly message?: string;
-  readonly cause?: { readonly description?: unknown; readonly response?: { readonly status?: number } };
-}
-
-function statusOf(error: unknown): number | undefined {
-  return (error as Refusal).cause?.response?.status;
-}
-
-function wordsOf(error: unknown): string {
-  const { cause, message } = error as Refusal;
-  return typeof cause?.description === 'string' ? cause.description : (message ?? '');
 }

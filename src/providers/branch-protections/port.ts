@@ -1,6 +1,7 @@
 import type { BranchProtection } from '../../domain/branch-protection.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import type { ForgeApiOptions } from '../forge-apis/port.ts';
+import { type ForgeAnswer, isRefusal } from '../forge-apis/refusal.ts';
 
 /**
  * Reads what a forge asks of changes to a branch. Changes nothing.
@@ -15,19 +16,11 @@ export interface ProtectionReader {
 
 export type CreateProtectionReader = (options: ForgeApiOptions) => Promise<ProtectionReader>;
 
-/** How a forge answered what could not be read. */
-export interface Answer {
-  /** Undefined where it did not answer. */
-  readonly status: number | undefined;
-  readonly words: string;
-}
-
 /** What an answer means, in the words of the closed table. */
-export function refusalOf(forge: string, { repository }: ForgeApiOptions, { status, words }: Answer): ProviderError {
-  const quota = status === 429 || (status === 403 && /rate limit|quota|abuse/i.test(words));
-  const refused = status !== undefined && status >= 400 && status < 500 && status !== 408 && !quota;
+export function refusalOf(forge: string, { repository }: ForgeApiOptions, answer: ForgeAnswer): ProviderError {
+  const refused = isRefusal(answer);
   return new ProviderError(
     refused ? 'ForgeRefused' : 'ForgeUnavailable',
-    `${forge} ${refused ? 'does not let the protection' : 'could not be asked for the protection'} of ${repository}${refused ? ' be read' : ''}: ${status ?? ''} ${words.slice(0, 200)}`,
+    `${forge} ${refused ? 'does not let the protection' : 'could not be asked for the protection'} of ${repository}${refused ? ' be read' : ''}: ${answer.status ?? ''} ${answer.words.slice(0, 200)}`,
   );
 }

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import { ProviderError } from '../../domain/failures.ts';
+import { githubAnswer, githubOptions, githubPlace } from '../forge-apis/github-client.ts';
 import { issueError } from '../forge-issues/port.ts';
 import type { CreateCodeScanning, ScanningAnswer } from './port.ts';
 
@@ -14,25 +15,14 @@ const longestPauseMs = 4_000;
 /** GitHub and GitHub Enterprise with code scanning. */
 export const createGithubScanning: CreateCodeScanning = async (options) => {
   const { Octokit } = await import('@octokit/rest');
-  const [owner = '', repo = ''] = options.repository.split('/');
-  const place = { owner, repo };
-  const octokit = new Octokit({
-    auth: options.token,
-    ...(options.url === undefined ? {} : { baseUrl: options.url }),
-    userAgent: 'slipway',
-    log: silent,
-    request: {
-      fetch: async (url: string, init: RequestInit) =>
-        await fetch(url, { ...init, signal: AbortSignal.timeout(options.timeoutMs) }),
-    },
-  });
+  const place = githubPlace(options);
+  const octokit = new Octokit(githubOptions(options));
 
   async function asked<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      const { status, message = '' } = error as { readonly status?: number; readonly message?: string };
-      throw issueError('GitHub', options, { status, words: message });
+      throw issueError('GitHub', options, githubAnswer(error));
     }
   }
 
@@ -71,5 +61,3 @@ export const createGithubScanning: CreateCodeScanning = async (options) => {
     },
   };
 };
-
-const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };

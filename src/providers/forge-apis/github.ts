@@ -1,5 +1,7 @@
 import { ProviderError } from '../../domain/failures.ts';
+import { githubAnswer, githubOptions, githubPlace } from './github-client.ts';
 import { type DeploymentStatus, type ForgeApi, type ForgeApiOptions, markOf, marked } from './port.ts';
+import { isRefusal } from './refusal.ts';
 
 /** GitHub refuses a longer one (docs.github.com, create a commit status). */
 const longestDescription = 140;
@@ -18,22 +20,14 @@ export async function createGithubApi(options: ForgeApiOptions): Promise<ForgeAp
   const { Octokit } = await import('@octokit/rest');
   const { retry } = await import('@octokit/plugin-retry');
   const { throttling } = await import('@octokit/plugin-throttling');
-  const [owner = '', repo = ''] = options.repository.split('/');
+  const place = githubPlace(options);
   const mayWait = (seconds: number, _request: unknown, _octokit: unknown, tries: number): boolean =>
     tries < 1 && seconds <= longestWaitSeconds;
   const octokit = new (Octokit.plugin(retry, throttling))({
-    auth: options.token,
-    ...(options.url === undefined ? {} : { baseUrl: options.url }),
-    userAgent: 'slipway',
-    log: silent,
-    request: {
-      fetch: async (url: string, init: RequestInit) =>
-        await fetch(url, { ...init, signal: AbortSignal.timeout(options.timeoutMs) }),
-    },
+    ...githubOptions(options),
     retry: { retries: 1, retryAfterBaseValue: 250 },
     throttle: { onRateLimit: mayWait, onSecondaryRateLimit: mayWait },
   });
-  const place = { owner, repo };
 
   /** Told apart from others of the same commit by its payload, which GitHub gives back as it got it. */
   async function deploymentOf(
@@ -99,7 +93,7 @@ export async function createGithubApi(options: ForgeApiOptions): Promise<ForgeAp
         const { data: open } = await octokit.rest.pulls.list({
           ...place,
           state: 'open',
-          head: `${owner}:${from}`,
+          head: `${place.owner}:${from}`,
           base: into,
         });
         const [known] = open;
@@ -167,20 +161,16 @@ function keyIn(payload: unknown): unknown {
   return typeof payload === 'object' && payload !== null && 'slipway' in payload ? payload.slipway : undefined;
 }
 
-const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
-
 async function asked<T>({ repository }: ForgeApiOptions, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
     if (error instanceof ProviderError) throw error;
-    const { status, message } = error as { readonly status?: number; readonly message?: string };
-    // 403 is a quota as often as a right; what the answer says decides.
-    const quota = status === 429 || (status === 403 && /rate limit|quota|abuse/i.test(message ?? ''));
-    const refused = status !== undefined && status >= 400 && status < 500 && status !== 408 && !quota;
+    const answer = githubAnswer(error);
+    const refused = isRefusal(answer);
     throw new ProviderError(
       refused ? 'ForgeRefused' : 'ForgeUnavailable',
-      `GitHub ${refused ? 'refused' : 'could not be told'} for ${repository}: ${status ?? ''} ${(message ?? '').slice(0, 300)}`,
+      `GitHub ${refused ? 'refused' : 'could not be told'} for ${repository}: ${answer.status ?? ''} ${answer.words.slice(0, 300)}`,
     );
   }
 }

@@ -1,4 +1,5 @@
 import { ProviderError } from '../../domain/failures.ts';
+import { gitlabAnswer, gitlabOptions } from './gitlab-client.ts';
 import {
   type CommitStatus,
   type DeploymentStatus,
@@ -7,6 +8,7 @@ import {
   markOf,
   marked,
 } from './port.ts';
+import { isRefusal } from './refusal.ts';
 
 /** The column that GitLab keeps it in. */
 const longestDescription = 255;
@@ -31,11 +33,7 @@ const deploymentStates = {
 export async function createGitlabApi(options: ForgeApiOptions): Promise<ForgeApi> {
   const { Gitlab } = await import('@gitbeaker/rest');
   const { repository: project } = options;
-  const api = new Gitlab({
-    token: options.token,
-    ...(options.url === undefined ? {} : { host: options.url }),
-    queryTimeout: options.timeoutMs,
-  });
+  const api = new Gitlab(gitlabOptions(options));
 
   return {
     async setStatus({ commit, context, state, description, url }) {
@@ -48,7 +46,8 @@ export async function createGitlabApi(options: ForgeApiOptions): Promise<ForgeAp
           });
         } catch (error) {
           // It is in that state already: a repeat, which GitLab alone takes for a mistake.
-          if (statusOf(error) === 400 && /cannot transition/i.test(wordsOf(error))) return;
+          const { status, words } = gitlabAnswer(error);
+          if (status === 400 && /cannot transition/i.test(words)) return;
           throw error;
         }
       });
@@ -107,7 +106,7 @@ export async function createGitlabApi(options: ForgeApiOptions): Promise<ForgeAp
           const known = await api.ProjectReleases.show(project, tag);
           return { created: false, url: addressOf(known) };
         } catch (error) {
-          if (statusOf(error) !== 404) throw error;
+          if (gitlabAnswer(error).status !== 404) throw error;
         }
         const made = await api.ProjectReleases.create(project, { name, tagName: tag, ref: commit, description: notes });
         return { created: true, url: addressOf(made) };
@@ -125,25 +124,11 @@ async function asked<T>({ repository }: ForgeApiOptions, work: () => Promise<T>)
   try {
     return await work();
   } catch (error) {
-    const status = statusOf(error);
-    const refused = status !== undefined && status >= 400 && status < 500 && status !== 408 && status !== 429;
+    const answer = gitlabAnswer(error);
+    const refused = isRefusal(answer);
     throw new ProviderError(
       refused ? 'ForgeRefused' : 'ForgeUnavailable',
-      `GitLab ${refused ? 'refused' : 'could not be told'} for ${repository}: ${status ?? ''} ${wordsOf(error).slice(0, 300)}`,
+      `GitLab ${refused ? 'refused' : 'could not be told'} for ${repository}: ${answer.status ?? ''} ${answer.words.slice(0, 300)}`,
     );
   }
-}
-
-interface Refusal {
-  readonly message?: string;
-  readonly cause?: { readonly description?: unknown; readonly response?: { readonly status?: number } };
-}
-
-function statusOf(error: unknown): number | undefined {
-  return (error as Refusal).cause?.response?.status;
-}
-
-function wordsOf(error: unknown): string {
-  const { cause, message } = error as Refusal;
-  return typeof cause?.description === 'string' ? cause.description : (message ?? '');
 }

@@ -1,28 +1,18 @@
 import type { MarkedIssue } from '../../domain/finding-issues.ts';
+import { githubAnswer, githubOptions, githubPlace } from '../forge-apis/github-client.ts';
 import { type CreateIssueTracker, issueError, issueLabel, mostPages } from './port.ts';
 
 /** GitHub and GitHub Enterprise. A label that is not there is made with the first issue. */
 export const createGithubIssues: CreateIssueTracker = async (options) => {
   const { Octokit } = await import('@octokit/rest');
-  const [owner = '', repo = ''] = options.repository.split('/');
-  const place = { owner, repo };
-  const octokit = new Octokit({
-    auth: options.token,
-    ...(options.url === undefined ? {} : { baseUrl: options.url }),
-    userAgent: 'slipway',
-    log: silent,
-    request: {
-      fetch: async (url: string, init: RequestInit) =>
-        await fetch(url, { ...init, signal: AbortSignal.timeout(options.timeoutMs) }),
-    },
-  });
+  const place = githubPlace(options);
+  const octokit = new Octokit(githubOptions(options));
 
   async function asked<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      const { status, message = '' } = error as { readonly status?: number; readonly message?: string };
-      throw issueError('GitHub', options, { status, words: message });
+      throw issueError('GitHub', options, githubAnswer(error));
     }
   }
 
@@ -66,5 +56,3 @@ export const createGithubIssues: CreateIssueTracker = async (options) => {
       }),
   };
 };
-
-const silent = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };

@@ -1,22 +1,17 @@
+import { gitlabAnswer, gitlabOptions } from '../forge-apis/gitlab-client.ts';
 import { type CreateIssueTracker, issueError, issueLabel, mostPages } from './port.ts';
 
 /** GitLab, its own and hosted. A label that is not there is made with the first issue. */
 export const createGitlabIssues: CreateIssueTracker = async (options) => {
   const { Gitlab } = await import('@gitbeaker/rest');
   const { repository: project } = options;
-  const api = new Gitlab({
-    token: options.token,
-    ...(options.url === undefined ? {} : { host: options.url }),
-    queryTimeout: options.timeoutMs,
-  });
+  const api = new Gitlab(gitlabOptions(options));
 
   async function asked<T>(work: () => Promise<T>): Promise<T> {
     try {
       return await work();
     } catch (error) {
-      const { cause, message = '' } = error as Refusal;
-      const words = typeof cause?.description === 'string' ? cause.description : message;
-      throw issueError('GitLab', options, { status: cause?.response?.status, words });
+      throw issueError('GitLab', options, gitlabAnswer(error));
     }
   }
 
@@ -54,8 +49,3 @@ export const createGitlabIssues: CreateIssueTracker = async (options) => {
       }),
   };
 };
-
-interface Refusal {
-  readonly message?: string;
-  readonly cause?: { readonly description?: unknown; readonly response?: { readonly status?: number } };
-}

@@ -1,6 +1,7 @@
 import type { MarkedIssue } from '../../domain/finding-issues.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import type { ForgeApiOptions } from '../forge-apis/port.ts';
+import { type ForgeAnswer, isRefusal } from '../forge-apis/refusal.ts';
 
 /** Label of the issues that are ours, and by which they are found again. */
 export const issueLabel = 'slipway';
@@ -30,16 +31,10 @@ export interface IssueTracker {
 export type CreateIssueTracker = (options: ForgeApiOptions) => Promise<IssueTracker>;
 
 /** What a forge answered, in the words of the closed table. */
-export function issueError(
-  forge: string,
-  { repository }: ForgeApiOptions,
-  { status, words }: { readonly status: number | undefined; readonly words: string },
-): ProviderError {
-  // 403 is a quota as often as a right; what the answer says decides.
-  const quota = status === 429 || (status === 403 && /rate limit|quota|abuse/i.test(words));
-  const refused = status !== undefined && status >= 400 && status < 500 && status !== 408 && !quota;
+export function issueError(forge: string, { repository }: ForgeApiOptions, answer: ForgeAnswer): ProviderError {
+  const refused = isRefusal(answer);
   return new ProviderError(
     refused ? 'ForgeRefused' : 'ForgeUnavailable',
-    `${forge} ${refused ? 'refused' : 'could not be told'} issues of ${repository}: ${status ?? ''} ${words.slice(0, 300)}`,
+    `${forge} ${refused ? 'refused' : 'could not be told'} issues of ${repository}: ${answer.status ?? ''} ${answer.words.slice(0, 300)}`,
   );
 }
