@@ -2,7 +2,7 @@ import { condition } from '@temporalio/workflow';
 import type { DeploymentInput, DeploymentPhase, DeploymentResult, ForgeDeployment } from '../domain/deployment.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
-import { call, telling } from './options.ts';
+import { say, telling } from './options.ts';
 
 type State = ForgeDeployment['state'];
 
@@ -63,7 +63,7 @@ export class DeploymentTeller {
       const { project, environment, number, version, runKey } = this.#input;
       const deployment = { project, environment, number };
       const input = { ...{ deployment, version, commit, ...wanted }, ...(runKey === undefined ? {} : { runKey }) };
-      await call(telling.tellDeployment, 'tells the forge', input).catch(() => undefined);
+      await say(telling.tellDeployment, input);
     }
     this.#busy = false;
   }

@@ -2,7 +2,7 @@ import { condition } from '@temporalio/workflow';
 import type { ForgeStatus } from '../domain/deployment.ts';
 import type { RunPlan, RunRef, SourceEvent, StageReport } from '../domain/run.ts';
 import type { Verdict } from '../domain/verdict.ts';
-import { call, telling } from './options.ts';
+import { say, telling } from './options.ts';
 
 const states: Readonly<Record<Verdict, ForgeStatus['state']>> = {
   passed: 'success',
@@ -67,7 +67,7 @@ export class ForgeTeller {
     const statuses = [{ context: 'slipway', state, description }];
     const input = { project, run: number, commit: this.#event.after, statuses };
     const before = this.#alone ?? Promise.resolve();
-    this.#alone = before.then(() => call(telling.tellForge, 'tells the forge', input).catch(() => undefined));
+    this.#alone = before.then(() => say(telling.tellForge, input));
   }
 
   /** Waits until the last word was said or given up. */
@@ -94,7 +94,7 @@ export class ForgeTeller {
         statuses,
         ...(comment === undefined || pullRequest === undefined ? {} : { comment: { pullRequest, ...comment } }),
       };
-      await call(telling.tellForge, 'tells the forge', input).catch(() => undefined);
+      await say(telling.tellForge, input);
     }
     this.#busy = false;
   }

@@ -1,4 +1,4 @@
-import { type ActivityOptions, CancellationScope, proxyActivities } from '@temporalio/workflow';
+import { type ActivityOptions, CancellationScope, patched, proxyActivities } from '@temporalio/workflow';
 import type * as contracts from '../activities/contracts.ts';
 import { type FailureType, failures } from '../domain/failures.ts';
 import { taskQueues } from './queues.ts';
@@ -384,6 +384,15 @@ export function callAnyway<I, R>(
   options: ActivityOptions = {},
 ): Promise<R> {
   return CancellationScope.nonCancellable(() => call(activity, summary, input, options));
+}
+
+/**
+ * A word to a forge. An abort keeps none from being said, nor lets a later one overtake one that is under way: what is pending there would stay
+ * so for ever.
+ */
+export async function say<I>(activity: Callable<I, void>, input: I): Promise<void> {
+  const to = patched('2026-11-26-told-to-the-end') ? callAnyway : call;
+  await to(activity, 'tells the forge', input).catch(() => undefined);
 }
 
 /** Cuts a line to what the server takes as a summary (200 bytes), on a character's border. */

@@ -1,16 +1,11 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { resolve } from 'node:path';
 import { ApplicationFailure } from '@temporalio/activity';
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { BaseReading, BaseUpdateActivities, RoundActivities } from '../../src/activities/contracts.ts';
 import type { UpkeepRound } from '../../src/domain/upkeep.ts';
-import { ensureWorkflowBundle } from '../../src/workers/bundle.ts';
 import { taskQueues } from '../../src/workflows/queues.ts';
-import { timeSkippingEnvironment } from '../support/components.ts';
+import { type WorkflowWorkers, startWorkflowWorkers } from '../support/workflow-workers.ts';
 
-let server: TestWorkflowEnvironment;
-let stop: () => Promise<void>;
+let workers: WorkflowWorkers;
 let reading: () => BaseReading;
 let offered: string[];
 let withdrawn: string[];
@@ -34,28 +29,10 @@ const activities: BaseUpdateActivities & Pick<RoundActivities, 'recordRound'> = 
 };
 
 beforeAll(async () => {
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
-  const codePath = await ensureWorkflowBundle(resolve(import.meta.dirname, '../../.slipway/test/bundles'));
-  server = await timeSkippingEnvironment();
-  const workers = await Promise.all(
-    [taskQueues.orchestration, taskQueues.build].map((taskQueue) =>
-      Worker.create({
-        connection: server.nativeConnection,
-        taskQueue,
-        activities,
-        ...(taskQueue === taskQueues.orchestration ? { workflowBundle: { codePath } } : {}),
-      }),
-    ),
-  );
-  const running = workers.map((worker) => worker.run());
-  stop = async () => {
-    for (const worker of workers) worker.shutdown();
-    await Promise.all(running);
-    await server.teardown();
-  };
+  workers = await startWorkflowWorkers(activities, [taskQueues.build]);
 }, 120_000);
 afterAll(async () => {
-  await stop();
+  await workers.stop();
 }, 60_000);
 beforeEach(() => {
   offered = [];
@@ -67,7 +44,7 @@ function read(bases: BaseReading['bases'], before: readonly string[] = []): void
   reading = () => ({ commit: 'c', at: '2026-11-26T05:00:00Z', into: 'main', files: 1, bases, offered });
 }
 async function round(): Promise<UpkeepRound> {
-  return (await server.client.workflow.execute('offerBaseUpdates', {
+  return (await workers.server.client.workflow.execute('offerBaseUpdates', {
     taskQueue: taskQueues.orchestration,
     workflowId: `bases-${crypto.randomUUID()}`,
     args: [{ project: 'hello' }],

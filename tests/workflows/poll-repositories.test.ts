@@ -1,16 +1,11 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { resolve } from 'node:path';
 import { ApplicationFailure } from '@temporalio/activity';
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { PollActivities } from '../../src/activities/contracts.ts';
-import { ensureWorkflowBundle } from '../../src/workers/bundle.ts';
 import type { PollRoundReport } from '../../src/workflows/poll-repositories.ts';
 import { taskQueues } from '../../src/workflows/queues.ts';
-import { timeSkippingEnvironment } from '../support/components.ts';
+import { type WorkflowWorkers, startWorkflowWorkers } from '../support/workflow-workers.ts';
 
-let server: TestWorkflowEnvironment;
-let stop: () => Promise<void>;
+let workers: WorkflowWorkers;
 let projects: readonly string[];
 let atOnce: number;
 let mostAtOnce: number;
@@ -32,28 +27,10 @@ const activities: PollActivities = {
 };
 
 beforeAll(async () => {
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
-  const codePath = await ensureWorkflowBundle(resolve(import.meta.dirname, '../../.slipway/test/bundles'));
-  server = await timeSkippingEnvironment();
-  const workers = await Promise.all(
-    [taskQueues.orchestration, taskQueues.build].map((taskQueue) =>
-      Worker.create({
-        connection: server.nativeConnection,
-        taskQueue,
-        activities,
-        ...(taskQueue === taskQueues.orchestration ? { workflowBundle: { codePath } } : {}),
-      }),
-    ),
-  );
-  const running = workers.map((worker) => worker.run());
-  stop = async () => {
-    for (const worker of workers) worker.shutdown();
-    await Promise.all(running);
-    await server.teardown();
-  };
+  workers = await startWorkflowWorkers(activities, [taskQueues.build]);
 }, 60_000);
 afterAll(async () => {
-  await stop();
+  await workers.stop();
 }, 60_000);
 beforeEach(() => {
   atOnce = 0;
@@ -61,7 +38,7 @@ beforeEach(() => {
 });
 
 async function round(): Promise<PollRoundReport> {
-  return (await server.client.workflow.execute('pollRepositories', {
+  return (await workers.server.client.workflow.execute('pollRepositories', {
     taskQueue: taskQueues.orchestration,
     workflowId: `poll-${Math.random()}`,
   })) as PollRoundReport;

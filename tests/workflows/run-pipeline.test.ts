@@ -4,6 +4,7 @@ import type { Verdict } from '../../src/domain/verdict.ts';
 import { deploymentId } from '../../src/workflows/messages.ts';
 import { type World, broken, isOpen, stayUntil } from '../support/fake-activities.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
+import { until } from '../support/until.ts';
 import { createScenario } from '../support/workflow-env-scenario.ts';
 
 let env: WorkflowEnv;
@@ -393,6 +394,31 @@ describe('a run whose project tells its forge', () => {
       expect(history(context).length).toBe(new Set(history(context)).size);
     }
     expect(calls.every(({ comment }) => comment === undefined)).toBe(true);
+  });
+
+  test('leaves nothing pending at the forge when it is aborted, and says nothing after a later word', async () => {
+    const { world, when, then } = createScenario(env);
+    world.runPlan = { tellsForge: true };
+    world.on('runStage', async () => {
+      await stayUntil(() => false);
+      return reported('passed');
+    });
+    let aborted = false;
+    const heard: Told['statuses'][number][] = [];
+    world.on('tellForge', async ({ statuses }) => {
+      // The forge is slow: the word that the stage has begun is under way when the abort comes.
+      await until(() => aborted, { what: 'the abort' });
+      heard.push(...statuses);
+    });
+    const run = await when.push();
+    await then.called('runStage');
+    await then.called('tellForge');
+    await run.executeUpdate('abort', { args: [{ by: 'ada', reason: 'wrong branch' }] });
+    aborted = true;
+    expect(await run.result()).toMatchObject({ outcome: 'aborted' });
+    for (const context of ['slipway', 'slipway/check']) {
+      expect(heard.findLast((status) => status.context === context)).toMatchObject({ state: 'error' });
+    }
   });
 
   test('comments its pull request once, at its end, with nothing of the repository as markup', async () => {

@@ -1,8 +1,5 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { resolve } from 'node:path';
 import { ApplicationFailure } from '@temporalio/activity';
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type {
   LiveEnvironment,
   LiveScanActivities,
@@ -12,12 +9,10 @@ import type {
 } from '../../src/activities/contracts.ts';
 import type { LiveImageScan } from '../../src/domain/live-scan.ts';
 import type { UpkeepRound } from '../../src/domain/upkeep.ts';
-import { ensureWorkflowBundle } from '../../src/workers/bundle.ts';
 import { taskQueues } from '../../src/workflows/queues.ts';
-import { timeSkippingEnvironment } from '../support/components.ts';
+import { type WorkflowWorkers, startWorkflowWorkers } from '../support/workflow-workers.ts';
 
-let server: TestWorkflowEnvironment;
-let stop: () => Promise<void>;
+let workers: WorkflowWorkers;
 let environments: readonly LiveEnvironment[];
 let scanned: string[];
 let notices: Notice[];
@@ -60,28 +55,10 @@ const activities: Partial<RoundActivities> & NoticeActivities & LiveScanActiviti
 };
 
 beforeAll(async () => {
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
-  const codePath = await ensureWorkflowBundle(resolve(import.meta.dirname, '../../.slipway/test/bundles'));
-  server = await timeSkippingEnvironment();
-  const workers = await Promise.all(
-    [taskQueues.orchestration, taskQueues.notify, taskQueues.build].map((taskQueue) =>
-      Worker.create({
-        connection: server.nativeConnection,
-        taskQueue,
-        activities,
-        ...(taskQueue === taskQueues.orchestration ? { workflowBundle: { codePath } } : {}),
-      }),
-    ),
-  );
-  const running = workers.map((worker) => worker.run());
-  stop = async () => {
-    for (const worker of workers) worker.shutdown();
-    await Promise.all(running);
-    await server.teardown();
-  };
+  workers = await startWorkflowWorkers(activities, [taskQueues.notify, taskQueues.build]);
 }, 120_000);
 afterAll(async () => {
-  await stop();
+  await workers.stop();
 }, 60_000);
 beforeEach(() => {
   scanned = [];
@@ -90,7 +67,7 @@ beforeEach(() => {
 });
 
 async function scan(): Promise<readonly UpkeepRound[]> {
-  return (await server.client.workflow.execute('scanLive', {
+  return (await workers.server.client.workflow.execute('scanLive', {
     taskQueue: taskQueues.orchestration,
     workflowId: `scan-${crypto.randomUUID()}`,
     args: [{ project: 'hello' }],

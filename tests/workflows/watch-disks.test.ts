@@ -1,17 +1,12 @@
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import { resolve } from 'node:path';
 import { ApplicationFailure } from '@temporalio/activity';
-import type { TestWorkflowEnvironment } from '@temporalio/testing';
-import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type { DiskActivities, Notice, NoticeActivities, RoundActivities } from '../../src/activities/contracts.ts';
 import { type DiskReading, defaultDiskLimits } from '../../src/domain/disk.ts';
 import type { UpkeepRound } from '../../src/domain/upkeep.ts';
-import { ensureWorkflowBundle } from '../../src/workers/bundle.ts';
 import { taskQueues } from '../../src/workflows/queues.ts';
-import { timeSkippingEnvironment } from '../support/components.ts';
+import { type WorkflowWorkers, startWorkflowWorkers } from '../support/workflow-workers.ts';
 
-let server: TestWorkflowEnvironment;
-let stop: () => Promise<void>;
+let workers: WorkflowWorkers;
 let usedPercent: number;
 let freesTo: number;
 let pruning: () => void;
@@ -53,28 +48,10 @@ const activities: DiskActivities & RoundActivities & NoticeActivities = {
 };
 
 beforeAll(async () => {
-  Runtime.install({ logger: new DefaultLogger('ERROR') });
-  const codePath = await ensureWorkflowBundle(resolve(import.meta.dirname, '../../.slipway/test/bundles'));
-  server = await timeSkippingEnvironment();
-  const workers = await Promise.all(
-    [taskQueues.orchestration, taskQueues.notify, 'machine-one'].map((taskQueue) =>
-      Worker.create({
-        connection: server.nativeConnection,
-        taskQueue,
-        activities,
-        ...(taskQueue === taskQueues.orchestration ? { workflowBundle: { codePath } } : {}),
-      }),
-    ),
-  );
-  const running = workers.map((worker) => worker.run());
-  stop = async () => {
-    for (const worker of workers) worker.shutdown();
-    await Promise.all(running);
-    await server.teardown();
-  };
+  workers = await startWorkflowWorkers(activities, [taskQueues.notify, 'machine-one']);
 }, 120_000);
 afterAll(async () => {
-  await stop();
+  await workers.stop();
 }, 60_000);
 beforeEach(() => {
   usedPercent = 50;
@@ -86,7 +63,7 @@ beforeEach(() => {
 });
 
 async function watch(): Promise<ReadonlyMap<string, UpkeepRound>> {
-  const done = (await server.client.workflow.execute('watchDisks', {
+  const done = (await workers.server.client.workflow.execute('watchDisks', {
     taskQueue: taskQueues.orchestration,
     workflowId: `disks-${crypto.randomUUID()}`,
     // The server lets no time go by while a task waits to be taken.
