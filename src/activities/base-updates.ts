@@ -63,12 +63,15 @@ export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUp
     return round?.detail.numbers ?? {};
   }
 
-  /** Dockerfiles at a commit, with their text and mode. */
+  /** Dockerfiles at a commit, with their text and mode, and how many more there are than are read. */
   async function filesAt(
     project: string,
     commit: string,
     signal: AbortSignal,
-  ): Promise<readonly { readonly path: string; readonly mode: string; readonly text: string }[]> {
+  ): Promise<{
+    readonly files: readonly { readonly path: string; readonly mode: string; readonly text: string }[];
+    readonly unread: number;
+  }> {
     const tree = (await deps.repositories.listTree({ project, commit, path: '.', signal })) ?? [];
     const wanted = tree.filter(({ path, mode }) => fileModes.includes(mode) && dockerfile.test(path));
     const files = [];
@@ -76,7 +79,7 @@ export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUp
       const text = await deps.repositories.readFile({ project, commit, path, signal });
       if (text !== undefined) files.push({ path, mode, text });
     }
-    return files;
+    return { files, unread: Math.max(0, wanted.length - mostFiles) };
   }
 
   async function newestOf(project: ProjectDefinition, base: PinnedBase, signal: AbortSignal): Promise<string> {
@@ -98,7 +101,7 @@ export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUp
         const commit = await deps.repositories.resolveRef(repository, ref, signal);
         if (commit === undefined) throw new ProviderError('CommitNotFound', `${name} has no ${ref}`);
         const { at } = await deps.repositories.ensureCommit({ repository, commit, ref, signal });
-        const files = await filesAt(name, commit, signal);
+        const { files, unread } = await filesAt(name, commit, signal);
         const bases = new Map<string, PinnedBase>();
         for (const { text } of files)
           for (const base of pinnedBases(text)) bases.set(`${base.name}@${base.digest}`, base);
@@ -113,13 +116,14 @@ export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUp
           }
         }
         const refs = await deps.repositories.listRefs(repository, signal);
-        const prefix = `refs/heads/${baseBranches}`;
+        const prefix = `refs/heads/${baseBranches(name)}`;
         const numbers = await numbersOf(name);
         return {
           commit,
           at,
           into: project.repository.releaseBranch,
           files: files.length,
+          ...(unread === 0 ? {} : { unread }),
           bases: found,
           offered: refs
             .filter((one) => one.ref.startsWith(prefix))
@@ -134,7 +138,8 @@ export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUp
         // First, so that no branch is pushed that nobody hears of.
         const forge = await forgeOf(project);
         await deps.repositories.ensureCommit({ repository, commit, ref: `refs/heads/${into}`, signal });
-        const files = (await filesAt(name, commit, signal)).flatMap(({ text, ...file }) => {
+        const read = await filesAt(name, commit, signal);
+        const files = read.files.flatMap(({ text, ...file }) => {
           let changed = text;
           // Whatever digest of the name stands there: after it there is one.
           for (const each of pinnedBases(text)) {

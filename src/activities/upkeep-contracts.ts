@@ -197,7 +197,10 @@ export interface BaseReading {
   readonly at: string;
   /** The release branch. */
   readonly into: string;
+  /** Dockerfiles that were read, at most 100. */
   readonly files: number;
+  /** How many more there are; absent where all were read. */
+  readonly unread?: number;
   readonly bases: readonly {
     readonly base: PinnedBase;
     /** Digest that the tag names now; absent where it could not be found out. */

@@ -55,13 +55,15 @@ function placeOf(image: string): { readonly registry: string; readonly repositor
   return { registry, repository: repository.includes('/') ? repository : `library/${repository}` };
 }
 
-/** Branch of the pull request for a base: the same for the same name, whatever the digest. */
-export function baseBranch(name: string): string {
-  return `slipway/upkeep/base-${name.replaceAll(/[^a-zA-Z0-9._-]+/g, '-').replaceAll(/\.\.+|\.$|\.lock$/g, '-')}`;
+/** Branches of a project's pull requests for bases begin with it; another project of the same repository has its own. */
+export function baseBranches(project: string): string {
+  return `slipway/upkeep/${project}/base-`;
 }
 
-/** Branches of pull requests for bases begin with it. */
-export const baseBranches = 'slipway/upkeep/base-';
+/** Branch of the pull request for a base: the same for the same name, whatever the digest. */
+export function baseBranch(project: string, name: string): string {
+  return `${baseBranches(project)}${name.replaceAll(/[^a-zA-Z0-9._-]+/g, '-').replaceAll(/\.\.+|\.$|\.lock$/g, '-')}`;
+}
 
 /** Open at once in a project; the others come with the next round, when one of these is merged. That of Renovate (`prConcurrentLimit`). */
 export const mostOpen = 10;

@@ -29,11 +29,18 @@ async function roundOf(project: string): Promise<UpkeepRound> {
   const { commit, at, into, bases } = reading;
   const moved = new Map(
     bases.flatMap(({ base, newest }) =>
-      newest === undefined || newest === base.digest ? [] : [[baseBranch(base.name), { base, newest }] as const],
+      newest === undefined || newest === base.digest
+        ? []
+        : [[baseBranch(project, base.name), { base, newest }] as const],
     ),
   );
   const unknown = bases.filter(({ problem }) => problem !== undefined);
   problems.push(...unknown.map(({ base, problem }) => `${base.name}: ${problem ?? ''}`));
+  if (reading.unread !== undefined) {
+    problems.push(
+      `${reading.unread} more Dockerfiles were not read: the first ${reading.files} are all that is looked at`,
+    );
+  }
   // Those that are open first: they are brought up to date rather than joined by others.
   const offered = new Set(reading.offered.map(({ branch }) => branch));
   const wanted = [...moved].sort(([a], [b]) => Number(offered.has(b)) - Number(offered.has(a)));
@@ -58,11 +65,11 @@ async function roundOf(project: string): Promise<UpkeepRound> {
       problems.push(`${base.name}: ${describeFailure(error).message}`);
     }
   }
-  // Nobody knows yet whether there is something left to do of a base that could not be asked for.
-  const kept = new Set([...moved.keys(), ...unknown.map(({ base }) => baseBranch(base.name))]);
+  // Nobody knows yet whether there is something left to do of a base that could not be asked for, or stands in what was not read.
+  const kept = new Set([...moved.keys(), ...unknown.map(({ base }) => baseBranch(project, base.name))]);
   let closed = 0;
   for (const { branch, pullRequest } of reading.offered) {
-    if (kept.has(branch)) {
+    if (kept.has(branch) || reading.unread !== undefined) {
       if (pullRequest !== null) numbers[branch] ??= pullRequest;
       continue;
     }

@@ -50,7 +50,7 @@ async function round(): Promise<UpkeepRound> {
     args: [{ project: 'hello' }],
   })) as UpkeepRound;
 }
-const branchOf = (name: string): string => `slipway/upkeep/base-${name}-1`;
+const branchOf = (name: string): string => `slipway/upkeep/hello/base-${name}-1`;
 
 test('what has moved is offered, what has not is left, and what is not needed any more is closed', async () => {
   read(
@@ -101,4 +101,14 @@ test('a repository that cannot be read is errored', async () => {
     throw ApplicationFailure.nonRetryable('no such repository', 'RepositoryRefused');
   };
   expect(await round()).toMatchObject({ verdict: 'errored', summary: 'no such repository' });
+});
+
+test('where not every Dockerfile was read nothing is closed, and it is told', async () => {
+  read([], [branchOf('elsewhere')]);
+  const complete = reading;
+  reading = () => ({ ...complete(), files: 100, unread: 3 });
+  const found = await round();
+  expect(withdrawn).toEqual([]);
+  expect(found).toMatchObject({ verdict: 'errored', detail: { numbers: { [branchOf('elsewhere')]: 3 } } });
+  expect(found.lines).toContainEqual(expect.stringContaining('3 more Dockerfiles were not read'));
 });

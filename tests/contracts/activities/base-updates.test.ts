@@ -18,7 +18,7 @@ import { type TestStore, temporaryStore } from '../../support/store.ts';
 
 const project = 'hello';
 const digest = (letter: string): string => `sha256:${letter.repeat(64)}`;
-const branch = baseBranch('node:24-slim');
+const branch = baseBranch(project, 'node:24-slim');
 
 let store: TestStore;
 let origin: GitOrigin;
@@ -131,4 +131,13 @@ test('without an API of the forge nothing is pushed that nobody would hear of', 
   await put('');
   await expect(offer(digest('d'))).rejects.toMatchObject({ type: 'ForgeRefused' });
   expect(origin.git('branch', '--list', branch)).toBe('');
+});
+
+test('another project of the same repository has branches of its own, and more Dockerfiles than are read are told', async () => {
+  origin.git('branch', baseBranch('other', 'node:24-slim'), 'main');
+  origin.commit(
+    Object.fromEntries(Array.from({ length: 101 }, (_, index) => [`many/${index}/Dockerfile`, 'FROM scratch\n'])),
+  );
+  const reading = await call(activities.readBases, { project });
+  expect(reading).toMatchObject({ offered: [], files: 100, unread: 3 });
 });

@@ -33,8 +33,8 @@ test('another digest stands in the place of the old one, and the rest stays byte
 });
 
 test('a branch is one of Git, the same whatever the digest', () => {
-  expect(baseBranch('registry.example.com:5000/team/base:2')).toBe(
-    'slipway/upkeep/base-registry.example.com-5000-team-base-2',
+  expect(baseBranch('hello', 'registry.example.com:5000/team/base:2')).toBe(
+    'slipway/upkeep/hello/base-registry.example.com-5000-team-base-2',
   );
-  expect(baseBranch('a..b:1.lock')).toBe('slipway/upkeep/base-a-b-1-');
+  expect(baseBranch('hello', 'a..b:1.lock')).toBe('slipway/upkeep/hello/base-a-b-1-');
 });
