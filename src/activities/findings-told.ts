@@ -2,6 +2,7 @@ import { activityInfo } from '@temporalio/activity';
 import { reviveDefinition } from '../definition/load.ts';
 import { resolveGates } from '../definition/gates.ts';
 import type { DefinitionPair } from '../definition/pair.ts';
+import { resolvePipeline } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { sarifOf } from '../domain/code-scanning.ts';
 import { countFindings } from '../domain/counted-findings.ts';
@@ -11,8 +12,10 @@ import { codeScannings, isScanningKind } from '../providers/code-scannings/index
 import type { ForgeApiOptions } from '../providers/forge-apis/port.ts';
 import { forgeIssues, isIssueKind } from '../providers/forge-issues/index.ts';
 import type { IssueTracker } from '../providers/forge-issues/port.ts';
+import { isFileOf } from '../providers/reports/file.ts';
 import { readDefinition } from '../store/projects.ts';
 import { type StoredReport, readReports } from '../store/reports.ts';
+import { readNewestCommit } from '../store/runs.ts';
 import type { FindingActivities } from './contracts.ts';
 import { type CoverageDependencies, tellCoverage } from './coverage-told.ts';
 import { forgeApiOf } from './forges.ts';
@@ -77,9 +80,16 @@ export function createFindingActivities(deps: CoverageDependencies): FindingActi
       }
     }
     if (wish.issues !== undefined && ref === `refs/heads/${releaseBranch}` && isIssueKind(kind)) {
+      const newest = await readNewestCommit(store.db, run.project, ref);
+      if (newest !== commit) {
+        said.push(`issues: left alone, ${ref} is at ${newest?.slice(0, 12) ?? 'another commit'} by now`);
+        return said;
+      }
       const tracker = await forgeIssues[kind](options);
       const counted = countFindings(reports, policies, 'critical', at);
-      const changes = changesOf(run.project, counted, await tracker.list(), wish.issues.most);
+      const unread = unreadSources(pair, reports);
+      const lookedAt = new Set([...counted.lookedAt].filter((source) => !unread.has(source)));
+      const changes = changesOf(run.project, { ...counted, lookedAt }, await tracker.list(), wish.issues.most);
       for (const change of changes) await apply(tracker, change);
       said.push(`issues: ${counted.findings.length} critical findings, ${changes.length} changes`);
     }
@@ -95,6 +105,27 @@ export function createFindingActivities(deps: CoverageDependencies): FindingActi
       }
     },
   };
+}
+
+/**
+ * `gate/kind` of which a report that the pipeline may write was not read: its stage was left out, or did not come so far. Another tool that writes
+ * the same form says nothing of what that one would have shown.
+ */
+function unreadSources(pair: DefinitionPair, reports: readonly StoredReport[]): ReadonlySet<string> {
+  const unread = resolvePipeline(pair).stages.flatMap(({ name, reports: declared = [] }) =>
+    declared.flatMap(({ kind, gate, path }) => {
+      const read = reports.some(
+        (report) =>
+          report.state === 'read' &&
+          report.stage === name &&
+          report.kind === kind &&
+          report.gate === gate &&
+          isFileOf(path, report.path),
+      );
+      return gate === undefined || read ? [] : [`${gate}/${kind}`];
+    }),
+  );
+  return new Set(unread);
 }
 
 /** Whether a run of this project has something to tell. */

@@ -68,7 +68,7 @@ export function createRunFactActivities({ store, sendNotice, blobs }: RunFactDep
         await sendNotice(runNotice(settled));
         const alert = scanNotice(settled);
         const more = [...checkNotices(settled), ...(alert === undefined ? [] : [alert])];
-        // At once: each takes up to ten seconds where nobody answers, and the deployments wait for all of them.
+        // At once: where nobody answers each is waited for, and the deployments wait for all of them.
         await Promise.all(more.map(sendNotice));
         return { deployments };
       } catch (error) {

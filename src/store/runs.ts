@@ -407,3 +407,17 @@ export async function readRunByKey(
     .where('key', '=', key)
     .executeTakeFirst();
 }
+
+/** The commit of the newest run of a ref that an event or a schedule brought: by hand somebody may have an older one run. */
+export async function readNewestCommit(db: Db, project: string, ref: string): Promise<string | undefined> {
+  const newest = await db
+    .selectFrom('runs')
+    .select('commit')
+    .where('project', '=', project)
+    .where('ref', '=', ref)
+    .where(sql`input ->> 'requestedBy'`, 'is', null)
+    .orderBy('number', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return newest?.commit;
+}

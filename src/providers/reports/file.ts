@@ -183,6 +183,15 @@ function isInside(top: string, path: string): boolean {
   return inside !== '' && inside !== '..' && !inside.startsWith(`..${sep}`);
 }
 
+/** Whether a file is one that {@link filesOf} would find for the pattern. */
+export function isFileOf(pattern: string, path: string): boolean {
+  return picomatch.scan(pattern).isGlob ? matcherOf(pattern)(path) : posix.normalize(pattern) === path;
+}
+
+function matcherOf(pattern: string): (path: string) => boolean {
+  return picomatch(pattern, { dot: true, nonegate: true });
+}
+
 /**
  * The files that a pattern names, in order. Links to folders are not followed.
  *
@@ -191,7 +200,7 @@ function isInside(top: string, path: string): boolean {
 export async function filesOf(root: string, pattern: string): Promise<readonly string[]> {
   const { base, isGlob } = picomatch.scan(pattern);
   if (!isGlob) return [posix.normalize(pattern)];
-  const matches = picomatch(pattern, { dot: true, nonegate: true });
+  const matches = matcherOf(pattern);
   const found: string[] = [];
   let entries = 0;
   async function walk(folder: string, depth: number): Promise<void> {

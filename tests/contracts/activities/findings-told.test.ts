@@ -42,7 +42,13 @@ function bandit(...rules: readonly string[]): GatedReport {
 
 let runs = 0;
 /** A run that found this, settled, and what is told of it. */
-async function told(findings: string, reports: readonly GatedReport[], ref = 'refs/heads/main') {
+async function told(
+  findings: string,
+  reports: readonly GatedReport[],
+  ref = 'refs/heads/main',
+  more: { readonly stages?: string; readonly commit?: string; readonly requestedBy?: string } = {},
+) {
+  const { stages = '', commit = 'a'.repeat(40), requestedBy } = more;
   runs += 1;
   const api = `api: { url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app }`;
   const text = projectYaml('shop').replace('kind: github\n', `kind: github\n    ${api}\n`);
@@ -51,7 +57,7 @@ async function told(findings: string, reports: readonly GatedReport[], ref = 're
   const pair = loadPair({
     repository: {
       file: 'slipway.yaml',
-      text: 'version: 1\nimages: [{ name: web }]\nservice: { image: web, port: 80 }\n',
+      text: `version: 1\n${stages}images: [{ name: web }]\nservice: { image: web, port: 80 }\n`,
     },
     project: { file: 'project.yaml', text: project },
   });
@@ -61,6 +67,7 @@ async function told(findings: string, reports: readonly GatedReport[], ref = 're
   const event = { kind: 'push', ref, before: '0'.repeat(40), after: commit, author: 'ada' } as const;
   const run = await openRun(store.db, {
     ...{ project: 'shop', key: `run-${runs}`, event, acceptedAt: new Date().toISOString() },
+    ...(requestedBy === undefined ? {} : { requestedBy }),
   });
   await inTransaction(store.db, (tx) => recordEvidence(tx, run, 'test', { reports, gates: [], pages: [], lost: [] }));
   const nothing = (): never => {
@@ -89,6 +96,29 @@ test('critical findings of the release branch have issues until they are gone', 
     [true, 0],
   ]);
   expect(forge.uploads).toEqual([]);
+});
+
+test('what a stage that was left out would have found is not gone, whoever else writes the same form', async () => {
+  const step = (name: string) => `{ name: ${name}, image: tools, run: [bandit], reports: [{ kind: bandit, path: bandit.json }] }`;
+  const stages = `stages:\n  - { name: test, steps: [${step('one')}] }\n  - { name: worker, steps: [${step('two')}] }\n`;
+  await told('{ issues: {} }', [bandit('W1')], undefined, { stages });
+  expect(await told('{ issues: {} }', [bandit()], undefined, { stages })).toEqual([
+    'issues: 0 critical findings, 0 changes',
+  ]);
+  expect(forge.issues.map(({ open }) => open)).toEqual([true]);
+});
+
+test('an older commit that somebody has run again by hand changes no issue', async () => {
+  await told('{ issues: {} }', [bandit('B1')], undefined, { commit: 'b'.repeat(40) });
+  const old = { commit: 'c'.repeat(40), requestedBy: 'dora' };
+  expect(await told('{ issues: {} }', [bandit('B2')], undefined, old)).toEqual([
+    'issues: left alone, refs/heads/main is at bbbbbbbbbbbb by now',
+  ]);
+  expect(forge.issues.map(({ open }) => open)).toEqual([true]);
+  const again = { commit: 'b'.repeat(40), requestedBy: 'dora' };
+  expect(await told('{ issues: {} }', [bandit()], undefined, again)).toEqual([
+    'issues: 0 critical findings, 1 changes',
+  ]);
 });
 
 test('no other branch has issues, and code scanning has all', async () => {
