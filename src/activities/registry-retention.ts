@@ -87,8 +87,11 @@ export function createRegistryRetentionActivities(deps: RegistryRetentionDepende
           const orphans = await findOrphans(manifests, repository, signal);
           if (old.length > 0) await tell(store, project, old);
           const done = await removeAll({ manifests, repository: name, project, since, signal, progress }, old, removed);
-          if (!done) left = 'somebody builds or deploys just now: the rest is left for the next time';
-          if (!done) break;
+          if (!done || (orphans.length > 0 && (await isRepositoryInUse(store.db, name, project, since)))) {
+            left = 'somebody builds or deploys just now: the rest is left for the next time';
+            break;
+          }
+          if (orphans.length > 0) await tellOrphans(store, project, name, orphans);
           for (const { digest } of orphans) await manifests.deleteManifest(name, digest, signal);
         }
         return {
@@ -188,6 +191,18 @@ async function tell(store: Pick<Store, 'db'>, project: string, images: readonly 
   const sizeBytes = images.reduce((sum, image) => sum + image.sizeBytes, 0);
   const detail = { count: images.length, sizeBytes, names: images.slice(0, shownNames).map(nameOf) };
   await appendAudit(store.db, { actor, action: 'retention.registry', object: project, detail });
+}
+
+/** As {@link tell}, of what is left of images that went before. */
+async function tellOrphans(
+  store: Pick<Store, 'db'>,
+  project: string,
+  repository: string,
+  orphans: readonly NamedManifest[],
+): Promise<void> {
+  const names = orphans.slice(0, shownNames).map(({ digest, tags }) => `${repository}:${tags[0] ?? ''}@${digest}`);
+  const detail = { count: orphans.length, names };
+  await appendAudit(store.db, { actor, action: 'retention.signatures', object: project, detail });
 }
 
 function nameOf({ name, digest, tags }: PushedImage): string {

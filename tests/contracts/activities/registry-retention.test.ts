@@ -222,6 +222,10 @@ describe('images in a registry', () => {
     expect(await registry.readManifest(repository, of(6))).toBeUndefined();
     const { items } = await listAudit(store.db, { actor: 'retention', object: project }, {});
     expect(items).toMatchObject([
+      {
+        action: 'retention.signatures',
+        detail: { count: 1, names: [expect.stringContaining(`:sha256-${orphan.slice(7)}.sig@sha256:`)] },
+      },
       { action: 'retention.registry', detail: { count: 4, sizeBytes: 40, names: done.names } },
     ]);
     expect(await remove()).toMatchObject({ count: 0 });
