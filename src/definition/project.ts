@@ -1,39 +1,18 @@
 import { z } from 'zod';
 import { CoverageUpload } from './kinds/coverage.ts';
-import { Database } from './kinds/database.ts';
+import { Environment } from './kinds/environment.ts';
+import { Schedule, TimeZone } from './kinds/schedule.ts';
+import { StartRule } from './kinds/start-rule.ts';
+import { Upkeep } from './kinds/upkeep.ts';
 import { FindingsTold } from './kinds/findings.ts';
 import { Forge } from './kinds/forge.ts';
 import { Gates } from './kinds/gate.ts';
-import { EnvironmentImages, Images } from './kinds/images.ts';
-import { EnvironmentInfrastructure } from './kinds/infrastructure.ts';
+import { Images } from './kinds/images.ts';
 import { Notifier } from './kinds/notifier.ts';
 import { Probe } from './kinds/probe.ts';
 import { Protection } from './kinds/protection.ts';
-import { Router } from './kinds/router.ts';
-import { Target } from './kinds/target.ts';
-import { ParameterName } from './parameters.ts';
 import { ImageReference } from './stages.ts';
-import {
-  Duration,
-  InnerPath,
-  Name,
-  Pattern,
-  Ratio,
-  Secret,
-  Secrets,
-  Size,
-  Variables,
-  quoted,
-  sensitive,
-  mustBe,
-} from './scalars.ts';
-
-const Glob = z
-  .string({ error: mustBe('a pattern such as `main` or `feature/**`') })
-  .min(1)
-  .max(200)
-  .regex(/^[^\s~^:\\[\]]+$/, { error: (issue) => `${quoted(issue.input)} cannot match a branch or tag` })
-  .refine((pattern) => pattern.split('{').length <= 4, { error: 'has more than three `{…}`; write several routes' });
+import { RefGlob, Duration, InnerPath, Name, Secret, Secrets, Size, Variables, sensitive, mustBe } from './scalars.ts';
 
 const PathGlob = z
   .string({ error: mustBe('a pattern such as `services/api/**`') })
@@ -44,10 +23,6 @@ const PathGlob = z
   })
   .refine((pattern) => pattern.split('{').length <= 4, { error: 'has more than three `{…}`; write several patterns' })
   .refine((pattern) => pattern.split('**/').length <= 4, { error: 'has more than three `**/`' });
-
-const TimeZone = z.string().refine(isTimeZone, {
-  error: (issue) => `${quoted(issue.input)} is no time zone; write \`Europe/Berlin\` or \`UTC\``,
-});
 
 const Credentials = z.strictObject({
   username: z.string().min(1).describe('Name to log in with.'),
@@ -61,7 +36,7 @@ export const Route = z.strictObject({
     .describe(
       'What happened. A run started by hand goes the way of a push of its branch or tag, unless a route for `manual` comes first.',
     ),
-  ref: Glob.describe(
+  ref: RefGlob.describe(
     'Branch, tag, or `pull/<number>/head`. `*` is anything but `/`, `**` anything, `?` one character, `{a,b}` either.',
   ).default('**'),
   environments: z
@@ -81,7 +56,7 @@ export const Route = z.strictObject({
     .max(50)
     .describe('Groups of images that are built; those without a group always are. Default: every group.')
     .exactOptional(),
-  into: Glob.describe('For pull requests: the branch they go into. Default: any.').exactOptional(),
+  into: RefGlob.describe('For pull requests: the branch they go into. Default: any.').exactOptional(),
   paths: z
     .array(PathGlob)
     .min(1)
@@ -97,228 +72,6 @@ export const Route = z.strictObject({
     .describe('Environments that are not production are not watched beyond their probes. Approvals stay.')
     .default(false),
 });
-
-const Approval = z.strictObject({
-  required: z.boolean().describe('Default: true in production, otherwise false.').exactOptional(),
-  rules: z
-    .array(
-      z.strictObject({
-        group: Name.describe('Group of the people who may decide.'),
-        count: z.number().int().min(1).max(20).describe('How many of them.').default(1),
-      }),
-    )
-    .describe('All of them must be met, by people distinct from each other. One rejection ends it.')
-    .default([
-      { group: 'tech-lead', count: 1 },
-      { group: 'devops', count: 1 },
-    ]),
-  allowAuthor: z
-    .boolean()
-    .describe(
-      'Whether the author of the change may approve it, and whoever pushed it, started its run or asked for it.',
-    )
-    .default(false),
-  timeout: Duration.describe('From the moment the plan is recorded until it expires.').prefault('30m'),
-  turn: z
-    .enum(['release', 'hold'])
-    .describe('While waiting: `release` lets others deploy and plans again, `hold` keeps the environment.')
-    .default('release'),
-});
-
-const Watch = z.strictObject({
-  duration: Duration.describe(
-    'How long a release is watched after traffic moved. Default: 30m in production, 2m in `staging`, otherwise 0s.',
-  ).exactOptional(),
-  interval: Duration.describe('Between two readings.').prefault('10s'),
-  warn: z
-    .strictObject({
-      cpu: Ratio.describe('Share of the CPU limit.').prefault('80%'),
-      memory: Ratio.describe('Share of the memory limit.').prefault('85%'),
-      p95: Duration.describe('95th percentile of answer times.').prefault('2s'),
-      errors: Ratio.describe('Share of answers with status 500 and above.').prefault('1%'),
-    })
-    .describe('Crossing one is told, and never rolls back.')
-    .prefault({}),
-  rollback: z
-    .strictObject({
-      errors: Ratio.describe('Share of answers with status 500 and above, over the window.').prefault('5%'),
-      errorWindow: Duration.describe('The sliding window of `errors`.').prefault('5m'),
-      p95: Duration.describe('95th percentile of answer times.').prefault('5s'),
-      p95Sustained: Duration.describe('How long `p95` must stay above.').prefault('1m'),
-      databaseFailures: z.number().int().min(1).describe('Failed checks of the database in a row.').default(3),
-      logMatches: z.number().int().min(1).describe('Critical log lines in the window.').default(1),
-    })
-    .describe('Crossing one fails the release.')
-    .prefault({}),
-  logPatterns: z
-    .array(Pattern)
-    .max(20)
-    .describe('Regular expressions for critical log lines. Judgement.')
-    .default(['\\b(?:CRITICAL|FATAL|PANIC)\\b']),
-  minSamples: z
-    .number()
-    .int()
-    .min(1)
-    .describe('Fewest requests in a window before its errors are judged: below 20 a single one is 5 %. Judgement.')
-    .default(20),
-  onInconclusive: z
-    .enum(['succeed', 'hold'])
-    .describe('What happens when no user came: the release stays, or a person is asked.')
-    .default('succeed'),
-});
-
-const Environment = z.strictObject({
-  production: z
-    .boolean()
-    .describe(
-      'Approval by default, 30 minutes of watch, every rollback opens an incident. Default: true for an environment named `production`.',
-    )
-    .exactOptional(),
-  requireStagingSuccess: z
-    .enum(['off', 'warn', 'block'])
-    .describe(
-      'Whether the same images must have succeeded in `staging` before: `warn` shows it in the plan as a risk, `block` makes no plan. A hotfix is only warned, and that is audited. Default: `warn` in production where there is a `staging`, otherwise `off`.',
-    )
-    .exactOptional(),
-  target: Target.describe('Where it runs.'),
-  router: Router.describe('What brings traffic to it.'),
-  strategy: z
-    .discriminatedUnion('kind', [
-      z
-        .strictObject({
-          kind: z.literal('blue-green').describe('The new release beside the old one, then all traffic at once.'),
-        })
-        .meta({ title: 'blue-green' }),
-    ])
-    .describe('How the live release is replaced.')
-    .default({ kind: 'blue-green' }),
-  database: Database.describe('Backed up before a release and put back with it. Default: none.').exactOptional(),
-  infrastructure: EnvironmentInfrastructure.describe(
-    'What plans and applies the infrastructure of the repository here, and with which rights. Default: nothing is applied.',
-  ).exactOptional(),
-  approval: Approval.describe('Who must agree.').prefault({}),
-  queue: z
-    .strictObject({
-      mode: z
-        .enum(['keep-all', 'supersede'])
-        .describe('`supersede`: the newest waits, older ones end `superseded`.')
-        .default('keep-all'),
-      timeout: Duration.describe('Longest wait for the turn.').prefault('24h'),
-    })
-    .describe('One release changes an environment at a time; this is how the others wait.')
-    .prefault({}),
-  watch: Watch.describe('After traffic has moved.').prefault({}),
-  backup: z
-    .strictObject({
-      database: z.boolean().describe('Default: true where there is a database.').exactOptional(),
-      configuration: z.boolean().describe('Keeps what the release was configured with.').default(true),
-      prove: z.boolean().describe('Restores into a scratch database and compares before going on.').default(true),
-    })
-    .describe('Taken before anything is changed.')
-    .prefault({}),
-  rollback: z
-    .strictObject({
-      automatic: z.boolean().describe('A failed probe or watch rolls back by itself.').default(true),
-      restore: z
-        .enum(['ask', 'automatic'])
-        .describe(
-          '`automatic`: the database is put back although writes made since the backup leave it (they are exported). `ask`: only when nothing was written.',
-        )
-        .default('ask'),
-    })
-    .describe('What a failed release costs.')
-    .prefault({}),
-  limits: z
-    .strictObject({
-      ready: Duration.describe('A started release must be healthy within.').prefault('30s'),
-      settle: Duration.describe('Waits before the first probe counts; ends early once healthy.').prefault('30s'),
-      stopGrace: Duration.describe('From SIGTERM to SIGKILL.').prefault('30s'),
-      drain: Duration.describe('Longest wait for the sessions of a slot to end before it is stopped.').prefault('30s'),
-      keepPrevious: Duration.describe('How long the previous release stays beside the live one.').prefault('24h'),
-    })
-    .describe('How long the pieces of a replacement may take.')
-    .prefault({}),
-  migrations: z
-    .strictObject({
-      phase: z
-        .enum(['before-switch', 'after-start', 'after-switch'])
-        .describe('When migrations run. Default: what the repository says, then `before-switch` with blue-green.')
-        .exactOptional(),
-    })
-    .describe('Changes of the database that come with a release.')
-    .prefault({}),
-  images: EnvironmentImages.describe('What must be known of an image before it runs here.').prefault({}),
-  encryptionAtRest: z
-    .boolean()
-    .describe(
-      'Declares that disks and databases there are encrypted; gate 5 asks for it. Default: nothing is declared.',
-    )
-    .exactOptional(),
-  gates: Gates.describe('What this environment asks of the gates, over what the project asks.').exactOptional(),
-  env: Variables.describe('Settings of the service, over those of the repository.').default({}),
-  secrets: Secrets.describe('Secrets of the service, by the variable that carries them.').default({}),
-});
-
-/** Five fields of numbers, names, lists, ranges and steps. Temporal understands them, and computes them in the time zone. */
-const Cron = z
-  .string({ error: mustBe('a cron expression such as `0 6 * * *`') })
-  .regex(
-    /^(?:(?:\*|[\dA-Za-z]+(?:-[\dA-Za-z]+)?)(?:\/\d+)?(?:,(?:\*|[\dA-Za-z]+(?:-[\dA-Za-z]+)?)(?:\/\d+)?)*(?: (?=\S)|$)){5}$/,
-    {
-      error: (issue) =>
-        `${quoted(issue.input)} is no cron expression; write minute, hour, day, month and weekday, such as \`0 6 * * *\``,
-    },
-  );
-
-const Schedule = z.strictObject({
-  name: Name.describe('Unique; it stands in the id of the schedule and as the author of its runs.'),
-  cron: Cron.describe('When: minute, hour, day of the month, month, day of the week.'),
-  timeZone: TimeZone.describe('Of `cron`. Default: that of the calendar.').exactOptional(),
-  branch: z
-    .string()
-    .min(1)
-    .max(200)
-    .describe('Whose newest commit is run. Default: the release branch.')
-    .exactOptional(),
-  catchUp: Duration.describe(
-    'How late one is still begun that Temporal was not there for; the others are left out.',
-  ).prefault('1h'),
-  parameters: z
-    .record(ParameterName, z.union([z.string(), z.number(), z.boolean()]).transform(String))
-    .describe('Of its runs.')
-    .default({}),
-});
-
-/** Another project that may start runs of this one. */
-const StartRule = z
-  .strictObject({
-    project: Name.describe('That project.'),
-    from: z
-      .array(Glob)
-      .min(1)
-      .max(20)
-      .describe(
-        'Only its runs of these refs: branch, tag, or `pull/<number>/head`. Never those of pull requests from forks. Default: all; with `deploys` it must be said.',
-      )
-      .exactOptional(),
-    refs: z
-      .array(Glob)
-      .min(1)
-      .max(20)
-      .describe('Branches and tags of this project that it may have run. Default: the release branch.')
-      .exactOptional(),
-    deploys: z
-      .boolean()
-      .describe(
-        'Such runs go where their route leads, with its approvals. `false`: they are checks only; no image is built and nothing is deployed.',
-      )
-      .default(false),
-  })
-  .refine(({ from, deploys }) => !deploys || from !== undefined, {
-    path: ['from'],
-    error:
-      'say which of its refs may start runs that deploy, such as `[main]`: without it any branch nobody has looked at could',
-  });
 
 const time = z.string().regex(/^(?:[01]\d|2[0-3]):[0-5]\d$/, { error: 'must be a time such as `09:00`' });
 
@@ -520,49 +273,7 @@ export const ProjectDefinition = z
         'Projects whose pipelines may start runs of this one (`starts` of a stage); the first that fits decides. Default: none may.',
       )
       .default([]),
-    upkeep: z
-      .strictObject({
-        scan: z
-          .strictObject({
-            enabled: z
-              .boolean()
-              .describe('Whether it is done by schedule; it can be asked for at any time (`slipway scan`).')
-              .default(true),
-            cron: Cron.describe('When: minute, hour, day of the month, month, day of the week.').default('30 4 * * *'),
-            timeZone: TimeZone.describe('Of `cron`. Default: that of the calendar.').exactOptional(),
-            catchUp: Duration.describe('How late one is still begun that Temporal was not there for.').prefault('12h'),
-          })
-          .describe('Scans of what is live and what was before it, where `images.scan` names a scanner.')
-          .prefault({}),
-        bases: z
-          .strictObject({
-            enabled: z
-              .boolean()
-              .describe(
-                'Whether pull requests are opened; that needs `repository.forge.api`, and credentials that may push.',
-              )
-              .default(false),
-            cron: Cron.describe('When: minute, hour, day of the month, month, day of the week.').default('0 5 * * mon'),
-            timeZone: TimeZone.describe('Of `cron`. Default: that of the calendar.').exactOptional(),
-            catchUp: Duration.describe('How late one is still begun that Temporal was not there for.').prefault('2d'),
-          })
-          .describe('Pull requests for base images, pinned by tag and digest, whose tag names another image by now.')
-          .prefault({}),
-        audit: z
-          .strictObject({
-            enabled: z
-              .boolean()
-              .describe('Whether it is made by schedule; it can be asked for at any time (`slipway audit`).')
-              .default(true),
-            cron: Cron.describe('When: minute, hour, day of the month, month, day of the week.').default('0 7 1 * *'),
-            timeZone: TimeZone.describe('Of `cron`. Default: that of the calendar.').exactOptional(),
-            catchUp: Duration.describe('How late one is still begun that Temporal was not there for.').prefault('7d'),
-          })
-          .describe('A report of who did and decided what since the last one, kept as JSON and Markdown.')
-          .prefault({}),
-      })
-      .describe('What is done by schedule for this project.')
-      .prefault({}),
+    upkeep: Upkeep,
     calendar: z
       .strictObject({
         timeZone: TimeZone.describe('Of the people who would have to repair a release.').default('UTC'),
@@ -604,12 +315,3 @@ export const ProjectDefinition = z
 
 export type ProjectDefinition = z.output<typeof ProjectDefinition>;
 export type EnvironmentDefinition = ProjectDefinition['environments'][string];
-
-function isTimeZone(name: string): boolean {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return true;
-  } catch {
-    return false;
-  }
-}

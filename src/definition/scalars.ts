@@ -156,3 +156,11 @@ export function quoted(value: unknown): string {
   if (value === null || value === undefined) return 'nothing';
   return Array.isArray(value) ? 'a list' : 'a group of settings';
 }
+
+/** What a branch or tag is told by. */
+export const RefGlob = z
+  .string({ error: mustBe('a pattern such as `main` or `feature/**`') })
+  .min(1)
+  .max(200)
+  .regex(/^[^\s~^:\\[\]]+$/, { error: (issue) => `${quoted(issue.input)} cannot match a branch or tag` })
+  .refine((pattern) => pattern.split('{').length <= 4, { error: 'has more than three `{…}`; write several routes' });
