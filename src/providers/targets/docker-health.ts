@@ -40,14 +40,9 @@ export async function awaitContainerHealthy(
     if (seen === healthy) return performance.now() - startedAt;
     if (ended || state.health === 'unhealthy') throw await unhealthy(docker, info, state, exitCode, seen, tries);
     if (atMs >= options.timeoutMs) {
-      throw await unhealthy(
-        docker,
-        info,
-        state,
-        exitCode,
-        `not healthy within ${options.timeoutMs} ms, last seen: ${seen}`,
-        tries,
-      );
+      const inside = await lookInside(info, options);
+      const what = `not healthy within ${options.timeoutMs} ms, last seen: ${seen}${inside ?? ''}`;
+      throw await unhealthy(docker, info, state, exitCode, what, tries);
     }
     await delay(tryEveryMs);
   }
@@ -63,6 +58,19 @@ async function look(state: SlotState, address: string, options: ReadyOptions): P
   }
   if (state.health === 'none' || state.health === 'healthy') return healthy;
   return `the check of the container says ${state.health}`;
+}
+
+/**
+ * Asks the container past its published port, once: whether the service or the way to it is at fault decides who is
+ * woken. Nothing where its own address is out of reach, as with an engine on another machine.
+ */
+async function lookInside(info: Docker.ContainerInspectInfo, options: ReadyOptions): Promise<string | undefined> {
+  const port = Object.keys(info.HostConfig.PortBindings ?? {})[0]?.split('/')[0];
+  const ip = Object.values(info.NetworkSettings.Networks)[0]?.IPAddress;
+  if (options.path === undefined || port === undefined || ip === undefined || ip === '') return undefined;
+  const status = await ask(`http://${ip}:${port}${options.path}`, options.requestTimeoutMs ?? 2_000);
+  const where = `, at its own address ${ip}:${port}: ${status}`;
+  return status === 200 ? `${where}, so the engine does not forward its published port` : where;
 }
 
 function ask(url: string, timeoutMs: number): Promise<number | string> {
@@ -123,7 +131,9 @@ async function unhealthy(
   const checks = info.State.Health?.Log.map(
     (check) => `exit code ${check.ExitCode}: ${check.Output.trim().slice(0, 200)}`,
   );
-  return new ProviderError('ContainerUnhealthy', `container ${state.name} is not healthy: ${what}`, {
+  const said = log.findLast((line) => line.trim() !== '');
+  const lastLine = said === undefined ? 'it wrote nothing' : `its last line: ${said.trim().slice(0, 200)}`;
+  return new ProviderError('ContainerUnhealthy', `container ${state.name} is not healthy: ${what}; ${lastLine}`, {
     details: {
       container: state.name,
       ...(exitCode === undefined ? {} : { exitCode }),

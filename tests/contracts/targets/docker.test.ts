@@ -132,6 +132,7 @@ describe('docker in particular', () => {
     const error = await caught(target.awaitHealthy(ref, { timeoutMs: 60_000, path: '/health' }));
     expect(error.type).toBe('ContainerUnhealthy');
     expect(error.message).toContain('exit code 3');
+    expect(error.message).toContain('its last line: cannot read its settings');
     expect(error.details).toMatchObject({
       exitCode: 3,
       lastLines: expect.arrayContaining(['cannot read its settings']),
@@ -145,7 +146,9 @@ describe('docker in particular', () => {
       target.awaitHealthy(ref, { timeoutMs: 800, path: '/health', onTry: (line) => void seen.push(line) }),
     );
     expect(error.type).toBe('ContainerUnhealthy');
-    expect(error.message).toContain('not healthy within 800 ms');
+    expect(error.message).toMatch(
+      /not healthy within 800 ms, .*, at its own address [\d.]+:8080: 503; its last line: /,
+    );
     expect(error.details['tries']).toContainEqual(expect.stringContaining('503'));
     expect(seen.length).toBeGreaterThan(1);
   });
