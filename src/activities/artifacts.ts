@@ -21,6 +21,8 @@ export interface KeptArtifact {
   readonly stage: string;
   readonly name: string;
   readonly files: readonly ArtifactFile[];
+  /** The file that its documentation begins with; absent where it is just files. */
+  readonly entry?: string;
   readonly sizeBytes: number;
   readonly at: string;
   readonly expiresAt: string;
@@ -72,11 +74,15 @@ async function keepOne(
   { blobs, record }: ArtifactDependencies,
   { run, source, say, signal }: StageFiles,
   stage: string,
-  { name, paths, largestBytes, retentionMs }: ArtifactSpec,
+  { name, paths, entry, largestBytes, retentionMs }: ArtifactSpec,
   until: AbortSignal,
 ): Promise<string | undefined> {
   const found = await findFiles(source, paths);
   if (found.length > mostFiles) return `The artifact ${name} has more than the ${mostFiles} files that one may have.`;
+  // Told before anything is kept of what nobody could begin to read.
+  if (entry !== undefined && found.length > 0 && !found.includes(entry)) {
+    return `The documentation ${name} has no page ${entry} to begin with.`;
+  }
   const kept: ArtifactFile[] = [];
   let sizeBytes = 0;
   for (const path of found) {
@@ -106,7 +112,8 @@ async function keepOne(
   }
   const at = new Date();
   const expiresAt = new Date(at.getTime() + retentionMs).toISOString();
-  record({ run, stage, name, files: kept, sizeBytes, at: at.toISOString(), expiresAt });
+  const begins = entry === undefined ? {} : { entry };
+  record({ run, stage, name, files: kept, ...begins, sizeBytes, at: at.toISOString(), expiresAt });
   say(`artifact ${name}: ${kept.length} files, ${sizeBytes} bytes, kept until ${expiresAt}`);
   return undefined;
 }

@@ -99,6 +99,12 @@ export const StageSchema = z.object({
   steps: z.array(StepSchema).readonly(),
 });
 
+const DocumentationSchema = z.object({
+  stage: z.string(),
+  name: z.string().describe('Of the artifact.'),
+  address: z.string().describe('Path of its first page.'),
+});
+
 export const RunSchema = RunSummarySchema.extend({
   input: shaped<RunInput>('RunRequest', { project: z.string(), key: z.string() }),
   plan: shaped<RunPlan>('RunPlan', {
@@ -109,6 +115,10 @@ export const RunSchema = RunSummarySchema.extend({
   definition: z.string().nullable(),
   stages: z.array(StageSchema).readonly(),
   images: z.array(shaped<ImageReport>('Image', { name: z.string(), digest: z.string() })).readonly(),
+  documentation: z
+    .array(DocumentationSchema)
+    .readonly()
+    .describe('Documentation that its stages have generated, as long as it is kept.'),
   deployments: z.array(DeploymentRefSchema.extend({ outcome: Outcome.nullable() })).readonly(),
   startedBy: z
     .object({

@@ -70,6 +70,8 @@ export interface ArtifactItem {
   readonly sizeBytes: number;
   readonly createdAt: string;
   readonly expiresAt: string;
+  /** Path of the first page of its documentation; null where it is just files. */
+  readonly address: string | null;
   readonly files: readonly { readonly path: string; readonly sizeBytes: number; readonly sha256: string }[];
 }
 

@@ -291,13 +291,19 @@ function resolveArtifact(
   matrix: Combination,
 ): ArtifactSpec {
   const { size, longest } = project.steps.artifacts;
+  const paths = artifact.paths.map((path) => fillIn(path, matrix));
   return {
     name: artifact.name,
-    paths: artifact.paths.map((path) => fillIn(path, matrix)),
+    ...(artifact.kind === 'documentation' ? documentationIn(paths[0] ?? '') : { paths }),
     retentionMs: Math.min(artifact.retention, longest),
     when: artifact.when,
     largestBytes: size,
   };
+}
+
+function documentationIn(folder: string): Pick<ArtifactSpec, 'paths' | 'entry'> {
+  const root = folder.replace(/\/+$/, '');
+  return { paths: [`${root}/**`], entry: `${root}/index.html` };
 }
 
 function limitsOf(

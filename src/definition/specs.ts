@@ -159,6 +159,8 @@ export interface CacheSpec {
 export interface ArtifactSpec {
   readonly name: string;
   readonly paths: readonly string[];
+  /** Page that its documentation begins with, from the checkout; absent where it is just files. */
+  readonly entry?: string;
   readonly retentionMs: number;
   readonly when: OutcomeCondition;
   readonly largestBytes: number;

@@ -21,6 +21,7 @@ export const stageRules: readonly Rule[] = [
   pathsAreFilledIn,
   reportsAreApart,
   partsAreNamedOnce,
+  documentationIsAFolder,
   triesMayBeRepeated,
   outputsAreGivenOnce,
 ];
@@ -371,6 +372,24 @@ function partsAreNamedOnce(document: unknown): readonly Finding[] {
         const place = [...path, section, index, 'name'];
         return [{ path: place, message: `is \`${name}\` a second time`, hint: 'Give each its own name.' }];
       });
+    }),
+  );
+}
+
+function documentationIsAFolder(document: unknown): readonly Finding[] {
+  return stagesOf(document).flatMap(({ path, stage }) =>
+    groups(stage['artifacts']).flatMap(([index, artifact]): readonly Finding[] => {
+      if (artifact['kind'] !== 'documentation') return [];
+      const paths = texts(artifact['paths']);
+      const wrong = paths.find(([at, one]) => at !== 0 || /[*?[\]]|^\.?\/*$/.test(one));
+      if (wrong === undefined) return [];
+      return [
+        {
+          path: [...path, 'artifacts', index, 'paths', wrong[0]],
+          message: `is \`${wrong[1]}\`, but documentation is one folder below the root of the repository`,
+          hint: 'Name the folder that its `index.html` lies in, without a pattern.',
+        },
+      ];
     }),
   );
 }

@@ -222,11 +222,17 @@ export const Cache = z.strictObject({
 /** Files that a stage leaves for people. */
 export const Artifact = z.strictObject({
   name: Name.describe('Unique within its stage.'),
+  kind: z
+    .enum(['files', 'documentation'])
+    .describe('`documentation`: one folder of pages that begin with `index.html`; they are shown too, in a sandbox.')
+    .default('files'),
   paths: z
     .array(Glob)
     .min(1, { error: 'must name at least one pattern' })
     .max(50)
-    .describe('Which files of the checkout; `{NAME}` is a value of the matrix. Links are never followed.'),
+    .describe(
+      'Which files of the checkout, or the folder of the documentation; `{NAME}` is a value of the matrix. Links are never followed.',
+    ),
   retention: Duration.describe('How long it is kept.').prefault('30d'),
   when: z
     .enum(['success', 'failure', 'always'])

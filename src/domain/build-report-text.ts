@@ -33,6 +33,10 @@ export function renderBuildReport(report: BuildReport): string {
       'Evidence',
       report.evidence.map(({ image, file, address }) => `- ${text(image)}: ${code(file)} at ${code(address)}`),
     ),
+    ...section(
+      'Documentation',
+      report.documentation.map(({ stage, name, address }) => `- ${text(stage)}: ${code(name)} at ${code(address)}`),
+    ),
     ...section('Times', timeLines(report.stages)),
     ...section(
       'Pages',

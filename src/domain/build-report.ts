@@ -1,4 +1,5 @@
 /** What a run showed, on one page: for people as Markdown, for programs as the same data. */
+import type { Documentation } from './documentation.ts';
 import type { EvidenceFile } from './evidence-files.ts';
 import type { GateVerdict } from './gate-verdict.ts';
 import type { AppliedSuppression } from './gate-findings.ts';
@@ -32,6 +33,7 @@ export interface BuildReport {
   }[];
   readonly suppressions: readonly AppliedSuppression[];
   readonly images: readonly ImageReport[];
+  readonly documentation: readonly Documentation[];
   /** Files that say what is known of the images, as long as they are kept; `address` is a path of the API. */
   readonly evidence: readonly (EvidenceFile & { readonly address: string })[];
   readonly stages: readonly StageTime[];

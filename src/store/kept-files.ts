@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { type Documentation, documentationAddress } from '../domain/documentation.ts';
 import type { Db, Row } from './schema.ts';
 import { json } from './store.ts';
 import { inTransaction } from './transaction.ts';
@@ -17,22 +18,28 @@ export interface ArtifactRecord {
   readonly stage: string;
   readonly name: string;
   readonly files: readonly ArtifactFileRow[];
+  /** The file that its documentation begins with; none where it is just files, and in facts of an older Slipway. */
+  readonly entry?: string | null;
   readonly sizeBytes: number;
   readonly createdAt: string;
   readonly expiresAt: string;
 }
 
+/** As the table has it. */
+export type KeptArtifactRow = ArtifactRecord & { readonly entry: string | null };
+
 export type CacheRow = Row<'caches'>;
 
 /** An artifact; the last word of a stage on its name holds. */
 export async function recordArtifact(db: Db, artifact: ArtifactRecord): Promise<void> {
-  const { project, run, stage, name, files, sizeBytes, createdAt, expiresAt } = artifact;
+  const { project, run, stage, name, files, entry = null, sizeBytes, createdAt, expiresAt } = artifact;
   await db
     .insertInto('artifacts')
-    .values({ project, run, stage, name, files: json(files), sizeBytes, createdAt, expiresAt, removedAt: null })
+    .values({ project, run, stage, name, files: json(files), entry, sizeBytes, createdAt, expiresAt, removedAt: null })
     .onConflict((conflict) =>
       conflict.columns(['project', 'run', 'stage', 'name']).doUpdateSet((set) => ({
         files: set.ref('excluded.files'),
+        entry: set.ref('excluded.entry'),
         sizeBytes: set.ref('excluded.sizeBytes'),
         createdAt: set.ref('excluded.createdAt'),
         expiresAt: set.ref('excluded.expiresAt'),
@@ -43,10 +50,10 @@ export async function recordArtifact(db: Db, artifact: ArtifactRecord): Promise<
 }
 
 /** What is kept of a run and is not over its time. */
-export async function listArtifacts(db: Db, project: string, run: number): Promise<readonly ArtifactRecord[]> {
+export async function listArtifacts(db: Db, project: string, run: number): Promise<readonly KeptArtifactRow[]> {
   return await db
     .selectFrom('artifacts')
-    .select(['project', 'run', 'stage', 'name', 'files', 'sizeBytes', 'createdAt', 'expiresAt'])
+    .select(['project', 'run', 'stage', 'name', 'files', 'entry', 'sizeBytes', 'createdAt', 'expiresAt'])
     .where('project', '=', project)
     .where('run', '=', run)
     .where('removedAt', 'is', null)
@@ -54,6 +61,19 @@ export async function listArtifacts(db: Db, project: string, run: number): Promi
     .orderBy('stage')
     .orderBy('name')
     .execute();
+}
+
+/** Documentation that is kept of a run and is not over its time. */
+export async function listDocumentation(db: Db, project: string, run: number): Promise<readonly Documentation[]> {
+  const { rows } = await sql<{ stage: string; name: string; entry: string }>`
+    select stage, name, entry from artifacts
+    where project = ${project} and run = ${run} and entry is not null and removed_at is null and expires_at > now()
+    order by stage, name`.execute(db);
+  return rows.map((row) => ({
+    stage: row.stage,
+    name: row.name,
+    address: documentationAddress({ project, run }, row),
+  }));
 }
 
 /** Marks artifacts whose time is over. @returns their blobs, for whoever removes them; those of a lost call are never asked for again. */

@@ -1,10 +1,12 @@
 import { sql } from 'kysely';
 import type { DeploymentRef } from '../domain/deployment.ts';
+import type { Documentation } from '../domain/documentation.ts';
 import type { Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { ImageEvidence, ImageReport, RunInput, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
 import type { StartedBy } from '../domain/run-start.ts';
 import { publish } from './events.ts';
 import { acceptRun } from './inbox.ts';
+import { listDocumentation } from './kept-files.ts';
 import { type Page, type PageRequest, before, omit, rowsToRead, toPage } from './page.ts';
 import type { Db, Row, RunPhase } from './schema.ts';
 import { json } from './store.ts';
@@ -55,6 +57,8 @@ export interface RunRecord extends RunSummary {
   readonly definition: string | null;
   readonly stages: readonly StageView[];
   readonly images: readonly ImageReport[];
+  /** Documentation that its stages have generated, as long as it is kept. */
+  readonly documentation: readonly Documentation[];
   readonly deployments: readonly (DeploymentRef & { readonly outcome: Outcome | null })[];
   /** The run of another project that started it. */
   readonly startedBy: StartedBy | null;
@@ -303,9 +307,10 @@ export async function readRun(db: Db, project: string, number: number): Promise<
     .where('number', '=', number)
     .executeTakeFirst();
   if (run === undefined) return undefined;
-  const [stages, starts, images, deployments] = await Promise.all([
+  const [stages, starts, documentation, images, deployments] = await Promise.all([
     readStages(db, project, number),
     readStarts(db, project, number),
+    listDocumentation(db, project, number),
     db
       .selectFrom('images')
       .selectAll()
@@ -322,7 +327,7 @@ export async function readRun(db: Db, project: string, number: number): Promise<
       .execute(),
   ]);
   const startedBy = run.input.startedBy ?? null;
-  return { ...run, stages, images: images.map(toImageReport), deployments, startedBy, starts };
+  return { ...run, stages, images: images.map(toImageReport), documentation, deployments, startedBy, starts };
 }
 
 async function readStarts(db: Db, project: string, number: number): Promise<readonly StartedRunView[]> {

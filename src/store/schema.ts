@@ -344,6 +344,7 @@ export interface ArtifactsTable {
   files: Json<
     readonly { readonly path: string; readonly sizeBytes: number; readonly sha256: string; readonly blob: string }[]
   >;
+  entry: string | null;
   sizeBytes: number;
   createdAt: string;
   expiresAt: string;

@@ -44,10 +44,20 @@ export function recordArtifactsTo(
     for (const blob of loose) await blobs.remove(blob);
     await forgetOldCacheUses(db);
   }
-  return ({ run, stage, name, files, sizeBytes, at, expiresAt }) => {
+  return ({ run, stage, name, files, entry = null, sizeBytes, at, expiresAt }) => {
     spool.record(`artifact/${run.project}/${run.number}/${stage}/${name}/${at}`, {
       kind: 'artifact',
-      artifact: { project: run.project, run: run.number, stage, name, files, sizeBytes, createdAt: at, expiresAt },
+      artifact: {
+        project: run.project,
+        run: run.number,
+        stage,
+        name,
+        files,
+        entry,
+        sizeBytes,
+        createdAt: at,
+        expiresAt,
+      },
     });
     if (performance.now() - sweptAt < sweepEveryMs) return;
     sweptAt = performance.now();

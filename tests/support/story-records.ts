@@ -53,6 +53,7 @@ export function aRun(changes: Partial<RunRecord> = {}): RunRecord {
     definition: null,
     stages: [],
     images: [],
+    documentation: [],
     deployments: [],
     startedBy: null,
     starts: [],

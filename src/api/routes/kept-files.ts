@@ -1,10 +1,19 @@
+import { posix } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { type Pack, pack } from 'tar-stream';
 import { z } from 'zod';
+import { documentationAddress } from '../../domain/documentation.ts';
 import type { BlobStore } from '../../providers/blobs/port.ts';
-import { type ArtifactRecord, listArtifacts, listCaches, readHitRates } from '../../store/kept-files.ts';
+import {
+  type ArtifactRecord,
+  type KeptArtifactRow,
+  listArtifacts,
+  listCaches,
+  readHitRates,
+} from '../../store/kept-files.ts';
 import type { ApiContext } from '../context.ts';
+import { foreignPageHeaders } from '../foreign-pages.ts';
 import { refuse } from '../problems.ts';
 import { Name, ProjectPath, RunPath } from '../schemas.ts';
 
@@ -18,6 +27,10 @@ const Artifact = z
     sizeBytes: z.number().int(),
     createdAt: Instant,
     expiresAt: Instant,
+    address: z
+      .string()
+      .nullable()
+      .describe('Path of the first page of its documentation; null where it is just files.'),
     files: z.array(z.object({ path: z.string(), sizeBytes: z.number().int(), sha256: z.string() })).readonly(),
   })
   .meta({ id: 'Artifact' });
@@ -71,7 +84,7 @@ export function keptFileRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
     readonly number: number;
     readonly stage: string;
     readonly name: string;
-  }): Promise<ArtifactRecord> {
+  }): Promise<KeptArtifactRow> {
     const kept = await listArtifacts(db, path.project, path.number);
     const found = kept.find(({ stage, name }) => stage === path.stage && name === path.name);
     if (found !== undefined) return found;
@@ -92,7 +105,14 @@ export function keptFileRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
           response: { 200: z.array(Artifact).readonly() },
         },
       },
-      async (request) => await listArtifacts(db, request.params.project, request.params.number),
+      async (request) => {
+        const { project, number: run } = request.params;
+        const kept = await listArtifacts(db, project, run);
+        return kept.map(({ entry, ...artifact }) => ({
+          ...artifact,
+          address: entry === null ? null : documentationAddress({ project, run }, { ...artifact, entry }),
+        }));
+      },
     );
 
     app.get(
@@ -122,6 +142,29 @@ export function keptFileRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
         if (file === undefined) throw refuse('NotFound', `The artifact ${artifact.name} has no file ${path}.`);
         return await reply
           .headers({ ...asDownload, 'content-disposition': 'attachment', 'content-length': file.sizeBytes })
+          .send(await deps.blobs.read(file.blob));
+      },
+    );
+
+    app.get(
+      '/v1/projects/:project/runs/:number/documentation/:stage/:name/*',
+      {
+        schema: {
+          tags: ['runs'],
+          summary: 'A page of documentation that a stage has generated',
+          description: 'Foreign content, in a sandbox: it has an origin of its own and reaches nothing.',
+          params: ArtifactPath.extend({ '*': z.string().min(1).max(4_096) }),
+        },
+      },
+      async (request, reply) => {
+        const artifact = await need(request.params);
+        const { entry, files } = artifact;
+        if (entry === null) throw refuse('NotFound', `The artifact ${artifact.name} is no documentation.`);
+        const path = posix.join(posix.dirname(entry), request.params['*']);
+        const file = files.find((each) => each.path === path);
+        if (file === undefined) throw refuse('NotFound', `The documentation ${artifact.name} has no such page.`);
+        return await reply
+          .headers({ ...foreignPageHeaders(path), 'content-length': file.sizeBytes })
           .send(await deps.blobs.read(file.blob));
       },
     );

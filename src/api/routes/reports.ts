@@ -7,6 +7,7 @@ import { evidenceFilesOf, evidencePrefix } from '../../domain/evidence-files.ts'
 import { lastReleasedRun, listPages, readGates, readReports } from '../../store/reports.ts';
 import { readRun } from '../../store/runs.ts';
 import type { ApiContext } from '../context.ts';
+import { foreignPageHeaders } from '../foreign-pages.ts';
 import { refuse } from '../problems.ts';
 import { addressOf } from './evidence.ts';
 import { BuildReportSchema, Name, RunPath } from '../schemas.ts';
@@ -18,38 +19,6 @@ const PagePath = RunPath.extend({
   position: z.coerce.number().int().min(0).max(1_000),
   '*': z.string().min(1).max(1_000),
 });
-
-/** By the end of the name; anything else is handed out as bytes, which no browser shows. */
-const contentTypes: Readonly<Record<string, string>> = {
-  '.html': 'text/html; charset=utf-8',
-  '.htm': 'text/html; charset=utf-8',
-  '.css': 'text/css; charset=utf-8',
-  '.js': 'text/javascript; charset=utf-8',
-  '.json': 'application/json; charset=utf-8',
-  '.txt': 'text/plain; charset=utf-8',
-  '.svg': 'image/svg+xml',
-  '.png': 'image/png',
-  '.gif': 'image/gif',
-  '.jpg': 'image/jpeg',
-  '.ico': 'image/x-icon',
-  '.woff2': 'font/woff2',
-};
-
-/**
- * The page is foreign: it runs in an origin of its own that no other page shares, may show and calculate, and may neither send anything nor ask this
- * API with the reader's rights.
- */
-const sandbox = [
-  'sandbox allow-scripts',
-  "default-src 'none'",
-  "script-src 'unsafe-inline' 'self'",
-  "style-src 'unsafe-inline' 'self'",
-  "img-src 'self' data:",
-  "font-src 'self' data:",
-  "form-action 'none'",
-  "base-uri 'none'",
-  "frame-ancestors 'self'",
-].join('; ');
 
 /** What a run showed: its report as data and as Markdown, and the pages that its tools made. */
 export function reportRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
@@ -66,14 +35,14 @@ export function reportRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
       deps.blobs.list(evidencePrefix(project, number)),
       before === undefined ? [] : readReports(db, project, before),
     ]);
-    const { version, ref, commit, author, outcome, reason, acceptedAt, settledAt, images } = run;
+    const { version, ref, commit, author, outcome, reason, acceptedAt, settledAt, images, documentation } = run;
     const evidence = evidenceFilesOf(project, number, files).map((one) => {
       return { ...one, address: addressOf(project, number, one) };
     });
     return buildReport({
       run: {
         ...{ project, run: number, version, ref, commit, author, outcome, reason, acceptedAt, settledAt },
-        ...{ images, evidence },
+        ...{ images, documentation, evidence },
       },
       stages: run.stages.map(({ name, verdict, durationMs }) => ({ name, verdict, durationMs })),
       reports,
@@ -129,16 +98,7 @@ export function reportRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
         const name = posix.normalize(wanted);
         if (name.startsWith('..') || name.startsWith('/')) throw refuse('NotFound', 'There is no such page.');
         const content = await deps.blobs.read(`${pages.prefix}/${name}`);
-        return await reply
-          .type(contentTypes[posix.extname(name).toLowerCase()] ?? 'application/octet-stream')
-          .headers({
-            'content-security-policy': sandbox,
-            'x-content-type-options': 'nosniff',
-            'referrer-policy': 'no-referrer',
-            'cross-origin-opener-policy': 'same-origin',
-            'cross-origin-resource-policy': 'same-origin',
-          })
-          .send(content);
+        return await reply.headers(foreignPageHeaders(name)).send(content);
       },
     );
     await Promise.resolve();

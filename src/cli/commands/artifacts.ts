@@ -65,8 +65,9 @@ function placeOf(folder: string, { stage, name }: ArtifactItem, path: string): s
 function page(run: string, kept: readonly ArtifactItem[]): string {
   if (kept.length === 0) return `${run} has left no files, or they are over their time.`;
   return kept
-    .flatMap(({ stage, name, files, sizeBytes, expiresAt }) => [
+    .flatMap(({ stage, name, files, sizeBytes, expiresAt, address }) => [
       `${stage}/${name}  ${files.length} files, ${sizeBytes} bytes, until ${expiresAt.slice(0, 10)}`,
+      ...(address === null ? [] : [`  pages at ${withoutControls(address)}`]),
       ...files.slice(0, 20).map(({ path, sizeBytes: bytes }) => `  ${withoutControls(path)}  ${bytes}`),
       ...(files.length > 20 ? [`  and ${files.length - 20} more`] : []),
     ])

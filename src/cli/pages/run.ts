@@ -30,6 +30,12 @@ export function runPage(run: RunRecord, screen: Screen): string {
     );
     lines.push('', ...images);
   }
+  if (run.documentation.length > 0) {
+    lines.push(
+      '',
+      ...run.documentation.map(({ stage, name, address }) => `  documentation ${stage}/${name} at ${address}`),
+    );
+  }
   if (run.starts.length > 0) {
     lines.push(
       '',

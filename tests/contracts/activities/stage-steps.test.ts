@@ -399,6 +399,28 @@ describe('an artifact', () => {
     expect(days).toBe(2);
   });
 
+  test('that is documentation begins with a page, and is errored without one', async () => {
+    const plan = await prepare(`
+  - name: docs
+    artifacts:
+      - { name: api, kind: documentation, paths: [build/html] }
+      - { name: none, kind: documentation, paths: [nothing] }
+    steps: [{ name: x, shell: 'mkdir -p build/html/_static; echo hi > build/html/index.html; echo a > build/html/_static/a.css' }]
+  - name: bad
+    artifacts: [{ name: api, kind: documentation, paths: [pages] }]
+    steps: [{ name: x, shell: 'mkdir -p pages; echo hi > pages/start.html' }]
+`);
+    expect((await fixture.runStage(plan, 'docs')).verdict).toBe('passed');
+    expect(fixture.artifacts).toMatchObject([
+      { name: 'api', entry: 'build/html/index.html', files: [{ path: 'build/html/_static/a.css' }, {}] },
+    ]);
+    expect(await fixture.runStage(plan, 'bad')).toMatchObject({
+      verdict: 'errored',
+      detail: expect.stringContaining('no page pages/index.html to begin with'),
+    });
+    expect(fixture.artifacts).toHaveLength(1);
+  });
+
   test('that is too large makes the stage errored: nobody may count on it', async () => {
     fixture.projectYaml = fixture.projectYaml.replace('executor: host', 'executor: host\n  artifacts: { size: 1k }');
     const plan = await prepare(`

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createLogWriter } from '../../../src/effects/log-writer.ts';
 import { createRedactor } from '../../../src/effects/redact.ts';
-import { putCache, recordArtifact, recordCacheUse } from '../../../src/store/kept-files.ts';
+import { listDocumentation, putCache, recordArtifact, recordCacheUse } from '../../../src/store/kept-files.ts';
 import { applyFacts } from '../../../src/store/facts.ts';
 import { type LogOwner, logId } from '../../../src/store/logs.ts';
 import { createProgram } from '../../../src/cli/program.ts';
@@ -31,6 +31,20 @@ beforeAll(async () => {
     createdAt: new Date().toISOString(),
     expiresAt: new Date(Date.now() + 86_400_000).toISOString(),
   });
+  await recordArtifact(api.store.db, {
+    project: 'hello',
+    run: 7,
+    stage: 'docs',
+    name: 'api',
+    files: [
+      { path: 'build/html/_static/a.css', sizeBytes: 3, sha256: 'x', blob: 'artifacts/1' },
+      { path: 'build/html/index.html', sizeBytes: 25, sha256: 'x', blob: 'artifacts/0' },
+    ],
+    entry: 'build/html/index.html',
+    sizeBytes: 28,
+    createdAt: new Date().toISOString(),
+    expiresAt: new Date(Date.now() + 86_400_000).toISOString(),
+  });
 }, 60_000);
 afterAll(() => api.close());
 
@@ -40,8 +54,9 @@ describe('artifacts', () => {
   const run = '/v1/projects/hello/runs/7/artifacts';
 
   test('are listed without where they lie', async () => {
-    const [artifact] = (await get(run)).json<{ files: object[] }[]>();
-    expect(artifact).toMatchObject({ stage: 'test', name: 'reports', sizeBytes: 28 });
+    const [documentation, artifact] = (await get(run)).json<{ files: object[] }[]>();
+    expect(documentation).toMatchObject({ address: '/v1/projects/hello/runs/7/documentation/docs/api/index.html' });
+    expect(artifact).toMatchObject({ stage: 'test', name: 'reports', sizeBytes: 28, address: null });
     expect(artifact?.files[0]).toEqual({ path: 'html/index.html', sizeBytes: 25, sha256: 'x' });
   });
 
@@ -91,6 +106,41 @@ describe('artifacts', () => {
       process.env = before;
       rmSync(folder, { recursive: true, force: true });
     }
+  });
+});
+
+describe('documentation', () => {
+  const pages = '/v1/projects/hello/runs/7/documentation/docs/api';
+
+  test('is shown in a sandbox, each page where it lies from the first one', async () => {
+    const page = await get(`${pages}/index.html`);
+    expect(page.body).toBe('<script>alert(1)</script>');
+    expect(page.headers).toMatchObject({
+      'content-type': 'text/html; charset=utf-8',
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': expect.stringMatching(/^sandbox allow-scripts; default-src 'none'/),
+    });
+    expect(page.headers['content-disposition']).toBeUndefined();
+    expect((await get(`${pages}/_static/a.css`)).headers['content-type']).toBe('text/css; charset=utf-8');
+  });
+
+  test.each(['/other.html', '/../../../etc/passwd', '/..%2f..%2f..%2fetc%2fpasswd', '/build/html/index.html'])(
+    'has no page %s',
+    async (path) => {
+      expect((await get(`${pages}${path}`)).statusCode).toBe(404);
+    },
+  );
+
+  test('is no other artifact, and needs a token', async () => {
+    expect((await get('/v1/projects/hello/runs/7/documentation/test/reports/html/index.html')).statusCode).toBe(404);
+    expect((await api.app.inject({ url: `${pages}/index.html` })).statusCode).toBe(401);
+  });
+
+  test('is found from its run', async () => {
+    expect(await listDocumentation(api.store.db, 'hello', 7)).toEqual([
+      { stage: 'docs', name: 'api', address: `${pages}/index.html` },
+    ]);
+    expect(await listDocumentation(api.store.db, 'hello', 8)).toEqual([]);
   });
 });
 

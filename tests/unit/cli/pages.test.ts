@@ -12,6 +12,12 @@ import { aDeployment, aPlan, aRun, anEnvironment, at } from '../../support/story
 const screen = { paint: createPainter({ colour: false, ascii: false }), nowMs: Date.parse(at(600)), columns: 100 };
 
 describe('the page of a run', () => {
+  test('names the documentation that it has left', () => {
+    const address = '/v1/projects/hello/runs/4/documentation/docs/api/index.html';
+    const page = runPage(aRun({ documentation: [{ stage: 'docs', name: 'api', address }] }), screen);
+    expect(page).toContain(`  documentation docs/api at ${address}`);
+  });
+
   test('says how it stands, and shows the steps of what went wrong with their last words', () => {
     const page = runPage(
       aRun({

@@ -70,6 +70,15 @@ describe('a matrix', () => {
     expect(stages.map(({ artifacts }) => artifacts[0]?.paths)).toEqual([['out/3.11/**'], ['out/3.12/**']]);
   });
 
+  test('documentation is a folder with a first page', () => {
+    const [stage] = resolve(`
+  - name: docs
+    artifacts: [{ name: api, kind: documentation, paths: [docs/html/] }]
+    steps: [{ name: sphinx, run: [make, html] }]
+`);
+    expect(stage?.artifacts).toMatchObject([{ name: 'api', paths: ['docs/html/**'], entry: 'docs/html/index.html' }]);
+  });
+
   test('whose combinations run one after the other may let them write one report', () => {
     const stage = (most: number): string => `
   - name: unit
@@ -292,6 +301,21 @@ describe('what does not fit together', () => {
       'an artifact outside',
       `  - { name: unit, artifacts: [{ name: a, paths: ["/etc/*"] }], ${step} }`,
       /artifacts\[0\]\.paths\[0\].*must be relative/,
+    ],
+    [
+      'documentation that is no folder',
+      `  - { name: docs, artifacts: [{ name: a, kind: documentation, paths: ["docs/*.html"] }], ${step} }`,
+      'stages[0].artifacts[0].paths[0] is `docs/*.html`, but documentation is one folder below the root of the repository',
+    ],
+    [
+      'documentation that is the whole repository',
+      `  - { name: docs, artifacts: [{ name: a, kind: documentation, paths: ["."] }], ${step} }`,
+      /paths\[0\] is `\.`, but documentation is one folder/,
+    ],
+    [
+      'documentation that is two folders',
+      `  - { name: docs, artifacts: [{ name: a, kind: documentation, paths: [one, two] }], ${step} }`,
+      /paths\[1\] is `two`, but documentation is one folder/,
     ],
     [
       'more cores than the project gives',

@@ -99,6 +99,9 @@ const input: BuildReportInput = {
         durationMs: 5,
       },
     ],
+    documentation: [
+      { stage: 'docs', name: 'api', address: '/v1/projects/shop/runs/12/documentation/docs/api/index.html' },
+    ],
     evidence: [
       { image: 'app', file: 'scan.json', sizeBytes: 9, address: '/v1/projects/shop/runs/12/evidence/app/scan.json' },
     ],
@@ -126,6 +129,9 @@ describe('the report of a run', () => {
     expect(report.pages).toEqual([
       { stage: 'test', path: 'htmlcov', address: '/v1/projects/shop/runs/12/pages/test/0/index.html' },
     ]);
+    expect(renderBuildReport(report)).toContain(
+      '## Documentation\n\n- docs: `api` at `/v1/projects/shop/runs/12/documentation/docs/api/index.html`',
+    );
     expect(buildReport({ ...input, reports: [] })).toMatchObject({ tests: null, coverage: null });
   });
 
