@@ -5,7 +5,8 @@ import closeWithGrace from 'close-with-grace';
 import { type ReadSecret, repositoryAddress } from '../activities/secrets.ts';
 import { createLogger, installationKey, readConfig } from '../config.ts';
 import { loadProject } from '../definition/load.ts';
-import { ProviderError, describeFailure } from '../domain/failures.ts';
+import { ProviderError } from '../domain/failures.ts';
+import { lastWords } from '../domain/last-words.ts';
 import { createLogFolder } from '../effects/log-files.ts';
 import { createBlobs } from '../providers/blobs/index.ts';
 import { createGitRepository } from '../providers/repositories/git.ts';
@@ -63,7 +64,14 @@ async function main(): Promise<void> {
     await app.close();
     await Promise.allSettled([store.close(), connection.close()]);
   });
-  const address = await app.listen({ host: config.api.host, port: config.api.port });
+  const { host, port } = config.api;
+  const address = await app.listen({ host, port }).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    throw new ProviderError('PortTaken', `Port ${port} on ${host}, for the API, is taken by another program.`, {
+      cause: error,
+      details: { port },
+    });
+  });
   logger.info({ address, pid: process.pid }, 'API listens');
 }
 
@@ -94,8 +102,7 @@ async function resolveRef(
 try {
   await main();
 } catch (error) {
-  const { type, message, sentence } = describeFailure(error);
-  process.stderr.write(`${type}: ${message}\n${sentence}\n`);
+  process.stderr.write(lastWords(error));
   // Connections that are open would keep the process.
   process.exit(3);
 }

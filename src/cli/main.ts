@@ -31,7 +31,7 @@ async function run(argv: readonly string[]): Promise<number> {
     await program.parseAsync(argv);
     return exitCodes.ok;
   } catch (error) {
-    const known = toCliError(error);
+    const known = await toCliError(error);
     if (known === undefined) return exitCodes.ok;
     const told = error instanceof CommanderError && !json;
     if (!told) createTerminal({ json }).fail(known);
@@ -40,10 +40,19 @@ async function run(argv: readonly string[]): Promise<number> {
 }
 
 /** @returns undefined where it was no failure: help or version were asked for. */
-function toCliError(error: unknown): CliError | undefined {
+async function toCliError(error: unknown): Promise<CliError | undefined> {
   if (error instanceof CliError) return error;
   if (error instanceof CommanderError) {
     return error.exitCode === 0 ? undefined : new CliError('usage', error.message.replace(/^error: /, ''));
+  }
+  // By name: its class brings the SDK of Temporal along, which no other command needs.
+  if (error instanceof Error && error.name === 'ProviderError' && 'type' in error) {
+    const type = String(error.type);
+    const { failures } = await import('../domain/failures.ts');
+    const sentence = Object.hasOwn(failures, type) ? failures[type as keyof typeof failures].sentence : '';
+    return new CliError(type === 'BuildRefused' ? 'failed' : 'errored', `${error.message}\n${sentence}`.trim(), {
+      type,
+    });
   }
   if (error instanceof Error && 'sentence' in error)
     return new CliError('errored', `${error.message} ${String(error.sentence)}`);

@@ -206,7 +206,8 @@ export function daemonHandle(context: LocalContext, running: RunningDaemon, addr
 
 const maxLogTail = 16 * 1024;
 
-function readFrom(file: string, from: number): string {
+/** The end of what a log has gained since it was `from` bytes long, 16 KiB at most; all of its end where it was begun anew. */
+export function readFrom(file: string, from: number): string {
   const size = statSync(file).size;
   const begin = Math.max(size < from ? 0 : from, size - maxLogTail);
   const buffer = Buffer.alloc(size - begin);

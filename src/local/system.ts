@@ -2,15 +2,19 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { ProviderError } from '../domain/failures.ts';
+import { type FailureType, ProviderError, failures } from '../domain/failures.ts';
+import { type LastWords, readLastWords } from '../domain/last-words.ts';
 import { type Daemon, type ProcessIdentity, endProcess, startDaemon } from '../effects/daemon.ts';
 import { generateToken, storeToken } from '../store/tokens.ts';
 import { migrate, openStore } from '../store/store.ts';
 import { type LocalContext, logFile } from './context.ts';
-import { stopState } from './daemons.ts';
+import { readFrom, stopState } from './daemons.ts';
+import { type End, type Started, keepRunning } from './keeper.ts';
 import { choosePort } from './ports.ts';
+import { programState } from './program-files.ts';
 import { findProgram, lastLines } from './programs.ts';
 import { readState, writeState } from './state.ts';
+import { countOpenWorkflows } from './temporal.ts';
 import type { LocalComponents } from './up.ts';
 
 /** What Slipway itself needs; the rest belongs to what it deploys. */
@@ -27,7 +31,8 @@ export interface SystemOptions {
 
 export interface SystemEvent {
   readonly process: SystemProcess;
-  readonly what: 'started' | 'ended' | 'ready';
+  /** `refused`: it ended and is not started again before something has changed; the detail says why, what goes on without it and what to do. */
+  readonly what: 'started' | 'ended' | 'ready' | 'refused';
   readonly pid?: number;
   readonly detail?: string;
 }
@@ -58,18 +63,17 @@ const mains: Readonly<Record<SystemProcess, string>> = {
 const thrift = ['--max-semi-space-size=1'] as const;
 
 const readyTimeoutMs = 60_000;
-/** Between an end and the next start: at once at first, then longer, so that one that cannot start does not spin. */
-const restartMs = [0, 250, 1_000, 2_000, 5_000] as const;
-/** A process that lived this long began well; the next pause is the first one again. */
-const soundMs = 30_000;
 const graceMs = 15_000;
+/** While Slipway is being started: a port that is still taken after this many ends belongs to somebody else. */
+const portTries = 4;
 
 /**
- * Starts API and worker over components that run, waits until both answer, and starts again whichever ends.
+ * Starts API and worker over components that run, waits until both answer, and starts again whichever ends (see `keeper.ts`).
  *
  * They end with the caller: a supervisor that is killed takes them along, and the next one begins clean.
  *
- * @throws ProviderError `ConfigurationInvalid`, `StoreUnavailable`, `Internal`: one of them does not start; its last lines are in the message.
+ * @throws ProviderError `BuildRefused`, `ConfigurationInvalid`, `PortTaken` (not retried): one of them cannot start like this; its own words are the message.
+ * @throws ProviderError `StoreUnavailable`, `Internal`: one of them does not start in time; its last lines are in the message.
  */
 export async function startSystem(
   context: LocalContext,
@@ -85,15 +89,15 @@ export async function startSystem(
   const stopping = new AbortController();
   const running = new Map<SystemProcess, Daemon>();
 
-  async function startOne(name: SystemProcess): Promise<Daemon> {
+  /** Of the first end that makes waiting for an answer useless. */
+  let unable: LastWords | undefined;
+  const isStopped = (): boolean => stopping.signal.aborted;
+
+  async function startOne(name: SystemProcess): Promise<Started> {
     const [command, args] = dyingWithUs(context, process.execPath, [...thrift, mains[name]]);
-    const daemon = await startDaemon({
-      command,
-      args,
-      env,
-      cwd: context.stateFolder,
-      logFile: logFile(context, name),
-    });
+    const file = logFile(context, name);
+    const logStart = sizeOf(file);
+    const daemon = await startDaemon({ command, args, env, cwd: context.stateFolder, logFile: file });
     running.set(name, daemon);
     writeState(context, {
       name,
@@ -101,40 +105,59 @@ export async function startSystem(
       ports: name === 'api' ? { api: port } : {},
       version: process.version,
       command: mains[name],
-      logFile: logFile(context, name),
+      logFile: file,
       owner: 'slipway',
       stopSignal: 'SIGTERM',
       stopGraceMs: graceMs,
       startedAt: new Date().toISOString(),
     });
     onEvent({ process: name, what: 'started', pid: daemon.pid });
-    return daemon;
-  }
-
-  async function keep(name: SystemProcess, first: Daemon): Promise<void> {
-    let daemon = first;
-    for (let failures = 0; ;) {
-      const startedMs = performance.now();
-      const { exitCode, signal } = await daemon.exited;
+    // Told to stop while it was being started: `stop` did not know of it yet.
+    if (isStopped()) await endProcess(daemon, { graceMs });
+    const exited = daemon.exited.then((exit) => {
       running.delete(name);
-      if (stopping.signal.aborted) return;
-      onEvent({ process: name, what: 'ended', pid: daemon.pid, detail: signal ?? `exit code ${exitCode ?? '?'}` });
-      failures = performance.now() - startedMs > soundMs ? 0 : failures + 1;
-      const pauseMs = restartMs[Math.min(failures, restartMs.length) - 1] ?? 0;
-      await delay(pauseMs, undefined, { signal: stopping.signal }).catch(() => undefined);
-      if (isStopped()) return;
-      daemon = await startOne(name);
-      // Told to stop while it was being started: `stop` did not know of it yet.
-      if (isStopped()) await endProcess(daemon, { graceMs });
-    }
+      return exit;
+    });
+    return { pid: daemon.pid, exited, lastWords: () => readLastWords(readFrom(file, logStart)) };
   }
-  const isStopped = (): boolean => stopping.signal.aborted;
 
-  const logStart = statSync(logFile(context, 'worker'), { throwIfNoEntry: false })?.size ?? 0;
+  function onEnd(name: SystemProcess, end: End): void {
+    const { pid, words, kind, failures: times } = end;
+    const who = { process: name, ...(pid === undefined ? {} : { pid }) };
+    onEvent({ ...who, what: 'ended', detail: describeEnd(end) });
+    if (kind === 'refused' && words !== undefined) {
+      onEvent({ ...who, what: 'refused', detail: describeRefusal(name, words, logFile(context, name)) });
+    }
+    if (kind === 'refused' || (words?.type === 'PortTaken' && times >= portTries)) unable ??= words;
+  }
+
+  /** What a refusal rests on: the program's files, and for a build what is open. The settings are those that we were started with. */
+  async function notice({ type }: LastWords): Promise<() => Promise<boolean>> {
+    const before = await programState();
+    let open = type === 'BuildRefused' ? await countOpenWorkflows(components.temporal) : undefined;
+    return async () => {
+      if ((await programState()) !== before) return true;
+      if (open === undefined) return false;
+      const now = await countOpenWorkflows(components.temporal);
+      const fewer = now < open;
+      open = now;
+      return fewer;
+    };
+  }
+
+  const logStart = sizeOf(logFile(context, 'worker'));
   const firsts = await Promise.all(
     (['api', 'worker'] as const).map(async (name) => [name, await startOne(name)] as const),
   );
-  const keeping = firsts.map(([name, daemon]) => keep(name, daemon));
+  const keeping = firsts.map(([name, first]) =>
+    keepRunning({
+      first,
+      start: () => startOne(name),
+      stop: stopping.signal,
+      notice,
+      onEnd: (end) => onEnd(name, end),
+    }),
+  );
 
   async function stop(): Promise<void> {
     stopping.abort();
@@ -147,13 +170,45 @@ export async function startSystem(
   }
 
   try {
-    await awaitReady(context, url, logStart, (name) => running.get(name));
+    await awaitReady(context, url, logStart, { processOf: (name) => running.get(name), unable: () => unable });
   } catch (error) {
     await stop();
     throw error;
   }
   onEvent({ process: 'api', what: 'ready', detail: url });
   return { url, token, temporalUi: components.temporal.uiUrl, process: (name) => running.get(name), stop };
+}
+
+/** One line: how it ended, how often by now, and when it is started again. */
+function describeEnd({ detail, failures: times, pauseMs }: End): string {
+  const often = times < 2 ? '' : ` (${String(times)} times in a row)`;
+  const next = pauseMs === undefined || pauseMs === 0 ? '' : `; started again in ${String(pauseMs / 1_000)} s`;
+  return `${detail}${often}${next}`;
+}
+
+/** What goes on without it. */
+const without: Readonly<Record<SystemProcess, string>> = {
+  api: 'The worker goes on with what was begun; nothing new is taken in.',
+  worker: 'The API answers and takes in what is delivered; nothing of it is run until there is a worker.',
+};
+const rests: Partial<Readonly<Record<FailureType, string>>> = {
+  BuildRefused: 'It is started again when the files of the program change or fewer workflows are open.',
+};
+
+/** For whoever is woken by it: what is refused and why, what goes on, what to do. */
+function describeRefusal(name: SystemProcess, { type, message }: LastWords, file: string): string {
+  return [
+    `${type}: ${message}`,
+    failures[type].sentence,
+    without[name],
+    rests[type] ??
+      'It is started again when the files of the program change; a setting needs `slipway up` to be started again.',
+    `Its log is ${file}.`,
+  ].join('\n');
+}
+
+function sizeOf(file: string): number {
+  return statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 }
 
 /** What both processes are told. PATH and the like are the person's own, for the tools that steps and activities call. */
@@ -217,11 +272,16 @@ async function awaitReady(
   context: LocalContext,
   url: string,
   logStart: number,
-  processOf: (name: SystemProcess) => Daemon | undefined,
+  system: {
+    readonly processOf: (name: SystemProcess) => Daemon | undefined;
+    readonly unable: () => LastWords | undefined;
+  },
 ): Promise<void> {
   const deadline = performance.now() + readyTimeoutMs;
   let last = 'no answer yet';
   while (performance.now() < deadline) {
+    const words = system.unable();
+    if (words !== undefined) throw new ProviderError(words.type, words.message);
     try {
       const response = await fetch(`${url}/ready`, { signal: AbortSignal.timeout(2_000) });
       if (response.ok && workerPolls(context, logStart)) return;
@@ -233,7 +293,7 @@ async function awaitReady(
     }
     await delay(50);
   }
-  const name = processOf('api') === undefined ? 'api' : 'worker';
+  const name = system.processOf('api') === undefined ? 'api' : 'worker';
   throw new ProviderError(
     'Internal',
     `Slipway did not get ready within ${readyTimeoutMs / 1_000} s (${last}). The end of ${logFile(context, name)}:\n${lastLines(readFileSync(logFile(context, name), 'utf8').slice(-8_000), 15)}`,

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Connection, type ConnectionOptions } from '@temporalio/client';
 import { ProviderError } from '../domain/failures.ts';
+import { workflowTaskQueue } from '../workflows/queues.ts';
 import type { LocalContext } from './context.ts';
 import { type ComponentHandle, type Ports, daemonHandle, findOrStart } from './daemons.ts';
 import { downloadProgram } from './downloads.ts';
@@ -136,6 +137,22 @@ async function serverVersion(context: LocalContext, program: string): Promise<st
     throw new ProviderError('ToolMissing', `${program} --version names no server version: "${stdout.trim()}"`);
   }
   return version;
+}
+
+/**
+ * How many workflows of Slipway are open.
+ *
+ * @throws Error - it did not answer within 5 s.
+ */
+export async function countOpenWorkflows({
+  address,
+  namespace,
+}: Pick<TemporalHandle, 'address' | 'namespace'>): Promise<number> {
+  return await withConnection({ address }, async (connection) => {
+    const query = `ExecutionStatus = "Running" AND TaskQueue = "${workflowTaskQueue}"`;
+    const { count } = await connection.workflowService.countWorkflowExecutions({ namespace, query });
+    return Number(count);
+  });
 }
 
 type Configured = TemporalOptions & { readonly address: string; readonly namespace: string };

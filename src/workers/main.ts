@@ -1,5 +1,6 @@
 import { createLogger, readConfig } from '../config.ts';
-import { describeFailure } from '../domain/failures.ts';
+import { failureType } from '../domain/failures.ts';
+import { lastWords } from '../domain/last-words.ts';
 import { startWorker, verifyWorker } from './runtime.ts';
 
 /** `worker [--verify]`: polls until it is told to stop; with `--verify` only looks whether this build can go on with what is open. Ends with 1 where it cannot. */
@@ -26,7 +27,6 @@ async function main(): Promise<number> {
 try {
   process.exitCode = await main();
 } catch (error) {
-  const { type, message, sentence } = describeFailure(error);
-  process.stderr.write(`${type}: ${message}\n${sentence}\n`);
-  process.exitCode = type === 'BuildRefused' ? 1 : 3;
+  process.stderr.write(lastWords(error));
+  process.exitCode = failureType(error) === 'BuildRefused' ? 1 : 3;
 }

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
@@ -157,6 +158,102 @@ test(
       expect((await slipway('logs', '1', '--step', 'wait')).stdout).toContain('waiting');
     } finally {
       await connection.close();
+    }
+  },
+  timeoutMs,
+);
+
+test(
+  'a build that cannot go on with what is open is refused once, and taken when that is over',
+  async () => {
+    const bundles = join(folder, '.slipway/bundles');
+    const [name] = (await readdir(bundles)).filter((file) => file.startsWith('workflows-'));
+    const bundle = join(bundles, name!);
+    const code = await readFile(bundle, 'utf8');
+    // Another build: it begins a run with another activity, and says nothing of it with `patched`. What took the queue last is forgotten.
+    const other = code.replaceAll('.prepareRun', '.buildImages');
+    expect(other).not.toBe(code);
+    const putInPlace = async (text: string): Promise<void> => {
+      await writeFile(bundle, text);
+      await rm(join(bundles, 'verified'), { force: true });
+    };
+
+    await repository.commit({ branch: 'feature/slow', subject: 'feat: take your time once more' });
+    await rm(join(folder, 'go'), { force: true });
+    expect(await slipway('run', 'feature/slow', '--timeout', '0')).toMatchObject({ code: 0, stdout: 'slow#3\n' });
+    const third = async (): Promise<RunRecord> =>
+      (JSON.parse((await slipway('status', '3', '--json')).stdout) as { run: RunRecord }).run;
+    await until(async () => (await third()).phase === 'checking', { timeoutMs: 60_000, what: 'the step to begin' });
+    const workflow = runId('slow', (await third()).key);
+
+    // Started with it: it ends, at once, with the words of the worker.
+    expect((await slipway('down')).code).toBe(0);
+    await putInPlace(other);
+    const refused = await slipway('up');
+    expect(refused).toMatchObject({ code: 1, stdout: '' });
+    expect(refused.stderr).toContain('open workflows cannot go on with this build');
+    expect(refused.stderr).toContain(workflow);
+    expect(refused.stderr.split('worker').filter((part) => /^ \d+ started/.test(part))).toHaveLength(1);
+
+    // Put in place while it runs, and the worker ends: said once, and no start after it.
+    await putInPlace(code);
+    const keeper = await up();
+    await putInPlace(other);
+    const worker = readState(createLocalContext({ stateFolder: join(folder, '.slipway') }), 'worker')!.process!;
+    process.kill(worker.pid, 'SIGKILL');
+    await until(() => keeper.said.stderr.includes('worker is not started again'), {
+      timeoutMs: 60_000,
+      what: 'the refusal to be said',
+    });
+    const starts = (): number => [...keeper.said.stderr.matchAll(/worker \d+ started/g)].length;
+    const before = starts();
+    expect(keeper.said.stderr).toContain(workflow);
+    expect(keeper.said.stderr).toContain('The API answers and takes in what is delivered');
+    expect((await slipway('status')).code).toBe(0);
+
+    const temporal = readState(createLocalContext({ stateFolder: join(folder, '.slipway') }), 'temporal');
+    const connection = await Connection.connect({ address: `127.0.0.1:${String(temporal?.ports['temporal'])}` });
+    try {
+      // Longer than the longest pause of before: it was 5 s, for ever.
+      await expect(
+        until(() => starts() > before, { timeoutMs: 12_000, what: 'a start that must not come' }),
+      ).rejects.toThrow('a start that must not come');
+      expect(keeper.said.stderr.split('is not started again')).toHaveLength(2);
+      await new Client({ connection }).workflow.getHandle(workflow).terminate('so that the new build can go on');
+    } finally {
+      await connection.close();
+    }
+    await until(() => starts() > before, { timeoutMs: 60_000, what: 'the worker to be started again' });
+    expect((await slipway('down')).code).toBe(0);
+    expect(await keeper.ended).toBe(0);
+    await putInPlace(code);
+  },
+  timeoutMs,
+);
+
+test(
+  'a port that is taken and a setting that is wrong end it, with what to do, instead of being tried for ever',
+  async () => {
+    const holder = createServer();
+    await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', resolve));
+    const { port } = holder.address() as AddressInfo;
+    try {
+      const taken = await slipway('up', '--port', String(port));
+      expect(taken).toMatchObject({ code: 3, stdout: '' });
+      expect(taken.stderr).toContain(`Port ${String(port)} on 127.0.0.1, for the API, is taken by another program.`);
+    } finally {
+      await new Promise((resolve) => holder.close(resolve));
+    }
+    const right = env;
+    env = { ...right, SLIPWAY_DISK_HIGH: 'full' };
+    try {
+      const wrong = await slipway('up');
+      expect(wrong).toMatchObject({ code: 3, stdout: '' });
+      expect(wrong.stderr).toContain('SLIPWAY_DISK_HIGH');
+      expect(wrong.stderr).toContain('Correct the setting named in the message');
+      expect([...wrong.stderr.matchAll(/worker \d+ started/g)]).toHaveLength(1);
+    } finally {
+      env = right;
     }
   },
   timeoutMs,

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ProcessIdentity } from '../../effects/daemon.ts';
+import type { Retries } from '../../local/keeper.ts';
 import type { ComponentName } from '../../local/up.ts';
 import type { CommandContext } from '../context.ts';
 import { CliError } from '../exit.ts';
@@ -23,11 +24,12 @@ const lookEveryMs = 3_000;
  */
 export async function up(context: CommandContext, options: UpOptions): Promise<void> {
   const { terminal } = context;
-  const [local, contexts, systems, reports] = await Promise.all([
+  const [local, contexts, systems, reports, { createRetries }] = await Promise.all([
     import('../../local/up.ts'),
     import('../../local/context.ts'),
     import('../../local/system.ts'),
     import('../../local/report.ts'),
+    import('../../local/keeper.ts'),
   ]);
   const stop = stopSignal(context.signal);
   const reporter = reports.createReporter((line) => terminal.say(terminal.paint.dim(line)));
@@ -45,7 +47,9 @@ export async function up(context: CommandContext, options: UpOptions): Promise<v
       ...(options.port === undefined ? {} : { apiPort: options.port }),
       onEvent: ({ process: name, what, pid, detail }) => {
         const who = pid === undefined ? name : `${name} ${pid}`;
-        terminal.say(terminal.paint.dim(`${who} ${what}${detail === undefined ? '' : `: ${detail}`}`));
+        const line = `${who} ${what}${detail === undefined ? '' : `: ${detail}`}`;
+        if (what === 'refused') terminal.say(`${terminal.paint.icon('bad')} ${name} is not started again. ${detail}`);
+        else terminal.say(terminal.paint.dim(line));
       },
     });
     try {
@@ -66,7 +70,10 @@ export async function up(context: CommandContext, options: UpOptions): Promise<v
           const states = await local.status(place);
           if (states.some(({ running, name }) => !running && !['api', 'worker'].includes(name))) await start();
         },
-        (problem) => terminal.say(problem),
+        {
+          retries: createRetries(lookEveryMs),
+          report: (problem) => terminal.say(problem),
+        },
       );
     } finally {
       terminal.say('stopping; what was deployed goes on');
@@ -129,14 +136,25 @@ function stopSignal(interrupted: AbortSignal): AbortSignal {
   return AbortSignal.any([interrupted, terminated.signal]);
 }
 
-async function keepUp(stop: AbortSignal, look: () => Promise<void>, report: (problem: string) => void): Promise<void> {
+/** What cannot be had is tried less and less often, once a minute in the end, and said when there is something new to say. */
+async function keepUp(
+  stop: AbortSignal,
+  look: () => Promise<void>,
+  { retries, report }: { readonly retries: Retries; readonly report: (problem: string) => void },
+): Promise<void> {
+  let pauseMs = lookEveryMs;
   while (!stop.aborted) {
-    await delay(lookEveryMs, undefined, { signal: stop }).catch(() => undefined);
+    await delay(pauseMs, undefined, { signal: stop }).catch(() => undefined);
     if (isAborted(stop)) return;
     try {
       await look();
+      retries.worked();
+      pauseMs = lookEveryMs;
     } catch (error) {
-      report(error instanceof Error ? error.message : String(error));
+      const failed = retries.failed(error instanceof Error ? error.message : String(error));
+      pauseMs = failed.pauseMs;
+      const often = failed.times === 1 ? '' : `${failed.times} times in a row: `;
+      if (failed.news) report(`${often}${failed.reason} Tried again in ${pauseMs / 1_000} s.`);
     }
   }
 }
