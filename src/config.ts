@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { type ClientConnectConfig, loadClientConnectConfig } from '@temporalio/envconfig';
-import { type Logger, pino } from 'pino';
+import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
 import { z } from 'zod';
 import { type DiskLimits, defaultDiskLimits } from './domain/disk.ts';
 import { ProviderError } from './domain/failures.ts';
@@ -255,12 +255,32 @@ const secretFields = [
   'databaseUrl',
 ];
 
+/**
+ * What of an error may stand in a log. Errors of Node carry what they were given (`ERR_INVALID_URL` the whole URL with its password), so of
+ * foreign fields only the code is kept; details are of our own making, with secrets taken out.
+ */
+function loggable(error: unknown, depth = 0): unknown {
+  if (typeof error !== 'object' || error === null || !('message' in error)) return error;
+  const { name, message, stack, code, type, details, cause } = error as Error & Record<string, unknown>;
+  return {
+    type: typeof type === 'string' ? type : name,
+    message,
+    stack,
+    ...(code === undefined ? {} : { code }),
+    ...(details === undefined ? {} : { details }),
+    // As deep as an honest chain goes.
+    ...(cause === undefined || depth >= 10 ? {} : { cause: loggable(cause, depth + 1) }),
+  };
+}
+
 /** The log of a process: one JSON object a line, with secrets left out. */
-export function createLogger(config: Pick<Config, 'logLevel'>, name: string): Logger {
-  return pino({
+export function createLogger(config: Pick<Config, 'logLevel'>, name: string, destination?: DestinationStream): Logger {
+  const options: LoggerOptions = {
     name,
     level: config.logLevel,
     redact: { paths: secretFields.flatMap((field) => [field, `*.${field}`, `*.*.${field}`]), censor: '***' },
+    serializers: { err: loggable, error: loggable },
     timestamp: pino.stdTimeFunctions.isoTime,
-  });
+  };
+  return destination === undefined ? pino(options) : pino(options, destination);
 }

@@ -175,9 +175,10 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
       return { action: 'left', detail: `${input.to} works with the migrated data, and what users wrote stays` };
     }
     const names = files.map(({ name }) => name).join(', ');
+    const where = `${input.project}/${input.environment}`;
     return {
       action: 'held',
-      detail: `${names} cannot be taken back without losing what users wrote since the backup. A person decides: \`slipway retry ${input.project} ${input.environment} --reason "restore the data"\` restores it, \`slipway unlock\` leaves it.`,
+      detail: `${names} cannot be taken back without losing what users wrote since the backup. A person decides: \`slipway retry ${where} --reason "restore the data"\` restores it, \`slipway unlock ${where} --state-is ${input.to} --reason "…"\` leaves it.`,
     };
   }
 }

@@ -1,3 +1,5 @@
+import type { SecretRef } from '../definition/specs.ts';
+import { ProviderError } from '../domain/failures.ts';
 import type { BackupEstimate } from '../domain/plan.ts';
 import type { Backup } from '../providers/backups/port.ts';
 import type { MigrationRunner } from '../providers/migrations/port.ts';
@@ -23,6 +25,21 @@ export interface DatabaseHands {
   readonly backup: Backup;
   readonly migrations: MigrationRunner;
   ping(): Promise<void>;
+}
+
+/**
+ * The value of a secret as the URL of a database.
+ *
+ * @param of - project and environment, for the message.
+ * @throws ProviderError `SecretMissing` (not retried) - it is none; without a cause, for that of `new URL` carries the whole value along.
+ */
+export function connectionUrl(ref: SecretRef, value: string, of: string): string {
+  if (URL.canParse(value)) return value;
+  const where = ref.kind === 'env' ? `Variable ${ref.name}` : `File ${ref.path}`;
+  throw new ProviderError(
+    'SecretMissing',
+    `${where} is no connection URL of the database of ${of}: it must be postgres://user:password@host:port/database, with special characters of the password percent-encoded.`,
+  );
 }
 
 /** @param open - makes the hands of one database; asked once for each environment and definition. */

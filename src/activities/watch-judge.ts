@@ -1,6 +1,6 @@
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { Verdict } from '../domain/verdict.ts';
-import type { RequestWindow } from '../providers/metrics/window.ts';
+import { type RequestWindow, p95Of } from '../providers/metrics/window.ts';
 
 /** What a watch remembers between two looks; it travels with the heartbeats, so that a new attempt goes on from it. */
 export interface WatchState {
@@ -93,32 +93,100 @@ function noFigures(state: WatchState): Seen {
 }
 
 function judgeRequests(before: WatchState, policy: WatchPolicy, window: RequestWindow, nowMs: number): Seen {
-  const { rollback, minSamples } = policy;
-  const ageMs = nowMs - before.startedAtMs;
-  const errors = window.figures(Math.min(rollback.errorWindowMs, Math.max(ageMs, 1_000)), nowMs);
-  const recent = window.figures(10_000, nowMs);
-  const enough = ageMs > warmUpMs && recent.requests >= minSamples;
-  const errorRatio = errors.requests >= minSamples ? errors.errorRatio : null;
-  const warnings = warningsOf(before, policy, errorRatio, enough ? recent.p95Ms : null);
-  const slowSinceMs = enough && recent.p95Ms > rollback.p95Ms ? (before.slowSinceMs ?? nowMs) : null;
-  const state: WatchState = { ...before, slowSinceMs, warnings };
+  const { rollback } = policy;
+  const errors = lookAtErrors(before, policy, window, nowMs);
+  const times = lookAtTimes(before, policy, window, nowMs);
+  const warnings = warningsOf(before, policy, errors?.ratio ?? null, times.p95Ms);
+  const state: WatchState = { ...before, slowSinceMs: times.slowSinceMs, warnings };
+  const inWindow = window.figures(errorSpanMs(before, policy, nowMs), nowMs);
+  const recent = window.figures(recentMs, nowMs);
   const figures = {
-    requests: errors.requests,
-    errorRatio: errors.requests === 0 ? null : errors.errorRatio,
+    requests: inWindow.requests,
+    errorRatio: inWindow.requests === 0 ? null : inWindow.errorRatio,
     p95Ms: recent.requests === 0 ? null : recent.p95Ms,
     cpuRatio: before.cpuRatio,
     memoryRatio: before.memoryRatio,
   };
-  const bad = (which: string): Seen => ({ state, figures, bad: which });
-  if (errors.requests >= minSamples && errors.errorRatio > rollback.errorRatio) {
-    return bad(
-      `${percent(errors.errorRatio)} of ${errors.requests} requests failed, above ${percent(rollback.errorRatio)} (${errors.errors} errors)`,
-    );
+  if (errors !== undefined && errors.ratio > rollback.errorRatio) {
+    const what = `${percent(errors.ratio)} of ${errors.which} failed, above ${percent(rollback.errorRatio)}`;
+    return { state, figures, bad: `${what} (${errors.errors} errors)` };
   }
-  if (slowSinceMs !== null && nowMs - slowSinceMs >= rollback.p95SustainedMs) {
-    return bad(`P95 is ${Math.round(recent.p95Ms)} ms, above ${rollback.p95Ms} ms for ${rollback.p95SustainedMs} ms`);
+  if (times.slowForMs >= rollback.p95SustainedMs) {
+    const { p95Ms, p95SustainedMs } = rollback;
+    return {
+      state,
+      figures,
+      bad: `P95 is ${Math.round(times.p95Ms ?? 0)} ms, above ${p95Ms} ms for ${p95SustainedMs} ms`,
+    };
   }
   return { state, figures };
+}
+
+/** How far back P95 looks where there is enough traffic, ms. Judgement. */
+const recentMs = 10_000;
+
+function errorSpanMs({ startedAtMs }: WatchState, { rollback }: WatchPolicy, nowMs: number): number {
+  return Math.min(rollback.errorWindowMs, Math.max(nowMs - startedAtMs, 1_000));
+}
+
+/**
+ * The errors of the window, or of the last `minSamples` requests where the window has fewer: a release that few people ask and that fails
+ * them all is as bad as one that many ask. Nothing while there were fewer requests at all.
+ */
+function lookAtErrors(
+  before: WatchState,
+  policy: WatchPolicy,
+  window: RequestWindow,
+  nowMs: number,
+): { readonly ratio: number; readonly errors: number; readonly which: string } | undefined {
+  const { minSamples } = policy;
+  const { requests, errors, errorRatio } = window.figures(errorSpanMs(before, policy, nowMs), nowMs);
+  if (requests >= minSamples) return { ratio: errorRatio, errors, which: `${requests} requests` };
+  const last = window.newest(minSamples, 0).slice(-minSamples);
+  if (last.length < minSamples) return undefined;
+  const failed = last.filter(({ error }) => error).length;
+  return { ratio: failed / last.length, errors: failed, which: `the last ${last.length} requests` };
+}
+
+interface Times {
+  /** Null where it was not judged. */
+  readonly p95Ms: number | null;
+  readonly slowSinceMs: number | null;
+  /** For how long P95 is known to have been above its band. */
+  readonly slowForMs: number;
+}
+
+/**
+ * P95 of the last ten seconds, or of the newest requests where those are too few. Then what counts is how far its slow requests lie apart,
+ * not the time that passed in silence: two slow ones at the start are not slow for a minute because nobody came after them.
+ */
+function lookAtTimes(before: WatchState, policy: WatchPolicy, window: RequestWindow, nowMs: number): Times {
+  const { rollback, minSamples } = policy;
+  const recent = window.figures(recentMs, nowMs);
+  if (recent.requests >= minSamples) {
+    if (nowMs - before.startedAtMs <= warmUpMs) return { p95Ms: null, slowSinceMs: null, slowForMs: 0 };
+    const slowSinceMs = recent.p95Ms > rollback.p95Ms ? (before.slowSinceMs ?? nowMs) : null;
+    return { p95Ms: recent.p95Ms, slowSinceMs, slowForMs: slowSinceMs === null ? 0 : nowMs - slowSinceMs };
+  }
+  const last = window.newest(minSamples, rollback.p95SustainedMs);
+  if (last.length < minSamples) return { p95Ms: null, slowSinceMs: null, slowForMs: 0 };
+  const p95Ms = p95Of(last);
+  const slow = p95Ms > rollback.p95Ms ? last.filter(({ totalMs }) => totalMs > rollback.p95Ms) : [];
+  const [first, newest] = [slow[0]?.atMs, slow.at(-1)?.atMs];
+  if (first === undefined || newest === undefined) return { p95Ms, slowSinceMs: null, slowForMs: 0 };
+  const slowSinceMs = Math.min(before.slowSinceMs ?? first, first);
+  return { p95Ms, slowSinceMs, slowForMs: newest - slowSinceMs };
+}
+
+/**
+ * Judges the whole of a watch that ended with fewer requests than `minSamples`: whether so many failed that it would be above the band even
+ * if all that are missing had been well. Pure.
+ */
+export function failedOfFew(
+  policy: WatchPolicy,
+  seen: { readonly requests: number; readonly errors: number },
+): boolean {
+  return seen.requests < policy.minSamples && seen.errors / policy.minSamples > policy.rollback.errorRatio;
 }
 
 /** The word a warning begins with, in small letters: `cpu`, `memory`, `errors` or `p95`. */

@@ -14,7 +14,7 @@ import type { NoticeActivities, WatchActivities, WatchReport } from './contracts
 import type { Databases } from './databases.ts';
 import { watchNotice } from './notice-texts.ts';
 import type { Place, Places } from './places.ts';
-import { type WatchState, judge, kindOfWarning, startWatch } from './watch-judge.ts';
+import { type WatchState, failedOfFew, judge, kindOfWarning, percent, startWatch } from './watch-judge.ts';
 
 export interface WatchDependencies {
   readonly places: Places;
@@ -210,17 +210,25 @@ async function watch(
   }
 
   function atTheEnd(): WatchReport {
-    const { requests } = window.total;
+    const { requests, errors } = window.total;
     if (!known.requests)
       return report('errored', 'the log of the router could not be read, so what users got is not known');
     if (!known.lines) return report('errored', 'the log of the release could not be read');
+    if (failedOfFew(policy, window.total)) {
+      const limit = percent(policy.rollback.errorRatio);
+      return report(
+        'failed',
+        `${errors} of the only ${requests} requests failed, above ${limit} of ${policy.minSamples}`,
+      );
+    }
     const { databaseFailures, databaseProblem } = state;
     if (databaseProblem !== undefined && databaseFailures !== 0) {
       return report('inconclusive', `whether the database answers could not be found out: ${databaseProblem}`);
     }
     if (requests >= policy.minSamples) return report('passed', `${requests} requests, within every band`);
     const synthetic = state.probes === 'passed' ? 'its probes passed' : 'no probe could say';
-    return report('inconclusive', `only ${requests} requests of users were seen, ${synthetic}`);
+    const failed = errors === 0 ? '' : `, ${errors} of them failed`;
+    return report('inconclusive', `only ${requests} requests of users were seen${failed}, ${synthetic}`);
   }
 
   function report(verdict: Verdict, reason: string, badProbe?: string): WatchReport {

@@ -87,11 +87,17 @@ export function toProblem(error: unknown): Problem {
   if (statusCode === 503) return internal('TimedOut');
   const { type, message, details } = describeFailure(error);
   const { status } = failures[type];
-  if (status >= 500) return internal(type);
+  if (status >= 500) {
+    const told = internal(type);
+    return error instanceof ProviderError && sayable.includes(type) ? { ...told, detail: message } : told;
+  }
   // A route may know a more exact status than the table: 416 for a range is bad input too.
   const exact = details['status'];
   return { ...details, ...problem(type, message), ...(typeof exact === 'number' ? { status: exact } : {}) };
 }
+
+/** What the API itself says of Temporal and of workers that do not answer (commands.ts): whoever asked must know whether it may still happen. */
+const sayable: readonly FailureType[] = ['TimedOut', 'TemporalUnavailable'];
 
 /** Of a failure of ours only its name and an id are told: messages of databases and stack traces are for the log. */
 function internal(type: FailureType): Problem {

@@ -1,6 +1,6 @@
 import { loadProject } from '../definition/load.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
-import { ProviderError } from '../domain/failures.ts';
+import { ProviderError, describeFailure } from '../domain/failures.ts';
 import { listProjects, readProject } from '../store/projects.ts';
 import type { ApiDependencies } from './dependencies.ts';
 
@@ -13,7 +13,7 @@ export interface KnownProject {
 }
 
 export interface ProjectReader {
-  /** @throws ProviderError `NotFound`, `SecretMissing` (not retried) */
+  /** @throws ProviderError `NotFound`, `ConfigurationInvalid` where a secret of the webhook is missing (not retried) */
   read(name: string): Promise<KnownProject>;
   /** Projects whose repository is at one of these addresses. */
   ofRepository(addresses: readonly string[]): Promise<readonly KnownProject[]>;
@@ -36,7 +36,18 @@ export function createProjectReader(deps: Pick<ApiDependencies, 'store' | 'readS
       throw new ProviderError('ConfigurationInvalid', `The project ${name} is no longer valid; put it again.`);
     }
     const definition = loaded.value;
-    const secrets = await Promise.all(definition.repository.forge.secrets.map((ref) => deps.readSecret(ref)));
+    const secrets = await Promise.all(
+      definition.repository.forge.secrets.map((ref) =>
+        deps.readSecret(ref).catch((cause: unknown) => {
+          // Whoever asks has not proved who they are: names of variables and files are for the log only.
+          throw new ProviderError(
+            'ConfigurationInvalid',
+            `A secret of the webhook of ${name} cannot be read by the API: ${describeFailure(cause).message}`,
+            { cause },
+          );
+        }),
+      ),
+    );
     return { name, definition, secrets };
   }
 

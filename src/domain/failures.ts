@@ -303,7 +303,8 @@ export const failures = {
   RestoreFailed: {
     retryable: true,
     status: 500,
-    sentence: 'The data could not be put back: the environment is held; type the command in the details by hand.',
+    sentence:
+      'The data could not be put back: the environment is held; type the command in the message by hand, then `slipway unlock <environment> --state-is <version> --reason …`.',
   },
 
   // What runs, and the traffic to it.

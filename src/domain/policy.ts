@@ -59,7 +59,10 @@ export interface WatchPolicy {
   };
   /** Regular expressions for critical log lines. */
   readonly logPatterns: readonly string[];
-  /** Fewest requests in a window before its error ratio is judged. Default 20 (judgement: below it one error is 5 %). */
+  /**
+   * Fewest requests before errors and P95 are judged; where a window has fewer, so many of the newest are. Default 20 (judgement: below it one
+   * error is 5 %).
+   */
   readonly minSamples: number;
   /** What `inconclusive` costs. Default `succeed`. */
   readonly onInconclusive: 'succeed' | 'hold';

@@ -17,7 +17,7 @@ import type {
   UpkeepActivities,
 } from '../activities/contracts.ts';
 import { createDataActivities } from '../activities/data.ts';
-import { type DatabaseHands, createDatabases } from '../activities/databases.ts';
+import { type DatabaseHands, connectionUrl, createDatabases } from '../activities/databases.ts';
 import { createDiskActivities } from '../activities/disks.ts';
 import { createFactActivities } from '../activities/facts.ts';
 import { createFindingActivities } from '../activities/findings-told.ts';
@@ -384,8 +384,8 @@ async function openDatabase(
 ): Promise<DatabaseHands> {
   const { database } = spec;
   if (database === undefined) throw new TypeError('asked for the database of an environment that has none');
-  const url = await readSecret(database.url);
   const name = `${spec.project}/${spec.name}`;
+  const url = connectionUrl(database.url, await readSecret(database.url), name);
   return {
     backup: createPostgresBackup(
       {

@@ -8,6 +8,7 @@ import { buildApp } from '../../src/api/app.ts';
 import type { ApiDependencies, ApiSettings } from '../../src/api/dependencies.ts';
 import { type LogFiles, createLogFolder } from '../../src/effects/log-files.ts';
 import { createFolderBlobs } from '../../src/providers/blobs/folder.ts';
+import { ProviderError } from '../../src/domain/failures.ts';
 import type { BlobStore } from '../../src/providers/blobs/port.ts';
 import type { ForgeKind } from '../../src/providers/forges/index.ts';
 import { putProject } from '../../src/store/projects.ts';
@@ -38,6 +39,9 @@ export interface TestApi {
 
 const secrets: Readonly<Record<string, string>> = { NEXT: 'the next secret', TOKEN: signingToken };
 
+/** Name of a variable that no process has. */
+export const absentSecret = 'ABSENT_HOOK';
+
 export async function startTestApi(
   settings: Partial<ApiSettings> = {},
   resolveRef?: NonNullable<ApiDependencies['resolveRef']>,
@@ -57,7 +61,11 @@ export async function startTestApi(
     temporal,
     logs,
     blobs,
-    readSecret: (ref) => Promise.resolve(secrets[ref.kind === 'env' ? ref.name : ''] ?? webhookSecret),
+    readSecret: async (ref) => {
+      const name = ref.kind === 'env' ? ref.name : '';
+      if (name === absentSecret) throw new ProviderError('SecretMissing', `Variable ${name} is not set.`);
+      return await Promise.resolve(secrets[name] ?? webhookSecret);
+    },
     ...(resolveRef === undefined ? {} : { resolveRef }),
     settings: { taskQueue, sweepMs: 0, ...settings, ...over },
   });

@@ -68,7 +68,9 @@ const Watch = z.strictObject({
     .number()
     .int()
     .min(1)
-    .describe('Fewest requests in a window before its errors are judged: below 20 a single one is 5 %. Judgement.')
+    .describe(
+      'Fewest requests before errors and P95 are judged: below 20 a single one is 5 %. Where a window has fewer, so many of the newest are judged, however long ago. Judgement.',
+    )
     .default(20),
   onInconclusive: z
     .enum(['succeed', 'hold'])

@@ -56,7 +56,7 @@ export async function swapDatabases(server: PostgresServer, record: BackupRecord
         .catch(() => undefined);
       throw new ProviderError(
         'RestoreFailed',
-        `database ${names.live} at ${server.address} could not be swapped: ${error instanceof Error ? error.message : String(error)}`,
+        `database ${names.live} at ${server.address} could not be swapped: ${error instanceof Error ? error.message : String(error)}. By hand, in psql on database ${maintenanceDatabase}: ${byHand(names)}`,
         { details: { command: byHand(names) }, cause: error },
       );
     }

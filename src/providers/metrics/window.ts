@@ -12,11 +12,26 @@ interface Second {
   stride: number;
 }
 
+/** Most of the newest requests kept one by one: so many a minute are no thin traffic. Judgement. */
+const mostNewest = 5_000;
+
+/** One request of {@link RequestWindow.newest}. */
+export interface NewestRequest {
+  readonly atMs: number;
+  readonly error: boolean;
+  readonly totalMs: number;
+}
+
 /** The requests of one release, second by second, for as long as the longest window asks. */
 export interface RequestWindow {
   add(record: RequestRecord): void;
   /** Figures of the last `spanMs` before `nowMs`. */
   figures(spanMs: number, nowMs: number): WindowFigures;
+  /**
+   * The newest requests, oldest first, however long ago they were: at least `count`, and all of the last `spanMs` before the newest one.
+   * For traffic too thin for {@link figures}.
+   */
+  newest(count: number, spanMs: number): readonly NewestRequest[];
   /** Everything since the window began. */
   readonly total: { readonly requests: number; readonly errors: number };
 }
@@ -26,6 +41,7 @@ export function createRequestWindow(keptMs: number): RequestWindow {
   const seconds = new Map<number, Second>();
   const total = { requests: 0, errors: 0 };
   let newest = 0;
+  let latest: NewestRequest[] = [];
 
   function forget(): void {
     const oldest = newest - Math.ceil(keptMs / 1_000) - 1;
@@ -52,12 +68,19 @@ export function createRequestWindow(keptMs: number): RequestWindow {
         bucket.errors += 1;
         total.errors += 1;
       }
+      latest.push({ atMs: record.atMs, error, totalMs: record.totalMs });
+      if (latest.length > 2 * mostNewest) latest = latest.slice(-mostNewest);
       if (bucket.requests % bucket.stride !== 0) return;
       bucket.times.push(record.totalMs);
       if (bucket.times.length > mostPerSecond) {
         bucket.times = bucket.times.filter((_, index) => index % 2 === 0);
         bucket.stride *= 2;
       }
+    },
+    newest(count, spanMs) {
+      const from = (latest.at(-1)?.atMs ?? 0) - spanMs;
+      const first = latest.findIndex(({ atMs }) => atMs >= from);
+      return latest.slice(Math.max(0, Math.min(first, latest.length - count)));
     },
     figures(spanMs, nowMs) {
       const from = Math.floor((nowMs - spanMs) / 1_000);
@@ -78,6 +101,14 @@ export function createRequestWindow(keptMs: number): RequestWindow {
       };
     },
   };
+}
+
+/** 95th percentile of the total times, ms; 0 without requests. */
+export function p95Of(requests: readonly NewestRequest[]): number {
+  return percentile(
+    requests.map(({ totalMs }) => ({ ms: totalMs, weight: 1 })),
+    0.95,
+  );
 }
 
 function percentile(samples: { readonly ms: number; readonly weight: number }[], share: number): number {

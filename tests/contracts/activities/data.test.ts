@@ -236,7 +236,7 @@ describe('the data of a release that is taken back', () => {
     await damage();
     const held = await goBack(backup, 'ask', true);
     expect(held).toMatchObject({ action: 'held' });
-    expect(held.detail).toContain(`slipway retry ${project} ${environment}`);
+    expect(held.detail).toContain(`slipway retry ${project}/${environment} --reason `);
     expect(await notes()).toEqual(['damaged']);
     expect(await goBack(backup, 'automatic', true)).toMatchObject({
       action: 'swapped',

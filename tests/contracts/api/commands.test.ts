@@ -261,6 +261,9 @@ describe('a decision', () => {
     const app = await api.another({ commandTimeoutMs: 500 });
     const response = await ask(approver, 'POST', `${base}/deployments/${ref.number}/approve`, { plan: hash }, {}, app);
     expect(response.statusCode).toBe(504);
+    expect(response.json().detail).toMatch(
+      /did not answer within 500 ms; no worker may be running\. It may still take/,
+    );
     await api.temporal.workflow.getHandle(deploymentId(ref)).terminate();
   });
 });

@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto';
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { acceptRun, runsToStart } from '../../../src/store/inbox.ts';
+import { putProject } from '../../../src/store/projects.ts';
 import { listRuns } from '../../../src/store/runs.ts';
 import { runId } from '../../../src/workflows/messages.ts';
-import { type TestApi, deliver, pushBody, sign, startTestApi } from '../../support/api.ts';
+import { type TestApi, absentSecret, deliver, projectYaml, pushBody, sign, startTestApi } from '../../support/api.ts';
 import { until } from '../../support/until.ts';
 
 const narrowRoutes = `routes:
@@ -134,6 +135,16 @@ describe('a delivery that is refused', () => {
       detail: expect.stringMatching(/.{10,}/),
     });
     expect((await listRuns(api.store.db, {}, {})).items.length).toBe(before);
+  });
+
+  test('because a secret cannot be read says nothing of its name to somebody unproved, and its log does', async () => {
+    const name = `absent-${run}`;
+    const text = projectYaml(name, narrowRoutes).replace('env: WEBHOOK', `env: ${absentSecret}`);
+    await putProject(api.store.db, { name, text, hash: name, diff: '', by: 'ada' });
+    const response = await deliver(api.app, name, pushBody(8), { signature: '' });
+    expect(response.statusCode).toBe(500);
+    expect(response.json()).toMatchObject({ type: 'urn:slipway:problem:ConfigurationInvalid' });
+    expect(response.body).not.toContain(absentSecret);
   });
 
   test('for its size is refused before anything is read of it: by what it announces, and where it announces nothing by what has come', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { judge, startWatch } from '../../../src/activities/watch-judge.ts';
+import { failedOfFew, judge, startWatch } from '../../../src/activities/watch-judge.ts';
 import type { WatchPolicy } from '../../../src/domain/policy.ts';
 import { createRequestWindow } from '../../../src/providers/metrics/window.ts';
 
@@ -22,6 +22,21 @@ const policy: WatchPolicy = {
 };
 const beganMs = Date.parse('2026-11-21T10:00:00.000Z');
 const start = startWatch('2026-11-21T10:00:00.000Z');
+
+/** One request every `everyMs` over the whole watch, judged as often as a watch judges. */
+function thin(everyMs: number, request: (index: number) => { status?: number; totalMs?: number }, forMs = 30 * minute) {
+  const window = createRequestWindow(5 * minute);
+  let state = start;
+  for (let atMs = 0, next = 0, index = 0; atMs <= forMs; atMs += 250) {
+    for (; next <= atMs; next += everyMs, index += 1) {
+      window.add({ atMs: beganMs + next, release: 'v', status: 200, totalMs: 10, broken: false, ...request(index) });
+    }
+    const judged = judge(state, policy, window, beganMs + atMs);
+    if (judged.verdict === 'failed') return { atMs, reason: judged.reason };
+    state = judged.state;
+  }
+  return { state, window };
+}
 
 function traffic(requests: number, errors: number, atMs: number, totalMs = 10) {
   const window = createRequestWindow(5 * minute);
@@ -63,6 +78,41 @@ describe('a watch', () => {
     const judged = judge(slow.state, policy, traffic(50, 0, over - 100, 6_000), over);
     expect(judged.verdict).toBe('failed');
     expect(judged.reason).toContain('P95 is 6000 ms');
+  });
+
+  test('of three requests a minute that all fail is failed by the last of them', () => {
+    const judged = thin(20_000, () => ({ status: 500 }));
+    expect(judged.reason).toBe('100 % of the last 20 requests failed, above 5.0 % (20 errors)');
+    expect(judged.atMs).toBe(19 * 20_000);
+  });
+
+  test('of three requests a minute takes one error of twenty, and warns', () => {
+    const judged = thin(20_000, (index) => ({ status: index % 20 === 5 ? 500 : 200 }));
+    expect(judged.reason).toBeUndefined();
+    expect(judged.state?.warnings).toEqual(['errors 5.0 %, above 1.0 %']);
+  });
+
+  test.each([
+    ['one request a second', 1_000, minute],
+    ['three a minute', 20_000, 19 * 20_000],
+  ])('of %s that are all slow is failed when they were slow for a minute', (_what, everyMs, atMs) => {
+    const judged = thin(everyMs, () => ({ totalMs: 10_000 }));
+    expect(judged.reason).toBe('P95 is 10000 ms, above 5000 ms for 60000 ms');
+    expect(judged.atMs).toBe(atMs);
+  });
+
+  test('of thin traffic is not failed for a slow start, nor for slow requests that silence followed', () => {
+    expect(thin(20_000, (index) => ({ totalMs: index < 2 ? 10_000 : 10 })).reason).toBeUndefined();
+    const burst = thin(700, () => ({ totalMs: 10_000 }), 30_000);
+    if (burst.state === undefined) throw new Error('30 s are not a minute');
+    expect(judge(burst.state, policy, burst.window, beganMs + 20 * minute).verdict).toBe('passed');
+  });
+
+  test('that ends with few requests fails where enough of them failed for twenty', () => {
+    expect(failedOfFew(policy, { requests: 15, errors: 2 })).toBe(true);
+    expect(failedOfFew(policy, { requests: 15, errors: 1 })).toBe(false);
+    expect(failedOfFew(policy, { requests: 0, errors: 0 })).toBe(false);
+    expect(failedOfFew(policy, { requests: 20, errors: 2 })).toBe(false);
   });
 
   test('forgets a slow P95 that has recovered in between', () => {

@@ -103,6 +103,16 @@ const unreachable = () =>
     new ProviderError('DatabaseUnreachable', 'database of hello/production does not answer: ECONNREFUSED'),
   );
 
+test('a release whose few users all got errors is no pass', async () => {
+  const { watch, requests } = scene({});
+  const { report } = watch(0.5);
+  requests.failed = 4;
+  expect(await report).toMatchObject({
+    verdict: 'failed',
+    reason: '4 of the only 4 requests failed, above 5.0 % of 20',
+  });
+});
+
 describe('a figure in its warn band', () => {
   test('is told at once and once, at level warning, and the watch goes on', async () => {
     const { watch, requests, notices } = scene({});

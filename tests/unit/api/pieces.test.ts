@@ -5,7 +5,8 @@ import { createRateLimit, webhookRate } from '../../../src/api/rate-limit.ts';
 import { parseRange } from '../../../src/api/routes/logs.ts';
 import { completeCharacters } from '../../../src/api/text.ts';
 import { toProblem } from '../../../src/api/problems.ts';
-import { readConfig } from '../../../src/config.ts';
+import { connectionUrl } from '../../../src/activities/databases.ts';
+import { createLogger, readConfig } from '../../../src/config.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 
 describe('the rate limit', () => {
@@ -195,5 +196,47 @@ describe('the environment of a process', () => {
     });
     expect(temporal).toMatchObject({ address: 'temporal.example.com:7233', namespace: 'slipway' });
     expect(temporal.connection).toMatchObject({ apiKey: 'key' });
+  });
+});
+
+describe('the log of a process', () => {
+  test('has of an error what happened, and nothing of what a library was given', () => {
+    const lines: string[] = [];
+    const logger = createLogger({ logLevel: 'info' }, 'worker', { write: (line) => void lines.push(line) });
+    let cause: unknown;
+    try {
+      new URL('postgres://app:s3cr/et-planted@127.0.0.1:5432/hello');
+    } catch (error) {
+      cause = error;
+    }
+    const error = new ProviderError('BackupFailed', 'the backup broke off', { details: { tool: 'pg_dump' }, cause });
+    logger.warn({ error }, 'Activity failed');
+    logger.warn({ err: cause }, 'Activity failed');
+    expect(lines.join('')).not.toContain('planted');
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({
+      error: {
+        type: 'BackupFailed',
+        message: 'the backup broke off',
+        details: { tool: 'pg_dump' },
+        stack: expect.stringContaining('pieces.test.ts'),
+        cause: { code: 'ERR_INVALID_URL', message: 'Invalid URL' },
+      },
+    });
+  });
+
+  test('what a database is reached by is named and not shown where it is no URL', () => {
+    const url = 'postgres://app:s3cr/et-planted@127.0.0.1:5432/hello';
+    const reading = (): string => connectionUrl({ kind: 'env', name: 'HELLO_DATABASE' }, url, 'hello/production');
+    let caught: unknown;
+    try {
+      reading();
+    } catch (error) {
+      caught = error;
+    }
+    expect(caught).toMatchObject({ type: 'SecretMissing' });
+    expect((caught as Error).cause).toBeUndefined();
+    expect(String(caught)).toMatch(/Variable HELLO_DATABASE is no connection URL of the database of hello\/production/);
+    expect(JSON.stringify(caught)).not.toContain('planted');
+    expect(connectionUrl({ kind: 'env', name: 'X' }, 'postgres://a:b%2Fc@h/d', 'x')).toBe('postgres://a:b%2Fc@h/d');
   });
 });

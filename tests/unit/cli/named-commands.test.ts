@@ -6,7 +6,11 @@ import { createProgram } from '../../../src/cli/program.ts';
 const root = resolve(import.meta.dirname, '../../..');
 
 /** What stands behind `slipway` without being a command: names of connections, and the text that a lock's number is made of. */
-const noCommands = [/application_?name: 'slipway [a-z]+'/gi, /SHA-256 of `slipway migrations`/g];
+const noCommands = [
+  /application_?name: 'slipway [a-z]+'/gi,
+  /SHA-256 of `slipway migrations`/g,
+  /update\(`slipway token \$\{body\}`\)/g,
+];
 
 function texts(): { readonly file: string; readonly text: string }[] {
   const files = ['src', 'docs'].flatMap((folder) =>
@@ -40,4 +44,52 @@ test('no text sends anybody to a command that does not exist', () => {
   }
   expect(named).toBeGreaterThan(50);
   expect(unknown).toEqual([]);
+});
+
+/** As much of a command as stands in a text: what is filled in, quoted or left to the reader is one word. */
+function wordsOf(text: string): readonly string[] {
+  return text
+    .replaceAll(/\$\{[^}]*\}|<[^>]*>|"[^"]*"?|\[[^\]]*\]|…/g, 'X')
+    .split(/\s+/)
+    .filter((word) => word !== '');
+}
+
+test('no text names a command with an option it does not have, or with more arguments than it takes', () => {
+  const program = createProgram({ version: '0', signal: new AbortController().signal });
+  const wrong: string[] = [];
+  let checked = 0;
+  for (const { file, text } of texts()) {
+    for (const [whole, , rest = ''] of text.matchAll(/(\\?`)slipway ([a-z][^`\n]*?)\\?`/g)) {
+      // The text goes on behind a template in a template.
+      if (/\$\{[^}]*$/.test(rest)) continue;
+      const [name = '', ...words] = wordsOf(rest);
+      let command = program.commands.find((each) => each.name() === name || each.aliases().includes(name));
+      if (command === undefined) continue;
+      const sub = command.commands.find((each) => each.name() === words[0]);
+      if (sub !== undefined) {
+        command = sub;
+        words.shift();
+      }
+      checked += 1;
+      const options = [...command.options, ...program.options];
+      let positionals = 0;
+      for (let index = 0; index < words.length; index += 1) {
+        const word = words[index] ?? '';
+        if (!word.startsWith('-')) {
+          positionals += 1;
+          continue;
+        }
+        const [flag = ''] = word.split('=');
+        const option = options.find(({ long, short }) => long === flag || short === flag);
+        if (option === undefined && flag !== '--help') wrong.push(`${file}: ${whole}: no option ${flag}`);
+        if (option !== undefined && (option.required || option.optional) && !word.includes('=')) index += 1;
+      }
+      const most = command.registeredArguments.some(({ variadic }) => variadic)
+        ? Infinity
+        : command.registeredArguments.length;
+      if (positionals > most) wrong.push(`${file}: ${whole}: ${positionals} arguments, it takes ${most}`);
+    }
+  }
+  expect(checked).toBeGreaterThan(100);
+  expect(wrong).toEqual([]);
 });
