@@ -1,67 +1,26 @@
-import { loadProject } from '../definition/load.ts';
 import { resolveRegistry } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { type PinnedBase, baseBranches, pinnedBases, withDigest } from '../domain/base-image.ts';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
-import type { ForgeApi } from '../providers/forge-apis/port.ts';
 import type { ReadRegistry } from '../providers/registries/logins/index.ts';
 import type { ImageRegistry, RegistryAddress } from '../providers/registries/port.ts';
-import type { OfferedBranches } from '../providers/repositories/branches-port.ts';
-import type { RepositoryAddress, SourceRepository } from '../providers/repositories/port.ts';
-import { readProject } from '../store/projects.ts';
-import type { Store } from '../store/store.ts';
-import { readUpkeep } from '../store/upkeep.ts';
 import { beating } from './changes.ts';
 import type { BaseUpdateActivities } from './contracts.ts';
-import { type ReadSecret, repositoryAddress } from './secrets.ts';
+import { type OfferDependencies, createUpkeepOffers, fileModes, tooLong } from './upkeep-offers.ts';
 
-export interface BaseUpdateDependencies {
-  readonly store: Pick<Store, 'db'>;
-  readonly repositories: Pick<SourceRepository, 'resolveRef' | 'ensureCommit' | 'listTree' | 'readFile' | 'listRefs'>;
-  readonly branches: OfferedBranches;
+export interface BaseUpdateDependencies extends OfferDependencies {
   readonly openRegistry: (address: RegistryAddress) => Pick<ImageRegistry, 'readManifest'>;
   readonly readRegistry: ReadRegistry;
-  /** Undefined where the project names no API of its forge. */
-  readonly openForge: (project: ProjectDefinition) => Promise<ForgeApi | undefined>;
-  readonly readSecret: ReadSecret;
 }
 
 /** `Dockerfile`, `Dockerfile.worker`, `worker.Dockerfile`, wherever they lie. */
 const dockerfile = /(?:^|\/)(?:Dockerfile(?:\.[\w.-]+)?|[\w.-]+\.Dockerfile)$/;
 /** Judgement: a repository with more is generated. */
 const mostFiles = 100;
-/** Of the one comment that tells what has become of a base since. */
-const marker = 'upkeep';
-/** A link or a submodule is no file of the repository. */
-const fileModes = ['100644', '100755'];
 
 /** Looks for bases that have moved and offers what would follow them. Only branches of Slipway's own are ever pushed. */
 export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUpdateActivities {
-  async function open(
-    name: string,
-  ): Promise<{ readonly project: ProjectDefinition; readonly repository: RepositoryAddress }> {
-    const stored = await readProject(deps.store.db, name);
-    const loaded = stored === undefined ? undefined : loadProject({ file: 'project.yaml', text: stored.text });
-    if (loaded?.ok !== true) throw new ProviderError('NotFound', `There is no project ${name}.`);
-    return { project: loaded.value, repository: await repositoryAddress(loaded.value, deps.readSecret) };
-  }
-
-  async function forgeOf(project: ProjectDefinition): Promise<ForgeApi> {
-    const forge = await deps.openForge(project);
-    if (forge !== undefined) return forge;
-    throw new ProviderError(
-      'ForgeRefused',
-      `${project.project} names no API of its forge (\`repository.forge.api\`), so no pull request can be opened`,
-    );
-  }
-
-  /** Numbers of the pull requests that the round before had open, by their branches. */
-  async function numbersOf(project: string): Promise<Readonly<Record<string, number | undefined>>> {
-    const [round] = (await readUpkeep(deps.store.db, { kind: 'bases', project })) as readonly {
-      readonly detail: { readonly numbers?: Readonly<Record<string, number>> };
-    }[];
-    return round?.detail.numbers ?? {};
-  }
+  const offers = createUpkeepOffers(deps);
 
   /** Dockerfiles at a commit, with their text and mode, and how many more there are than are read. */
   async function filesAt(
@@ -75,11 +34,13 @@ export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUp
     const tree = (await deps.repositories.listTree({ project, commit, path: '.', signal })) ?? [];
     const wanted = tree.filter(({ path, mode }) => fileModes.includes(mode) && dockerfile.test(path));
     const files = [];
+    let tooLarge = 0;
     for (const { path, mode } of wanted.slice(0, mostFiles)) {
-      const text = await deps.repositories.readFile({ project, commit, path, signal });
-      if (text !== undefined) files.push({ path, mode, text });
+      const text = await offers.readWhole({ project, commit, path, signal });
+      if (text === tooLong) tooLarge += 1;
+      else if (text !== undefined) files.push({ path, mode, text });
     }
-    return { files, unread: Math.max(0, wanted.length - mostFiles) };
+    return { files, unread: tooLarge + Math.max(0, wanted.length - mostFiles) };
   }
 
   async function newestOf(project: ProjectDefinition, base: PinnedBase, signal: AbortSignal): Promise<string> {
@@ -96,11 +57,8 @@ export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUp
   return {
     readBases: ({ project: name }) =>
       beating(async (signal) => {
-        const { project, repository } = await open(name);
-        const ref = `refs/heads/${project.repository.releaseBranch}`;
-        const commit = await deps.repositories.resolveRef(repository, ref, signal);
-        if (commit === undefined) throw new ProviderError('CommitNotFound', `${name} has no ${ref}`);
-        const { at } = await deps.repositories.ensureCommit({ repository, commit, ref, signal });
+        const { project, repository } = await offers.open(name);
+        const { commit, at } = await offers.readBranch(project, repository, signal);
         const { files, unread } = await filesAt(name, commit, signal);
         const bases = new Map<string, PinnedBase>();
         for (const { text } of files)
@@ -115,9 +73,6 @@ export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUp
             found.push({ base, problem: describeFailure(error).message });
           }
         }
-        const refs = await deps.repositories.listRefs(repository, signal);
-        const prefix = `refs/heads/${baseBranches(name)}`;
-        const numbers = await numbersOf(name);
         return {
           commit,
           at,
@@ -125,18 +80,21 @@ export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUp
           files: files.length,
           ...(unread === 0 ? {} : { unread }),
           bases: found,
-          offered: refs
-            .filter((one) => one.ref.startsWith(prefix))
-            .map((one) => one.ref.slice('refs/heads/'.length))
-            .map((branch) => ({ branch, pullRequest: numbers[branch] ?? null })),
+          offered: await offers.readOffered({
+            project: name,
+            repository,
+            kind: 'bases',
+            prefix: baseBranches(name),
+            signal,
+          }),
         };
       }),
 
     offerBase: ({ project: name, commit, at, into, branch, base, newest }) =>
       beating(async (signal) => {
-        const { project, repository } = await open(name);
+        const { project, repository } = await offers.open(name);
         // First, so that no branch is pushed that nobody hears of.
-        const forge = await forgeOf(project);
+        const forge = await offers.forgeOf(project);
         await deps.repositories.ensureCommit({ repository, commit, ref: `refs/heads/${into}`, signal });
         const read = await filesAt(name, commit, signal);
         const files = read.files.flatMap(({ text, ...file }) => {
@@ -159,31 +117,10 @@ export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUp
           'Opened by the upkeep of Slipway. It follows the tag for as long as nobody else puts commits on its branch, and is closed when there is nothing left to do.',
         ].join('\n');
         const offer = { repository, branch, base: commit, at, message: title, files, signal };
-        const answer = await deps.branches.ensureOffered(offer);
-        if (answer.kind === 'taken') return { kind: 'taken' as const };
-        const request = await forge.ensurePullRequest({ from: branch, into, title, body });
-        if (request.kind !== 'open') return request;
-        const { number, url, created } = request;
-        // Its own words tell of the first move.
-        if (!created && answer.kind === 'pushed') {
-          await forge.setComment({ pullRequest: number, marker, body: `\`${base.name}\` is \`${newest}\` by now.` });
-        }
-        return { kind: 'open' as const, number, url, created };
+        const moved = `\`${base.name}\` is \`${newest}\` by now.`;
+        return await offers.offer(forge, { offer, into, title, body, moved });
       }),
 
-    withdrawBase: ({ project: name, branch, pullRequest }) =>
-      beating(async (signal) => {
-        const { project, repository } = await open(name);
-        if (pullRequest !== null) {
-          const forge = await forgeOf(project);
-          await forge.setComment({
-            pullRequest,
-            marker,
-            body: 'There is nothing left to do here; the branch is removed.',
-          });
-        }
-        // The branch last: while it is there, the next round tries again. With it the forge closes what was to merge it.
-        return { withdrawn: await deps.branches.ensureWithdrawn({ repository, branch, signal }) };
-      }),
+    withdrawBase: (input) => beating((signal) => offers.withdraw(input, signal)),
   };
 }

@@ -1,6 +1,7 @@
 /** What the workflows of upkeep may ask for; the rules are those of {@link ./contracts.ts}. No run, deployment or environment waits for any of it. */
 import type { Abandoned, ClosedWorkflow } from '../domain/abandoned.ts';
 import type { PinnedBase } from '../domain/base-image.ts';
+import type { DependencyGroup, DependencyUpdate, Ecosystem } from '../domain/dependency-update.ts';
 import type { DeploymentResult } from '../domain/deployment.ts';
 import type { DiskReading } from '../domain/disk.ts';
 import type { KnownFindings, LiveImageScan, LiveRole } from '../domain/live-scan.ts';
@@ -175,20 +176,30 @@ export interface BaseUpdateActivities {
     readonly branch: string;
     readonly base: PinnedBase;
     readonly newest: string;
-  }): Promise<
-    | { readonly kind: 'open'; readonly number: number; readonly url: string; readonly created: boolean }
-    | { readonly kind: 'taken' | 'nothing-to-merge' }
-  >;
+  }): Promise<UpkeepOffer>;
   /**
    * Says that there is nothing left to do, and removes the branch, with which forges close the pull request; a branch that somebody has put
    * commits on stays. As `offerBase` for errors.
    */
-  withdrawBase(input: {
-    readonly project: string;
-    readonly branch: string;
-    /** Null where it is not known any more; then nothing is said. */
-    readonly pullRequest: number | null;
-  }): Promise<{ readonly withdrawn: boolean }>;
+  withdrawBase(input: UpkeepWithdrawal): Promise<{ readonly withdrawn: boolean }>;
+}
+
+/** What became of an offer. */
+export type UpkeepOffer =
+  | { readonly kind: 'open'; readonly number: number; readonly url: string; readonly created: boolean }
+  | { readonly kind: 'taken' | 'nothing-to-merge' };
+
+export interface UpkeepWithdrawal {
+  readonly project: string;
+  readonly branch: string;
+  /** Null where it is not known any more; then nothing is said. */
+  readonly pullRequest: number | null;
+}
+
+/** A branch that Slipway has offered before. */
+export interface OfferedPullRequest {
+  readonly branch: string;
+  readonly pullRequest: number | null;
 }
 
 export interface BaseReading {
@@ -207,8 +218,65 @@ export interface BaseReading {
     readonly newest?: string;
     readonly problem?: string;
   }[];
-  /** Branches that Slipway has offered before. */
-  readonly offered: readonly { readonly branch: string; readonly pullRequest: number | null }[];
+  readonly offered: readonly OfferedPullRequest[];
+}
+
+/** Pull requests for dependencies that have newer versions (S4-123). */
+export interface DependencyUpdateActivities {
+  /**
+   * What the manifests of a project's release branch pin, with the newest versions that the project's policy lets through. Nothing of the repository
+   * is executed. What cannot be read or asked is a problem of its manifest, and hides nothing of the others. Heartbeats.
+   *
+   * @throws `NotFound`, `CommitNotFound`, `RepositoryRefused` (not retried); `RepositoryUnreachable`, `StoreUnavailable` (retried)
+   */
+  readOutdated(input: { readonly project: string }): Promise<OutdatedReading>;
+  /**
+   * Pushes a branch in which these dependencies are newer, with their lock, and has a pull request open for it; the same again changes nothing
+   * but what the index has since. Nothing is pushed where no update could be made. Heartbeats.
+   *
+   * @throws `RepositoryRefused`, `ForgeRefused` (not retried); `RepositoryUnreachable`, `ForgeUnavailable` (retried)
+   */
+  offerDependencies(input: {
+    readonly project: string;
+    readonly commit: string;
+    readonly at: string;
+    readonly into: string;
+    readonly group: DependencyGroup;
+  }): Promise<(UpkeepOffer | { readonly kind: 'nothing-made' }) & { readonly problems: readonly string[] }>;
+  /** As {@link BaseUpdateActivities.withdrawBase}. */
+  withdrawDependencies(input: UpkeepWithdrawal): Promise<{ readonly withdrawn: boolean }>;
+}
+
+export interface OutdatedReading {
+  readonly commit: string;
+  /** When it was made. */
+  readonly at: string;
+  /** The release branch. */
+  readonly into: string;
+  /** Manifests that were read. */
+  readonly manifests: number;
+  /** Dependencies that are pinned in them. */
+  readonly dependencies: number;
+  /** At most 200, those that fix an advisory first. */
+  readonly updates: readonly DependencyUpdate[];
+  /** How many more there are. */
+  readonly unlisted: number;
+  readonly problems: readonly DependencyProblem[];
+  /** How many problems more there are. */
+  readonly untold: number;
+  /** Dependencies that the project wants left alone, each with its reason. */
+  readonly ignored: readonly string[];
+  readonly group: 'ecosystem' | 'dependency';
+  /** Pull requests that may be open at once. */
+  readonly most: number;
+  readonly offered: readonly OfferedPullRequest[];
+}
+
+/** Why something is not known of a manifest, or of one dependency in it. */
+export interface DependencyProblem {
+  readonly ecosystem: Ecosystem;
+  readonly manifest: string;
+  readonly problem: string;
 }
 
 /** Scans of what runs. */

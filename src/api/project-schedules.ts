@@ -56,6 +56,11 @@ function schedulesOf(project: ProjectDefinition, taskQueue: string): ReadonlyMap
     const id = `${upkeepPrefix}${name}/bases`;
     wanted.set(id, upkeepOptions(project, upkeep.bases, { id, workflow: 'offerBaseUpdates', taskQueue }));
   }
+  if (upkeep.dependencies.enabled) {
+    const id = `${upkeepPrefix}${name}/dependencies`;
+    const workflow = 'offerDependencyUpdates';
+    wanted.set(id, upkeepOptions(project, upkeep.dependencies, { id, workflow, taskQueue }));
+  }
   if (upkeep.audit.enabled) {
     const id = `${upkeepPrefix}${name}/audit`;
     wanted.set(id, upkeepOptions(project, upkeep.audit, { id, workflow: 'reportAudit', taskQueue }));

@@ -148,6 +148,16 @@ export const failures = {
     status: 502,
     sentence: 'Check that the registry runs and can be reached from the worker; the push is repeated.',
   },
+  IndexRefused: {
+    retryable: false,
+    status: 502,
+    sentence: 'Check the address of the index and its credentials in `upkeep.dependencies.indexes` of the project.',
+  },
+  IndexUnavailable: {
+    retryable: true,
+    status: 502,
+    sentence: 'Wait until the index of packages named in the message answers again; the next round asks it anew.',
+  },
   ImageNotFound: {
     retryable: false,
     status: 404,

@@ -1,7 +1,7 @@
 import type { Verdict } from './verdict.ts';
 
 /** What upkeep looks after; each has a workflow of its own. */
-export const upkeepKinds = ['disk', 'scan', 'audit', 'bases'] as const;
+export const upkeepKinds = ['disk', 'scan', 'audit', 'bases', 'dependencies'] as const;
 export type UpkeepKind = (typeof upkeepKinds)[number];
 
 /** What one round of upkeep found and did about one thing. */

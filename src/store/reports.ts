@@ -1,6 +1,6 @@
 import type { GatedReport, KeptPages, StageEvidence } from '../domain/evidence.ts';
 import type { GateVerdict } from '../domain/gate-verdict.ts';
-import type { Finding } from '../domain/report.ts';
+import type { Component, Finding } from '../domain/report.ts';
 import type { RunRef } from '../domain/run.ts';
 import type { Db, Row } from './schema.ts';
 import { json } from './store.ts';
@@ -124,6 +124,44 @@ function toFinding({ rule, severity, message, file, line, component, aliases, fi
     ...(aliases === null ? {} : { aliases }),
     fingerprint,
   };
+}
+
+/** Advisories about packages that are read of one run. Judgement: who has more has other worries. */
+const mostAdvisories = 5_000;
+
+/** Findings about packages of the newest finished run of a ref that has reports. */
+export async function readPackageFindings(
+  db: Db,
+  project: string,
+  ref: string,
+): Promise<readonly { readonly rule: string; readonly component: Component }[]> {
+  const newest = db
+    .selectFrom('runs')
+    .select('runs.number')
+    .where('runs.project', '=', project)
+    .where('runs.ref', '=', ref)
+    .where('runs.outcome', 'is not', null)
+    .where((where) =>
+      where.exists(
+        where
+          .selectFrom('reports')
+          .select('reports.run')
+          .whereRef('reports.project', '=', 'runs.project')
+          .whereRef('reports.run', '=', 'runs.number'),
+      ),
+    )
+    .orderBy('runs.number', 'desc')
+    .limit(1);
+  const rows = await db
+    .selectFrom('findings')
+    .select(['rule', 'component'])
+    .where('project', '=', project)
+    .where('run', '=', newest)
+    .where('component', 'is not', null)
+    .orderBy('rule')
+    .limit(mostAdvisories)
+    .execute();
+  return rows.flatMap(({ rule, component }) => (component === null ? [] : [{ rule, component }]));
 }
 
 /** Verdicts of a run's gates, by stage. */

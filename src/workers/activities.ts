@@ -5,11 +5,16 @@ import { createAbandonedActivities } from '../activities/abandoned.ts';
 import { createStageArtifacts } from '../activities/artifacts.ts';
 import { createAuditReportActivities } from '../activities/audit-reports.ts';
 import { createBaseUpdateActivities } from '../activities/base-updates.ts';
+import { createDependencyUpdateActivities } from '../activities/dependency-updates.ts';
+import { manifestKinds } from '../providers/manifests/index.ts';
+import { packageIndexes } from '../providers/package-indexes/index.ts';
+import type { ProjectDefinition } from '../definition/project.ts';
 import { createStageCaches } from '../activities/caches.ts';
 import type {
   Activities,
   AuditReportActivities,
   BaseUpdateActivities,
+  DependencyUpdateActivities,
   DiskActivities,
   LiveScanActivities,
   RegistryRetentionActivities,
@@ -111,7 +116,9 @@ export interface ComposedActivities {
   readonly orchestration: Partial<
     Activities & UpkeepActivities & RoundActivities & LiveScanActivities & AuditReportActivities
   >;
-  readonly build: Partial<Activities & UpkeepActivities & LiveScanActivities & BaseUpdateActivities>;
+  readonly build: Partial<
+    Activities & UpkeepActivities & LiveScanActivities & BaseUpdateActivities & DependencyUpdateActivities
+  >;
   readonly deploy: Partial<Activities & UpkeepActivities & RegistryRetentionActivities>;
   readonly notify: Partial<Activities>;
   readonly machine: DiskActivities;
@@ -198,16 +205,16 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   }
   const host = createHostExecutor({ spare: true });
   const liveScans = createLiveScanActivities({ store, blobs, supplyChain, builder, readRegistry });
+  const offering = {
+    store,
+    repositories,
+    branches: createGitBranches({ folder: join(config.folders.work, 'mirrors') }),
+    openForge: (project: ProjectDefinition) => openForgeApi(project, readSecret),
+    readSecret,
+  };
   const build = {
-    ...createBaseUpdateActivities({
-      store,
-      repositories,
-      branches: createGitBranches({ folder: join(config.folders.work, 'mirrors') }),
-      openRegistry: createOciRegistry,
-      readRegistry,
-      openForge: (project) => openForgeApi(project, readSecret),
-      readSecret,
-    }),
+    ...createBaseUpdateActivities({ ...offering, openRegistry: createOciRegistry, readRegistry }),
+    ...createDependencyUpdateActivities({ ...offering, manifests: manifestKinds, indexes: packageIndexes }),
     scanLiveImage: liveScans.scanLiveImage.bind(liveScans),
     // On the queue of this machine: the files of it, and the images of its engine.
     removeLeftFiles: removing.removeLeftFiles,

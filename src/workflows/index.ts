@@ -3,6 +3,7 @@ export { applyRetention } from './apply-retention.ts';
 export { deployRelease } from './deploy-release.ts';
 export { environment } from './environment.ts';
 export { offerBaseUpdates } from './offer-base-updates.ts';
+export { offerDependencyUpdates } from './offer-dependency-updates.ts';
 export { pollRepositories } from './poll-repositories.ts';
 export { reconcileRecords } from './reconcile-records.ts';
 export { reportAudit } from './report-audit.ts';

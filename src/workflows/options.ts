@@ -313,6 +313,16 @@ export const offering = proxyActivities<contracts.BaseUpdateActivities>({
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
+/** Asks indexes for every dependency, and has locks made anew: several times where some updates do not fit with others. */
+export const updating = proxyActivities<contracts.DependencyUpdateActivities>({
+  taskQueue: taskQueues.build,
+  startToCloseTimeout: 1_800_000,
+  scheduleToCloseTimeout: 3_600_000,
+  heartbeatTimeout,
+  retry: upkeepRetry,
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
 /** What is live, by the store. */
 export const readingLive = proxyActivities<Pick<contracts.LiveScanActivities, 'readLive'>>({
   taskQueue: taskQueues.orchestration,

@@ -342,10 +342,12 @@ export function createGitRepository(options: GitOptions): SourceRepository {
       return result.stdout.split('\0').filter((path) => path !== '');
     },
 
-    async readFile({ project, commit, path, signal }) {
+    async readFile({ project, commit, path, maxBytes = maxFileBytes, signal }) {
       checkCommit(commit);
       const gitDir = `--git-dir=${await mirror(project)}`;
-      const result = await git({ args: [gitDir, 'cat-file', 'blob', `${commit}:${relative(path)}`], signal });
+      const args = [gitDir, 'cat-file', 'blob', `${commit}:${relative(path)}`];
+      const result = await git({ args, signal, maxOutputBytes: maxBytes });
+      if (result.truncated) throw new ProviderError('TooLarge', `${path} has more than ${maxBytes} bytes`);
       return result.exitCode === 0 ? result.stdout : undefined;
     },
 

@@ -79,11 +79,17 @@ export interface SourceRepository {
     readonly sinceMerge: boolean;
     readonly signal?: AbortSignal;
   }): Promise<readonly string[] | undefined>;
-  /** Text of a file at a commit; undefined where it has none. */
+  /**
+   * Text of a file at a commit; undefined where it has none.
+   *
+   * @param request.maxBytes - default 1 MiB: what people write.
+   * @throws `TooLarge` (not retried): a part of a file is never taken for the whole.
+   */
   readFile(request: {
     readonly project: string;
     readonly commit: string;
     readonly path: string;
+    readonly maxBytes?: number;
     readonly signal?: AbortSignal;
   }): Promise<string | undefined>;
   /**

@@ -273,6 +273,14 @@ describe('a file or folder at a commit', () => {
     await expect(source.readFile({ project: 'hello', commit: first, path })).resolves.toBeUndefined();
   });
 
+  test('a file that is larger than what is read is none, rather than its first part', async () => {
+    const commit = origin.commit({ 'large.txt': 'x'.repeat(2 ** 20 + 1) });
+    await source.ensureCommit({ repository, commit, ref: 'refs/heads/main' });
+    const file = { project: 'hello', commit, path: 'large.txt' };
+    await expect(source.readFile(file)).rejects.toMatchObject({ type: 'TooLarge', retryable: false });
+    await expect(source.readFile({ ...file, maxBytes: 2 ** 21 })).resolves.toHaveLength(2 ** 20 + 1);
+  });
+
   test('is listed, equal for equal content', async () => {
     const before = await source.listTree({ project: 'hello', commit: first, path: 'app' });
     expect(before).toEqual([{ mode: '100644', object: expect.stringMatching(/^[0-9a-f]{40}$/), path: 'main.js' }]);
