@@ -58,8 +58,6 @@ export interface PlanActivities {
    * @throws `GateBlocked`, `GateErrored` (not retried): a gate stops the release; the plan is recorded. Never for a rollback.
    */
   planDeployment(input: DeploymentInput): Promise<Plan>;
-  /** Sizes, disk and connections for the backup; {@link Plan.estimate} is made with it. */
-  estimateBackup(input: DeploymentRef): Promise<Plan['estimate']>;
 }
 
 /** What must be there before a release: planned to a file, and applied exactly from it. */
@@ -98,8 +96,6 @@ export interface TurnActivities {
     readonly ask: number;
     readonly requestedAt: string;
   }): Promise<void>;
-  /** Signal: no longer wanted. Nothing happens when the turn was not asked for or is over. */
-  withdrawTurn(input: { readonly deployment: DeploymentRef; readonly reason: string }): Promise<void>;
   /**
    * What an environment's workflow must know when it begins without a memory (first start, or after somebody terminated it): the roll-outs
    * and rollbacks that are open now. Asked of Temporal by workflow id (describe, not the list, which lags) for every deployment of the

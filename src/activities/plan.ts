@@ -23,7 +23,6 @@ import type { Place, Places } from './places.ts';
 import type { ReadProtections } from './protections.ts';
 import { promotionOf } from './promotion.ts';
 import { readFacts } from './release.ts';
-import { versionInForce } from './versions.ts';
 
 export interface PlanDependencies {
   readonly store: Pick<Store, 'db'>;
@@ -160,9 +159,6 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
         if (input.priority !== 'rollback') requirePassage(plan);
         return plan;
       }),
-
-    estimateBackup: (input) =>
-      typed(async () => estimate(await places.open({ ...input, version: await versionInForce(store, input) }))),
   };
 }
 

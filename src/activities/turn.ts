@@ -3,14 +3,7 @@ import { type Client, WorkflowNotFoundError } from '@temporalio/client';
 import type { DeploymentInput } from '../domain/deployment.ts';
 import { turnsOf } from '../store/deployments.ts';
 import type { Store } from '../store/store.ts';
-import {
-  type TurnRequest,
-  environmentId,
-  requestTurnSignal,
-  rollbackId,
-  rolloutId,
-  withdrawTurnSignal,
-} from '../workflows/messages.ts';
+import { type TurnRequest, environmentId, requestTurnSignal, rollbackId, rolloutId } from '../workflows/messages.ts';
 import { workflowTaskQueue } from '../workflows/queues.ts';
 import { beating, typed } from './changes.ts';
 import type { OpenTurns, TurnActivities } from './contracts.ts';
@@ -69,18 +62,6 @@ export function createTurnActivities({ store, temporal }: TurnDependencies): Tur
           signalArgs: [request],
           staticSummary: `${project} ${environment}: one turn at a time`,
         });
-      }),
-
-    withdrawTurn: ({ deployment, reason }) =>
-      typed(async () => {
-        try {
-          await temporal.workflow
-            .getHandle(environmentId(deployment.project, deployment.environment))
-            .signal(withdrawTurnSignal, { number: deployment.number, reason });
-        } catch (error) {
-          // Nobody was ever asked for the turn, so there is nothing to give back.
-          if (!(error instanceof WorkflowNotFoundError)) throw error;
-        }
       }),
 
     readOpenTurns: ({ project, environment }) =>

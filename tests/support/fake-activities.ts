@@ -294,8 +294,6 @@ export function createNaturalActivities(client: () => Client): Natural {
       infrastructure.state = saved.wanted;
       return { how: 'applied', detail: '1 to create' };
     },
-    estimateBackup: (input, world) =>
-      planOf({ ...world.open(input.environment, { number: input.number }) }, world).estimate,
     requestTurn: async ({ deployment, plan, approved, ask, requestedAt }, { maxHistoryEvents }) => {
       const { project, environment } = deployment;
       await client().workflow.signalWithStart('environment', {
@@ -305,10 +303,6 @@ export function createNaturalActivities(client: () => Client): Natural {
         signal: 'requestTurn',
         signalArgs: [{ deployment, planHash: plan.hash, approved, ask, policy: plan.policy, requestedAt }],
       });
-    },
-    withdrawTurn: async ({ deployment, reason }) => {
-      const handle = client().workflow.getHandle(environmentId(deployment.project, deployment.environment));
-      await handle.signal('withdrawTurn', { number: deployment.number, reason });
     },
     readOpenTurns: ({ environment }, world) => readOpenTurns(client(), world, environment),
     awaitTurnClosed: async ({ workflowId }) => await followed(client(), workflowId),
