@@ -4,6 +4,7 @@ import {
   condition,
   getExternalWorkflowHandle,
   isCancellation,
+  patched,
   setHandler,
   upsertSearchAttributes,
 } from '@temporalio/workflow';
@@ -241,7 +242,7 @@ class Deployment {
       case 'expired':
         return this.#end(
           'expired',
-          `Nobody decided within ${took(policy.timeoutMs)}. Run again from approval; nothing has to be built again.`,
+          `Nobody decided within ${took(policy.timeoutMs)}. \`slipway rerun <run> --from-approval\` asks again, and nothing has to be built again.`,
         );
       case 'approved':
       case 'pending':
@@ -340,15 +341,20 @@ class Deployment {
   /** Aborted after the turn was asked for: the environment has the last word, or a roll-out that outlived it, or nobody. */
   async #withdraw(abort: AbortMessage): Promise<DeploymentResult | Plan> {
     const { project, environment, number } = this.#input;
-    const { by, reason = 'no reason given', noRollback } = abort;
-    const words = { number, by, reason, ...(noRollback === undefined ? {} : { noRollback }) };
+    let word = abort;
     for (let round = 0; this.#settled === undefined; round += 1) {
+      const said = word;
+      const { by, reason = 'no reason given', noRollback } = said;
+      const words = { number, by, reason, ...(noRollback === undefined ? {} : { noRollback }) };
       const told =
         (await this.#signal(environmentId(project, environment), (handle) =>
           handle.signal(withdrawTurnSignal, words),
-        )) || (await this.#signal(rolloutId(this.#input, this.#ask), (handle) => handle.signal(abortSignal, abort)));
-      if (!told) return this.#aborted(abort);
-      await condition(() => this.#settled !== undefined, this.#pause(round), { summary: 'being aborted' });
+        )) || (await this.#signal(rolloutId(this.#input, this.#ask), (handle) => handle.signal(abortSignal, said)));
+      if (!told) return this.#aborted(said);
+      // A later word to leave everything as it is goes out at once.
+      const awake = (): boolean => this.#settled !== undefined || this.#abort !== said;
+      await condition(awake, this.#pause(round), { summary: 'being aborted' });
+      word = this.#abort ?? said;
     }
     return this.#takeAnswer(this.#settled);
   }
@@ -386,7 +392,13 @@ class Deployment {
   // ─── messages ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   abort(abort: AbortMessage): void {
-    if (this.#abort !== undefined || this.#result !== undefined) return;
+    if (this.#result !== undefined) return;
+    if (this.#abort !== undefined) {
+      // The first word counts, but for this: an undo that is tried without end is ended by nothing else.
+      const says = abort.noRollback === true && this.#abort.noRollback !== true;
+      if (says && patched('2026-11-26-abort-says-more')) this.#abort = abort;
+      return;
+    }
     this.#abort = abort;
     this.#work.cancel();
   }

@@ -2,7 +2,7 @@ import type { EnvironmentFacts } from '../activities/contracts.ts';
 import type { DeploymentInput, DeploymentRef } from '../domain/deployment.ts';
 import type { LiveRelease } from '../domain/release.ts';
 import type { Answers } from './environment-answers.ts';
-import type { EnvironmentState } from './environment-state.ts';
+import type { EnvironmentState, Retirement } from './environment-state.ts';
 import type { AbortMessage, EnvironmentHold, EnvironmentView, RollbackMessage } from './messages.ts';
 import { callAnyway, read } from './options.ts';
 import { isoNow, showPage } from './progress.ts';
@@ -14,6 +14,8 @@ export interface Current {
   readonly workflowId: string;
   readonly ask: number;
   readonly since: string;
+  /** What was to be retired, and when, as it began: a turn that changes nothing leaves that as it was. */
+  readonly retire: Retirement | null;
   changing: boolean;
   /** With `hold`: the turn is kept while people decide. */
   asking: boolean;

@@ -85,6 +85,9 @@ export async function environment(input: EnvironmentInput): Promise<void> {
 
 /** Added to the approval's time before a turn that is held for a decision is taken back, ms. */
 const graceMs = 120_000;
+/** What to do where it was only too late. The run is on the deployment's page. */
+const againFromApproval =
+  'Nothing was changed: `slipway rerun <run> --from-approval` asks again, and nothing has to be built again.';
 /** A turn that is held is confirmed so often, ms. */
 const askAgainMs = 600_000;
 /** Before, a word to stop a rollback reached nobody. */
@@ -160,7 +163,8 @@ class Environment implements EnvironmentCore {
       const { waiting, overdue } = splitOverdue(state.queue, Date.now());
       state.queue = waiting;
       for (const entry of overdue) {
-        this.answers.answer(entry.deployment, refusal(entry, 'expired', 'It waited too long for its turn.'));
+        const reason = `It waited too long for its turn. ${againFromApproval}`;
+        this.answers.answer(entry.deployment, refusal(entry, 'expired', reason));
       }
       const queue = state.queue;
       const changed = (): boolean => state.queue !== queue;
@@ -229,7 +233,8 @@ class Environment implements EnvironmentCore {
       return undefined;
     }
     const kind = current.aborting === undefined ? 'expired' : 'withdrawn';
-    const reason = current.aborting?.reason ?? 'Nobody decided while it held the turn.';
+    const undecided = `Nobody decided while it held the turn. ${againFromApproval}`;
+    const reason = current.aborting?.reason ?? undecided;
     this.answers.answer(deployment, { kind, number, reason });
     return undefined;
   }
@@ -275,9 +280,10 @@ class Environment implements EnvironmentCore {
     if (report === null) this.#takeSilence(current);
     else if (report.kind === 'plan-changed') {
       this.state.answered[deployment.number] = current.ask;
+      this.#keepRetirement(current);
       this.answers.tell(deployment, { kind: 'plan-changed', number: deployment.number, plan: report.plan });
     } else {
-      this.#takeResult(report);
+      this.#takeResult(current, report);
       this.answers.settle(kind, deployment, report.result);
     }
     this.current = null;
@@ -285,11 +291,12 @@ class Environment implements EnvironmentCore {
     if (forwarded !== undefined && !tookItselfBack(report)) await this.#rollbacks.accept(forwarded).catch(noWay);
   }
 
-  #takeResult(report: Extract<TurnReport, { kind: 'result' }>): void {
+  #takeResult(current: Current, report: Extract<TurnReport, { kind: 'result' }>): void {
     const { state } = this;
     const { result, live, previous, hold, data } = report;
     if (report.untouched === true) {
-      if (state.previous !== null) scheduleRetirement(state, state.previous);
+      const kept = this.#keepRetirement(current);
+      if (!kept && state.previous !== null) scheduleRetirement(state, state.previous);
       return;
     }
     state.live = live;
@@ -307,12 +314,20 @@ class Environment implements EnvironmentCore {
     }
   }
 
+  /** After a turn that changed nothing: the release before goes when it was to go. @returns false when nothing was planned for it. */
+  #keepRetirement({ retire }: Current): boolean {
+    if (retire === null || !patched('2026-11-26-retirement-goes-on')) return false;
+    this.state.retire = retire;
+    return true;
+  }
+
   #takeSilence(current: Current): void {
     const { deployment, changing, kind, workflowId } = current;
     const reason = changing
       ? `Its workflow (${workflowId}) ended without a report after it had begun to change things: \`reconcile\` the environment, or \`unlock\` it with what is live.`
       : `Its workflow (${workflowId}) was ended before it changed anything.`;
     if (changing) holdFor(this.state, 'unknown', reason);
+    else this.#keepRetirement(current);
     const { project, environment, number } = deployment;
     this.answers.settle(kind, deployment, { project, environment, number, outcome: 'errored', reason, steps: [] });
   }
@@ -337,7 +352,8 @@ class Environment implements EnvironmentCore {
   }
 
   #begin(kind: Current['kind'], deployment: DeploymentInput, workflowId: string, ask: number): Current {
-    const current = { kind, deployment, workflowId, ask, since: isoNow(), changing: false, asking: false };
+    const { retire } = this.state;
+    const current = { kind, deployment, workflowId, ask, since: isoNow(), retire, changing: false, asking: false };
     this.current = current;
     // Asked for again before it was known that it has its turn already.
     this.state.queue = this.state.queue.filter(

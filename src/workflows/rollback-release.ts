@@ -213,7 +213,7 @@ class Rollback {
   }
 
   async #startBeside(): Promise<LiveRelease> {
-    const { deployment, request } = this.#input;
+    const { deployment } = this.#input;
     const { project, environment, number, version } = deployment;
     this.#journal.enter('rolling-back');
     this.#announce();
@@ -233,17 +233,9 @@ class Rollback {
       since: isoNow(),
     };
     this.#saga.register({ heading: 'clean-up', run: () => this.#stopSlot(target, policy) });
-    const readyMs = policy.limits.readyMs + policy.limits.settleMs;
     const patient = { deployment, version, production: policy.production };
     try {
-      await this.#measure('deploy-previous', `${version} runs in ${slot}`, () =>
-        call(
-          awaitState.ensureReleaseRunning,
-          `starts ${version} in ${slot} (${request.reason})`,
-          { ...this.#nextChange(), slot, version, readyMs },
-          { startToCloseTimeout: readyMs + 300_000 },
-        ),
-      );
+      await this.#measure('deploy-previous', `${version} runs in ${slot}`, () => this.#start(target));
     } catch (error) {
       const { type, message } = describeFailure(error);
       if (type === 'ContainerUnhealthy') tellUnhealthy(this.#journal, patient, 'start', message);
@@ -253,6 +245,17 @@ class Rollback {
     await this.#moveTraffic(target);
     await this.#verify(target);
     return target;
+  }
+
+  async #start({ slot, version }: LiveRelease): Promise<void> {
+    const { limits } = await this.#policy();
+    const readyMs = limits.readyMs + limits.settleMs;
+    await call(
+      awaitState.ensureReleaseRunning,
+      `starts ${version} in ${slot} (${this.#input.request.reason})`,
+      { ...this.#nextChange(), slot, version, readyMs },
+      { startToCloseTimeout: readyMs + 300_000 },
+    );
   }
 
   async #probe(target: LiveRelease, patient: Patient): Promise<void> {
@@ -278,6 +281,7 @@ class Rollback {
         () => this.#point(target, from?.slot === target.slot ? null : (from?.slot ?? null)),
         (why) => this.#page(target, why),
         () => this.#leave,
+        () => this.#start(target),
       );
       this.#servingAt = movedAt;
     });

@@ -1,4 +1,4 @@
-import { CancellationScope, condition, log, sleep } from '@temporalio/workflow';
+import { CancellationScope, condition, log, patched, sleep } from '@temporalio/workflow';
 import type { RollbackStepName } from '../domain/deployment.ts';
 import { type FailureType, describeFailure, failureType, tellFailure } from '../domain/failures.ts';
 import { isoNow } from './progress.ts';
@@ -27,18 +27,31 @@ export class Saga {
     this.#undos.push(undo);
   }
 
-  /** Undoes in reverse order, shielded from cancellation, on past failures; never throws. */
-  unwind(after: (record: UndoRecord) => void = () => undefined): Promise<UndoRecord[]> {
+  /**
+   * Undoes in reverse order, shielded from cancellation, on past failures; never throws.
+   *
+   * @param left - a person has said to leave things as they are: what has not begun by then is not undone.
+   */
+  unwind(
+    after: (record: UndoRecord) => void = () => undefined,
+    left: () => boolean = () => false,
+  ): Promise<UndoRecord[]> {
     return CancellationScope.nonCancellable(async () => {
       const records: UndoRecord[] = [];
       for (const undo of this.#undos.splice(0).reverse()) {
-        const record = await runUndo(undo);
+        // Traffic may still be on the release that the next undo would stop.
+        const leave = left() && patched('2026-11-26-left-as-it-is');
+        const record = leave ? leftRecord(undo) : await runUndo(undo);
         records.push(record);
         after(record);
       }
       return records;
     });
   }
+}
+
+function leftRecord({ heading }: Undo): UndoRecord {
+  return { heading, done: false, startedAt: isoNow(), durationMs: 0, detail: 'left as it is, on a person’s word' };
 }
 
 async function runUndo(undo: Undo): Promise<UndoRecord> {
@@ -80,16 +93,28 @@ const longestPauseMs = 600_000;
  * @param move - tries three times by itself (options.ts `trafficBack`).
  * @param page - called once, after the first three tries.
  * @param givenUp - a person has said to leave it.
+ * @param start - starts the release that the traffic is to go to. Called where the move finds nothing there: waiting brings it back never.
  * @throws `FenceRefused` - somebody newer works on the target; or the last failure once it is given up.
  */
 export async function withoutEnd<T>(
   move: () => Promise<T>,
   page: (why: string) => void,
   givenUp: () => boolean,
+  start?: () => Promise<unknown>,
 ): Promise<T> {
-  for (let round = 1; ; round += 1) {
+  const moveOrStart = async (): Promise<T> => {
     try {
       return await move();
+    } catch (error) {
+      if (start === undefined || givenUp() || failureType(error) !== 'ReleaseMissing') throw error;
+      if (!patched('2026-11-26-missing-release-started')) throw error;
+      await start();
+      return await move();
+    }
+  };
+  for (let round = 1; ; round += 1) {
+    try {
+      return await moveOrStart();
     } catch (error) {
       if (failureType(error) === 'FenceRefused' || givenUp()) throw error;
       if (round === 1) page(describeFailure(error).message);

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { environmentId, rollbackId, rolloutId } from '../../src/workflows/messages.ts';
-import { broken, isOpen, quietPolicy, stayUntil, watched } from '../support/fake-activities.ts';
+import { broken, isOpen, quietPolicy, stayUntil, twoPeople, watched } from '../support/fake-activities.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
 import { type Scenario, createScenario, production } from '../support/workflow-env-scenario.ts';
 
@@ -84,7 +84,8 @@ describe('the queue', () => {
     const release = await busy(scenario);
     world.policy = { ...quietPolicy, queue: { ...quietPolicy.queue, timeoutMs: 300 } };
     const second = await when.deploy();
-    expect(await second.result()).toMatchObject({ outcome: 'expired' });
+    const reason = expect.stringContaining('slipway rerun <run> --from-approval');
+    expect(await second.result()).toMatchObject({ outcome: 'expired', reason });
     release();
   });
 
@@ -204,6 +205,21 @@ describe('a rollback that a person asks for', () => {
     expect(world.serving(production)).toBe('0.7.0');
     const changes = world.calls.filter((call) => call.workflowId.startsWith('rollback/')).map((call) => call.name);
     expect(changes.indexOf('ensureReleaseRunning')).toBeLessThan(changes.indexOf('ensureTraffic'));
+  });
+
+  test('to the release before, whose container somebody has removed, starts it again and moves then', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    world.place(production).slots.delete('blue');
+    world.on('ensureTraffic', (input) => {
+      const { slots } = world.place(production);
+      if (input.slot !== null && !slots.has(input.slot)) throw broken('ReleaseMissing', 'nothing is in blue');
+      return env.natural('ensureTraffic')(input as never, world) as never;
+    });
+    await when.ask('rollback', { ...ops, to: '0.9.0' });
+    await then.environmentIs((view) => view.live?.version === '0.9.0' && view.current === null, 'it to be done');
+    expect(world.serving(production)).toBe('0.9.0');
+    expect(world.notices.map(({ event }) => event)).not.toContain('undo-keeps-failing');
   });
 
   test('to a release that cannot be started changes no traffic, and holds', async () => {
@@ -528,6 +544,49 @@ describe('the release before', () => {
     // It is forgotten first and stopped then.
     await env.until(() => !world.place(production).slots.has('blue'), 'blue to be stopped');
     expect(world.serving(production)).toBe('1.0.1');
+  });
+
+  test('is removed at the same time after a turn whose plan had changed, and that ended without another', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    const { retireAt } = await then.view();
+    world.policy = { ...quietPolicy, approval: { ...twoPeople, rules: [{ group: 'devops', count: 1 }] } };
+    const deployment = await when.deploy();
+    await deployment.until('awaiting-approval');
+    world.configuration = 'another';
+    await deployment.decide('approve', { by: 'lin' });
+    // The turn was taken and given back: it is asked for anew, with the new plan.
+    await then.called('planDeployment', 4);
+    await deployment.until('awaiting-approval');
+    await then.environmentIs((view) => view.current === null, 'the turn to be over');
+    await deployment.decide('reject', { by: 'lin' });
+    expect(await deployment.result()).toMatchObject({ outcome: 'rejected' });
+    expect(await then.view()).toMatchObject({ previous: { version: '0.9.0' }, retireAt });
+  });
+
+  test('is removed at the same time after a turn that ended before its first change', async () => {
+    const { world, when, then } = serving();
+    await (await when.deploy()).result();
+    const { retireAt } = await then.view();
+    world.on('ensureBackup', () => {
+      throw broken('DiskFull', 'no room');
+    });
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'errored' });
+    expect(await then.view()).toMatchObject({ previous: { version: '0.9.0' }, retireAt });
+  });
+
+  test('is removed at the same time after a turn that was terminated before its first change', async () => {
+    const scenario = serving();
+    const { given, when, then } = scenario;
+    await (await when.deploy()).result();
+    const { retireAt } = await then.view();
+    const open = given.gate('ensureBackup');
+    const deployment = await when.deploy();
+    await then.called('ensureBackup', 2);
+    await deployment.rollOut.terminate('by mistake');
+    expect(await deployment.result()).toMatchObject({ outcome: 'errored' });
+    open();
+    expect(await then.view()).toMatchObject({ hold: null, previous: { version: '0.9.0' }, retireAt });
   });
 
   test('makes room for the next one without waiting for its time', async () => {

@@ -21,7 +21,10 @@ test('a turn that is held while people decide goes to the next when their time i
   world.policy = quietPolicy;
   const second = await when.deploy();
   await then.environmentIs((view) => view.queue.length === 1, 'the second to wait');
-  expect(await first.result()).toMatchObject({ outcome: 'expired' });
+  expect(await first.result()).toMatchObject({
+    outcome: 'expired',
+    reason: expect.stringContaining('slipway rerun <run> --from-approval'),
+  });
   expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
   expect(world.outcomesOf(first.input)).toEqual(['expired']);
 });

@@ -427,6 +427,60 @@ describe('an undo that fails', () => {
     expect(world.notices.filter((notice) => notice.event === 'undo-keeps-failing')).toHaveLength(1);
   });
 
+  test('of traffic starts the release before again where it is gone, and moves without a page', async () => {
+    const { world, when } = second();
+    world.on('watchRelease', () => {
+      world.place(production).slots.delete('blue');
+      return watched('failed', 'bad');
+    });
+    world.on('ensureTraffic', (input) => {
+      const { slots } = world.place(production);
+      if (input.slot !== null && !slots.has(input.slot)) throw broken('ReleaseMissing', 'nothing is in blue');
+      return env.natural('ensureTraffic')(input as never, world) as never;
+    });
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'rolled-back' });
+    expect(world.serving(production)).toBe('0.9.0');
+    expect(world.notices.map(({ event }) => event)).not.toContain('undo-keeps-failing');
+  });
+
+  test('of traffic is paged for where the release before is gone and does not start, and goes on', async () => {
+    const { world, when } = second();
+    world.on('watchRelease', () => {
+      world.place(production).slots.delete('blue');
+      return watched('failed', 'bad');
+    });
+    world.on('ensureTraffic', (input) => {
+      const { slots } = world.place(production);
+      if (input.slot !== null && !slots.has(input.slot)) throw broken('ReleaseMissing', 'nothing is in blue');
+      return env.natural('ensureTraffic')(input as never, world) as never;
+    });
+    let starts = 0;
+    world.on('ensureReleaseRunning', (input) => {
+      if (input.slot === 'blue' && (starts += 1) === 1) throw broken('ContainerUnhealthy', 'its last words');
+      return env.natural('ensureReleaseRunning')(input as never, world) as never;
+    });
+    expect(await (await when.deploy()).resultInTime()).toMatchObject({ outcome: 'rolled-back' });
+    const pages = world.notices.filter(({ event }) => event === 'undo-keeps-failing');
+    expect(pages).toMatchObject([{ lines: expect.arrayContaining([expect.stringContaining('its last words')]) }]);
+  });
+
+  test('of traffic, of an abort, ends when somebody aborts again as the page says', async () => {
+    const scenario = second();
+    const { world, when, then } = scenario;
+    onCall(scenario, 'watchRelease', 1, () => stayUntil(() => false));
+    world.on('ensureTraffic', (input) => {
+      if (input.slot === 'blue') throw broken('RouterUnavailable', 'no router', false);
+      return env.natural('ensureTraffic')(input as never, world) as never;
+    });
+    const deployment = await when.deploy();
+    await then.called('watchRelease');
+    await deployment.abort();
+    await env.until(() => world.notices.some(({ event }) => event === 'undo-keeps-failing'), 'the page');
+    await deployment.abort({ by: 'ops', reason: 'I do it by hand', noRollback: true });
+    expect(await deployment.result()).toMatchObject({ outcome: 'rollback-failed' });
+    expect((await then.view()).hold).toMatchObject({ state: 'incident' });
+  });
+
   test('of traffic ends when a person says to leave it', async () => {
     const { world, when } = second();
     world.on('watchRelease', () => watched('failed', 'bad'));
@@ -437,6 +491,12 @@ describe('an undo that fails', () => {
     const deployment = await when.deploy();
     await env.until(() => world.notices.some(({ event }) => event === 'undo-keeps-failing'), 'the page');
     await deployment.abort({ by: 'ops', reason: 'I do it by hand', noRollback: true });
-    expect(await deployment.resultInTime()).toMatchObject({ outcome: 'rollback-failed' });
+    const result = await deployment.resultInTime();
+    expect(result).toMatchObject({ outcome: 'rollback-failed' });
+    // The traffic is still there, so nothing else may be taken away under it.
+    expect(world.called('ensureReleaseStopped')).toEqual([]);
+    expect(world.called('ensureDataRolledBack')).toEqual([]);
+    const left = result.rollback?.steps.find(({ name }) => name === 'stop-current');
+    expect(left).toMatchObject({ verdict: 'failed', detail: expect.stringContaining('left as it is') });
   });
 });

@@ -1,5 +1,5 @@
 import { describeFailure, failure, failureType } from '../../domain/failures.ts';
-import { otherSlot } from '../../domain/release.ts';
+import { type LiveRelease, otherSlot } from '../../domain/release.ts';
 import type { Journal } from '../journal.ts';
 import { awaitState, call, change, compensation, long, trafficBack, watching } from '../options.ts';
 import { took } from '../progress.ts';
@@ -110,20 +110,8 @@ export async function probeRelease(run: Rollout, through: 'slot' | 'router'): Pr
 export async function moveTraffic(run: Rollout): Promise<void> {
   const { slot, live, journal, plan } = run;
   const version = plan.identity.release.version;
-  if (live !== null) {
-    run.saga.register({
-      heading: 'deploy-previous',
-      run: async () => {
-        const { readyMs } = plan.policy.limits;
-        const again = { slot: live.slot, version: live.version, readyMs };
-        await call(compensation.ensureReleaseRunning, `makes sure of ${live.version}`, {
-          ...run.nextChange(true),
-          ...again,
-        });
-        return `${live.version} runs in ${live.slot}`;
-      },
-    });
-  }
+  const startAgain = live === null ? undefined : () => startPrevious(run, live);
+  if (startAgain !== undefined) run.saga.register({ heading: 'deploy-previous', run: startAgain });
   run.saga.register({
     heading: 'deploy-previous',
     run: async () => {
@@ -131,6 +119,7 @@ export async function moveTraffic(run: Rollout): Promise<void> {
         () => moveBack(run),
         (why) => pageForTraffic(journal, run, why),
         () => run.givenUp(),
+        startAgain,
       );
       run.done.backAt = movedAt;
       return live === null ? 'no release serves' : `${live.version} in ${live.slot} serves`;
@@ -153,6 +142,14 @@ export async function moveTraffic(run: Rollout): Promise<void> {
       throw error;
     }
   });
+}
+
+/** Has the release before run in its slot, whatever became of its container. */
+async function startPrevious(run: Rollout, { slot, version }: LiveRelease): Promise<string> {
+  const { readyMs } = run.plan.policy.limits;
+  const again = { ...run.nextChange(true), slot, version, readyMs };
+  await call(compensation.ensureReleaseRunning, `makes sure of ${version}`, again);
+  return `${version} runs in ${slot}`;
 }
 
 function moveBack(run: Rollout): Promise<{ readonly movedAt: string }> {

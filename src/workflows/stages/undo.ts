@@ -31,7 +31,10 @@ export async function undo(
   dataOf: () => DataRollback | undefined,
 ): Promise<UndoResult> {
   // Starts the first undo in this very moment; all that follows up to the await only rides along.
-  const unwinding = run.saga.unwind((done) => run.journal.add(asStep(done)));
+  const unwinding = run.saga.unwind(
+    (done) => run.journal.add(asStep(done)),
+    () => run.givenUp(),
+  );
   const begun = isoNow();
   run.journal.enter('rolling-back', trigger.why);
   const incident = openIncident(run, trigger);
