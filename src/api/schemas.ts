@@ -193,6 +193,13 @@ export const BuildReportSchema = shaped<BuildReport>('BuildReport', {
   outcome: RunOutcome.nullable(),
   tests: z.looseObject({ total: z.number(), failed: z.number() }).nullable(),
   coverage: z.object({ lines: z.number(), before: z.number().nullable() }).nullable(),
+  trend: z.object({
+    ref: z.string(),
+    steps: z
+      .array(z.looseObject({ run: z.number().int(), coverage: z.number().nullable(), tests: z.number().nullable() }))
+      .readonly()
+      .describe('The run and finished ones before it, newest first, each with its `change` against the one before.'),
+  }),
   gates: z
     .array(z.looseObject({ gate: z.string(), stage: z.string(), verdict: Verdict, blocks: z.boolean() }))
     .readonly(),

@@ -1,4 +1,5 @@
 import type { BuildReport, CoverageChange, StageTime } from './build-report.ts';
+import type { Trend } from './run-trend.ts';
 import { securityGates } from './gate.ts';
 import { code, percent, seconds, text } from './markdown.ts';
 import type { Finding, TestFigures } from './report.ts';
@@ -14,6 +15,7 @@ export function renderBuildReport(report: BuildReport): string {
     `${code(commit.slice(0, 12))} of ${code(ref)} by ${text(author)}.${reason === null ? '' : ` ${text(reason)}`}`,
     ...section('Tests', report.tests === null ? [] : testLines(report.tests)),
     ...section('Coverage', report.coverage === null ? [] : [coverageLine(report.coverage)]),
+    ...section('Trend', trendLines(report.trend, run)),
     ...section('Gates', gateLines(report)),
     ...section(
       'Could not be read',
@@ -72,6 +74,41 @@ function coverageLine({ lines, before }: CoverageChange): string {
       ? 'as the last release'
       : `${points > 0 ? '+' : '−'}${Math.abs(points).toFixed(2)} points against the last release`;
   return `${percent(lines)} of the lines, ${change} (${percent(before)}).`;
+}
+
+/** Nothing of a run that has none before it: all of it stands above. */
+function trendLines({ ref, steps }: Trend, run: number): readonly string[] {
+  if (steps.length < 2) return [];
+  const cell = (value: string | null, change: string | null): string =>
+    value === null ? '' : change === null ? value : `${value} (${change})`;
+  return [
+    `Runs of ${code(ref)}, newest first; in brackets what is different from the run before.`,
+    '',
+    '| run | outcome | coverage | tests | failed | findings | took |',
+    '| --- | --- | --- | --- | --- | --- | --- |',
+    ...steps.map((step) => {
+      const { coverage, tests, testsFailed, findings, durationMs, change } = step;
+      const cells = [
+        `#${step.run}${step.run === run ? ', this one' : ''}`,
+        step.outcome ?? 'running',
+        cell(coverage === null ? null : percent(coverage), change.coverage === null ? null : points(change.coverage)),
+        cell(tests === null ? null : String(tests), signed(change.tests, String)),
+        testsFailed === null ? '' : String(testsFailed),
+        cell(String(findings), signed(change.findings, String)),
+        cell(durationMs === null ? null : seconds(durationMs), signed(change.durationMs, seconds)),
+      ];
+      return `| ${cells.join(' | ')} |`;
+    }),
+  ];
+}
+
+function points(change: number): string {
+  return signed(Math.round(change * 10_000), (hundredths) => (hundredths / 100).toFixed(2)) ?? '';
+}
+
+function signed(change: number | null, write: (size: number) => string): string | null {
+  if (change === null) return null;
+  return change === 0 ? '=' : `${change > 0 ? '+' : '−'}${write(Math.abs(change))}`;
 }
 
 function gateLines({ gates }: BuildReport): readonly string[] {

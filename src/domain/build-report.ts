@@ -7,6 +7,7 @@ import type { RunOutcome } from './outcome.ts';
 import { type CoverageFigures, type TestFigures, mostFailures, ratioOf } from './report.ts';
 import type { GatedReport, KeptPages } from './evidence.ts';
 import type { ImageReport } from './run.ts';
+import { type RunFigures, type Trend, trendOf } from './run-trend.ts';
 import type { Verdict } from './verdict.ts';
 
 export interface BuildReport {
@@ -23,6 +24,8 @@ export interface BuildReport {
   /** All reports of tests together; null where there are none. */
   readonly tests: TestFigures | null;
   readonly coverage: CoverageChange | null;
+  /** The run and the finished ones before it. */
+  readonly trend: Trend;
   readonly gates: readonly (GateVerdict & { readonly stage: string })[];
   /** Reports that say nothing, each with the reason. */
   readonly errored: readonly {
@@ -79,21 +82,40 @@ const nominalMinutes: Readonly<Record<string, readonly [number, number]>> = {
 };
 
 export interface BuildReportInput {
-  readonly run: Omit<BuildReport, 'tests' | 'coverage' | 'gates' | 'errored' | 'suppressions' | 'stages' | 'pages'>;
+  readonly run: Omit<
+    BuildReport,
+    'tests' | 'coverage' | 'gates' | 'errored' | 'suppressions' | 'stages' | 'pages' | 'trend'
+  > & {
+    readonly startedAt: string | null;
+  };
   readonly stages: readonly Omit<StageTime, 'nominalMs'>[];
   readonly reports: readonly (GatedReport & { readonly stage: string })[];
   readonly gates: BuildReport['gates'];
   readonly pages: readonly (KeptPages & { readonly stage: string; readonly position: number })[];
   /** Coverage of the last release before. */
   readonly coverageBefore: number | null;
+  /** Finished runs before it that showed something, newest first, and whose they are. */
+  readonly earlier: { readonly ref: string; readonly runs: readonly RunFigures[] };
 }
 
 /** Puts the page of a run together. */
-export function buildReport({ run, stages, reports, gates, pages, coverageBefore }: BuildReportInput): BuildReport {
+export function buildReport(input: BuildReportInput): BuildReport {
+  const { stages, reports, gates, pages, coverageBefore, earlier } = input;
+  const { startedAt, ...run } = input.run;
   const lines = coverageOf(reports);
+  const tests = testsOf(reports);
+  const { version, outcome, settledAt } = run;
+  const figures: RunFigures = {
+    ...{ run: run.run, version, outcome, settledAt, coverage: lines },
+    tests: tests?.total ?? null,
+    testsFailed: tests === null ? null : tests.failed + tests.errored,
+    findings: reports.reduce((sum, report) => sum + (report.state === 'read' ? report.findings.length : 0), 0),
+    durationMs: startedAt === null || settledAt === null ? null : Date.parse(settledAt) - Date.parse(startedAt),
+  };
   return {
     ...run,
-    tests: testsOf(reports),
+    tests,
+    trend: trendOf(earlier.ref, [figures, ...earlier.runs]),
     coverage: lines === null ? null : { lines, before: coverageBefore },
     gates,
     errored: reports.flatMap((report) =>

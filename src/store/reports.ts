@@ -1,6 +1,8 @@
+import { sql } from 'kysely';
 import type { GatedReport, KeptPages, StageEvidence } from '../domain/evidence.ts';
 import type { GateVerdict } from '../domain/gate-verdict.ts';
-import type { Component, Finding } from '../domain/report.ts';
+import { type Component, type CoverageFigures, type Finding, type TestFigures, ratioOf } from '../domain/report.ts';
+import { type RunFigures, mostTrendRuns } from '../domain/run-trend.ts';
 import type { RunRef } from '../domain/run.ts';
 import type { Db, Row } from './schema.ts';
 import { json } from './store.ts';
@@ -233,6 +235,74 @@ export async function lastShownRun(db: Db, project: string, ref: string, before:
     .limit(1)
     .executeTakeFirst();
   return row?.number;
+}
+
+/**
+ * Figures of the newest finished runs of a ref before another that showed something, newest first: three statements, whatever their number.
+ *
+ * @param request.limit - runs, at most 50.
+ */
+export async function readRunFigures(
+  db: Db,
+  request: { readonly project: string; readonly ref: string; readonly before: number; readonly limit: number },
+): Promise<readonly RunFigures[]> {
+  const { project, ref, before, limit } = request;
+  const runs = await db
+    .selectFrom('runs')
+    .select(['number', 'version', 'outcome', 'startedAt', 'settledAt'])
+    .where('project', '=', project)
+    .where('ref', '=', ref)
+    .where('number', '<', before)
+    .where('outcome', 'is not', null)
+    .where((where) =>
+      where.exists(
+        where
+          .selectFrom('reports')
+          .select('reports.run')
+          .whereRef('reports.project', '=', 'runs.project')
+          .whereRef('reports.run', '=', 'runs.number'),
+      ),
+    )
+    .orderBy('number', 'desc')
+    .limit(Math.min(limit, mostTrendRuns))
+    .execute();
+  if (runs.length === 0) return [];
+  const numbers = runs.map(({ number }) => number);
+  const [reports, findings] = await Promise.all([
+    db
+      .selectFrom('reports')
+      .select([
+        'run',
+        // Without the failures of tests, which are long.
+        sql<CoverageFigures | null>`content->'coverage'`.as('coverage'),
+        sql<TestFigures | null>`(content->'tests') - 'failures'`.as('tests'),
+      ])
+      .where('project', '=', project)
+      .where('run', 'in', numbers)
+      .where('state', '=', 'read')
+      .execute(),
+    db
+      .selectFrom('findings')
+      .select(['run', sql<string>`count(*)`.as('count')])
+      .where('project', '=', project)
+      .where('run', 'in', numbers)
+      .groupBy('run')
+      .execute(),
+  ]);
+  return runs.map(({ number, version, outcome, startedAt, settledAt }) => {
+    const own = reports.filter(({ run }) => run === number);
+    const ratios = own.flatMap(({ coverage }) => (coverage === null ? [] : (ratioOf(coverage.lines) ?? [])));
+    const tests = own.flatMap((report) => report.tests ?? []);
+    const sum = (figure: 'total' | 'failed' | 'errored'): number => tests.reduce((all, one) => all + one[figure], 0);
+    return {
+      ...{ run: number, version, outcome, settledAt },
+      coverage: ratios.length === 0 ? null : Math.min(...ratios),
+      tests: tests.length === 0 ? null : sum('total'),
+      testsFailed: tests.length === 0 ? null : sum('failed') + sum('errored'),
+      findings: Number(findings.find(({ run }) => run === number)?.count ?? 0),
+      durationMs: startedAt === null || settledAt === null ? null : Date.parse(settledAt) - Date.parse(startedAt),
+    };
+  });
 }
 
 /** Fingerprints of the findings of a run. */

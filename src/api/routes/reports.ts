@@ -4,7 +4,10 @@ import { z } from 'zod';
 import { type BuildReport, buildReport, coverageOf } from '../../domain/build-report.ts';
 import { renderBuildReport } from '../../domain/build-report-text.ts';
 import { evidenceFilesOf, evidencePrefix } from '../../domain/evidence-files.ts';
-import { lastReleasedRun, listPages, readGates, readReports } from '../../store/reports.ts';
+import { mostTrendRuns, trendRuns } from '../../domain/run-trend.ts';
+import { loadProject } from '../../definition/load.ts';
+import { readProject } from '../../store/projects.ts';
+import { lastReleasedRun, listPages, readGates, readReports, readRunFigures } from '../../store/reports.ts';
 import { readRun } from '../../store/runs.ts';
 import type { ApiContext } from '../context.ts';
 import { foreignPageHeaders } from '../foreign-pages.ts';
@@ -20,35 +23,60 @@ const PagePath = RunPath.extend({
   '*': z.string().min(1).max(1_000),
 });
 
+const Shown = z.object({
+  runs: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(mostTrendRuns)
+    .default(trendRuns)
+    .describe(`Runs before it that its trend shows. Default ${trendRuns}.`),
+});
+
 /** What a run showed: its report as data and as Markdown, and the pages that its tools made. */
 export function reportRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
   const { db } = deps.store;
 
-  async function reportOf(project: string, number: number): Promise<BuildReport> {
+  /** Of a run that is the first of its ref, those of the release branch say more than nothing. */
+  async function earlierRuns(project: string, ref: string, before: number, limit: number) {
+    const own = await readRunFigures(db, { project, ref, before, limit });
+    if (own.length > 0 || limit === 0) return { ref, runs: own };
+    const stored = await readProject(db, project);
+    const loaded = stored === undefined ? undefined : loadProject({ file: 'project.yaml', text: stored.text });
+    if (loaded?.ok !== true) return { ref, runs: own };
+    const release = `refs/heads/${loaded.value.repository.releaseBranch}`;
+    return { ref: release, runs: await readRunFigures(db, { project, ref: release, before, limit }) };
+  }
+
+  async function reportOf(project: string, number: number, runs: number): Promise<BuildReport> {
     const run = await readRun(db, project, number);
     if (run === undefined) throw refuse('NotFound', `There is no run ${number} of ${project}.`);
     const before = await lastReleasedRun(db, project, number);
-    const [reports, gates, pages, files, earlier] = await Promise.all([
+    const [reports, gates, pages, files, released, earlier] = await Promise.all([
       readReports(db, project, number),
       readGates(db, project, number),
       listPages(db, project, number),
       deps.blobs.list(evidencePrefix(project, number)),
       before === undefined ? [] : readReports(db, project, before),
+      earlierRuns(project, run.ref, number, runs),
     ]);
-    const { version, ref, commit, author, outcome, reason, acceptedAt, settledAt, images, documentation } = run;
+    const { version, ref, commit, author, outcome, reason, acceptedAt, startedAt, settledAt, images, documentation } =
+      run;
     const evidence = evidenceFilesOf(project, number, files).map((one) => {
       return { ...one, address: addressOf(project, number, one) };
     });
     return buildReport({
       run: {
-        ...{ project, run: number, version, ref, commit, author, outcome, reason, acceptedAt, settledAt },
+        ...{ project, run: number, version, ref, commit, author, outcome, reason, acceptedAt },
+        ...{ startedAt, settledAt },
         ...{ images, documentation, evidence },
       },
       stages: run.stages.map(({ name, verdict, durationMs }) => ({ name, verdict, durationMs })),
       reports,
       gates,
       pages,
-      coverageBefore: coverageOf(earlier),
+      coverageBefore: coverageOf(released),
+      earlier,
     });
   }
 
@@ -61,17 +89,18 @@ export function reportRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
           summary: 'What a run showed: tests, coverage, gates, findings, images, times',
           description: '`report.md` is the same as a page. It is whole when the run is over.',
           params: RunPath,
+          querystring: Shown,
           response: { 200: BuildReportSchema },
         },
       },
-      async (request) => await reportOf(request.params.project, request.params.number),
+      async (request) => await reportOf(request.params.project, request.params.number, request.query.runs),
     );
 
     app.get(
       '/v1/projects/:project/runs/:number/report.md',
-      { schema: { tags, summary: 'The same as Markdown', params: RunPath } },
+      { schema: { tags, summary: 'The same as Markdown', params: RunPath, querystring: Shown } },
       async (request, reply) => {
-        const report = await reportOf(request.params.project, request.params.number);
+        const report = await reportOf(request.params.project, request.params.number, request.query.runs);
         return await reply
           .type('text/markdown; charset=utf-8')
           .header('x-content-type-options', 'nosniff')

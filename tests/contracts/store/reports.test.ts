@@ -265,6 +265,72 @@ describe('gates 4 and 5', () => {
   });
 });
 
+describe('the trend of a run', () => {
+  const headers = async () => ({ authorization: `Bearer ${await api.token('viewer')}` });
+  const shown = async (key: string, covered: number, findings: readonly string[], ref = 'refs/heads/trend') => {
+    const one = await run(key);
+    await inTransaction(api.store.db, (tx) => recordEvidence(tx, one, 'test', evidence(findings, covered)));
+    await api.store.db
+      .updateTable('runs')
+      .set({ ref, outcome: 'failed', startedAt: '2026-11-25T12:00:00Z', settledAt: '2026-11-25T12:01:30Z' })
+      .where('number', '=', one.number)
+      .execute();
+    return one.number;
+  };
+
+  test('is that of the finished runs of its ref, as many as are asked for', async () => {
+    const first = await shown('t1', 60, ['p1']);
+    const second = await shown('t2', 80, ['p1', 'p2', 'p3']);
+    // Showed nothing, is of another ref, runs still.
+    await api.store.db
+      .updateTable('runs')
+      .set({ ref: 'refs/heads/trend', outcome: 'succeeded' })
+      .where('number', '=', (await run('t3')).number)
+      .execute();
+    await shown('t4', 10, [], 'refs/heads/elsewhere');
+    const running = await run('t5');
+    await api.store.db
+      .updateTable('runs')
+      .set({ ref: 'refs/heads/trend' })
+      .where('number', '=', running.number)
+      .execute();
+    await inTransaction(api.store.db, (tx) => recordEvidence(tx, running, 'test', evidence(['p1'], 75)));
+    const url = `/v1/projects/shop/runs/${running.number}/report`;
+    const report = await api.app.inject({ url, headers: await headers() });
+    expect(report.json()).toMatchObject({
+      trend: {
+        ref: 'refs/heads/trend',
+        steps: [
+          {
+            run: running.number,
+            outcome: null,
+            coverage: 0.75,
+            findings: 1,
+            durationMs: null,
+            change: { findings: -2 },
+          },
+          { run: second, outcome: 'failed', coverage: 0.8, findings: 3, durationMs: 90_000, change: { durationMs: 0 } },
+          { run: first, coverage: 0.6, findings: 1, tests: null, change: { coverage: null, findings: null } },
+        ],
+      },
+    });
+    const one = await api.app.inject({ url: `${url}?runs=1`, headers: await headers() });
+    expect(one.json<{ trend: { steps: unknown[] } }>().trend.steps).toHaveLength(2);
+    const page = await api.app.inject({ url: `${url}.md`, headers: await headers() });
+    expect(page.body).toContain(`| #${second} | failed | 80.00 % (+20.00) |`);
+    expect((await api.app.inject({ url: `${url}?runs=51`, headers: await headers() })).statusCode).toBe(422);
+  });
+
+  test('of the first run of a ref is that of the release branch', async () => {
+    const release = await shown('t6', 90, [], 'refs/heads/main');
+    const first = await shown('t7', 85, [], 'refs/pull/7/head');
+    const report = await api.app.inject({ url: `/v1/projects/shop/runs/${first}/report`, headers: await headers() });
+    expect(report.json()).toMatchObject({
+      trend: { ref: 'refs/heads/main', steps: [{ run: first }, { run: release, coverage: 0.9 }] },
+    });
+  });
+});
+
 describe('the API', () => {
   test('gives the report as data and as Markdown', async () => {
     const headers = { authorization: `Bearer ${await api.token('viewer')}` };

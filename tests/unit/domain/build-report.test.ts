@@ -87,6 +87,7 @@ const input: BuildReportInput = {
     outcome: 'succeeded',
     reason: hostile,
     acceptedAt: '2026-11-25T00:00:00Z',
+    startedAt: '2026-11-25T00:00:10Z',
     settledAt: null,
     images: [
       {
@@ -114,6 +115,7 @@ const input: BuildReportInput = {
   gates: [{ ...gate, stage: 'security' }],
   pages: [{ path: 'htmlcov', prefix: 'p', entry: 'index.html', files: 2, sizeBytes: 3, stage: 'test', position: 0 }],
   coverageBefore: 0.8,
+  earlier: { ref: 'refs/heads/main', runs: [] },
 };
 
 describe('the report of a run', () => {
