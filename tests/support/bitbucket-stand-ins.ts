@@ -5,7 +5,7 @@
  * document does not (github.com/buildbot/buildbot/issues/7049).
  */
 import { z } from 'zod';
-import { type Endpoint, type Shared, type StandIn, listen, shared } from './forge-stand-ins.ts';
+import { type Endpoint, type Shared, type StandIn, authorOf, listen, shared } from './forge-stand-ins.ts';
 
 const number = z.coerce.number().int();
 
@@ -33,9 +33,10 @@ export async function startBitbucketStandIn(): Promise<StandIn> {
     title,
     links: { html: { href: `https://bitbucket.org/team/app/pull-requests/${id}` } },
   });
-  const said = ({ id, body }: StandIn['comments'][number]): unknown => ({
-    id,
-    content: { raw: body, markup: 'markdown', html: '' },
+  const said = (one: StandIn['comments'][number]): unknown => ({
+    id: one.id,
+    user: { uuid: `{${authorOf(one).id}}`, display_name: authorOf(one).name },
+    content: { raw: one.body, markup: 'markdown', html: '' },
     deleted: false,
   });
   const Text = z.strictObject({ content: z.strictObject({ raw: z.string() }) });
@@ -84,9 +85,18 @@ export async function startBitbucketStandIn(): Promise<StandIn> {
       answer({ params, body }) {
         const one = comment(known, Number(params[1]));
         if (one === undefined) return [404, { type: 'error' }];
+        if (one.by !== undefined) return [403, { type: 'error', error: { message: 'only its author may' } }];
         one.body = textOf(body);
         return [200, said(one)];
       },
+    },
+    {
+      method: 'GET',
+      path: /^\/user$/,
+      answer: () =>
+        known.withheld.has('self')
+          ? [403, { type: 'error', error: { message: 'Your credentials lack one or more required privilege scopes.' } }]
+          : [200, { uuid: '{1}', display_name: 'slipway bot' }],
     },
     {
       method: 'GET',
@@ -162,10 +172,11 @@ export async function startBitbucketDataCenterStandIn(): Promise<StandIn> {
     fromRef: { id: `refs/heads/${from}` },
     links: { self: [{ href: `https://git.example.com/projects/team/repos/app/pull-requests/${id}` }] },
   });
-  const said = ({ id, body }: StandIn['comments'][number]): unknown => ({
-    id,
-    text: body,
-    version: versions.get(id) ?? 0,
+  const said = (one: StandIn['comments'][number]): unknown => ({
+    id: one.id,
+    text: one.body,
+    version: versions.get(one.id) ?? 0,
+    author: { name: authorOf(one).name, slug: authorOf(one).name },
   });
   const Ref = z.strictObject({
     id: z.string().startsWith('refs/'),
@@ -267,6 +278,11 @@ export async function startBitbucketDataCenterStandIn(): Promise<StandIn> {
         200,
         page(known.pullRequests.filter(({ into }) => query.get('at') === `refs/heads/${into}`).map(pull), query),
       ],
+    },
+    {
+      method: 'GET',
+      path: new RegExp(`${repository}$`),
+      answer: () => [200, { slug: 'app' }, { 'x-ausername': 'slipway%20bot' }],
     },
     {
       method: 'GET',

@@ -21,7 +21,8 @@ export interface StandIn {
     string,
     { readonly state: string; readonly description: string; readonly url?: string | undefined }
   >;
-  readonly comments: { readonly id: number; readonly pullRequest: number; body: string }[];
+  /** `by`: somebody else than whose token it is. */
+  readonly comments: { readonly id: number; readonly pullRequest: number; body: string; readonly by?: string }[];
   readonly pullRequests: {
     readonly number: number;
     readonly from: string;
@@ -40,6 +41,8 @@ export interface StandIn {
   readonly merged: Set<string>;
   /** What was against the reference; empty at the end of every test. */
   readonly violations: string[];
+  /** Scopes that the token has not. `self`: to ask whose it is. */
+  readonly withheld: Set<'self'>;
   /** Answers the next requests so, with headers where a forge has some. */
   failNext(
     ...answers: readonly {
@@ -50,6 +53,11 @@ export interface StandIn {
   ): void;
   requests(): readonly string[];
   close(): Promise<void>;
+}
+
+/** Who has written a comment, by number and name. */
+export function authorOf({ by }: StandIn['comments'][number]): { readonly id: number; readonly name: string } {
+  return by === undefined ? { id: 1, name: 'slipway bot' } : { id: 1_000 + by.length, name: by };
 }
 
 export interface Asked {
@@ -63,7 +71,7 @@ export interface Endpoint {
   readonly path: RegExp;
   readonly body?: z.ZodType;
   readonly query?: z.ZodType;
-  answer(asked: Asked): readonly [number, unknown];
+  answer(asked: Asked): readonly [number, unknown, Readonly<Record<string, string>>?];
 }
 
 export type Shared = Omit<StandIn, 'url' | 'failNext' | 'requests' | 'close'>;
@@ -95,7 +103,9 @@ export async function listen(
       if (failure !== undefined) return send(failure.status, failure.body ?? { message: 'no' }, failure.headers);
       if (tokenOf(request.headers) !== shared.token) return send(401, { message: 'Bad credentials' });
       for (const endpoint of endpoints) {
-        const match = endpoint.path.exec(url.pathname.slice(prefix.length));
+        const match = endpoint.path.exec(
+          url.pathname.startsWith(prefix) ? url.pathname.slice(prefix.length) : url.pathname,
+        );
         if (match === null || endpoint.method !== request.method) continue;
         const body: unknown = raw === '' ? {} : JSON.parse(raw);
         for (const [what, schema, value] of [
@@ -107,8 +117,8 @@ export async function listen(
             shared.violations.push(`${request.method ?? ''} ${url.pathname} ${what}: ${z.prettifyError(error)}`);
         }
         const params = match.slice(1).map(decodeURIComponent);
-        const [status, answer] = endpoint.answer({ params, query: url.searchParams, body });
-        return send(status, answer);
+        const [status, answer, headers] = endpoint.answer({ params, query: url.searchParams, body });
+        return send(status, answer, headers);
       }
       shared.violations.push(`no such endpoint: ${request.method ?? ''} ${url.pathname}`);
       return send(404, { message: 'Not Found' });
@@ -137,6 +147,7 @@ export function shared(token: string): Shared {
     releases: [],
     merged: new Set(),
     violations: [],
+    withheld: new Set(),
   };
 }
 
@@ -182,7 +193,19 @@ export async function startGithubStandIn(): Promise<StandIn> {
           per_page: number.max(100).optional(),
           page: number.optional(),
         }),
-        answer: ({ params }) => [200, known.comments.filter(({ pullRequest }) => pullRequest === Number(params[0]))],
+        answer: ({ params }) => [
+          200,
+          known.comments
+            .filter(({ pullRequest }) => pullRequest === Number(params[0]))
+            .map((one) => ({ ...one, user: { id: authorOf(one).id, login: authorOf(one).name } })),
+        ],
+      },
+      {
+        // Of an Enterprise; its version 3 lies beside it.
+        method: 'POST',
+        path: /^\/api\/graphql$/,
+        body: z.strictObject({ query: z.literal('query { viewer { login databaseId } }') }),
+        answer: () => [200, { data: { viewer: { login: 'slipway bot', databaseId: 1 } } }],
       },
       {
         method: 'POST',
@@ -313,7 +336,17 @@ export async function startGitlabStandIn(): Promise<StandIn> {
       method: 'GET',
       path: new RegExp(`${project}/merge_requests/(\\d+)/notes$`),
       query: z.strictObject({ sort: z.enum(['asc', 'desc']).optional(), order_by: z.string().optional(), ...paging }),
-      answer: ({ params }) => [200, known.comments.filter(({ pullRequest }) => pullRequest === Number(params[0]))],
+      answer: ({ params }) => [
+        200,
+        known.comments
+          .filter(({ pullRequest }) => pullRequest === Number(params[0]))
+          .map((one) => ({ ...one, author: { id: authorOf(one).id, username: authorOf(one).name } })),
+      ],
+    },
+    {
+      method: 'GET',
+      path: /^\/user$/,
+      answer: () => [200, { id: 1, username: 'slipway bot' }],
     },
     {
       method: 'POST',

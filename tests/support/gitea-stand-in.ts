@@ -1,6 +1,6 @@
 /** A Gitea or Forgejo, as its own `/swagger.v1.json` (1.24) describes what is used here: CreateStatusOption, CreateIssueCommentOption … */
 import { z } from 'zod';
-import { type StandIn, listen, shared } from './forge-stand-ins.ts';
+import { type StandIn, authorOf, listen, shared } from './forge-stand-ins.ts';
 
 const number = z.coerce.number().int();
 
@@ -38,7 +38,20 @@ export async function startGiteaStandIn(): Promise<StandIn> {
       method: 'GET',
       path: new RegExp(`${repository}/issues/(\\d+)/comments$`),
       query: z.strictObject({ since: z.string().optional(), before: z.string().optional() }),
-      answer: ({ params }) => [200, known.comments.filter(({ pullRequest }) => pullRequest === Number(params[0]))],
+      answer: ({ params }) => [
+        200,
+        known.comments
+          .filter(({ pullRequest }) => pullRequest === Number(params[0]))
+          .map((one) => ({ ...one, user: { id: authorOf(one).id, login: authorOf(one).name } })),
+      ],
+    },
+    {
+      method: 'GET',
+      path: /^\/user$/,
+      answer: () =>
+        known.withheld.has('self')
+          ? [403, { message: 'token does not have at least one of required scope(s): [read:user]' }]
+          : [200, { id: 1, login: 'slipway bot' }],
     },
     {
       method: 'POST',

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ProviderError } from '../../domain/failures.ts';
 import { createForgeHttp } from './http.ts';
+import { once } from './once.ts';
 import {
   type CommitStatus,
   type DeploymentStatus,
@@ -31,7 +32,12 @@ const deploymentStates = {
   inactive: 'ROLLED_BACK',
 } as const satisfies Readonly<Record<DeploymentStatus['state'], string>>;
 
-const Comment = z.object({ id: z.number(), version: z.number(), text: z.string() });
+const Comment = z.object({
+  id: z.number(),
+  version: z.number(),
+  text: z.string(),
+  author: z.object({ name: z.string() }).nullish(),
+});
 const Activity = z.object({ action: z.string(), comment: Comment.optional() });
 const PullRequest = z.object({
   id: z.number(),
@@ -81,6 +87,13 @@ export function createBitbucketDataCenterApi(options: ForgeApiOptions): Promise<
     return undefined;
   }
 
+  /** Whose token it is. No resource tells it; every answer does, in a header. */
+  const readSelf = once(async () => {
+    const name = await http.askHeader(place, 'x-ausername');
+    if (name !== undefined) return decoded(name);
+    throw new ProviderError('ForgeRefused', `Bitbucket does not say whose token it is that ${repository} is told with`);
+  });
+
   return Promise.resolve({
     setStatus: ({ commit, context, state, description, url: target = pageOf(commit) }) =>
       http.attempt(async () => {
@@ -98,12 +111,14 @@ export function createBitbucketDataCenterApi(options: ForgeApiOptions): Promise<
     setComment: (comment) =>
       http.attempt(async () => {
         const mark = plainMarkOf(comment);
+        const self = await readSelf();
         const pull = `${place}/pull-requests/${comment.pullRequest}`;
         const own = await findIn(
           `${pull}/activities`,
           Activity,
           {},
-          ({ action, comment: said }) => action === 'COMMENTED' && said?.text.startsWith(mark) === true,
+          ({ action, comment: said }) =>
+            action === 'COMMENTED' && said?.text.startsWith(mark) === true && said.author?.name === self,
         );
         const text = plainMarked(comment);
         const known = own?.comment;
@@ -167,4 +182,13 @@ export function createBitbucketDataCenterApi(options: ForgeApiOptions): Promise<
 
 function addressOf({ links }: z.output<typeof PullRequest>): string {
   return links.self[0]?.href ?? '';
+}
+
+/** Names stand in the header as in an address. */
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name.replaceAll('+', ' '));
+  } catch {
+    return name;
+  }
 }

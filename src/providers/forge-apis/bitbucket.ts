@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { createForgeHttp } from './http.ts';
+import { once } from './once.ts';
 import {
   type CommitStatus,
   type ForgeApi,
@@ -17,6 +18,9 @@ const longestDescription = 255;
 /** Of a list of comments; a pull request with more of them gets a second one of ours. Judgement. */
 const mostPages = 20;
 
+/** Comments that are marked as ours, of which it is not known whether they are. Judgement: more of them are somebody's joke. */
+const mostTried = 20;
+
 /** It has no word for what could not be found out; `STOPPED` would not keep a merge from going on. */
 const states = {
   pending: 'INPROGRESS',
@@ -25,8 +29,11 @@ const states = {
   error: 'FAILED',
 } as const satisfies Readonly<Record<CommitStatus['state'], string>>;
 
+const User = z.object({ uuid: z.string() });
 const Comment = z.object({
   id: z.number(),
+  /** Absent where the account is gone. */
+  user: z.object({ uuid: z.string().nullish() }).nullish(),
   content: z.object({ raw: z.string().nullish() }).nullish(),
   deleted: z.boolean().optional(),
 });
@@ -64,16 +71,25 @@ export function createBitbucketApi(options: ForgeApiOptions): Promise<ForgeApi> 
     });
   }
 
-  async function findComment(pullRequest: number, mark: string): Promise<number | undefined> {
+  /** Whose token it is; undefined for one without the scope `account`, which those of repositories and workspaces never have. */
+  const readSelf = once(async () => (await http.askIfAllowed('GET', '/user', { answer: User }))?.uuid);
+
+  /** Comments with the mark that may be ours: by their author, where it is known who we are. */
+  async function findComments(pullRequest: number, mark: string): Promise<readonly number[]> {
+    const self = await readSelf();
+    const found: number[] = [];
     for (let number = 1; number <= mostPages; number += 1) {
       const { values, next } = await http.ask('GET', `${place}/pullrequests/${pullRequest}/comments`, {
         query: { pagelen: '100', page: String(number) },
         answer: page(Comment),
       });
-      const own = values.find(({ content, deleted }) => deleted !== true && content?.raw?.startsWith(mark) === true);
-      if (own !== undefined || next === undefined) return own?.id;
+      for (const { id, content, deleted, user } of values) {
+        const isOurs = self === undefined || user?.uuid === self;
+        if (isOurs && deleted !== true && content?.raw?.startsWith(mark) === true) found.push(id);
+      }
+      if (next === undefined || (self !== undefined && found.length > 0)) break;
     }
-    return undefined;
+    return found.slice(0, mostTried);
   }
 
   return Promise.resolve({
@@ -81,10 +97,12 @@ export function createBitbucketApi(options: ForgeApiOptions): Promise<ForgeApi> 
     setComment: (comment) =>
       http.attempt(async () => {
         const path = `${place}/pullrequests/${comment.pullRequest}/comments`;
-        const own = await findComment(comment.pullRequest, plainMarkOf(comment));
         const body = { content: { raw: plainMarked(comment) } };
-        if (own === undefined) await http.ask('POST', path, { body, answer: Comment });
-        else await http.ask('PUT', `${path}/${own}`, { body, answer: Comment });
+        for (const id of await findComments(comment.pullRequest, plainMarkOf(comment))) {
+          // Only who has written a comment may write it anew, so one that somebody else has marked is refused, and left.
+          if ((await http.askIfAllowed('PUT', `${path}/${id}`, { body, answer: Comment })) !== undefined) return;
+        }
+        await http.ask('POST', path, { body, answer: Comment });
       }),
     ensurePullRequest: ({ from, into, title, body }) =>
       http.attempt(async () => {

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ProviderError } from '../../domain/failures.ts';
 import { createForgeHttp } from './http.ts';
+import { once } from './once.ts';
 import { type CommitStatus, type ForgeApi, type ForgeApiOptions, asCommitStatus, markOf, marked } from './port.ts';
 
 /** Of a page: the most that a server gives as it comes (`[api] MAX_RESPONSE_ITEMS`), which may give fewer. */
@@ -17,7 +18,9 @@ const states = {
   error: 'error',
 } as const satisfies Readonly<Record<CommitStatus['state'], string>>;
 
-const Comment = z.object({ id: z.number(), body: z.string() });
+const User = z.object({ id: z.number() });
+/** A comment that was brought in from elsewhere has nobody of here. */
+const Comment = z.object({ id: z.number(), body: z.string(), user: User.nullish() });
 const PullRequest = z.object({
   number: z.number(),
   html_url: z.string(),
@@ -71,15 +74,19 @@ export function createGiteaApi(options: ForgeApiOptions): Promise<ForgeApi> {
     });
   }
 
+  /** Whose token it is; that needs its scope `read:user`. */
+  const readSelf = once(async () => (await http.ask('GET', '/user', { answer: User })).id);
+
   return Promise.resolve({
     setStatus: (status) => http.attempt(() => setStatus(status)),
     setComment: (comment) =>
       http.attempt(async () => {
         const mark = markOf(comment);
         const path = `${place}/issues/${comment.pullRequest}/comments`;
+        const self = await readSelf();
         // The whole list comes at once: this one has no pages.
         const comments = await http.ask('GET', path, { answer: z.array(Comment) });
-        const own = comments.find(({ body }) => body.startsWith(mark));
+        const own = comments.find(({ body, user }) => body.startsWith(mark) && user?.id === self);
         const body = { body: marked(comment) };
         if (own === undefined) await http.ask('POST', path, { body, answer: Comment });
         else await http.ask('PATCH', `${place}/issues/comments/${own.id}`, { body, answer: Comment });

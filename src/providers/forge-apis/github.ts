@@ -1,6 +1,7 @@
 import { ProviderError } from '../../domain/failures.ts';
 import { githubAnswer, githubOptions, githubPlace } from './github-client.ts';
 import { type DeploymentStatus, type ForgeApi, type ForgeApiOptions, markOf, marked } from './port.ts';
+import { once } from './once.ts';
 import { isRefusal } from './refusal.ts';
 
 /** GitHub refuses a longer one (docs.github.com, create a commit status). */
@@ -58,6 +59,14 @@ export async function createGithubApi(options: ForgeApiOptions): Promise<ForgeAp
     throw new ProviderError('ForgeUnavailable', `GitHub made no deployment of ${commit}: ${made.message ?? ''}`);
   }
 
+  /** Whose token it is. By GraphQL, for an installation of an app has no user that REST would tell. */
+  const readSelf = once(async () => {
+    const { viewer } = await octokit.graphql<{
+      readonly viewer: { readonly login: string; readonly databaseId: number | null };
+    }>('query { viewer { login databaseId } }');
+    return viewer;
+  });
+
   return {
     async setStatus({ commit, context, state, description, url }) {
       await asked(options, () =>
@@ -74,13 +83,17 @@ export async function createGithubApi(options: ForgeApiOptions): Promise<ForgeAp
     async setComment(comment) {
       await asked(options, async () => {
         const mark = markOf(comment);
+        const self = await readSelf();
         const pages = octokit.paginate.iterator(octokit.rest.issues.listComments, {
           ...place,
           issue_number: comment.pullRequest,
           per_page: 100,
         });
         for await (const { data } of pages) {
-          const own = data.find(({ body }) => body?.startsWith(mark) === true);
+          const own = data.find(
+            ({ body, user }) =>
+              body?.startsWith(mark) === true && (user?.id === self.databaseId || user?.login === self.login),
+          );
           if (own === undefined) continue;
           await octokit.rest.issues.updateComment({ ...place, comment_id: own.id, body: marked(comment) });
           return;

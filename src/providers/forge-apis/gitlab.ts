@@ -8,6 +8,7 @@ import {
   markOf,
   marked,
 } from './port.ts';
+import { once } from './once.ts';
 import { isRefusal } from './refusal.ts';
 
 /** The column that GitLab keeps it in. */
@@ -34,6 +35,8 @@ export async function createGitlabApi(options: ForgeApiOptions): Promise<ForgeAp
   const { Gitlab } = await import('@gitbeaker/rest');
   const { repository: project } = options;
   const api = new Gitlab(gitlabOptions(options));
+  /** Whose token it is: that of a project or a group has a user too. */
+  const readSelf = once(async () => (await api.Users.showCurrentUser()).id);
 
   return {
     async setStatus({ commit, context, state, description, url }) {
@@ -55,8 +58,9 @@ export async function createGitlabApi(options: ForgeApiOptions): Promise<ForgeAp
     async setComment(comment) {
       await asked(options, async () => {
         const mark = markOf(comment);
+        const self = await readSelf();
         const notes = await api.MergeRequestNotes.all(project, comment.pullRequest, { sort: 'asc', perPage: 100 });
-        const own = notes.find(({ body }) => body.startsWith(mark));
+        const own = notes.find(({ body, author }) => body.startsWith(mark) && author.id === self);
         if (own === undefined) await api.MergeRequestNotes.create(project, comment.pullRequest, marked(comment));
         else await api.MergeRequestNotes.edit(project, comment.pullRequest, own.id, { body: marked(comment) });
       });

@@ -10,15 +10,21 @@ const longestAnswer = 16_000_000;
 
 /** A forge without a client that is kept: its JSON over fetch, each answer read by what its reference says. */
 export interface ForgeHttp {
-  ask<T>(method: 'GET' | 'POST' | 'PUT' | 'PATCH', path: string, asked: Asked<T>): Promise<T>;
+  ask<T>(method: Method, path: string, asked: Asked<T>): Promise<T>;
   /** As {@link ask}; undefined where the forge does not know it. */
   find<T>(path: string, asked: Asked<T>): Promise<T | undefined>;
+  /** As {@link ask}; undefined where the token may not (403). */
+  askIfAllowed<T>(method: Method, path: string, asked: Asked<T>): Promise<T | undefined>;
+  /** A header of the answer; undefined where it has none of that name. */
+  askHeader(path: string, name: string): Promise<string | undefined>;
   /**
    * One thing said to the forge, tried once more when it was at fault or out of quota for a moment: whole, so that what it has
    * done already is found then.
    */
   attempt<T>(work: () => Promise<T>): Promise<T>;
 }
+
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH';
 
 interface Asked<T> {
   readonly answer: z.ZodType<T>;
@@ -47,7 +53,11 @@ class Refusal extends Error {
 export function createForgeHttp(options: ForgeHttpOptions): ForgeHttp {
   const { forge, base, authorization, repository, timeoutMs } = options;
 
-  async function send(method: string, path: string, { query, body }: Omit<Asked<unknown>, 'answer'>): Promise<unknown> {
+  async function send(
+    method: string,
+    path: string,
+    { query, body }: Omit<Asked<unknown>, 'answer'>,
+  ): Promise<{ readonly headers: Headers; readonly content: unknown }> {
     const search = query === undefined ? '' : `?${new URLSearchParams(query).toString()}`;
     let response: Response;
     let text: string;
@@ -72,14 +82,14 @@ export function createForgeHttp(options: ForgeHttpOptions): ForgeHttp {
     }
     if (!response.ok) throw new Refusal(`${response.status} ${text.slice(0, 300)}`, response.status);
     try {
-      return text === '' ? {} : JSON.parse(text);
+      return { headers: response.headers, content: text === '' ? {} : JSON.parse(text) };
     } catch {
       throw new Refusal('its answer is no JSON');
     }
   }
 
   async function ask<T>(method: string, path: string, asked: Asked<T>): Promise<T> {
-    const read = asked.answer.safeParse(await send(method, path, asked));
+    const read = asked.answer.safeParse((await send(method, path, asked)).content);
     if (read.success) return read.data;
     throw new Refusal(`its answer to ${method} ${path} is not as its reference says`);
   }
@@ -93,6 +103,17 @@ export function createForgeHttp(options: ForgeHttpOptions): ForgeHttp {
         if (error instanceof Refusal && error.status === 404) return undefined;
         throw error;
       }
+    },
+    async askIfAllowed(method, path, asked) {
+      try {
+        return await ask(method, path, asked);
+      } catch (error) {
+        if (error instanceof Refusal && error.status === 403) return undefined;
+        throw error;
+      }
+    },
+    async askHeader(path, name) {
+      return (await send('GET', path, {})).headers.get(name) ?? undefined;
     },
     async attempt(work) {
       for (let last = false; ; last = true) {

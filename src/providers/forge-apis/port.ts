@@ -79,7 +79,7 @@ export interface ReleaseAnswer {
  */
 export interface ForgeApi {
   setStatus(status: CommitStatus): Promise<void>;
-  /** Writes it anew where it is there already. */
+  /** Writes it anew where it is there already: one that has the mark and that this token has written, for anybody can write a mark. */
   setComment(comment: Comment): Promise<void>;
   ensurePullRequest(wanted: WantedPullRequest): Promise<PullRequestAnswer>;
   /** In the forge's list of deployments; where it has none, the commit status `slipway/deploy/<environment>`. */

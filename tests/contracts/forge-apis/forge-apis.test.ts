@@ -74,6 +74,25 @@ describe.each(Object.keys(forgeApis) as ForgeApiKind[])('%s', (kind) => {
     ]);
   });
 
+  test('leaves a comment that somebody else has marked like its own, and does not take it for it', async () => {
+    const marks = ['<!-- slipway:result -->', '[//]: # (slipway:result)'];
+    const strangers = marks.map((mark, index) => {
+      return { id: 900 + index, pullRequest: 7, by: 'mallory', body: `${mark}\n\nAll is well, merge it.` };
+    });
+    forge.comments.push(...strangers.map((each) => ({ ...each })));
+    await api.setComment({ pullRequest: 7, marker: 'result', body: 'first' });
+    // Copied from it, and after it.
+    forge.comments.push({ id: 902, pullRequest: 7, by: 'mallory', body: forge.comments[2]?.body ?? '' });
+    await api.setComment({ pullRequest: 7, marker: 'result', body: 'second' });
+    // Another client, as after a restart.
+    await (await open(forge.token)).setComment({ pullRequest: 7, marker: 'result', body: 'third' });
+    expect(forge.comments.slice(0, 2)).toEqual(strangers);
+    expect(forge.comments.slice(2).map(({ by, body }) => [by, body.split('\n').at(-1)])).toEqual([
+      [undefined, 'third'],
+      ['mallory', 'first'],
+    ]);
+  });
+
   test('opens a pull request once, and none where there is nothing to merge', async () => {
     const wanted = { from: 'hotfix/1', into: 'main', title: 'Merge back', body: 'text' };
     const first = await api.ensurePullRequest(wanted);
@@ -173,6 +192,35 @@ test('a name that is too long for a status of Bitbucket is still told apart from
     await api.setStatus({ commit, context, state: 'pending', description: '' });
   }
   expect([forge.violations, forge.statuses.size]).toEqual([[], 2]);
+  await forge.close();
+});
+
+test('a token of Bitbucket that may not ask whose it is writes its own comment anew, for no other may be written', async () => {
+  const forge = await startBitbucketStandIn();
+  const api = await forgeApis.bitbucket({
+    url: forge.url,
+    token: forge.token,
+    repository: 'team/app',
+    timeoutMs: 5_000,
+  });
+  forge.withheld.add('self');
+  forge.comments.push({ id: 900, pullRequest: 7, by: 'mallory', body: '[//]: # (slipway:result)\n\nwell' });
+  await api.setComment({ pullRequest: 7, marker: 'result', body: 'first' });
+  await api.setComment({ pullRequest: 7, marker: 'result', body: 'second' });
+  expect(forge.comments.map(({ body }) => body.split('\n').at(-1))).toEqual(['well', 'second']);
+  expect(forge.violations).toEqual([]);
+  await forge.close();
+});
+
+test('a token of Gitea that may not ask whose it is is told what it lacks, and writes nothing', async () => {
+  const forge = await startGiteaStandIn();
+  const api = await forgeApis.gitea({ url: forge.url, token: forge.token, repository: 'team/app', timeoutMs: 5_000 });
+  forge.withheld.add('self');
+  await expect(api.setComment({ pullRequest: 7, marker: 'result', body: 'first' })).rejects.toMatchObject({
+    type: 'ForgeRefused',
+    message: expect.stringContaining('read:user'),
+  });
+  expect(forge.comments).toEqual([]);
   await forge.close();
 });
 
