@@ -7,7 +7,7 @@ import type { ImageReport, StageReport } from '../domain/run.ts';
 import { withScratch } from '../effects/scratch-folder.ts';
 import { publicUrl } from '../providers/repositories/git-command.ts';
 import type { AttestationType, SignedImage, SigningKey } from '../providers/signers/port.ts';
-import { evidenceFiles, evidenceKey } from './image-evidence.ts';
+import { type EvidenceFiles, evidenceFiles, evidenceKey } from './image-evidence.ts';
 import type { ImageWork } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
 
@@ -42,29 +42,19 @@ export async function attestImage(
 
   await signer.sign(subject, key, signal);
   moved();
-  const files = evidenceFiles(plan, image.name);
-  const lists: readonly (readonly [AttestationType, string])[] = [
-    ['spdx', files.spdx],
-    ['cyclonedx', files.cyclonedx],
-  ];
-  const attested: string[] = ['signature'];
-  for (const [type, predicateFile] of lists) {
-    if (!(await isThere(predicateFile))) continue;
-    await signer.attest(subject, key, { type, predicateFile, replace: true }, signal);
-    attested.push(type);
+  const attested = new Set(['signature']);
+  // A list says which manifests it has, and nothing of what is in them; whoever takes one of them asks about that one.
+  const platforms = image.evidence?.platforms ?? [];
+  for (const { platform, digest } of platforms) {
+    const one: SignedImage = { ...subject, digest };
+    await signer.sign(one, key, signal);
     moved();
-  }
-  await withScratch('attest', async (folder) => {
-    if (await isThere(files.scan)) {
-      const predicateFile = join(folder, 'scan.json');
-      await writeFile(
-        predicateFile,
-        JSON.stringify(scanPredicate(JSON.parse(await readFile(files.scan, 'utf8')) as ImageScan)),
-      );
-      await signer.attest(subject, key, { type: 'scan', predicateFile, replace: true }, signal);
-      attested.push('scan');
-      moved();
+    for (const type of await attestContent(work, one, key, evidenceFiles(plan, image.name, platform))) {
+      attested.add(type);
     }
+  }
+  for (const type of await attestContent(work, subject, key, evidenceFiles(plan, image.name))) attested.add(type);
+  await withScratch('attest', async (folder) => {
     const provenance = await provenanceOf(work, image, stages);
     const predicateFile = join(folder, 'provenance.json');
     const words = JSON.stringify(provenance);
@@ -72,9 +62,45 @@ export async function attestImage(
     // Beside the other evidence, for who has no cosign at hand.
     await deps.supplyChain.blobs.put(evidenceKey(run, image.name, 'provenance.json'), Buffer.from(words));
     await attestProvenance(work, subject, key, { provenance, predicateFile });
-    attested.push('provenance');
+    attested.add('provenance');
   });
-  log.say(`signed and attested: ${attested.join(', ')}`);
+  const of = platforms.length === 0 ? '' : `, of ${platforms.map(({ platform }) => platform).join(' and ')}`;
+  log.say(`signed and attested: ${[...attested].join(', ')}${of}`);
+  return [...attested];
+}
+
+/**
+ * What is in one image and what was found in it, as far as there are files about that.
+ *
+ * @returns what was attested.
+ */
+async function attestContent(
+  { deps, signal, moved }: ImageWork,
+  subject: SignedImage,
+  key: SigningKey,
+  files: EvidenceFiles,
+): Promise<readonly string[]> {
+  const { signer } = deps.supplyChain;
+  const attested: string[] = [];
+  const lists: readonly (readonly [AttestationType, string])[] = [
+    ['spdx', files.spdx],
+    ['cyclonedx', files.cyclonedx],
+  ];
+  for (const [type, predicateFile] of lists) {
+    if (!(await isThere(predicateFile))) continue;
+    await signer.attest(subject, key, { type, predicateFile, replace: true }, signal);
+    attested.push(type);
+    moved();
+  }
+  if (!(await isThere(files.scan))) return attested;
+  await withScratch('attest', async (folder) => {
+    const predicateFile = join(folder, 'scan.json');
+    const scan = JSON.parse(await readFile(files.scan, 'utf8')) as ImageScan;
+    await writeFile(predicateFile, JSON.stringify(scanPredicate(scan)));
+    await signer.attest(subject, key, { type: 'scan', predicateFile, replace: true }, signal);
+    attested.push('scan');
+    moved();
+  });
   return attested;
 }
 

@@ -1,13 +1,15 @@
 import { join, posix } from 'node:path';
 import type { ImageSpec } from '../definition/specs.ts';
 import { ProviderError } from '../domain/failures.ts';
+import type { ImageEvidence, PlatformEvidence } from '../domain/run.ts';
 import { type ImageTag, imageTags } from '../domain/image-tags.ts';
 import { buildKey } from '../providers/builders/build-key.ts';
 import { dockerfileWarnings, sizeWarnings } from '../providers/builders/dockerfile-warnings.ts';
 import { needsBuildKit } from '../providers/builders/buildkit.ts';
-import { baseImages } from '../providers/builders/dockerfile.ts';
+import { baseImages, foreignBases } from '../providers/builders/dockerfile.ts';
 import { readDockerignore } from '../providers/builders/dockerignore.ts';
-import type { BuildProgress } from '../providers/builders/port.ts';
+import type { BuildProgress, BuildRequest, LocalImage } from '../providers/builders/port.ts';
+import type { ImageRegistry, ManifestContent } from '../providers/registries/port.ts';
 import { publicUrl } from '../providers/repositories/git-command.ts';
 import { type ImageEnd, type ImageWork, type KnownBuild, progressOf } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
@@ -35,19 +37,24 @@ export async function buildImage(
 
   const stored = await findPushed(work, image, key);
   if (stored !== undefined) {
-    log.say(`equal inputs gave ${stored.repository}@${stored.digest}; it is taken`);
-    return { image: { ...reported, digest: stored.digest, sizeBytes: stored.sizeBytes, reused: true } };
+    const { build, platforms } = stored;
+    log.say(`equal inputs gave ${build.repository}@${build.digest}; it is taken`);
+    const known = { ...evidence, ...(platforms.length === 0 ? {} : { platforms }) };
+    return {
+      image: { ...reported, evidence: known, digest: build.digest, sizeBytes: build.sizeBytes, reused: true },
+    };
   }
-  const here = await deps.builder.find({ 'slipway.project': run.project, [keyLabel]: key });
+  const here = await work.builder.find({ 'slipway.project': run.project, [keyLabel]: key });
   if (here !== undefined) {
     log.say(`equal inputs gave ${here.id}; it is taken`);
-    if (tags[0] !== undefined) await deps.builder.tag(here.id, image.repository, tags[0]);
-    return { image: { ...reported, digest: here.id, sizeBytes: here.sizeBytes, reused: true } };
+    if (tags[0] !== undefined) await work.builder.tag(here.id, image.repository, tags[0]);
+    const known = { ...evidence, ...platformsOf(here) };
+    return { image: { ...reported, evidence: known, digest: here.id, sizeBytes: here.sizeBytes, reused: true } };
   }
 
   const latest = await deps.builds.latest(run.project, image.name).catch(() => undefined);
   const secrets = await readBuildSecrets(work, image);
-  const builder = inputs.buildKit ? deps.buildKit : deps.builder;
+  const builder = inputs.buildKit ? work.buildKit : work.builder;
   const built = await builder.build(
     {
       name: image.name,
@@ -60,26 +67,59 @@ export async function buildImage(
       platforms: image.platforms,
       network: image.network,
       modifiedAt: new Date(plan.commit.at),
-      cache: latest === undefined ? undefined : `${latest.repository}@${latest.digest}`,
+      bases: inputs.bases,
+      // What the definition names goes before what is known.
+      cache: latest === undefined || image.cache !== undefined ? undefined : `${latest.repository}@${latest.digest}`,
+      caches: image.cache,
+      registry,
       credentials: registry.credentials,
       ...secrets,
     },
     progress,
   );
-  log.say(`built ${built.id}, ${Math.round(built.sizeBytes / 1024)} KiB`);
-  if (tags[0] !== undefined) await deps.builder.tag(built.id, image.repository, tags[0]);
-  const all = [...warnings, ...sizeWarnings(built.sizeBytes, work.known.pipeline.supplyChain.maxSizeBytes)];
+  for (const { name, digest, sizeBytes } of builtOf(built)) {
+    log.say(`built ${name}${digest}, ${Math.round(sizeBytes / 1024)} KiB`);
+  }
+  if (tags[0] !== undefined) await work.builder.tag(built.id, image.repository, tags[0]);
+  const { maxSizeBytes } = work.known.pipeline.supplyChain;
+  const large = builtOf(built).flatMap(({ name, sizeBytes }) =>
+    sizeWarnings(sizeBytes, maxSizeBytes).map((warning) => `${name}${warning}`),
+  );
+  const all = [...warnings, ...(built.warnings ?? []), ...rootWarnings(built, warnings), ...large];
   for (const warning of all) log.say(`warning: ${warning}`);
   return {
     image: {
       ...reported,
-      evidence: { ...evidence, warnings: all },
+      evidence: { ...evidence, warnings: all, ...platformsOf(built) },
       digest: built.id,
       sizeBytes: built.sizeBytes,
       reused: false,
     },
     ...(all.length === 0 ? {} : { detail: `warning: ${all.join('; ')}` }),
   };
+}
+
+/** The image itself, or each platform of it, as a line names it. */
+function builtOf({ id, sizeBytes, platforms }: LocalImage): readonly {
+  readonly name: string;
+  readonly digest: string;
+  readonly sizeBytes: number;
+}[] {
+  return platforms === undefined
+    ? [{ name: '', digest: id, sizeBytes }]
+    : platforms.map((each) => ({ name: `${each.platform}: `, digest: each.digest, sizeBytes: each.sizeBytes }));
+}
+
+/** A base image may name its user for one platform and not for another; the Dockerfile shows neither. */
+function rootWarnings({ platforms = [] }: LocalImage, known: readonly string[]): readonly string[] {
+  const asRoot = platforms.filter(({ user }) => /^(?:|root|0)(?::|$)/.test(user));
+  if (asRoot.length === 0 || known.includes('it runs as root')) return [];
+  return [`${asRoot.map(({ platform }) => platform).join(', ')}: it runs as root`];
+}
+
+function platformsOf({ platforms }: LocalImage): Pick<ImageEvidence, 'platforms'> {
+  if (platforms === undefined) return {};
+  return { platforms: platforms.map(({ platform, digest, sizeBytes }) => ({ platform, digest, sizeBytes })) };
 }
 
 interface Inputs {
@@ -107,9 +147,11 @@ async function readInputs(work: ImageWork, image: ImageSpec, progress: BuildProg
   if (dockerfile === undefined) throw missing(image, `the commit has no ${path(image.dockerfile)}`);
   const ignore = special ?? common ?? '';
   const ignored = readDockerignore(ignore);
-  const bases = await deps.builder.resolve(baseImages(dockerfile, image.args), {
+  const bases = await work.builder.resolve(baseImages(dockerfile, image.args), {
     ...progress,
     credentials: registry.credentials,
+    platforms: image.platforms,
+    anyPlatform: foreignBases(dockerfile, image.args),
   });
   const key = buildKey({
     files: tree.filter((entry) => !ignored(entry.path)),
@@ -121,32 +163,36 @@ async function readInputs(work: ImageWork, image: ImageSpec, progress: BuildProg
     platforms: image.platforms,
     network: image.network,
   });
-  const mounts = Object.keys(image.secrets).length > 0 || image.sshKey !== undefined;
-  const buildKit = mounts || needsBuildKit(dockerfile);
+  const mounts = Object.keys(image.secrets).length > 0 || Object.keys(image.ssh).length > 0;
+  const buildKit = mounts || image.cache !== undefined || needsBuildKit(dockerfile);
   return { key, ignore, bases, buildKit, warnings: dockerfileWarnings(dockerfile, image.target) };
 }
 
 /** Read at the moment of the build. */
 async function readBuildSecrets(
   { deps }: ImageWork,
-  { secrets, sshKey }: ImageSpec,
-): Promise<{ readonly secrets?: Readonly<Record<string, string>>; readonly sshKey?: string }> {
+  { secrets, ssh }: ImageSpec,
+): Promise<Pick<BuildRequest, 'secrets' | 'ssh'>> {
   const values: Record<string, string> = {};
   for (const [name, ref] of Object.entries(secrets)) values[name] = await deps.readSecret(ref);
+  const keys: Record<string, { readonly key: string } | { readonly socket: string }> = {};
+  for (const [name, each] of Object.entries(ssh)) {
+    keys[name] = each.kind === 'agent' ? { socket: each.socket } : { key: await deps.readSecret(each.key) };
+  }
   return {
     ...(Object.keys(values).length === 0 ? {} : { secrets: values }),
-    ...(sshKey === undefined ? {} : { sshKey: await deps.readSecret(sshKey) }),
+    ...(Object.keys(keys).length === 0 ? {} : { ssh: keys }),
   };
 }
 
 /** Of base images that came from a registry the digest there, by which anybody can have them; of others the id on this engine. */
 async function publicDigests(
-  { deps }: ImageWork,
+  { builder }: ImageWork,
   ids: Readonly<Record<string, string>>,
 ): Promise<Readonly<Record<string, string>>> {
   const digests: Record<string, string> = {};
   for (const [name, id] of Object.entries(ids)) {
-    const found = await deps.builder.inspect(id);
+    const found = await builder.inspect(id);
     digests[name] = found?.digests[0]?.replace(/^.*@/, '') ?? id;
   }
   return digests;
@@ -159,20 +205,45 @@ function missing(image: ImageSpec, what: string): ProviderError {
 }
 
 /** The image in the registry that equal inputs gave, if the registry still has it. The store or the registry away: it is built. */
-async function findPushed(work: ImageWork, image: ImageSpec, key: string): Promise<KnownBuild | undefined> {
+async function findPushed(work: ImageWork, image: ImageSpec, key: string): Promise<PushedBuild | undefined> {
   const { deps, run, plan, registry, signal } = work;
   if (plan.buildImages !== 'push') return undefined;
   try {
     const found = await deps.builds.find(run.project, key);
     if (found?.repository !== image.repository) return undefined;
     const { manifests } = await deps.openRegistry(registry);
-    if ((await manifests.readManifest(found.repository, found.digest, signal)) !== undefined) return found;
+    const content = await manifests.readContent(found.repository, found.digest, signal);
+    if (content !== undefined) {
+      return { build: found, platforms: await readPlatforms(manifests, found.repository, content, signal) };
+    }
     await deps.builds.forget(run.project, key);
     return undefined;
   } catch (error) {
     if (signal.aborted) throw error;
     return undefined;
   }
+}
+
+interface PushedBuild {
+  readonly build: KnownBuild;
+  /** Empty where it is no list. */
+  readonly platforms: readonly PlatformEvidence[];
+}
+
+async function readPlatforms(
+  manifests: ImageRegistry,
+  repository: string,
+  { digest, manifests: listed }: ManifestContent,
+  signal: AbortSignal,
+): Promise<readonly PlatformEvidence[]> {
+  if (listed.length === 0) return [];
+  const platforms: PlatformEvidence[] = [];
+  for (const each of await manifests.readPlatforms(repository, digest, signal)) {
+    const content = await manifests.readContent(repository, each.digest, signal);
+    const sizeBytes = content?.blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0) ?? 0;
+    platforms.push({ ...each, sizeBytes });
+  }
+  return platforms;
 }
 
 /** One clean checkout for all images: what steps have left in the other must not get into an image unseen. */

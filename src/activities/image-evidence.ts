@@ -2,9 +2,19 @@ import { createReadStream } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
-import { type ScanMode, type ScanVerdict, erroredScan, judgeScan, stopsPush } from '../domain/image-scan.ts';
-import type { ImageEvidence, ImageReport, RunPlan, RunRef } from '../domain/run.ts';
+import {
+  type ImageScan,
+  type ScanMode,
+  type ScanVerdict,
+  erroredScan,
+  judgeScan,
+  mergeScans,
+  stopsPush,
+  worstOf,
+} from '../domain/image-scan.ts';
+import type { ImageReport, RunPlan, RunRef } from '../domain/run.ts';
 import type { ScanSpec } from '../definition/specs.ts';
+import type { BuildProgress, LocalImage, SavedImage } from '../providers/builders/port.ts';
 import type { Sbom } from '../providers/sboms/port.ts';
 import { type ImageEnd, type ImageWork, progressOf } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
@@ -18,8 +28,10 @@ export interface EvidenceFiles {
   readonly scan: string;
 }
 
-export function evidenceFiles(plan: Pick<RunPlan, 'workspace'>, image: string): EvidenceFiles {
-  const folder = join(foldersOf(plan.workspace).evidence, image);
+/** @param platform - one of several of the image; default: the image as a whole. */
+export function evidenceFiles(plan: Pick<RunPlan, 'workspace'>, image: string, platform?: string): EvidenceFiles {
+  const whole = join(foldersOf(plan.workspace).evidence, image);
+  const folder = platform === undefined ? whole : join(whole, slugOf(platform));
   return {
     folder,
     spdx: join(folder, 'sbom.spdx.json'),
@@ -28,9 +40,19 @@ export function evidenceFiles(plan: Pick<RunPlan, 'workspace'>, image: string): 
   };
 }
 
-/** Where the same is kept once the workspace is gone. */
-export function evidenceKey(run: Pick<RunRef, 'project' | 'number'>, image: string, file: string): string {
-  return `evidence/${run.project}/${run.number}/${image}/${file}`;
+function slugOf(platform: string): string {
+  return platform.replaceAll('/', '-');
+}
+
+/** Where the same is kept once the workspace is gone; of one platform as `linux-arm64.sbom.spdx.json`. */
+export function evidenceKey(
+  run: Pick<RunRef, 'project' | 'number'>,
+  image: string,
+  file: string,
+  platform?: string,
+): string {
+  const of = platform === undefined ? '' : `${slugOf(platform)}.`;
+  return `evidence/${run.project}/${run.number}/${image}/${of}${file}`;
 }
 
 /**
@@ -42,16 +64,19 @@ export function evidenceKey(run: Pick<RunRef, 'project' | 'number'>, image: stri
 export async function examineImage(work: ImageWork, image: ImageReport, log: LogWriter): Promise<ImageEnd> {
   const { scan: spec } = work.known.pipeline.supplyChain;
   if (spec === undefined) {
-    const { packages } = await listPackages(work, image, log);
-    return withEvidence(image, { packages });
+    const lists = await withSaved(work, image, log, async (saved) => ({
+      platform: saved.platform,
+      packages: (await listPackages(work, image, saved, log)).packages,
+    }));
+    return withEvidence(image, lists);
   }
-  const { packages, scan } = await scanImage(work, image, spec, log);
-  for (const line of [scan.reason, ...scan.lines, ...scan.excepted.map((line) => `excepted: ${line}`)]) log.say(line);
-  return {
-    ...withEvidence(image, { ...(packages === undefined ? {} : { packages }), scan }),
-    verdict: scan.verdict,
-    detail: scan.reason,
-  };
+  const looked = await scanAll(work, image, spec, log);
+  const scans = looked.flatMap(({ found }) => found ?? []);
+  if (scans.length > 0) await keepScan(work, image.name, mergeScans(scans), undefined);
+  const end = withEvidence(image, looked);
+  const scan = end.image.evidence?.scan ?? erroredScan('nothing was looked at', new Date().toISOString());
+  for (const line of [scan.reason, ...scan.lines, ...scan.excepted.map((each) => `excepted: ${each}`)]) log.say(line);
+  return { ...end, verdict: scan.verdict, detail: scan.reason };
 }
 
 /**
@@ -80,72 +105,148 @@ function modesOf(spec: ScanSpec, { environments }: RunPlan): readonly ScanMode[]
   return environments.length === 0 ? [spec.mode] : environments.map((name) => spec.modes[name] ?? spec.mode);
 }
 
-async function scanImage(
+/** What was found out about one platform of an image, or about an image that is no list. */
+interface Looked {
+  readonly platform?: string | undefined;
+  readonly packages?: number | undefined;
+  readonly scan: ScanVerdict;
+  readonly found?: ImageScan;
+}
+
+async function scanAll(
   work: ImageWork,
   image: ImageReport,
   spec: ScanSpec,
   log: LogWriter,
-): Promise<{ readonly packages?: number; readonly scan: ScanVerdict }> {
-  const { deps, plan, run, signal } = work;
+): Promise<readonly Looked[]> {
+  try {
+    return await withSaved(work, image, log, (saved) => scanSaved(work, image, saved, { spec, log }));
+  } catch (error) {
+    if (work.signal.aborted) throw error;
+    // Whatever went wrong, the image was not looked at. That is no pass, and no reason to do the whole build again.
+    const { message } = describeFailure(error);
+    return [{ scan: erroredScan(message, new Date().toISOString()) }];
+  }
+}
+
+async function scanSaved(
+  work: ImageWork,
+  image: ImageReport,
+  saved: SavedImage,
+  { spec, log }: { readonly spec: ScanSpec; readonly log: LogWriter },
+): Promise<Looked> {
+  const { deps, signal } = work;
+  const { platform } = saved;
   const now = new Date();
   let packages: number | undefined;
   try {
-    const sbom = await listPackages(work, image, log);
+    const sbom = await listPackages(work, image, saved, log);
     packages = sbom.packages;
-    const scanner = deps.supplyChain.scanners[spec.scanner];
     const { database, maxAgeMs } = spec;
-    const found = await scanner.scan({ name: image.name, sbom, database, maxAgeMs, now, signal });
-    const text = JSON.stringify(found);
-    const { scan } = evidenceFiles(plan, image.name);
-    await writeFile(scan, text);
-    await deps.supplyChain.blobs.put(evidenceKey(run, image.name, 'scan.json'), Buffer.from(text));
-    return { packages, scan: judgeScan(found, spec) };
+    const name = platform === undefined ? image.name : `${image.name} for ${platform}`;
+    const found = await deps.supplyChain.scanners[spec.scanner].scan({ name, sbom, database, maxAgeMs, now, signal });
+    if (platform !== undefined) await keepScan(work, image.name, found, platform);
+    return { platform, packages, scan: judgeScan(found, spec), found };
   } catch (error) {
     if (signal.aborted) throw error;
-    // Whatever went wrong, the image was not looked at. That is no pass, and no reason to do the whole build again.
     const { message } = describeFailure(error);
-    return { ...(packages === undefined ? {} : { packages }), scan: erroredScan(message, now.toISOString()) };
+    return { platform, packages, scan: erroredScan(message, now.toISOString()) };
   }
 }
 
-async function listPackages(work: ImageWork, image: ImageReport, log: LogWriter): Promise<Sbom> {
-  const { deps, run, plan, signal, moved, registry } = work;
-  const files = evidenceFiles(plan, image.name);
-  await mkdir(files.folder, { recursive: true });
+async function keepScan(
+  { deps, plan, run }: ImageWork,
+  image: string,
+  found: ImageScan,
+  platform: string | undefined,
+): Promise<void> {
+  const text = JSON.stringify(found);
+  await writeFile(evidenceFiles(plan, image, platform).scan, text);
+  await deps.supplyChain.blobs.put(evidenceKey(run, image, 'scan.json', platform), Buffer.from(text));
+}
+
+/** Looks into an image, or into each platform of it, one after the other: a list of packages takes what memory there is. */
+async function withSaved<T>(
+  work: ImageWork,
+  image: ImageReport,
+  log: LogWriter,
+  look: (saved: SavedImage) => Promise<T>,
+): Promise<readonly T[]> {
+  const { builder, plan, moved } = work;
+  const { folder } = evidenceFiles(plan, image.name);
+  await mkdir(folder, { recursive: true });
   const progress = progressOf(work, log);
-  let local = await deps.builder.inspect(image.digest);
-  if (local === undefined) {
-    // Equal inputs gave it on another worker.
-    const reference = `${image.repository}@${image.digest}`;
-    await deps.builder.resolve([reference], { ...progress, credentials: registry.credentials });
-    local = await deps.builder.inspect(reference);
-  }
+  const local = (await builder.inspect(image.digest)) ?? (await fetchAgain(work, image, progress));
   if (local === undefined) {
     throw new ProviderError('ScanErrored', `${image.name} (${image.digest}) is not on this worker to be looked into`);
   }
-  const archive = join(files.folder, 'image.tar');
+  let saved: readonly SavedImage[] = [];
   try {
-    await deps.builder.save(local.id, archive, progress);
+    saved = await builder.save(local.id, folder, progress);
     moved();
-    const sbom = await deps.supplyChain.sboms.make({
-      archive,
-      name: image.repository,
-      version: plan.version,
-      folder: files.folder,
-      signal,
-    });
-    log.say(`${sbom.packages} packages, listed by ${sbom.tool.name} ${sbom.tool.version}`);
-    for (const file of [sbom.spdx, sbom.cyclonedx]) {
-      const name = file.slice(files.folder.length + 1);
-      await deps.supplyChain.blobs.put(evidenceKey(run, image.name, name), createReadStream(file), { signal });
-    }
-    return sbom;
+    const looked: T[] = [];
+    for (const each of saved) looked.push(await look(each));
+    return looked;
   } finally {
-    await rm(archive, { force: true });
+    await Promise.all(saved.map(({ path }) => rm(path, { recursive: true, force: true })));
   }
 }
 
-function withEvidence(image: ImageReport, more: Partial<ImageEvidence>): ImageEnd {
+/** Equal inputs gave it on another worker, or in another run. */
+async function fetchAgain(
+  { builder, layouts, registry }: ImageWork,
+  { name, repository, digest }: ImageReport,
+  progress: BuildProgress,
+): Promise<LocalImage | undefined> {
+  if (layouts !== undefined) return await layouts.fetchImage({ name, repository, digest }, progress);
+  const reference = `${repository}@${digest}`;
+  await builder.resolve([reference], { ...progress, credentials: registry.credentials });
+  return await builder.inspect(reference);
+}
+
+async function listPackages(work: ImageWork, image: ImageReport, saved: SavedImage, log: LogWriter): Promise<Sbom> {
+  const { deps, run, plan, signal } = work;
+  const { platform } = saved;
+  const { folder } = evidenceFiles(plan, image.name, platform);
+  await mkdir(folder, { recursive: true });
+  const sbom = await deps.supplyChain.sboms.make({
+    image: saved,
+    name: image.repository,
+    version: plan.version,
+    folder,
+    signal,
+  });
+  const of = platform === undefined ? '' : `${platform}: `;
+  log.say(`${of}${sbom.packages} packages, listed by ${sbom.tool.name} ${sbom.tool.version}`);
+  for (const file of [sbom.spdx, sbom.cyclonedx]) {
+    const key = evidenceKey(run, image.name, file.slice(folder.length + 1), platform);
+    await deps.supplyChain.blobs.put(key, createReadStream(file), { signal });
+  }
+  return sbom;
+}
+
+/** @param looked - the image, or each of its platforms. */
+function withEvidence(image: ImageReport, looked: readonly Partial<Looked>[]): ImageEnd {
   const { evidence = { buildKey: '', bases: {}, warnings: [] } } = image;
-  return { image: { ...image, evidence: { ...evidence, ...more } } };
+  const packages = looked.flatMap((each) => each.packages ?? []);
+  const scans = looked.flatMap(({ platform, scan }) => (scan === undefined ? [] : [{ platform, scan }]));
+  const platforms = evidence.platforms?.map((known) => {
+    const one = looked.find(({ platform }) => platform === known.platform);
+    return {
+      ...known,
+      ...(one?.packages === undefined ? {} : { packages: one.packages }),
+      ...(one?.scan === undefined ? {} : { scan: one.scan }),
+    };
+  });
+  return {
+    image: {
+      ...image,
+      evidence: {
+        ...evidence,
+        ...(platforms === undefined ? {} : { platforms }),
+        ...(packages.length === 0 ? {} : { packages: Math.max(...packages) }),
+        ...(scans.length === 0 ? {} : { scan: worstOf(scans) }),
+      },
+    },
+  };
 }

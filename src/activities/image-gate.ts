@@ -3,7 +3,7 @@ import { type GatedReport, type StageEvidence, blockedBy, lineOf } from '../doma
 import { ProviderError } from '../domain/failures.ts';
 import type { GatePolicy } from '../domain/gate.ts';
 import { judgeGate } from '../domain/gate-verdict.ts';
-import { imageFactsOf } from '../domain/image-layers.ts';
+import { type ImageLayers, imageFactsOf } from '../domain/image-layers.ts';
 import type { ImageScan } from '../domain/image-scan.ts';
 import type { ReportKind } from '../domain/report.ts';
 import type { ImageReport, RunRef } from '../domain/run.ts';
@@ -63,7 +63,7 @@ export async function judgeImages(work: ImageWork, images: readonly ImageReport[
 
 /** The scan of one image as any other report: what its tool is, what was looked at, and everything it found. */
 async function reportOf(work: ImageWork, image: ImageReport, kind: ReportKind): Promise<GatedReport> {
-  const { deps, plan } = work;
+  const { plan } = work;
   const base = { kind, path: image.name, gate: 'container' } as const;
   const errored = (reason: string): GatedReport => ({
     ...base,
@@ -80,10 +80,7 @@ async function reportOf(work: ImageWork, image: ImageReport, kind: ReportKind): 
   }
   if (judged.verdict === 'inconclusive' || judged.verdict === 'errored') return errored(judged.reason);
   const scan = JSON.parse(await readFile(evidenceFiles(plan, image.name).scan, 'utf8')) as ImageScan;
-  // By its id on this engine, or, where equal inputs gave it elsewhere, by that of the registry.
-  const layers =
-    (await deps.builder.readLayers(image.digest)) ??
-    (await deps.builder.readLayers(`${image.repository}@${image.digest}`));
+  const layers = await readWorstLayers(work, image);
   if (layers === undefined) return errored('is not on this worker any more, so that its layers cannot be read');
   const findings = createFindings(scan.scanner.name);
   for (const { id, aliases, severity, package: name, version, fixedIn } of scan.vulnerabilities) {
@@ -107,6 +104,23 @@ async function reportOf(work: ImageWork, image: ImageReport, kind: ReportKind): 
     ...findings.done(),
     image: imageFactsOf(image.name, layers, Object.keys(image.evidence?.bases ?? {}).length > 0),
   };
+}
+
+/** Of several platforms the one that runs as root, if there is one: no gate is passed by the others. */
+async function readWorstLayers(
+  { builder }: ImageWork,
+  { repository, digest, evidence }: ImageReport,
+): Promise<ImageLayers | undefined> {
+  const platforms = evidence?.platforms?.map(({ platform }) => platform) ?? [undefined];
+  // By its id on this engine, or, where equal inputs gave it elsewhere, by that of the registry.
+  const found = await Promise.all(
+    platforms.map(
+      async (platform) =>
+        (await builder.readLayers(digest, platform)) ?? (await builder.readLayers(`${repository}@${digest}`, platform)),
+    ),
+  );
+  if (found.includes(undefined)) return undefined;
+  return found.find((layers) => layers?.user === '' || /^(?:root|0)(?::|$)/.test(layers?.user ?? '')) ?? found[0];
 }
 
 async function baselineFor(

@@ -20,7 +20,7 @@ export async function pushImage(
   log: LogWriter,
   { manifests, pusher }: OpenedRegistry,
 ): Promise<ImageEnd> {
-  const { deps, run, known, signal } = work;
+  const { deps, run, known, builder, signal } = work;
   const { repository } = image;
   const tags = tagsOf(work);
   const [first, ...others] = tags;
@@ -29,7 +29,7 @@ export async function pushImage(
 
   // The engine first: asked for the manifest of a local id whose configuration it holds as a blob, as after a push that was cut off
   // before its end, the registry answers 500 for ever.
-  const here = await deps.builder.inspect(image.digest);
+  const here = await builder.inspect(image.digest);
   let digest: string | undefined;
   if (here === undefined) {
     digest = (await manifests.readManifest(repository, image.digest, signal))?.digest;

@@ -5,19 +5,22 @@ import type { ImageReport, RunPlan, RunRef, StageReport, StepReport } from '../d
 import { type Verdict, worst } from '../domain/verdict.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
+import type { LayoutBuilder } from '../providers/builders/buildkit-daemon.ts';
 import type { BuildProgress, ImageBuilder } from '../providers/builders/port.ts';
 import type { ReadRegistry } from '../providers/registries/logins/index.ts';
+import { createLayoutPusher } from '../providers/registries/layout-pusher.ts';
 import type { ImagePusher, ImageRegistry, RegistryAddress } from '../providers/registries/port.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
 import type { SbomMaker } from '../providers/sboms/port.ts';
 import type { ImageScanner } from '../providers/scanners/port.ts';
 import type { ImageSigner } from '../providers/signers/port.ts';
-import type { ImageSpec, ScanSpec } from '../definition/specs.ts';
+import type { BuildKitSpec, ImageSpec, ScanSpec } from '../definition/specs.ts';
 import type { LogWriter, Logs } from './logs.ts';
 import type { Pipelines, RunPipeline } from './pipelines.ts';
 import type { ReportHands } from './reports.ts';
 import type { ReadSecret } from './secrets.ts';
 import type { StageFacts } from './stage.ts';
+import { foldersOf } from './workspaces.ts';
 
 /** An image in the registry, by what it was made of. */
 export interface KnownBuild {
@@ -58,6 +61,11 @@ export interface ImageDependencies {
   readonly builder: ImageBuilder;
   /** Builds what the other one cannot, on the same engine. */
   readonly buildKit: ImageBuilder;
+  /** The daemon that a project builds by instead of both; its images lie in the folder, of one run. */
+  readonly openBuildKit: (
+    spec: BuildKitSpec,
+    place: { readonly folder: string; readonly registry: RegistryAddress },
+  ) => Promise<LayoutBuilder>;
   readonly openRegistry: (registry: RegistryAddress) => Promise<OpenedRegistry>;
   readonly builds: KnownBuilds;
   readonly supplyChain: SupplyChain;
@@ -87,8 +95,21 @@ export interface ImageWork {
   readonly run: RunRef;
   readonly plan: RunPlan;
   readonly registry: RegistryAddress;
+  /** What the project builds by, and where its images are until they are pushed. */
+  readonly builder: ImageBuilder;
+  /** The same for what the engine's own builder cannot do. */
+  readonly buildKit: ImageBuilder;
+  /** Where the builder is one without an engine: it is both of them. */
+  readonly layouts: LayoutBuilder | undefined;
   readonly signal: AbortSignal;
   readonly moved: () => void;
+}
+
+/** The registry of the run, and who brings images there. */
+export async function openPush({ deps, registry, layouts }: ImageWork): Promise<OpenedRegistry> {
+  const opened = await deps.openRegistry(registry);
+  if (layouts === undefined) return opened;
+  return { ...opened, pusher: createLayoutPusher((digest) => layouts.readImage(digest), opened.manifests) };
 }
 
 /** What came of one image: its report as it is now, and how that is judged. Default: passed. */
@@ -112,7 +133,13 @@ export async function together<T>(
         const known = await deps.pipelines.of(plan);
         const signal = AbortSignal.any([cancelled, late]);
         const registry = await deps.readRegistry(known.pipeline.registry, signal);
-        return act({ deps, known, run, plan, registry, signal, moved: () => progress() });
+        const { builder: spec } = known.pipeline.builds;
+        const layouts =
+          spec.kind === 'docker'
+            ? undefined
+            : await deps.openBuildKit(spec, { folder: foldersOf(plan.workspace).images, registry });
+        const { builder, buildKit } = layouts === undefined ? deps : { builder: layouts, buildKit: layouts };
+        return act({ deps, known, run, plan, registry, builder, buildKit, layouts, signal, moved: () => progress() });
       },
       undefined,
       doing === 'build' ? buildStallMs : pushStallMs,

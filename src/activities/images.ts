@@ -4,7 +4,7 @@ import { buildImage, checkOutContext } from './image-build.ts';
 import { examineImage, stopVulnerable } from './image-evidence.ts';
 import { judgeImages } from './image-gate.ts';
 import { pushImage } from './image-push.ts';
-import { type ImageDependencies, type ImageWork, forEach, together } from './image-work.ts';
+import { type ImageDependencies, type ImageWork, forEach, openPush, together } from './image-work.ts';
 
 /** Builds, examines, pushes and attests the images of runs by this worker's engine. */
 export function createImageActivities(deps: ImageDependencies): ImageActivities {
@@ -30,16 +30,16 @@ export function createImageActivities(deps: ImageDependencies): ImageActivities 
 
     pushImages: ({ run, plan, images, stages = [] }) =>
       together(deps, { run, plan, doing: 'push' }, async (work) => {
-        const opened = await deps.openRegistry(work.registry);
+        const opened = await openPush(work);
         return forEach(work, 'push', images, (each, image, log) => pushImage(each, image, stages, log, opened));
       }),
   };
 }
 
 /** Builds that only had to show that they build leave their layers, for the next one, and no image. */
-async function throwAway({ deps }: ImageWork, built: readonly ImageReport[]): Promise<void> {
+async function throwAway({ builder }: ImageWork, built: readonly ImageReport[]): Promise<void> {
   for (const { digest, reused } of built) {
-    if (!reused) await deps.builder.remove(digest);
+    if (!reused) await builder.remove(digest);
   }
 }
 

@@ -136,12 +136,12 @@ export function createLiveScanActivities(deps: LiveScanDependencies): LiveScanAc
     await deps.builder.resolve([reference], { ...progress, credentials });
     const local = await deps.builder.inspect(reference);
     if (local === undefined) throw new ProviderError('ScanErrored', `${reference} is not here to be looked into`);
-    const archive = join(folder, 'image.tar');
+    const [image] = await deps.builder.save(local.id, folder, progress);
+    if (image === undefined) throw new ProviderError('ScanErrored', `${reference} has no image in it`);
     try {
-      await deps.builder.save(local.id, archive, progress);
-      return await supplyChain.sboms.make({ archive, name: repository, version: digest, folder, signal });
+      return await supplyChain.sboms.make({ image, name: repository, version: digest, folder, signal });
     } finally {
-      await rm(archive, { force: true });
+      await rm(image.path, { force: true });
     }
   }
 

@@ -122,7 +122,11 @@ export function createRegistryRetentionActivities(deps: RegistryRetentionDepende
       // Nobody finds it by its inputs from here on; whoever had found it before is seen by the next question.
       await forgetBuildsOf(store.db, repository, image.digest);
       if (await isRepositoryInUse(store.db, repository, project, since)) return false;
-      const referrers = await manifests.listReferrers(repository, image.digest, signal);
+      // Of a list each platform has statements of its own.
+      const referrers: string[] = [];
+      for (const digest of image.manifests) {
+        referrers.push(...(await manifests.listReferrers(repository, digest, signal)));
+      }
       for (const digest of new Set([...image.manifests, ...referrers])) {
         await manifests.deleteManifest(repository, digest, signal);
         progress();

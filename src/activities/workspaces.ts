@@ -9,6 +9,7 @@ import type { RunInput, RunRef, Workspace } from '../domain/run.ts';
  * - `source`: the checkout, which is what {@link Workspace.path} names,
  * - `home`: HOME of the steps, empty when the run begins,
  * - `context`: a second, clean checkout that images are built from, where some are,
+ * - `images`: by image, what a builder without an engine has made, until it is pushed,
  * - `evidence`: by image, what is in it and what was found in it,
  * - `journal`: what each stage has done so far,
  * - `run.json`: what the run was asked for,
@@ -20,6 +21,7 @@ export interface WorkspaceFolders {
   readonly source: string;
   readonly home: string;
   readonly context: string;
+  readonly images: string;
   readonly evidence: string;
   readonly journal: string;
   readonly request: string;
@@ -35,6 +37,7 @@ export function foldersOf(workspace: Pick<Workspace, 'path'>): WorkspaceFolders 
     source: workspace.path,
     home: join(root, 'home'),
     context: join(root, 'context'),
+    images: join(root, 'images'),
     evidence: join(root, 'evidence'),
     journal: join(root, 'journal'),
     request: join(root, 'run.json'),
@@ -59,7 +62,7 @@ export async function ensureFolders(
 ): Promise<void> {
   await mkdir(folders.root, { recursive: true });
   const begun = [folders.journal, folders.changed, folders.generation];
-  const emptied = [folders.home, folders.context, folders.evidence, ...(keepJournal ? [] : begun)];
+  const emptied = [folders.home, folders.context, folders.images, folders.evidence, ...(keepJournal ? [] : begun)];
   await Promise.all(emptied.map((path) => rm(path, { recursive: true, force: true })));
   await Promise.all([folders.home, folders.journal].map((path) => mkdir(path, { recursive: true })));
 }

@@ -2,6 +2,7 @@
  * Rules between the two documents: what the project fixes, the repository can make stricter and never looser. A setting that would loosen
  * something is refused instead of passed over, so that nobody believes in it.
  */
+import { buildsAreOffered } from './build-floors.ts';
 import { gatesAreStricter, suppressionsAreAllowed } from './gate-floors.ts';
 import { routesBuildTheService } from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
@@ -24,8 +25,7 @@ export function checkPair(repository: unknown, project: unknown): PairFindings {
       ...stepsHaveImages(repository, project),
       ...stepSecretsExist(repository, project),
       ...stepsStayInTheirLimits(repository, project),
-      ...buildSecretsExist(repository, project),
-      ...buildsStayInTheirNetwork(repository, project),
+      ...buildsAreOffered(repository, project),
       ...probesStay(repository, project),
       ...migrationsAreAllowed(repository, project),
       ...watchIsStricter(repository, project),
@@ -127,48 +127,6 @@ function stepsStayInTheirLimits(repository: unknown, project: unknown): readonly
       },
     ];
   });
-}
-
-function buildSecretsExist(repository: unknown, project: unknown): readonly Finding[] {
-  const builds = groupAt(project, 'builds');
-  const known = Object.keys(group(builds['secrets']));
-  return groups(group(repository)['images']).flatMap(([index, image]) => [
-    ...texts(image['secrets']).flatMap(([place, name]) =>
-      known.includes(name)
-        ? []
-        : [
-            {
-              path: ['images', index, 'secrets', place],
-              message: `is \`${name}\`, which the project does not offer to builds`,
-              hint: known.length === 0 ? 'Ask for it under `builds.secrets` of the project.' : suggestion(name, known),
-            },
-          ],
-    ),
-    ...(image['ssh'] === true && builds['sshKey'] === undefined
-      ? [
-          {
-            path: ['images', index, 'ssh'],
-            message: 'is asked for, but the project has no key for builds',
-            hint: 'Ask for `builds.sshKey` in the project.',
-          },
-        ]
-      : []),
-  ]);
-}
-
-function buildsStayInTheirNetwork(repository: unknown, project: unknown): readonly Finding[] {
-  if (groupAt(project, 'builds')['network'] !== 'none') return [];
-  return groups(group(repository)['images']).flatMap(([index, image]) =>
-    image['network'] === 'default'
-      ? [
-          {
-            path: ['images', index, 'network'],
-            message: 'is `default`, but the project builds without a network',
-            hint: 'Leave it out, and bring what the build needs with the source.',
-          },
-        ]
-      : [],
-  );
 }
 
 function probesStay(repository: unknown, project: unknown): readonly Finding[] {

@@ -194,6 +194,21 @@ export function registryHasOneLogin(document: unknown): readonly Finding[] {
   ];
 }
 
+/** Whoever reaches a builder runs what they like on its machine, as root. */
+export function builderIsGuarded(document: unknown): readonly Finding[] {
+  const builder = groupAt(document, 'builds', 'builder');
+  const host = /^tcp:\/\/([^:]+)/.exec(text(builder['address']) ?? '')?.[1];
+  if (host === undefined || builder['tls'] !== undefined || /^(?:localhost|127\.)/.test(host)) return [];
+  return [
+    {
+      path: ['builds', 'builder', 'address'],
+      message:
+        'is reached over a network without `tls`, so that anybody on it could build there, and run what they like',
+      hint: 'Give it `tls` with `ca`, `certificate` and `key`, or a `unix://` socket on the worker.',
+    },
+  ];
+}
+
 /** Groups mean nothing on a route that builds no image. */
 export function groupsAreBuilt(document: unknown): readonly Finding[] {
   return groups(group(document)['routes']).flatMap(([index, route]) => {

@@ -12,6 +12,7 @@ import type { RepositoryDefinition } from './repository.ts';
 import type {
   ArtifactSpec,
   CacheSpec,
+  ImageCacheSpec,
   ImageSpec,
   PipelineSpec,
   RegistrySpec,
@@ -19,6 +20,7 @@ import type {
   ResourceLimits,
   RetrySpec,
   SecretRefs,
+  SshSpec,
   StageServiceSpec,
   StageSpec,
   StepCommand,
@@ -82,7 +84,11 @@ export function resolvePipeline(pair: DefinitionPair, options: ResolveOptions = 
     concurrency: project.steps.concurrency,
     images: chosen.map((image) => resolveImage(pair, image, context.fork)),
     otherImages: others,
-    builds: { timeoutMs: project.builds.timeout, concurrency: project.builds.concurrency },
+    builds: {
+      builder: project.builds.builder,
+      timeoutMs: project.builds.timeout,
+      concurrency: project.builds.concurrency,
+    },
     registry: resolveRegistry(pair),
     supplyChain: resolveSupplyChain(pair, context.fork),
     gates: resolveGates(pair),
@@ -400,10 +406,33 @@ function resolveImage(pair: DefinitionPair, image: ImageDefinition, fork: boolea
     dockerfile: image.dockerfile,
     ...(image.target === undefined ? {} : { target: image.target }),
     args: { ...image.args, ...builds.args },
-    platforms: image.platforms,
+    platforms: [...image.platforms].sort(),
     network: builds.network === 'none' ? 'none' : (image.network ?? builds.network),
     secrets: fork ? {} : pick(builds.secrets, image.secrets),
-    ...(fork || !image.ssh || builds.sshKey === undefined ? {} : { sshKey: builds.sshKey }),
+    ssh: fork ? {} : resolveSsh(pair, image),
+    ...(image.cache === undefined ? {} : { cache: resolveImageCache(image.cache, fork) }),
+  };
+}
+
+function resolveSsh({ project: { builds } }: DefinitionPair, { ssh }: ImageDefinition): ImageSpec['ssh'] {
+  if (ssh === false) return {};
+  if (ssh === true) return builds.sshKey === undefined ? {} : { default: { kind: 'key', key: builds.sshKey } };
+  return Object.fromEntries(
+    ssh.flatMap((name): readonly (readonly [string, SshSpec])[] => {
+      const { key, agent } = builds.ssh[name] ?? {};
+      if (agent !== undefined) return [[name, { kind: 'agent', socket: agent }]];
+      return key === undefined ? [] : [[name, { kind: 'key', key }]];
+    }),
+  );
+}
+
+/** What a fork writes others would build upon. */
+function resolveImageCache(cache: NonNullable<ImageDefinition['cache']>, fork: boolean): ImageCacheSpec {
+  const { export: place } = cache;
+  return {
+    import: cache.import,
+    ...(place === undefined || fork ? {} : { export: place === 'inline' ? place : { place } }),
+    mode: cache.mode,
   };
 }
 

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { Builder, buildOffers } from './kinds/builds.ts';
 import { CoverageUpload } from './kinds/coverage.ts';
 import { Environment } from './kinds/environment.ts';
 import { Schedule, TimeZone } from './kinds/schedule.ts';
@@ -211,12 +212,8 @@ export const ProjectDefinition = z
         ),
         concurrency: z.number().int().min(1).max(32).describe('Images built at once. Judgement.').default(3),
         args: Variables.describe('Build arguments, over those of the repository.').default({}),
-        secrets: Secrets.describe(
-          'What an image may ask for by name, to be mounted into single RUN instructions. Never given to pull requests from forks.',
-        ).default({}),
-        sshKey: Secret.describe(
-          'Private key that images with `ssh` may use in single RUN instructions. Never given to pull requests from forks.',
-        ).exactOptional(),
+        ...buildOffers,
+        builder: Builder.describe("Default: the worker's own engine.").prefault({ kind: 'docker' }),
       })
       .describe('How images are built.')
       .prefault({}),

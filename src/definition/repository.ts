@@ -1,5 +1,6 @@
 import { validRange } from 'semver';
 import { z } from 'zod';
+import { ImageCache } from './kinds/builds.ts';
 import { Gates } from './kinds/gate.ts';
 import { RepositoryInfrastructure } from './kinds/infrastructure.ts';
 import { Probe } from './kinds/probe.ts';
@@ -155,8 +156,15 @@ const Image = z.strictObject({
   args: Variables.describe('Build arguments. They can be read from the image: never a secret.').default({}),
   platforms: z
     .array(z.string().regex(/^[a-z0-9]+\/[a-z0-9]+(?:\/[a-z0-9]+)?$/, { error: 'must look like `linux/amd64`' }))
-    .describe("Default: the worker's own.")
+    .max(10, { error: 'must name at most 10 platforms' })
+    .refine((platforms) => new Set(platforms).size === platforms.length, { error: 'names a platform twice' })
+    .describe(
+      "Platforms it is built for; several make one image with a list of them, and need `builds.builder` of the project to be a BuildKit daemon. Default: the builder's own.",
+    )
     .default([]),
+  cache: ImageCache.describe(
+    'Layers kept in a registry, in the repositories that the project offers (`builds.caches`). Needs BuildKit; `export` to a place, a BuildKit daemon. Default: those of the image that was built before.',
+  ).exactOptional(),
   secrets: z
     .array(VariableName)
     .max(20)
@@ -165,8 +173,10 @@ const Image = z.strictObject({
     )
     .default([]),
   ssh: z
-    .boolean()
-    .describe('Whether `RUN --mount=type=ssh` may use the key of the project (`builds.sshKey`). Needs BuildKit.')
+    .union([z.boolean(), z.array(Name).min(1).max(10)], { error: mustBe('true, false, or names of `builds.ssh`') })
+    .describe(
+      'What `RUN --mount=type=ssh` may use: `true`, the key of the project (`builds.sshKey`); names, those of `builds.ssh`, each by its `id`. Needs BuildKit.',
+    )
     .default(false),
   network: z
     .enum(['default', 'none'])

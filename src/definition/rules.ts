@@ -5,6 +5,7 @@
 import type { Path } from './document.ts';
 import { targetName } from './environment.ts';
 import {
+  builderIsGuarded,
   groupsAreBuilt,
   imageGroupsHaveImages,
   imageMatricesFit,
@@ -58,6 +59,7 @@ const projectRules: readonly Rule[] = [
   scansAreMade,
   protectionIsAsked,
   registryHasOneLogin,
+  builderIsGuarded,
 ];
 
 /** Everything in `slipway.yaml` that does not fit together. */

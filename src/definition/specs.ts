@@ -260,16 +260,47 @@ export interface ImageSpec {
   readonly dockerfile: string;
   readonly target?: string;
   readonly args: Readonly<Record<string, string>>;
-  /** Empty: the platform of the worker. */
+  /** Empty: the platform of the builder. In the order of the alphabet, each once. */
   readonly platforms: readonly string[];
   /** Of the build's RUN instructions; the floor of the project applied. */
   readonly network: 'default' | 'none';
   /** Only those that the image names and the project offers. Empty for pull requests from forks. */
   readonly secrets: SecretRefs;
-  readonly sshKey?: SecretRef;
+  /** By the `id` of the mount. Empty for pull requests from forks. */
+  readonly ssh: Readonly<Record<string, SshSpec>>;
+  /** Absent: the layers of the image that was built before. */
+  readonly cache?: ImageCacheSpec;
+}
+
+/** A private key by reference, or the socket of an agent on the worker. */
+export type SshSpec =
+  { readonly kind: 'key'; readonly key: SecretRef } | { readonly kind: 'agent'; readonly socket: string };
+
+/** Where the layers of an image come from and go to, as `repository:tag`. */
+export interface ImageCacheSpec {
+  readonly import: readonly string[];
+  /** Never for pull requests from forks. */
+  readonly export?: 'inline' | { readonly place: string };
+  readonly mode: 'min' | 'max';
+}
+
+/** What builds images: the worker's engine, or a BuildKit daemon. */
+export type BuilderSpec = { readonly kind: 'docker' } | BuildKitSpec;
+
+export interface BuildKitSpec {
+  readonly kind: 'buildkit';
+  /** `unix:///…` or `tcp://host:port`. */
+  readonly address: string;
+  readonly tls?: {
+    readonly ca: SecretRef;
+    readonly certificate: SecretRef;
+    readonly key: SecretRef;
+    readonly serverName?: string;
+  };
 }
 
 export interface BuildsSpec {
+  readonly builder: BuilderSpec;
   /** For building and pushing all images together. */
   readonly timeoutMs: number;
   /** How many images are built at once. */

@@ -45,6 +45,19 @@ export function withDigest(dockerfile: string, { name, digest }: PinnedBase, new
     .join('\n');
 }
 
+/** Where an image lies that a Dockerfile names. */
+export function imagePlace(reference: string): {
+  readonly registry: string;
+  readonly repository: string;
+  /** A digest, where the name has one; `latest` where it has neither. */
+  readonly tag: string;
+} {
+  const [name = '', digest] = reference.split('@');
+  const tag = /:([^/:]+)$/.exec(name)?.[1];
+  const image = tag === undefined ? name : name.slice(0, -tag.length - 1);
+  return { ...placeOf(image), tag: digest ?? tag ?? 'latest' };
+}
+
 /** As Docker reads names: what stands before the first slash is a registry when it has a dot or a port, or is localhost. */
 function placeOf(image: string): { readonly registry: string; readonly repository: string } {
   const [first = '', ...rest] = image.split('/');

@@ -157,6 +157,62 @@ export function worstScan(verdicts: readonly ScanVerdict[]): Verdict {
   return worst(verdicts.map(({ verdict }) => verdict));
 }
 
+/**
+ * What was found in several platforms of one image, as one: an advisory about a package that is in two of them is there once.
+ *
+ * @param scans - at least one.
+ */
+export function mergeScans(scans: readonly ImageScan[]): ImageScan {
+  const [first, ...others] = scans;
+  if (first === undefined) throw new TypeError('nothing was scanned');
+  if (others.length === 0) return first;
+  const found = new Map<string, Vulnerability>();
+  for (const each of scans.flatMap(({ vulnerabilities }) => vulnerabilities)) {
+    const key = JSON.stringify([each.id, each.package, each.version]);
+    if (!found.has(key)) found.set(key, each);
+  }
+  return {
+    scanner: first.scanner,
+    databaseAt: scans.map(({ databaseAt }) => databaseAt).sort()[0] ?? first.databaseAt,
+    scannedAt: first.scannedAt,
+    packages: scans.reduce((sum, { packages }) => sum + packages, 0),
+    vulnerabilities: [...found.values()],
+  };
+}
+
+/** The verdict on an image of several platforms: that of the worst, and each line says of which. */
+export function worstOf(
+  scans: readonly { readonly platform?: string | undefined; readonly scan: ScanVerdict }[],
+): ScanVerdict {
+  const [first, ...others] = scans;
+  if (first === undefined) throw new TypeError('nothing was scanned');
+  if (others.length === 0 && first.platform === undefined) return first.scan;
+  const verdict = worstScan(scans.map(({ scan }) => scan));
+  const of = (platform: string | undefined, line: string): string =>
+    platform === undefined ? line : `${platform}: ${line}`;
+  const each = (pick: (scan: ScanVerdict) => readonly string[]): readonly string[] =>
+    scans.flatMap(({ platform, scan }) => pick(scan).map((line) => of(platform, line))).slice(0, mostShown);
+  const known = scans.map(({ scan }) => scan).filter(({ scanner }) => scanner !== undefined);
+  const oldest = known.flatMap(({ databaseAt }) => databaseAt ?? []).sort()[0];
+  const counts = { ...none };
+  for (const { scan } of scans)
+    for (const severity of vulnerabilitySeverities) counts[severity] += scan.counts[severity];
+  return {
+    verdict,
+    reason: scans
+      .filter(({ scan }) => scan.verdict === verdict)
+      .map(({ platform, scan }) => of(platform, scan.reason))
+      .join('; '),
+    ...(known[0]?.scanner === undefined ? {} : { scanner: known[0].scanner }),
+    ...(oldest === undefined ? {} : { databaseAt: oldest }),
+    scannedAt: first.scan.scannedAt,
+    packages: scans.reduce((sum, { scan }) => sum + scan.packages, 0),
+    counts,
+    lines: each((scan) => scan.lines),
+    excepted: each((scan) => scan.excepted),
+  };
+}
+
 function isAbout(exception: ScanException, found: Vulnerability): boolean {
   if (exception.package !== undefined && exception.package !== found.package) return false;
   return exception.id === found.id || found.aliases.includes(exception.id);

@@ -167,6 +167,18 @@ export interface ImageReport {
   readonly evidence?: ImageEvidence;
 }
 
+/** One platform of an image. */
+export interface PlatformEvidence {
+  /** `linux/arm64` */
+  readonly platform: string;
+  /** `sha256:…` of its manifest, which the list names. */
+  readonly digest: string;
+  readonly sizeBytes: number;
+  readonly packages?: number;
+  /** Absent where the project does not scan. */
+  readonly scan?: ScanVerdict;
+}
+
 /** What was found out about an image while it was made; the long texts lie in the workspace and are attached to its digest. */
 export interface ImageEvidence {
   /** Hash over everything it was made of (spec B-02). */
@@ -175,7 +187,9 @@ export interface ImageEvidence {
   readonly bases: Readonly<Record<string, string>>;
   /** What could be better about its Dockerfile or size; nothing fails for it. */
   readonly warnings: readonly string[];
-  /** How many packages its bill of materials has; absent where none was made. */
+  /** The images in it, where it is a list of several platforms. */
+  readonly platforms?: readonly PlatformEvidence[];
+  /** How many packages its bill of materials has, of several platforms the most; absent where none was made. */
   readonly packages?: number;
   /** Absent where the project does not scan. */
   readonly scan?: ScanVerdict;

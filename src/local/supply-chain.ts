@@ -4,7 +4,7 @@ import { installGoProgram } from './packages.ts';
 import { findProgram, isProgram, obtain } from './programs.ts';
 
 /** Programs that look into images, sign them and build them beside the engine. */
-export const supplyChainTools = ['cosign', 'syft', 'osv-scanner', 'trivy', 'buildx'] as const;
+export const supplyChainTools = ['cosign', 'syft', 'osv-scanner', 'trivy', 'buildx', 'buildkitd'] as const;
 export type SupplyChainTool = (typeof supplyChainTools)[number];
 
 interface ToolRecipe {
@@ -34,6 +34,12 @@ const recipes: Readonly<Record<Exclude<SupplyChainTool, 'trivy'>, ToolRecipe>> =
   'osv-scanner': {
     module: 'github.com/google/osv-scanner/v2/cmd/osv-scanner@v2.2.4',
     hint: 'one to two minutes, once',
+  },
+  // Of the same month as this buildx. It needs runc besides.
+  buildkitd: {
+    module: 'github.com/moby/buildkit/cmd/buildkitd@v0.18.2',
+    ldflags: '-X github.com/moby/buildkit/version.Version=v0.18.2',
+    hint: 'one to three minutes, once',
   },
   buildx: { module: 'github.com/docker/buildx/cmd/buildx@v0.19.3', hint: 'one to two minutes, once' },
 };

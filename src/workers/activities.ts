@@ -30,6 +30,7 @@ import { createForgeActivities, openForgeApi } from '../activities/forges.ts';
 import { createInfrastructureRecords } from '../activities/infrastructure-records.ts';
 import { createInfrastructureActivities, createInfrastructures } from '../activities/infrastructure.ts';
 import { createImageTrust } from '../activities/image-trust.ts';
+import type { ImageDependencies } from '../activities/image-work.ts';
 import { createImageActivities } from '../activities/images.ts';
 import { createLiveScanActivities } from '../activities/live-scans.ts';
 import { createMaterials } from '../activities/material.ts';
@@ -61,6 +62,7 @@ import type { LogFiles } from '../effects/log-files.ts';
 import { pingPostgres } from '../providers/backups/postgres-ping.ts';
 import { createPostgresBackup } from '../providers/backups/postgres.ts';
 import { createBlobs } from '../providers/blobs/index.ts';
+import { createBuildKitDaemonBuilder } from '../providers/builders/buildkit-daemon.ts';
 import { createBuildKitBuilder } from '../providers/builders/buildkit.ts';
 import { createDockerBuilder } from '../providers/builders/docker.ts';
 import type { ImageBuilder } from '../providers/builders/port.ts';
@@ -156,6 +158,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const trust = createImageTrust({
     signer: supplyChain.signer,
     readRegistry,
+    openManifests: createOciRegistry,
     readEvidence: (project, run) => readImageEvidence(store.db, project, run),
   });
   const records = createInfrastructureRecords(blobs);
@@ -263,6 +266,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     ...createImageActivities({
       builder,
       buildKit: createBuildKitBuilder(engine, builder, findTool('buildx')),
+      openBuildKit: createDaemonOpener(readSecret, findTool('buildx')),
       async openRegistry(address) {
         const manifests = createOciRegistry(address);
         return { manifests, pusher: await createDockerPusher(engine, address, manifests) };
@@ -322,6 +326,31 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       ...createForgeActivities({ store, repositories, readSecret, settings: config.api }),
     },
     close: () => host.close(),
+  };
+}
+
+/** A BuildKit daemon with the keys that the worker shows it. */
+function createDaemonOpener(
+  readSecret: (ref: SecretRef) => Promise<string>,
+  program: (signal?: AbortSignal) => Promise<string>,
+): ImageDependencies['openBuildKit'] {
+  return async ({ address, tls }, { folder, registry }) => {
+    const keys =
+      tls === undefined
+        ? undefined
+        : {
+            ca: await readSecret(tls.ca),
+            certificate: await readSecret(tls.certificate),
+            key: await readSecret(tls.key),
+            serverName: tls.serverName,
+          };
+    return createBuildKitDaemonBuilder({
+      daemon: { address, tls: keys },
+      folder,
+      registry,
+      openRegistry: createOciRegistry,
+      program,
+    });
   };
 }
 

@@ -61,6 +61,7 @@ beforeAll(async () => {
     readRegistry: createRegistryReader({ readSecret: fixture.source.readSecret, environment: {} }),
     builder,
     buildKit: builder,
+    openBuildKit: () => Promise.reject(new Error('this project has no daemon')),
     async openRegistry(address) {
       const manifests = createOciRegistry(address);
       return { manifests, pusher: await createDockerPusher(parts.docker.address, address, manifests) };
@@ -170,7 +171,12 @@ function placeOf(plan: RunPlan, trust: Partial<ImageTrustSpec> = {}, release: Pa
 
 function verify(place: Place, image: ImageReport): Promise<readonly string[]> {
   const { signer } = deps.supplyChain;
-  const trust = createImageTrust({ signer, readRegistry: deps.readRegistry, readEvidence: () => Promise.resolve({}) });
+  const trust = createImageTrust({
+    signer,
+    readRegistry: deps.readRegistry,
+    openManifests: createOciRegistry,
+    readEvidence: () => Promise.resolve({}),
+  });
   return trust.verify(place, [image]);
 }
 

@@ -1,4 +1,5 @@
 import { createWriteStream } from 'node:fs';
+import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
@@ -255,12 +256,7 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
     },
 
     async build(request, progress) {
-      if (request.platforms.length > 1) {
-        throw new ProviderError(
-          'EngineRefused',
-          `${request.name} asks for several platforms (${request.platforms.join(', ')}), which this engine cannot build in one image`,
-        );
-      }
+      refuseSeveralPlatforms(request);
       const said = createTail();
       let id: string;
       try {
@@ -324,7 +320,8 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
       }
     },
 
-    async save(id, path, { moved, signal }) {
+    async save(id, folder, { moved, signal }) {
+      const path = join(folder, 'image.tar');
       try {
         const stream = (await docker.getImage(id).get()) as unknown as AsyncIterable<Buffer>;
         const moving = async function* (): AsyncGenerator<Buffer> {
@@ -334,6 +331,7 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
           }
         };
         await pipeline(moving, createWriteStream(path), { signal });
+        return [{ form: 'docker-archive', path }];
       } catch (error) {
         if (signal.aborted) throw signal.reason;
         if ((error as NodeJS.ErrnoException).code === 'ENOSPC') {
@@ -361,6 +359,20 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
       }
     },
   };
+}
+
+/**
+ * One engine keeps an image of one platform.
+ *
+ * @throws `EngineRefused` (not retried)
+ */
+export function refuseSeveralPlatforms({ name, platforms }: Pick<BuildRequest, 'name' | 'platforms'>): void {
+  if (platforms.length <= 1) return;
+  throw new ProviderError(
+    'EngineRefused',
+    `${name} asks for several platforms (${platforms.join(', ')}), of which a Docker engine keeps one. Give the project a BuildKit daemon: \`builds.builder: { kind: buildkit, address: unix:///run/buildkit/buildkitd.sock }\``,
+    { details: { image: name, platforms: [...platforms] } },
+  );
 }
 
 /** What is used of a listed image; an engine gives null for an empty list. */

@@ -5,13 +5,31 @@
  * @param args - build arguments; those before the first FROM have their defaults in the file.
  */
 export function baseImages(dockerfile: string, args: Readonly<Record<string, string>>): readonly string[] {
+  return readBases(dockerfile, args).map(({ image }) => image);
+}
+
+/**
+ * Those of them that need not be for the platform that is built: their files alone are taken, or a stage says its platform itself
+ * (`FROM --platform=$BUILDPLATFORM`), as those that cross-compile do.
+ */
+export function foreignBases(dockerfile: string, args: Readonly<Record<string, string>>): readonly string[] {
+  return readBases(dockerfile, args).flatMap(({ image, isForeign }) => (isForeign ? image : []));
+}
+
+interface Base {
+  readonly image: string;
+  readonly isForeign: boolean;
+}
+
+function readBases(dockerfile: string, args: Readonly<Record<string, string>>): readonly Base[] {
   const values = new Map<string, string>();
   const stages = new Set<string>();
-  const images = new Set<string>();
+  // By name: whether it is foreign wherever it stands.
+  const images = new Map<string, boolean>();
   let inStage = false;
-  const add = (image: string): void => {
+  const add = (image: string, isForeign: boolean): void => {
     if (image !== '' && image !== 'scratch' && !stages.has(image.toLowerCase()) && !/^\d+$/.test(image))
-      images.add(image);
+      images.set(image, isForeign && images.get(image) !== false);
   };
   for (const instruction of instructions(dockerfile)) {
     const [, keyword = '', rest = ''] = /^(\w+)\s+([^]*)$/.exec(instruction) ?? [];
@@ -23,18 +41,22 @@ export function baseImages(dockerfile: string, args: Readonly<Record<string, str
       case 'FROM': {
         inStage = true;
         const [image = '', as, name] = words.filter((word) => !word.startsWith('--'));
-        add(fill(image, values));
+        add(
+          fill(image, values),
+          words.some((word) => word.startsWith('--platform=')),
+        );
         if (as?.toLowerCase() === 'as' && name !== undefined) stages.add(name.toLowerCase());
         break;
       }
       case 'COPY':
       case 'RUN':
-        for (const found of rest.matchAll(/--(?:from=|mount=\S*\bfrom=)([^\s,]+)/g)) add(fill(found[1] ?? '', values));
+        for (const found of rest.matchAll(/--(?:from=|mount=\S*\bfrom=)([^\s,]+)/g))
+          add(fill(found[1] ?? '', values), true);
         break;
       default:
     }
   }
-  return [...images];
+  return [...images].map(([image, isForeign]) => ({ image, isForeign }));
 }
 
 function declare(words: readonly string[], args: Readonly<Record<string, string>>, values: Map<string, string>): void {

@@ -1,6 +1,6 @@
 import type { ImageLayers } from '../../domain/image-layers.ts';
 import type { BuiltImage } from '../../domain/retention.ts';
-import type { RegistryCredentials } from '../registries/port.ts';
+import type { RegistryAddress, RegistryCredentials } from '../registries/port.ts';
 
 /** An image as the engine of the worker has it. */
 export interface LocalImage {
@@ -10,6 +10,31 @@ export interface LocalImage {
   /** Digests of manifests it is known by in registries, as `repository@sha256:…`. */
   readonly digests: readonly string[];
   readonly labels: Readonly<Record<string, string>>;
+  /** The images in it, where it is a list of several platforms. */
+  readonly platforms?: readonly PlatformImage[] | undefined;
+  /** What its build could not do and did not fail for, such as a cache that cannot be read. */
+  readonly warnings?: readonly string[] | undefined;
+}
+
+/** An image of one platform in a list. */
+export interface PlatformImage {
+  /** `linux/arm64`, `linux/arm/v7`. */
+  readonly platform: string;
+  /** `sha256:…` of its manifest. */
+  readonly digest: string;
+  readonly sizeBytes: number;
+  /** User that its process runs as; empty means root. */
+  readonly user: string;
+}
+
+/** An image as files, which other programs read without asking whoever built it. */
+export interface SavedImage {
+  /** Undefined where the image is no list. */
+  readonly platform?: string | undefined;
+  /** `docker-archive`: one file, as `docker save` writes it. `oci-dir`: a folder, the OCI image layout with one image. */
+  readonly form: 'docker-archive' | 'oci-dir';
+  /** Absolute. */
+  readonly path: string;
 }
 
 /** What is told while an image is fetched, built or pushed. */
@@ -36,13 +61,27 @@ export interface BuildRequest {
   readonly network: 'default' | 'none';
   /** Time of every file in the image, so that equal contents are equal images. */
   readonly modifiedAt: Date;
+  /** Images the base of which was resolved, by the name that the Dockerfile has for them: these digests are built on, whatever a tag is by now. */
+  readonly bases?: Readonly<Record<string, string>> | undefined;
   /** The image built of it before, as `repository@sha256:…`: its layers are used where this engine has built nothing of the name yet. */
   readonly cache?: string | undefined;
+  /** Places in a registry, `repository:tag`. One that cannot be read, or does not take layers, is a warning in the output. */
+  readonly caches?: BuildCaches | undefined;
+  /** The registry of the project. */
+  readonly registry?: RegistryAddress | undefined;
   readonly credentials?: RegistryCredentials | undefined;
   /** Values that RUN instructions may mount by these ids (`--mount=type=secret`). Only BuildKit can keep them out of the image. */
   readonly secrets?: Readonly<Record<string, string>> | undefined;
-  /** Private key that RUN instructions may use (`--mount=type=ssh`). */
-  readonly sshKey?: string | undefined;
+  /** Private keys, or sockets of agents, that RUN instructions may use (`--mount=type=ssh`), by the id of the mount. */
+  readonly ssh?: Readonly<Record<string, { readonly key: string } | { readonly socket: string }>> | undefined;
+}
+
+/** Layers of other builds. */
+export interface BuildCaches {
+  readonly import: readonly string[];
+  readonly export?: 'inline' | { readonly place: string } | undefined;
+  /** `max`: the layers of every stage, not only of what is built. */
+  readonly mode: 'min' | 'max';
 }
 
 /**
@@ -54,16 +93,22 @@ export interface ImageBuilder {
   find(labels: Readonly<Record<string, string>>): Promise<LocalImage | undefined>;
   /** By id, tag or digest; undefined where it is not here. */
   inspect(reference: string): Promise<LocalImage | undefined>;
-  /** How an image was made, by id, tag or digest; undefined where it is not here. */
-  readLayers(reference: string): Promise<ImageLayers | undefined>;
+  /** How an image was made, by id, tag or digest; undefined where it is not here. @param platform - of a list; default: its first. */
+  readLayers(reference: string, platform?: string): Promise<ImageLayers | undefined>;
   /**
-   * Ids of images by their names, fetched where they are not here.
+   * Ids of images by their names, fetched where they are not here; of a builder without an engine, their digests.
    *
    * @throws `BuildFailed` (not retried): there is no such image. `RegistryUnavailable`, `EngineUnavailable` (retried)
    */
   resolve(
     references: readonly string[],
-    options: BuildProgress & { readonly credentials?: RegistryCredentials | undefined },
+    options: BuildProgress & {
+      readonly credentials?: RegistryCredentials | undefined;
+      /** Of the image that will be built on them. Default: the builder's own. */
+      readonly platforms?: readonly string[] | undefined;
+      /** Those that need not have the platforms: they are taken on another one, or for their files alone. */
+      readonly anyPlatform?: readonly string[] | undefined;
+    },
   ): Promise<Readonly<Record<string, string>>>;
   /**
    * @throws `BuildFailed` (not retried): details carry its own last lines. `BuildInterrupted`, `EngineUnavailable` (retried): the engine went
@@ -87,12 +132,12 @@ export interface ImageBuilder {
    */
   discard(image: BuiltImage): Promise<boolean>;
   /**
-   * Writes an image to a file, as `docker save` does.
+   * Writes an image to files, one for each platform of it.
    *
-   * @param path - absolute; after an error it may hold a part.
+   * @param folder - absolute, there already; after an error it may hold a part.
    * @throws `EngineUnavailable` (retried), `EngineRefused`, `DiskFull` (not retried)
    */
-  save(id: string, path: string, progress: BuildProgress): Promise<void>;
+  save(id: string, folder: string, progress: BuildProgress): Promise<readonly SavedImage[]>;
   /**
    * Folder that images lie in, as the engine's machine names it.
    *

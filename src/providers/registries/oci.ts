@@ -1,5 +1,12 @@
 import { createHash } from 'node:crypto';
+import { mkdir, open, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { ProviderError } from '../../domain/failures.ts';
+import { platformOf } from '../../domain/platform.ts';
+import { blobPath, writeLayoutIndex } from '../builders/oci-layout.ts';
+import { checkDigest } from './digests.ts';
+import { createUploads } from './oci-uploads.ts';
 import type { ImageRegistry, Manifest, ManifestContent, RegistryAddress, RegistryCredentials } from './port.ts';
 
 /** What a client must say it takes, or an older registry answers with a converted manifest and another digest. */
@@ -14,12 +21,15 @@ const manifestTypes = [
 const requestTimeoutMs = 15_000;
 const maxPages = 100;
 
-interface Call {
-  readonly method: 'GET' | 'HEAD' | 'PUT' | 'DELETE';
+/** One request. */
+export interface Call {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE';
   readonly path: string;
   readonly repository: string;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string;
+  readonly body?: string | Buffer;
+  /** A large body, from its beginning at each call; the answer must come within the time of a request after its last piece. */
+  readonly open?: () => AsyncIterable<Uint8Array>;
   readonly signal?: AbortSignal | undefined;
   /** A large answer: only its beginning must come in time, the rest for as long as something comes. */
   readonly streamed?: boolean;
@@ -33,6 +43,18 @@ interface ContentOptions {
 interface RawDescriptor {
   readonly digest: string;
   readonly size: number;
+  readonly platform?: RawPlatform;
+}
+
+interface RawPlatform {
+  readonly os?: string;
+  readonly architecture?: string;
+  readonly variant?: string;
+}
+
+interface NamedPlatform {
+  readonly platform: string;
+  readonly digest: string;
 }
 
 interface RawManifest {
@@ -64,12 +86,17 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
       () => late.abort(new Error(`no answer within ${requestTimeoutMs / 1_000} s`)),
       requestTimeoutMs,
     );
-    const timeout = call.streamed === true ? late.signal : AbortSignal.timeout(requestTimeoutMs);
+    const isLong = call.streamed === true || call.open !== undefined;
+    const timeout = isLong ? late.signal : AbortSignal.timeout(requestTimeoutMs);
+    const body = call.open === undefined ? call.body : Readable.from(whileMoving(call.open(), timer));
+    const url = new URL(call.path, base);
+    // An upload may go to another host, which has no business with the password of this one.
+    const isOwn = authorization !== undefined && url.host === new URL(base).host;
     try {
-      return await fetch(new URL(call.path, base), {
+      return await fetch(url, {
         method: call.method,
-        headers: { ...call.headers, ...(authorization === undefined ? {} : { authorization }) },
-        ...(call.body === undefined ? {} : { body: call.body }),
+        headers: { ...call.headers, ...(isOwn ? { authorization } : {}) },
+        ...(body === undefined ? {} : { body, duplex: 'half' as const }),
         signal: call.signal === undefined ? timeout : AbortSignal.any([call.signal, timeout]),
       });
     } catch (error) {
@@ -124,21 +151,33 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
     };
   }
 
-  async function readContent(
+  async function readRaw(
     repository: string,
     reference: string,
-    signal?: AbortSignal,
-  ): Promise<ManifestContent | undefined> {
+    signal: AbortSignal | undefined,
+  ): Promise<(Manifest & { readonly bytes: Buffer; readonly raw: RawManifest }) | undefined> {
     const response = await manifest('GET', repository, reference, signal);
     if (response.status === 404) return undefined;
     const bytes = Buffer.from(await response.arrayBuffer());
     const digest = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
     if (reference.startsWith('sha256:') && digest !== reference) throw changed(repository, reference, digest);
-    const { config, layers = [], manifests = [] } = JSON.parse(bytes.toString()) as RawManifest;
+    const mediaType = response.headers.get('content-type') ?? '';
+    return { digest, mediaType, sizeBytes: bytes.length, bytes, raw: JSON.parse(bytes.toString()) as RawManifest };
+  }
+
+  async function readContent(
+    repository: string,
+    reference: string,
+    signal?: AbortSignal,
+  ): Promise<ManifestContent | undefined> {
+    const found = await readRaw(repository, reference, signal);
+    if (found === undefined) return undefined;
+    const { digest, mediaType, sizeBytes, raw } = found;
+    const { config, layers = [], manifests = [] } = raw;
     return {
       digest,
-      mediaType: response.headers.get('content-type') ?? '',
-      sizeBytes: bytes.length,
+      mediaType,
+      sizeBytes,
       ...(config === undefined ? {} : { config: config.digest }),
       blobs: [...(config === undefined ? [] : [config]), ...layers].map((each) => ({
         digest: each.digest,
@@ -148,8 +187,28 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
     };
   }
 
-  /** Reads a blob to its end without keeping it. */
-  async function countBlob(repository: string, digest: string, options: ContentOptions): Promise<number> {
+  /** A configuration, which is small. */
+  async function readConfig(
+    repository: string,
+    digest: string,
+    signal: AbortSignal | undefined,
+  ): Promise<RawPlatform | undefined> {
+    const path = `/v2/${pathOf(repository)}/blobs/${digest}`;
+    const response = await send({ method: 'GET', path, repository, signal });
+    if (response.status === 404) return undefined;
+    const bytes = Buffer.from(await response.arrayBuffer());
+    const held = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
+    if (held !== digest) throw changed(repository, digest, held);
+    return JSON.parse(bytes.toString()) as RawPlatform;
+  }
+
+  /** Reads a blob to its end, and keeps it only where `keep` does. */
+  async function countBlob(
+    repository: string,
+    digest: string,
+    options: ContentOptions,
+    keep?: (chunk: Uint8Array) => Promise<unknown>,
+  ): Promise<number> {
     const path = `/v2/${pathOf(repository)}/blobs/${digest}`;
     const response = await send({ method: 'GET', path, repository, signal: options.signal, streamed: true });
     if (response.status === 404) throw lacks(repository, digest);
@@ -159,10 +218,14 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
       for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
         hash.update(chunk);
         bytes += chunk.length;
+        await keep?.(chunk);
         options.moved?.();
       }
     } catch (error) {
       if (options.signal?.aborted === true) throw options.signal.reason;
+      if ((error as NodeJS.ErrnoException).code === 'ENOSPC') {
+        throw new ProviderError('DiskFull', `no room is left for ${digest}`, { cause: error });
+      }
       throw unavailable(`${registry.address} broke off in the middle of ${digest}: ${reasonOf(error)}`, error);
     }
     const held = `sha256:${hash.digest('hex')}`;
@@ -191,6 +254,29 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
     return { blobs, bytes };
   }
 
+  /** One manifest and everything that it names. */
+  async function fetchManifest(
+    repository: string,
+    digest: string,
+    folder: string,
+    options: ContentOptions,
+  ): Promise<Manifest> {
+    const found = await readRaw(repository, digest, options.signal);
+    if (found === undefined) throw lacks(repository, digest);
+    const { config, layers = [], manifests = [] } = found.raw;
+    for (const blob of [...(config === undefined ? [] : [config]), ...layers]) {
+      const file = await open(blobPath(folder, blob.digest), 'w');
+      try {
+        await countBlob(repository, blob.digest, options, (chunk) => file.writeFile(chunk));
+      } finally {
+        await file.close();
+      }
+    }
+    for (const each of manifests) await fetchManifest(repository, each.digest, folder, options);
+    await writeFile(blobPath(folder, digest), found.bytes);
+    return found;
+  }
+
   function lacks(repository: string, digest: string): ProviderError {
     return new ProviderError('ImageNotFound', `${registry.address} has no ${repository}@${digest}`, {
       details: { repository, digest },
@@ -207,6 +293,30 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
     readManifest,
     readContent,
     verifyContent,
+
+    async fetchImage(repository, digest, folder, options) {
+      await mkdir(join(folder, 'blobs', 'sha256'), { recursive: true });
+      const { mediaType, sizeBytes } = await fetchManifest(repository, digest, folder, options);
+      await writeLayoutIndex(folder, { mediaType, digest, size: sizeBytes });
+    },
+    ...createUploads({
+      send,
+      pathOf,
+      base,
+      readManifest,
+      unavailable: (said) => unavailable(`${registry.address} ${said}`),
+    }),
+
+    async readPlatforms(repository, digest, signal) {
+      const raw = (await readRaw(repository, digest, signal))?.raw;
+      const named = ({ os = '', architecture = '', variant }: RawPlatform, of: string): NamedPlatform[] =>
+        os === '' || os === 'unknown' ? [] : [{ platform: platformOf(os, architecture, variant), digest: of }];
+      if (raw?.manifests !== undefined) {
+        return raw.manifests.flatMap((each) => named(each.platform ?? {}, each.digest));
+      }
+      if (raw?.config === undefined) return [];
+      return named((await readConfig(repository, raw.config.digest, signal)) ?? {}, digest);
+    },
 
     async ensureTag(repository, digest, tag, signal) {
       const found = await manifest('GET', repository, digest, signal);
@@ -258,18 +368,6 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
       await send({ method: 'DELETE', path, repository, signal });
     },
   };
-}
-
-/**
- * @throws `DigestMismatch` (not retried): under this tag the registry holds something else than was pushed.
- */
-export function checkDigest(repository: string, tag: string, pushed: string, held: string | undefined): void {
-  if (held === pushed) return;
-  throw new ProviderError(
-    'DigestMismatch',
-    `${repository}:${tag} was pushed as ${pushed}, and the registry holds ${held ?? 'nothing'} under it`,
-    { details: { repository, tag, pushed, held: held ?? null } },
-  );
 }
 
 /** Answers a challenge (RFC 7235): with the password itself, or with the token that it buys. */
@@ -329,4 +427,12 @@ function reasonOf(error: unknown): string {
   const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
   const code = (cause as { readonly code?: unknown } | null)?.code;
   return typeof code === 'string' ? code : cause instanceof Error ? cause.message : String(cause);
+}
+
+/** The time of a request begins again with each piece. */
+async function* whileMoving(bytes: AsyncIterable<Uint8Array>, timer: NodeJS.Timeout): AsyncGenerator<Uint8Array> {
+  for await (const chunk of bytes) {
+    timer.refresh();
+    yield chunk;
+  }
 }

@@ -49,6 +49,17 @@ export interface ImageRegistry {
    */
   readContent(repository: string, reference: string, signal?: AbortSignal): Promise<ManifestContent | undefined>;
   /**
+   * The platforms of an image, each with its manifest: those of a list, or the one of its configuration. Statements about an image that lie in its
+   * list (`unknown/unknown`) are none. Empty where there is no such image.
+   *
+   * @throws `DigestMismatch` (not retried)
+   */
+  readPlatforms(
+    repository: string,
+    digest: string,
+    signal?: AbortSignal,
+  ): Promise<readonly { readonly platform: string; readonly digest: string }[]>;
+  /**
    * Fetches everything that a digest names, as an empty engine would, and counts the digest of each part over. Nothing is kept.
    *
    * @throws `ImageNotFound`, `DigestMismatch` (not retried): a part is missing, or is not what its name says.
@@ -59,11 +70,46 @@ export interface ImageRegistry {
     options: { readonly signal?: AbortSignal; readonly moved?: () => void },
   ): Promise<{ readonly blobs: number; readonly bytes: number }>;
   /**
+   * Fetches everything that a digest names into a folder, as an OCI image layout; each part is counted over.
+   *
+   * @param folder - absolute; after an error it holds a part.
+   * @throws `ImageNotFound`, `DigestMismatch`, `DiskFull` (not retried)
+   */
+  fetchImage(
+    repository: string,
+    digest: string,
+    folder: string,
+    options: { readonly signal?: AbortSignal; readonly moved?: () => void },
+  ): Promise<void>;
+  /**
    * Gives the manifest one more tag, without moving a layer, and asks for it again.
    *
    * @throws `ImageNotFound`, `DigestMismatch` (not retried)
    */
   ensureTag(repository: string, digest: string, tag: string, signal?: AbortSignal): Promise<void>;
+  /**
+   * Uploads a configuration or layer; nothing happens where the registry has it already.
+   *
+   * @param open - its bytes from the beginning; asked again where the registry asks for a password in the middle.
+   * @returns whether it was sent.
+   */
+  ensureBlob(
+    repository: string,
+    blob: { readonly digest: string; readonly sizeBytes: number; readonly open: () => AsyncIterable<Uint8Array> },
+    options: { readonly signal?: AbortSignal; readonly moved?: () => void },
+  ): Promise<boolean>;
+  /**
+   * Writes a manifest whose parts are there, and asks for it again.
+   *
+   * @param reference - its digest, or a tag.
+   * @throws `DigestMismatch` (not retried)
+   */
+  writeManifest(
+    repository: string,
+    reference: string,
+    manifest: { readonly mediaType: string; readonly digest: string; readonly bytes: Buffer },
+    signal?: AbortSignal,
+  ): Promise<void>;
   listTags(repository: string, signal?: AbortSignal): Promise<readonly string[]>;
   /** Digests of what says that it is about this manifest (its `subject`): signatures, attestations, bills of materials. */
   listReferrers(repository: string, digest: string, signal?: AbortSignal): Promise<readonly string[]>;

@@ -7,7 +7,7 @@ import {
   readEvents,
   statusOf,
 } from '../builders/engine.ts';
-import { checkDigest } from './oci.ts';
+import { checkDigest } from './digests.ts';
 import type { ImagePusher, ImageRegistry, RegistryAddress } from './port.ts';
 
 /** A push that was refused for good: another try would be refused as well. */

@@ -1,3 +1,5 @@
+import type { SavedImage } from '../builders/port.ts';
+
 /** A bill of materials in the two forms that readers expect; files in the folder that was given. */
 export interface Sbom {
   /** Absolute path, SPDX 2 as JSON. */
@@ -16,8 +18,8 @@ export interface Sbom {
  */
 export interface SbomMaker {
   make(request: {
-    /** Absolute path of the image as `docker save` writes it. */
-    readonly archive: string;
+    /** The image as files. */
+    readonly image: Pick<SavedImage, 'form' | 'path'>;
     /** How the list names the image. */
     readonly name: string;
     readonly version: string;

@@ -15,14 +15,14 @@ const callMs = 600_000;
  */
 export function createSyftSbomMaker(program: (signal?: AbortSignal) => Promise<string>): SbomMaker {
   return {
-    async make({ archive, name, version, folder, signal }) {
+    async make({ image, name, version, folder, signal }) {
       const syft = await program(signal);
       const spdx = join(folder, 'sbom.spdx.json');
       const cyclonedx = join(folder, 'sbom.cdx.json');
       const { exitCode, stderr, timedOut } = await withScratch('syft', (scratch) =>
         runTool({
           command: [
-            ...([syft, 'scan', `docker-archive:${archive}`, '--quiet'] as const),
+            ...([syft, 'scan', `${image.form}:${image.path}`, '--quiet'] as const),
             // Of version 1.6, for osv-scanner 2.2 calls the 1.7 that syft would write an invalid one.
             ...['--output', `spdx-json=${spdx}`, '--output', `cyclonedx-json@1.6=${cyclonedx}`],
             ...['--source-name', name, '--source-version', version],

@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import type Docker from 'dockerode';
 import { z } from 'zod';
 import { ProviderError } from '../../domain/failures.ts';
+import { platformOf } from '../../domain/platform.ts';
 import { followLog } from './container-log.ts';
 import { askEngine, connectDocker, reasonOf, statusOf } from './docker-client.ts';
 import {
@@ -200,6 +201,11 @@ export async function createDockerTarget(options: DockerTarget): Promise<Target>
         },
         signal,
       );
+    },
+
+    async readPlatform(signal) {
+      const { Os, Arch } = await askEngine('ask the engine for its platform', () => docker.version(), signal);
+      return platformOf(Os, Arch);
     },
 
     async awaitHealthy(ref, ready) {

@@ -126,6 +126,13 @@ export interface Target {
   ensureSlot(spec: SlotSpec, signal?: AbortSignal): Promise<SlotPlacement>;
 
   /**
+   * What releases run on here, such as `linux/arm64`: of an image for several platforms that one is taken.
+   *
+   * @throws `EngineUnavailable` (retried)
+   */
+  readPlatform(signal?: AbortSignal): Promise<string>;
+
+  /**
    * Waits until the slot is healthy.
    *
    * @returns how long it took, ms.

@@ -38,6 +38,7 @@ beforeAll(async () => {
     readRegistry: createRegistryReader({ readSecret: fixture.source.readSecret, environment: {} }),
     builder,
     buildKit: builder,
+    openBuildKit: () => Promise.reject(new Error('this project has no daemon')),
     async openRegistry(address) {
       const manifests = createOciRegistry(address);
       return { manifests, pusher: await createDockerPusher(parts.docker.address, address, manifests) };

@@ -61,7 +61,7 @@ beforeAll(async () => {
     builder: {
       resolve: () => Promise.resolve({}),
       inspect: () => Promise.resolve({ id: 'i', sizeBytes: 1, digests: [], labels: {} }),
-      save: () => Promise.resolve(),
+      save: (_, to) => Promise.resolve([{ form: 'docker-archive', path: join(to, 'image.tar') }]),
     },
     readRegistry: () => Promise.resolve({ address: '127.0.0.1:5000', insecure: true }),
   });

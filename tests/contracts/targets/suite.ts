@@ -52,6 +52,10 @@ export function describeTarget(name: string, start: () => Promise<TargetLab>): v
       await expect(lab.target.awaitHealthy(blue, { timeoutMs: 100 })).rejects.toMatchObject({ type: 'ReleaseMissing' });
     });
 
+    test('says what it runs', async () => {
+      expect(await lab.target.readPlatform()).toMatch(/^linux\/(?:amd64|arm64|arm\/v7|ppc64le|riscv64|s390x)$/);
+    });
+
     test('runs a release, and tells all of it from its own records', async () => {
       const placed = await lab.target.ensureSlot(spec('blue', '1.3.0'));
       expect(placed).toMatchObject({ changed: true, name: `${project}-production-blue-1.3.0` });

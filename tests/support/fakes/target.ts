@@ -40,6 +40,7 @@ export function createFakeTarget(): FakeTarget {
     makeUnhealthy: (version) => void unhealthy.add(version),
     takePort: (port) => void taken.add(port),
     setStats: (slot, load) => void stats.set(slot, load),
+    readPlatform: () => Promise.resolve('linux/amd64'),
     async ensureSlot(spec) {
       await Promise.resolve();
       const found = slots.get(key(spec));

@@ -12,7 +12,7 @@ const image = { name: 'app', repository: 'reg/shop/app', digest };
 const commit = 'c'.repeat(40);
 const definition = 'd'.repeat(64);
 
-function placeOf(demanded: Partial<ImageTrustSpec>): Place {
+function placeOf(demanded: Partial<ImageTrustSpec>, platform = 'linux/arm64'): Place {
   const imageTrust: ImageTrustSpec = {
     scan: 'off',
     requireSignature: false,
@@ -29,6 +29,7 @@ function placeOf(demanded: Partial<ImageTrustSpec>): Place {
       registry: { address: 'reg', prefix: 'shop', insecure: false },
     },
     release: { commit, definition, version: '1.0.0', build: 7, images: [image] },
+    target: { readPlatform: () => Promise.resolve(platform) },
   } as unknown as Place;
 }
 
@@ -48,13 +49,24 @@ const statementOf = (of: string): Statement => ({
 interface World {
   readonly signed?: boolean | Error;
   readonly statements?: readonly Statement[];
-  readonly evidence?: Readonly<Record<string, ImageEvidence>>;
+  readonly evidence?: Readonly<Record<string, ImageEvidence>> | 'away';
+  /** What the registry says of the image. Default: it is no list. */
+  readonly listed?: readonly { readonly platform: string; readonly digest: string }[];
+  /** A digest without a signature, whatever else is signed. */
+  readonly unsigned?: string;
 }
 
-function trustIn({ signed = true, statements = [statementOf(commit)], evidence = {} }: World): {
+const itself = [{ platform: 'linux/s390x', digest }];
+const list = [
+  { platform: 'linux/amd64', digest: `sha256:${'1'.repeat(64)}` },
+  { platform: 'linux/arm64', digest: `sha256:${'2'.repeat(64)}` },
+];
+
+function trustIn(world: World): {
   readonly trust: ReturnType<typeof createImageTrust>;
   readonly asked: string[];
 } {
+  const { signed = true, statements = [statementOf(commit)], evidence = {}, listed = itself, unsigned } = world;
   const asked: string[] = [];
   const never = (): never => {
     throw new Error('nothing is signed when something is verified');
@@ -63,8 +75,9 @@ function trustIn({ signed = true, statements = [statementOf(commit)], evidence =
     signer: {
       sign: never,
       attest: never,
-      verifySignature({ repository }, keys) {
-        asked.push(`signature of ${repository} by ${keys.join()}`);
+      verifySignature({ repository, digest: of }, keys) {
+        asked.push(`signature of ${repository}${of === digest ? '' : `@${of}`} by ${keys.join()}`);
+        if (of === unsigned) return Promise.reject(new ProviderError('ImageNotSigned', `no signature of ${of}`));
         if (signed === true) return Promise.resolve();
         return Promise.reject(signed === false ? new ProviderError('ImageNotSigned', 'no signature') : signed);
       },
@@ -74,7 +87,8 @@ function trustIn({ signed = true, statements = [statementOf(commit)], evidence =
       },
     },
     readRegistry: () => Promise.resolve({ address: 'reg', insecure: false }),
-    readEvidence: () => Promise.resolve(evidence),
+    openManifests: () => ({ readPlatforms: () => Promise.resolve(listed) }),
+    readEvidence: () => (evidence === 'away' ? Promise.reject(new Error('away')) : Promise.resolve(evidence)),
   });
   return { trust, asked };
 }
@@ -119,6 +133,49 @@ describe('before an image runs', () => {
     await expect(trustIn({ statements: [] }).trust.verify(place, [image])).rejects.toMatchObject({
       type: 'AttestationInvalid',
     });
+  });
+});
+
+describe('before one platform of an image runs', () => {
+  const builtFor = (platforms: typeof list): World => ({
+    evidence: {
+      app: { buildKey: '', bases: {}, warnings: [], platforms: platforms.map((each) => ({ ...each, sizeBytes: 1 })) },
+    },
+  });
+
+  test('the list must be signed, and what the target takes of it', async () => {
+    const { trust, asked } = trustIn({ listed: list });
+    const lines = await trust.verify(placeOf({ requireSignature: true, requireAttestation: true }), [image]);
+    expect(lines).toEqual(['image app for linux/arm64: signed by a trusted key, built by urn:us from ccccccc']);
+    expect(asked).toEqual([
+      'signature of reg/shop/app by KEY',
+      `signature of reg/shop/app@${list[1]!.digest} by KEY`,
+      'provenance by KEY',
+    ]);
+    const one = trustIn({ listed: list, unsigned: list[1]!.digest });
+    await expect(one.trust.verify(placeOf({ requireSignature: true }), [image])).rejects.toMatchObject({
+      type: 'ImageNotSigned',
+    });
+  });
+
+  test('there must be one for the target, whether signatures are demanded or not', async () => {
+    const missing = {
+      type: 'ImageNotFound',
+      retryable: false,
+      message:
+        'app of 1.0.0 has nothing for linux/riscv64, which production runs on, only for linux/amd64, linux/arm64: add it to `images[].platforms` and build again',
+    };
+    const signed = placeOf({ requireSignature: true }, 'linux/riscv64');
+    await expect(trustIn({ listed: list }).trust.verify(signed, [image])).rejects.toMatchObject(missing);
+    const open = placeOf({}, 'linux/riscv64');
+    await expect(trustIn(builtFor(list)).trust.verify(open, [image])).rejects.toMatchObject(missing);
+    expect(await trustIn(builtFor(list)).trust.verify(placeOf({}), [image])).toEqual([]);
+  });
+
+  test('an image that is no list is left to the engine, and so is every one while the store is away', async () => {
+    const here = placeOf({ requireSignature: true }, 'linux/riscv64');
+    expect(await trustIn({}).trust.verify(here, [image])).toHaveLength(1);
+    expect(await trustIn({ evidence: 'away' }).trust.verify(placeOf({}, 'linux/riscv64'), [image])).toEqual([]);
   });
 });
 

@@ -1,0 +1,56 @@
+import { imagePlace } from '../../domain/base-image.ts';
+import { ProviderError } from '../../domain/failures.ts';
+import type { ImageRegistry, RegistryAddress } from '../registries/port.ts';
+
+export interface BaseOptions {
+  /** The registry of the project. */
+  readonly own: RegistryAddress;
+  readonly open: (address: RegistryAddress) => Pick<ImageRegistry, 'readContent' | 'readPlatforms'>;
+  /** Of the image that will be built on them; empty: the builder's own, which is not known here. */
+  readonly platforms: readonly string[];
+  /** Names of those that need not have them. */
+  readonly anyPlatform: readonly string[];
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Asks registries for the digests of base images.
+ *
+ * A base without a list of platforms is taken for any by BuildKit: an image for `linux/arm64` on one for `linux/amd64` would be built, called so, and
+ * start nowhere. So the platforms are looked at here.
+ *
+ * @throws `BuildFailed` (not retried): there is no such image, or not for a platform. `RegistryRefused`, `RegistryUnavailable` (retried)
+ */
+export async function resolveBases(
+  references: readonly string[],
+  options: BaseOptions,
+): Promise<Readonly<Record<string, string>>> {
+  const found: Record<string, string> = {};
+  for (const reference of references) found[reference] = await resolveBase(reference, options);
+  return found;
+}
+
+async function resolveBase(
+  reference: string,
+  { own, open, platforms, anyPlatform, signal }: BaseOptions,
+): Promise<string> {
+  const { registry, repository, tag } = imagePlace(reference);
+  const isHere = /^(?:localhost|127\.\d+\.\d+\.\d+)(?::|$)/.test(registry);
+  const images = open(registry === own.address ? own : { address: registry, insecure: isHere });
+  const name = `${registry}/${repository}`;
+  const content = await images.readContent(name, tag, signal);
+  if (content === undefined) {
+    throw new ProviderError('BuildFailed', `the base image ${reference} cannot be had: ${registry} has none`, {
+      details: { image: reference },
+    });
+  }
+  if (platforms.length === 0 || anyPlatform.includes(reference)) return content.digest;
+  const offered = (await images.readPlatforms(name, content.digest, signal)).map(({ platform }) => platform);
+  const missing = platforms.filter((platform) => !offered.includes(platform));
+  if (missing.length === 0) return content.digest;
+  throw new ProviderError(
+    'BuildFailed',
+    `the base image ${reference} has nothing for ${missing.join(', ')}, only for ${offered.join(', ') || 'no platform'}`,
+    { details: { image: reference, missing, offered } },
+  );
+}
