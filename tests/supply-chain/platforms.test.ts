@@ -1,10 +1,15 @@
-import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { execFileSync, spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { scratchFolder } from '../../src/effects/scratch.ts';
-import { type LayoutBuilder, createBuildKitDaemonBuilder } from '../../src/providers/builders/buildkit-daemon.ts';
+import {
+  type BuildKitDaemon,
+  type LayoutBuilder,
+  createBuildKitDaemonBuilder,
+} from '../../src/providers/builders/buildkit-daemon.ts';
 import type { BuildProgress, BuildRequest } from '../../src/providers/builders/port.ts';
 import { createLayoutPusher } from '../../src/providers/registries/layout-pusher.ts';
 import { createOciRegistry } from '../../src/providers/registries/oci.ts';
@@ -284,6 +289,79 @@ describe('a BuildKit daemon', () => {
     await mortal.stop();
   }, 120_000);
 });
+
+describe('a BuildKit daemon over a network', () => {
+  test('is spoken to with the keys of the worker, and with no others', async () => {
+    const own = makeKeys('own');
+    const stranger = makeKeys('stranger');
+    const port = await freePort();
+    const remote = await startBuildKit([
+      ...['--addr', `tcp://127.0.0.1:${port}`, '--tlscacert', own.files.ca],
+      ...['--tlscert', own.files.server, '--tlskey', own.files.key],
+    ]);
+    const through = (tls: BuildKitDaemon['tls']): LayoutBuilder =>
+      createBuildKitDaemonBuilder({
+        daemon: { address: `tcp://127.0.0.1:${port}`, tls },
+        folder: join(folder, 'remote'),
+        registry: address,
+        openRegistry: createOciRegistry,
+        program: () => Promise.resolve(buildx),
+      });
+    try {
+      const built = await through(own.shown).build(request(onlyCopies, { platforms: both }), progress());
+      expect(built.platforms).toHaveLength(2);
+      const refused: unknown = await through(stranger.shown)
+        .build(request(onlyCopies), progress())
+        .catch((error: unknown) => error);
+      expect(refused).toMatchObject({ type: 'EngineUnavailable' });
+    } finally {
+      await remote.stop();
+    }
+    expect(readdirSync(scratchFolder()).filter((name) => name.startsWith('buildkit-'))).toEqual([]);
+  }, 120_000);
+});
+
+interface Keys {
+  readonly files: { readonly ca: string; readonly server: string; readonly key: string };
+  readonly shown: { readonly ca: string; readonly certificate: string; readonly key: string };
+}
+
+/** A certificate for both ends, signed by an authority of its own. */
+function makeKeys(name: string): Keys {
+  const at = (file: string): string => join(folder, `${name}-${file}`);
+  const openssl = (...args: readonly string[]): unknown => execFileSync('openssl', args, { stdio: 'ignore' });
+  const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  openssl(
+    'req',
+    '-x509',
+    ...fresh,
+    '-keyout',
+    at('ca.key'),
+    '-out',
+    at('ca.pem'),
+    '-days',
+    '1',
+    '-subj',
+    `/CN=${name}`,
+  );
+  openssl('req', ...fresh, '-keyout', at('key.pem'), '-out', at('csr.pem'), '-subj', '/CN=slipway');
+  writeFileSync(at('ext.cnf'), 'subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n');
+  const by = ['-CA', at('ca.pem'), '-CAkey', at('ca.key'), '-CAcreateserial', '-extfile', at('ext.cnf')];
+  openssl('x509', '-req', '-in', at('csr.pem'), ...by, '-out', at('cert.pem'), '-days', '1');
+  const read = (file: string): string => readFileSync(at(file), 'utf8');
+  return {
+    files: { ca: at('ca.pem'), server: at('cert.pem'), key: at('key.pem') },
+    shown: { ca: read('ca.pem'), certificate: read('cert.pem'), key: read('key.pem') },
+  };
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return port;
+}
 
 async function startAgent(): Promise<{ readonly socket: string; stop(): void }> {
   const at = mkdtempSync(join(tmpdir(), 'slipway-agent-'));
