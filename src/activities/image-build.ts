@@ -32,10 +32,14 @@ export async function buildImage(
   const { key } = inputs;
   const tags = plan.buildImages === 'validate' ? [] : tagsOf(work).map(({ name }) => name);
   const { warnings } = inputs;
-  const evidence = { buildKey: key, bases: await publicDigests(work, inputs.bases), warnings };
+  const [bases, stored, here, latest] = await Promise.all([
+    publicDigests(work, inputs.bases),
+    findPushed(work, image, key),
+    work.builder.find({ 'slipway.project': run.project, [keyLabel]: key }),
+    deps.builds.latest(run.project, image.name).catch(() => undefined),
+  ]);
+  const evidence = { buildKey: key, bases, warnings };
   const reported = { name: image.name, repository: image.repository, tags, durationMs: 0, evidence };
-
-  const stored = await findPushed(work, image, key);
   if (stored !== undefined) {
     const { build, platforms } = stored;
     log.say(`equal inputs gave ${build.repository}@${build.digest}; it is taken`);
@@ -44,7 +48,6 @@ export async function buildImage(
       image: { ...reported, evidence: known, digest: build.digest, sizeBytes: build.sizeBytes, reused: true },
     };
   }
-  const here = await work.builder.find({ 'slipway.project': run.project, [keyLabel]: key });
   if (here !== undefined) {
     log.say(`equal inputs gave ${here.id}; it is taken`);
     if (tags[0] !== undefined) await work.builder.tag(here.id, image.repository, tags[0]);
@@ -52,13 +55,12 @@ export async function buildImage(
     return { image: { ...reported, evidence: known, digest: here.id, sizeBytes: here.sizeBytes, reused: true } };
   }
 
-  const latest = await deps.builds.latest(run.project, image.name).catch(() => undefined);
-  const secrets = await readBuildSecrets(work, image);
+  const [context, secrets] = await Promise.all([checkout(), readBuildSecrets(work, image)]);
   const builder = inputs.buildKit ? work.buildKit : work.builder;
   const built = await builder.build(
     {
       name: image.name,
-      folder: join(await checkout(), image.context),
+      folder: join(context, image.context),
       dockerfile: image.dockerfile,
       ignore: inputs.ignore,
       target: image.target,

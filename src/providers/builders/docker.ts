@@ -19,6 +19,7 @@ import {
   type EngineEvent,
 } from './engine.ts';
 import type { ImageLayers } from '../../domain/image-layers.ts';
+import { contextOfOne, labelDockerfile } from './labels.ts';
 import type { BuildProgress, BuildRequest, ImageBuilder, LocalImage } from './port.ts';
 
 /** Lines of a failed build that go into its error. */
@@ -139,25 +140,17 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
     }
   }
 
-  /** @returns the id of the image. */
-  async function runBuild(request: BuildRequest, progress: BuildProgress, said: Tail): Promise<string> {
-    const ignored = readDockerignore(request.ignore);
-    const context = packContext({
-      folder: request.folder,
-      ignores: ignored,
-      always: [request.dockerfile, '.dockerignore', `${request.dockerfile}.dockerignore`],
-      modifiedAt: request.modifiedAt,
-    });
-    const cachefrom = await cacheFrom(request, progress);
-    const { credentials } = request;
-    const stream = await docker.buildImage(context as unknown as NodeJS.ReadableStream, {
-      dockerfile: request.dockerfile,
-      ...(request.target === undefined ? {} : { target: request.target }),
-      buildargs: { ...request.args },
-      labels: { ...request.labels },
-      ...(request.platforms[0] === undefined ? {} : { platform: request.platforms[0] }),
-      ...(request.network === 'none' ? { networkmode: 'none' } : {}),
-      ...(cachefrom.length === 0 ? {} : { cachefrom: JSON.stringify(cachefrom) }),
+  /** Reads one build to its end. @returns the id of the image. */
+  async function follow(
+    context: NodeJS.ReadableStream,
+    options: Docker.ImageBuildOptions,
+    { name, platforms, credentials }: BuildRequest,
+    { signal, moved }: BuildProgress,
+    tell: (text: string) => void,
+  ): Promise<string> {
+    const stream = await docker.buildImage(context, {
+      ...options,
+      ...(platforms[0] === undefined ? {} : { platform: platforms[0] }),
       ...(credentials === undefined
         ? {}
         : {
@@ -167,20 +160,57 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
           }),
       rm: true,
       forcerm: true,
-      abortSignal: progress.signal,
+      abortSignal: signal,
     });
     let id: string | undefined;
     for await (const event of readEvents(stream as AsyncIterable<Buffer>)) {
-      progress.moved();
+      moved();
       id = event.aux?.ID ?? id;
       const text =
         event.stream ?? (event.status === undefined || event.progress !== undefined ? '' : `${lineOf(event)}\n`);
-      said.push(text);
-      if (text !== '') progress.output(text);
+      if (text !== '') tell(text);
     }
-    if (id === undefined)
-      throw new ProviderError('BuildInterrupted', `the build of ${request.name} broke off before its end`);
+    if (id === undefined) throw new ProviderError('BuildInterrupted', `the build of ${name} broke off before its end`);
     return id;
+  }
+
+  /** Whether an image made from this one would run something of it (ONBUILD): then it cannot be labelled by being made from. */
+  async function hasTriggers(id: string): Promise<boolean> {
+    const { Config } = (await docker.getImage(id).inspect()) as InspectedImage;
+    return (Config?.OnBuild ?? []).length > 0;
+  }
+
+  /** @returns the id of the image. */
+  async function runBuild(request: BuildRequest, progress: BuildProgress, said: Tail): Promise<string> {
+    const { labels } = request;
+    const cachefrom = await cacheFrom(request, progress);
+    const make = (own: Readonly<Record<string, string>>): Promise<string> => {
+      const context = packContext({
+        folder: request.folder,
+        ignores: readDockerignore(request.ignore),
+        always: [request.dockerfile, '.dockerignore', `${request.dockerfile}.dockerignore`],
+        modifiedAt: request.modifiedAt,
+      });
+      const options = {
+        dockerfile: request.dockerfile,
+        ...(request.target === undefined ? {} : { target: request.target }),
+        buildargs: { ...request.args },
+        labels: { ...own },
+        ...(request.network === 'none' ? { networkmode: 'none' } : {}),
+        ...(cachefrom.length === 0 ? {} : { cachefrom: JSON.stringify(cachefrom) }),
+      };
+      return follow(context as unknown as NodeJS.ReadableStream, options, request, progress, (text) => {
+        said.push(text);
+        progress.output(text);
+      });
+    };
+    if (labelDockerfile('scratch', labels) === undefined) return await make(labels);
+    const id = await make({});
+    // All but the labels is in the engine's cache then.
+    if (await hasTriggers(id)) return await make(labels);
+    const context = contextOfOne(labelDockerfile(id, labels) ?? '');
+    // What the engine says of it is of interest only where it refuses it.
+    return await follow(context, { dockerfile: 'Dockerfile' }, request, progress, (text) => said.push(text));
   }
 
   /** A killed container is either the engine on its way down, which shows at once, or the build's own fault. */
@@ -399,6 +429,7 @@ interface InspectedImage {
     readonly Labels?: Readonly<Record<string, string>> | null;
     readonly Env?: readonly string[] | null;
     readonly User?: string | null;
+    readonly OnBuild?: readonly string[] | null;
   } | null;
   readonly RootFS?: { readonly Layers?: readonly string[] | null } | null;
 }

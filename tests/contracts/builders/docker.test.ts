@@ -161,6 +161,46 @@ describe('a build', () => {
     expect(second.output).toContain('Using cache');
   });
 
+  test('puts all its labels on by one instruction, whatever is in them', async () => {
+    const labels = {
+      ...label,
+      'slipway.build-key': 'labelled',
+      'org.example.quoted': 'a "b" \\ \'c\' $HOME ${x} `d` # e',
+      'org.example.empty': '',
+      'org.example.letters': 'grüße → 世界',
+      'org.example.spaced': '  two  ',
+    };
+    const files = { Dockerfile: `${from}LABEL org.example.empty=full org.example.own=stays\nRUN echo labelled > /x` };
+    const { id, output } = await build(contextOf('labelled', files, { labels }));
+    const { Config } = await docker.getImage(id).inspect();
+    expect(Config.Labels).toMatchObject({ ...labels, 'org.example.own': 'stays' });
+    const history = await builder.readLayers(id);
+    expect(history!.history.filter(({ instruction }) => instruction.includes('slipway.build-key'))).toHaveLength(1);
+    // What people read is their own build.
+    expect(output).not.toContain('slipway.build-key');
+  });
+
+  test.each([
+    ['that it cannot write as an instruction', `${from}RUN echo several > /x`, { 'org.example.lines': 'one\ntwo' }],
+    ['where an image made of it would run something', `${from}ONBUILD RUN echo triggered > /triggered`, {}],
+  ])('puts labels on as the engine does it %s', async (_, dockerfile, more) => {
+    const labels = { ...label, 'slipway.build-key': 'one-by-one', ...more };
+    const { id } = await build(contextOf('one-by-one', { Dockerfile: dockerfile }, { labels }));
+    const { Config } = await docker.getImage(id).inspect();
+    expect(Config.Labels).toMatchObject(labels);
+    expect((Config.OnBuild as readonly string[] | null) ?? []).toEqual(
+      dockerfile.includes('ONBUILD') ? ['RUN echo triggered > /triggered'] : [],
+    );
+    expect(await run(id, ['ls', '/'])).not.toContain('triggered');
+  });
+
+  test('labels the target it was asked for, not the last one', async () => {
+    const dockerfile = `${from.replace('FROM ${BASE_IMAGE}', 'FROM ${BASE_IMAGE} AS first')}RUN echo first > /stage\nFROM first\nRUN echo last > /stage`;
+    const { id } = await build(contextOf('staged', { Dockerfile: dockerfile }, { target: 'first' }));
+    expect(await run(id, ['cat', '/stage'])).toBe('first\n');
+    expect(await builder.inspect(id)).toMatchObject({ labels: expect.objectContaining(label) });
+  });
+
   test.each([
     ['a command', `${from}RUN echo the reason is here && exit 7`, /non-zero code: 7/, 'the reason is here'],
     ['a file that is not there', `${from}COPY nowhere /x`, /COPY failed|not found/, undefined],

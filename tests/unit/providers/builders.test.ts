@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { describe, expect, test } from '@jest/globals';
 import { buildKey, type BuildInputs } from '../../../src/providers/builders/build-key.ts';
 import { needsBuildKit } from '../../../src/providers/builders/buildkit.ts';
+import { labelDockerfile } from '../../../src/providers/builders/labels.ts';
 import { baseImages } from '../../../src/providers/builders/dockerfile.ts';
 import { readDockerignore } from '../../../src/providers/builders/dockerignore.ts';
 import { readEvents, type EngineEvent } from '../../../src/providers/builders/engine.ts';
@@ -123,5 +124,17 @@ describe('BuildKit is needed', () => {
     ['for nothing else', 'FROM a\nRUN echo "--mount" && cat < /x', false],
   ])('%s', (_, dockerfile, needed) => {
     expect(needsBuildKit(dockerfile)).toBe(needed);
+  });
+});
+
+describe('labels as an instruction', () => {
+  test('are one line, in an order of their own, with nothing in them that means something', () => {
+    expect(labelDockerfile('sha256:1', { b: 'x "y" \\ $HOME', a: '' })).toBe(
+      'FROM sha256:1\nLABEL "a"="" "b"="x \\"y\\" \\\\ \\$HOME"\n',
+    );
+  });
+
+  test.each([{}, { a: 'one\ntwo' }, { 'a\r': 'x' }])('are left to the engine where they are none: %j', (labels) => {
+    expect(labelDockerfile('sha256:1', labels)).toBeUndefined();
   });
 });
