@@ -121,6 +121,31 @@ export interface OpenTurns {
   readonly last: { readonly number: number; readonly outcome: Outcome } | null;
 }
 
+/**
+ * Facts that a workflow tells beside a call: whichever worker takes the call spools them while it works (activities/told.ts), and they are on
+ * its disk when the call ends. Told again by a second attempt, they are the same facts.
+ */
+export interface Told {
+  readonly deployment: DeploymentRef;
+  readonly facts: readonly (
+    | {
+        readonly kind: 'phase';
+        /** Unique among all phases that are told. */
+        readonly key: string;
+        readonly phase: DeploymentPhase;
+        readonly detail?: string;
+        /** ISO 8601. */
+        readonly at: string;
+      }
+    | {
+        readonly kind: 'step';
+        /** Unique within the deployment. */
+        readonly key: string;
+        readonly step: StepRecord;
+      }
+  )[];
+}
+
 export interface FactActivities {
   /** Phase of a deployment for lists and pages; spooled, never fails for want of the store. */
   recordPhase(input: {
@@ -134,6 +159,8 @@ export interface FactActivities {
     readonly key: string;
     readonly step: StepRecord;
   }): Promise<void>;
+  /** Both of these, for what has no call to ride with. */
+  recordFacts(input: Told): Promise<void>;
   /** A decision that counted or was ignored; fails closed (retried until the store has it). */
   recordDecision(input: {
     readonly deployment: DeploymentRef;
@@ -146,8 +173,16 @@ export interface FactActivities {
     readonly proven: boolean;
     readonly at: string;
   }): Promise<void>;
-  /** The outcome of a deployment or rollback, its report, and the notice that belongs to it. Idempotent. */
-  settleDeployment(input: { readonly result: DeploymentResult; readonly version: string }): Promise<void>;
+  /**
+   * The outcome of a deployment or rollback, its report, and the notice that belongs to it. Idempotent.
+   *
+   * @param input.stepsKey - under which the steps of the result were told; those that were not are told with it.
+   */
+  settleDeployment(input: {
+    readonly result: DeploymentResult;
+    readonly version: string;
+    readonly stepsKey?: string;
+  }): Promise<void>;
   /** Opens a number of the environment's series for a rollback asked for at the environment. Idempotent by `requestId`. */
   openRollback(input: {
     readonly project: string;

@@ -11,6 +11,7 @@ import { incidentId } from '../store/incidents.ts';
 import type { Store } from '../store/store.ts';
 import { deploymentId } from '../workflows/messages.ts';
 import type { FactActivities, NoticeActivities } from './contracts.ts';
+import { stepFact, tell as tellAll } from './told.ts';
 import { deploymentNotice } from './notice-texts.ts';
 import { inTransaction } from '../store/transaction.ts';
 
@@ -42,6 +43,8 @@ export function createFactActivities({ store, spool, sendNotice }: FactDependenc
   }
 
   return {
+    recordFacts: (told) => tellAll(spool, told),
+
     recordPhase: ({ deployment, phase, detail }) =>
       tell(`phase/${nameOf(deployment)}/${phase}/${callId()}`, {
         kind: 'phase',
@@ -51,13 +54,10 @@ export function createFactActivities({ store, spool, sendNotice }: FactDependenc
         ...(detail === undefined ? {} : { detail }),
       }),
 
-    recordStep: ({ deployment, key, step }) =>
-      tell(`deployment-step/${nameOf(deployment)}/${key}`, {
-        kind: 'deployment-step',
-        deployment: refOf(deployment),
-        key,
-        step,
-      }),
+    recordStep: ({ deployment, key, step }) => {
+      const { key: name, fact } = stepFact(deployment, key, step);
+      return tell(name, fact);
+    },
 
     recordDecision: ({ deployment, ...decision }) =>
       failing(async () => {
@@ -83,8 +83,12 @@ export function createFactActivities({ store, spool, sendNotice }: FactDependenc
         });
       }),
 
-    settleDeployment: ({ result, version }) =>
+    settleDeployment: ({ result, version, stepsKey }) =>
       failing(async () => {
+        const steps = stepsKey === undefined ? [] : result.steps;
+        // Before its end, and most of them for the second time: what was to be told by a call that nobody took is told here.
+        const told = steps.map((step, index) => stepFact(result, `${stepsKey}/${index + 1}`, step));
+        await Promise.all(told.map(({ key, fact }) => tell(key, fact)));
         await keep(`settled/${nameOf(result)}`, {
           kind: 'settled',
           result,

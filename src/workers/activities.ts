@@ -47,6 +47,7 @@ import { createRunStartActivities } from '../activities/run-starts.ts';
 import { createScheduledRunActivities } from '../activities/scheduled-runs.ts';
 import { createRegistryRetentionActivities } from '../activities/registry-retention.ts';
 import { createSourceActivities } from '../activities/source.ts';
+import { taking } from '../activities/told.ts';
 import { createStageActivities } from '../activities/stage.ts';
 import { createToolCheck } from '../activities/tools.ts';
 import { createTrafficActivities } from '../activities/traffic.ts';
@@ -283,17 +284,17 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     }),
   };
   return {
-    orchestration: {
+    orchestration: taking(spool, {
       ...createAuditReportActivities({ store, blobs }),
       ...orchestration,
       ...createRoundActivities({ store }),
       readLive: liveScans.readLive.bind(liveScans),
       readRetention,
       removeOldRows,
-    },
+    }),
     machine,
     build,
-    deploy: {
+    deploy: taking(spool, {
       ...removing,
       ...createRegistryRetentionActivities({ store, blobs, readRegistry, openManifests: createOciRegistry }),
       ...createPlanActivities({
@@ -319,7 +320,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
           }),
         recordSample: recordSampleTo(spool),
       }),
-    },
+    }),
     notify: {
       ...notices,
       ...createFindingActivities({ store, blobs, readSecret, logs, settings: config.api }),

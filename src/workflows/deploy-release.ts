@@ -103,14 +103,23 @@ class Deployment {
     this.#journal.enter('planning', 'reads what would change');
     const result = await this.#decide();
     this.#result = result;
-    await call(record.settleDeployment, `${result.outcome}: ${result.reason}`, { result, version });
+    const settled = { result, version, ...this.#stepsKey(result) };
+    await this.#journal.call(record.settleDeployment, `${result.outcome}: ${result.reason}`, settled);
     if (this.#plan?.mergesBack === true) await this.#mergeBack(result);
     const published = this.#plan?.releases === true ? this.#publish(result, this.#plan) : undefined;
-    this.#journal.enter('closed', result.outcome);
+    this.#journal.pass('closed', result.outcome);
     await Promise.all([published, this.#forge.drained()]);
     await this.#journal.drained();
     await condition(() => allHandlersFinished() && this.#recording === 0);
     return result;
+  }
+
+  /** Of whom the steps of the result are: this workflow, or whoever had the turn. */
+  #stepsKey(result: DeploymentResult): { readonly stepsKey?: string } {
+    const own = this.#journal.handOver();
+    if (this.#settled?.kind !== 'result' || this.#settled.result !== result) return own;
+    const { stepsKey } = this.#settled;
+    return stepsKey === undefined ? {} : { stepsKey };
   }
 
   async #decide(): Promise<DeploymentResult> {
@@ -190,7 +199,7 @@ class Deployment {
 
   async #makePlan(): Promise<Plan | DeploymentResult> {
     try {
-      return await this.#work.run(() => planAll(this.#input, `plans ${this.#input.version}`));
+      return await this.#work.run(() => planAll(this.#input, `plans ${this.#input.version}`, this.#journal));
     } catch (error) {
       if (this.#abort !== undefined) return this.#aborted(this.#abort);
       const { status } = describeFailure(error);
@@ -335,7 +344,7 @@ class Deployment {
     const plan = this.#plan;
     if (plan === undefined) return;
     const input = { deployment: this.#input, plan, approved, ask: this.#ask, requestedAt: this.#askedAt };
-    await call(record.requestTurn, 'asks for the turn', input);
+    await this.#journal.call(record.requestTurn, 'asks for the turn', input);
   }
 
   /** Aborted after the turn was asked for: the environment has the last word, or a roll-out that outlived it, or nobody. */
@@ -412,7 +421,8 @@ class Deployment {
     setHandler(turnGrantedSignal, (granted) => {
       if (!namesNumber(granted) || (granted.ask ?? 1) !== this.#ask) return;
       this.#granted = true;
-      if (this.#journal.phase === 'queued' && !this.#holds()) this.#journal.enter('rolling-out');
+      // Told by whoever has the turn.
+      if (this.#journal.phase === 'queued' && !this.#holds()) this.#journal.pass('rolling-out');
     });
     const words = '{"by": "…", "plan": "first 8 characters of the hash", "comment": "…"}';
     setHandler(approveSignal, (raw) => this.#hear(raw, 'approve'), { description: `Agrees: ${words}` });

@@ -23,11 +23,14 @@ export class Answers {
   }
 
   /** The last word about a deployment. A rollback has no workflow of its own that would settle it. */
-  settle(kind: 'rollout' | 'rollback', deployment: DeploymentInput, result: DeploymentResult): void {
-    if (kind === 'rollout') this.answer(deployment, { kind: 'result', number: deployment.number, result });
+  settle(kind: 'rollout' | 'rollback', deployment: DeploymentInput, ended: Ended): void {
+    const { number } = deployment;
+    const { result, stepsKey } = ended;
+    const told = { result, ...(stepsKey === undefined ? {} : { stepsKey }) };
+    if (kind === 'rollout') this.answer(deployment, { kind: 'result', number, ...told });
     else {
-      this.remember(deployment.number);
-      this.background(recordResult(deployment, result));
+      this.remember(number);
+      this.background(recordResult(deployment, told));
     }
   }
 
@@ -44,7 +47,7 @@ export class Answers {
       told.then(async (reached) => {
         if (reached) return;
         this.remember(deployment.number);
-        await recordResult(deployment, settled.kind === 'result' ? settled.result : orphan(deployment, settled));
+        await recordResult(deployment, settled.kind === 'result' ? settled : { result: orphan(deployment, settled) });
       }),
     );
   }
@@ -78,16 +81,19 @@ export class Answers {
   }
 }
 
+/** How a turn ended. */
+type Ended = Pick<Extract<TurnSettled, { kind: 'result' }>, 'result' | 'stepsKey'>;
 type Refusal = Extract<TurnSettled, { readonly reason: string }>;
 
 export function refusal(entry: TurnRequest, kind: Refusal['kind'], reason: string): Refusal {
   return { kind, number: entry.deployment.number, reason };
 }
 
-async function recordResult(deployment: DeploymentInput, result: DeploymentResult): Promise<void> {
+async function recordResult(deployment: DeploymentInput, { result, stepsKey }: Ended): Promise<void> {
   await callAnyway(record.settleDeployment, `${result.outcome}: ${result.reason}`, {
     result,
     version: deployment.version,
+    ...(stepsKey === undefined ? {} : { stepsKey }),
   });
 }
 

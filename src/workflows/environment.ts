@@ -284,7 +284,7 @@ class Environment implements EnvironmentCore {
       this.answers.tell(deployment, { kind: 'plan-changed', number: deployment.number, plan: report.plan });
     } else {
       this.#takeResult(current, report);
-      this.answers.settle(kind, deployment, report.result);
+      this.answers.settle(kind, deployment, report);
     }
     this.current = null;
     const { forwarded } = current;
@@ -329,7 +329,8 @@ class Environment implements EnvironmentCore {
     if (changing) holdFor(this.state, 'unknown', reason);
     else this.#keepRetirement(current);
     const { project, environment, number } = deployment;
-    this.answers.settle(kind, deployment, { project, environment, number, outcome: 'errored', reason, steps: [] });
+    const result = { project, environment, number, outcome: 'errored' as const, reason, steps: [] };
+    this.answers.settle(kind, deployment, { result });
   }
 
   async #retire(release: LiveRelease): Promise<void> {
@@ -427,7 +428,7 @@ class Environment implements EnvironmentCore {
       state.rollbacks = state.rollbacks.filter((pending) => pending !== rollback);
       const { project, environment } = state;
       const result = { project, environment, number, outcome: 'aborted' as const, reason, steps: [] };
-      answers.settle('rollback', rollback.deployment, result);
+      answers.settle('rollback', rollback.deployment, { result });
     } else if (queued !== undefined) {
       state.queue = state.queue.filter((entry) => entry !== queued);
       answers.answer(queued.deployment, { kind: 'withdrawn', number, reason });

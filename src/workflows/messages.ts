@@ -91,7 +91,13 @@ export interface DeploymentView {
 }
 
 export type TurnSettled =
-  | { readonly kind: 'result'; readonly number: number; readonly result: DeploymentResult }
+  | {
+      readonly kind: 'result';
+      readonly number: number;
+      readonly result: DeploymentResult;
+      /** Under which the steps of the result were told (`settleDeployment`). */
+      readonly stepsKey?: string;
+    }
   /** Nothing was changed: the plan is another one now. */
   | { readonly kind: 'plan-changed'; readonly number: number; readonly plan: Plan }
   | {

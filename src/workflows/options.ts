@@ -142,7 +142,7 @@ export const record = proxyActivities<
 });
 
 /** Facts for people's eyes, spooled: nobody waits for them, and nothing fails for them. */
-export const note = proxyActivities<Pick<contracts.FactActivities, 'recordPhase' | 'recordStep'>>({
+export const note = proxyActivities<Pick<contracts.FactActivities, 'recordPhase' | 'recordStep' | 'recordFacts'>>({
   taskQueue: taskQueues.orchestration,
   startToCloseTimeout: shortMs,
   scheduleToCloseTimeout: 600_000,
@@ -365,7 +365,7 @@ export const removingPushed = proxyActivities<contracts.RegistryRetentionActivit
 });
 
 /** An activity of one of the proxies above. */
-interface Callable<I, R> {
+export interface Callable<I, R> {
   executeWithOptions(options: ActivityOptions, args: [I]): Promise<R>;
 }
 
@@ -381,6 +381,21 @@ export function call<I, R>(
   options: ActivityOptions = {},
 ): Promise<R> {
   return activity.executeWithOptions({ ...options, summary: brief(summary) }, [input]);
+}
+
+/**
+ * As {@link call}, with facts that the worker spools while it works: they cost no activity of their own, and nothing waits for them. Should
+ * nobody ever take the call, as one that is cancelled before, they are not told.
+ */
+export function callTelling<I, R>(
+  activity: Callable<I, R>,
+  summary: string,
+  input: I,
+  told: contracts.Told,
+  options: ActivityOptions = {},
+): Promise<R> {
+  // Every activity takes them behind its input (activities/told.ts), which its own type does not say.
+  return activity.executeWithOptions({ ...options, summary: brief(summary) }, [input, told] as unknown as [I]);
 }
 
 /**

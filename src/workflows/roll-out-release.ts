@@ -147,9 +147,10 @@ class RollOut {
     }
     const report = await this.#end(ending);
     if (report.kind === 'result') this.#result = report.result;
-    this.#journal.enter('closed', this.#result?.outcome);
+    this.#journal.pass('closed', this.#result?.outcome);
+    const told = this.#journal.handOver();
     await this.#journal.drained();
-    return report;
+    return report.kind === 'result' ? { ...report, ...told } : report;
   }
 
   async #goForward(): Promise<Ending> {
@@ -200,7 +201,7 @@ class RollOut {
     const { deployment } = this.#input;
     const { project, environment, number, version } = deployment;
     const [plan, facts] = await Promise.all([
-      planAll(deployment, `plans ${version} again`),
+      planAll(deployment, `plans ${version} again`, this.#journal),
       call(read.readEnvironment, 'reads what is live', { project, environment, number }),
     ]);
     this.#plan = plan;
@@ -306,7 +307,7 @@ class RollOut {
     await this.#journal.step(
       'settle',
       () =>
-        call(change.ensureTraffic, `${version} alone, without a backup`, traffic).then(
+        this.#journal.call(change.ensureTraffic, `${version} alone, without a backup`, traffic).then(
           () => undefined,
           // The release serves and was watched; a backup entry too many in the router's file is no reason to call it bad.
           (error: unknown) => describeFailure(error).message,

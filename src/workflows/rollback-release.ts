@@ -89,9 +89,10 @@ class Rollback {
     const report = await this.#goBack();
     if (report.kind === 'result') this.#result = report.result;
     this.#tellForge();
-    this.#journal.enter('closed', this.#result?.outcome);
+    this.#journal.pass('closed', this.#result?.outcome);
+    const told = this.#journal.handOver();
     await this.#journal.drained();
-    return report;
+    return report.kind === 'result' ? { ...report, ...told } : report;
   }
 
   /** What serves again, and what was left. Its end waits for it no longer than for notices; whether the project wants it said, the activity knows. */

@@ -49,6 +49,8 @@ export type TurnReport =
       /** Why a person has to look before the next deployment; absent when nobody has to. */
       readonly hold?: string;
       readonly data?: UnfinishedData;
+      /** Under which the steps of the result were told (`settleDeployment`). */
+      readonly stepsKey?: string;
     }
   | { readonly kind: 'plan-changed'; readonly plan: Plan };
 

@@ -6,6 +6,7 @@ import type {
   EnvironmentFacts,
   Notice,
   OpenTurns,
+  Told,
   WatchReport,
 } from '../../src/activities/contracts.ts';
 import type { DeploymentInput, DeploymentPhase, DeploymentRef, DeploymentResult } from '../../src/domain/deployment.ts';
@@ -51,6 +52,13 @@ export class World {
     readonly counted: boolean;
     readonly why?: string;
     readonly proven: boolean;
+  }[] = [];
+  /** As they were told one by one; the outcome has them all. */
+  readonly steps: {
+    readonly environment: string;
+    readonly number: number;
+    readonly key: string;
+    readonly name: string;
   }[] = [];
   readonly phases: { readonly number: number; readonly phase: DeploymentPhase }[] = [];
   readonly rows = new Map<string, { readonly input: DeploymentInput; readonly results: DeploymentResult[] }>();
@@ -107,6 +115,13 @@ export class World {
 
   called(name: keyof Activities): Call[] {
     return this.calls.filter((call) => call.name === name);
+  }
+
+  tell({ deployment: { environment, number }, facts }: Told): void {
+    for (const fact of facts) {
+      if (fact.kind === 'phase') this.phases.push({ number, phase: fact.phase });
+      else this.steps.push({ environment, number, key: fact.key, name: fact.step.name });
+    }
   }
 
   outcomesOf(ref: DeploymentRef): string[] {
@@ -216,8 +231,10 @@ export const twoPeople: PlanPolicy['approval'] = {
 /** All activities over any number of worlds, by project. */
 export function createFakeActivities(worldOf: (project: string) => World, client: () => Client): Activities {
   const natural = createNaturalActivities(client);
-  const wrap = (name: keyof Activities) => async (input: unknown) => {
+  const wrap = (name: keyof Activities) => async (input: unknown, told?: Told) => {
     const world = worldOf(projectOf(input));
+    // As the real ones do (activities/told.ts).
+    if (told !== undefined) world.tell(told);
     const { info } = Context.current();
     const workflowId = info.workflowExecution?.workflowId ?? '';
     world.calls.push({ name, input, workflowId, attempt: info.attempt });
@@ -308,6 +325,7 @@ export function createNaturalActivities(client: () => Client): Natural {
     awaitTurnClosed: async ({ workflowId }) => await followed(client(), workflowId),
     recordPhase: ({ deployment, phase }, world) => void world.phases.push({ number: deployment.number, phase }),
     recordStep: () => undefined,
+    recordFacts: (told, world) => world.tell(told),
     recordDecision: (decision, world) => void world.decisions.push(decision),
     settleDeployment: ({ result, version }, world) => {
       const row = world.rows.get(keyOf(result)) ?? rowOf(world, result, version);

@@ -3,6 +3,7 @@ import type { WorkflowHandle } from '@temporalio/client';
 import type { Activities } from '../../src/activities/contracts.ts';
 import type { PlanPolicy } from '../../src/domain/plan.ts';
 import { broken, planOf, quietPolicy, stayUntil, watched } from '../support/fake-activities.ts';
+import { until } from '../support/until.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
 import { type Scenario, createScenario, production } from '../support/workflow-env-scenario.ts';
 
@@ -72,6 +73,30 @@ describe('a roll-out in which everything goes well', () => {
     expect(world.place(production).slots.get('blue')).toMatchObject({ version: '0.9.0' });
   });
 
+  test('tells its facts beside its calls: an activity of their own have only those before it asks its environment', async () => {
+    const { world, when } = second();
+    const { steps } = await (await when.deploy()).result();
+    const own = world.calls.filter(({ name }) => name.startsWith('record'));
+    expect(own).toMatchObject([
+      { name: 'recordFacts', input: { facts: [{ kind: 'step', step: { name: 'back up' } }] } },
+    ]);
+    expect(world.phases.map(({ phase }) => phase)).toEqual([
+      'planning',
+      'queued',
+      'preparing',
+      'backing-up',
+      'rolling-out',
+      'migrating',
+      'probing',
+      'switching',
+      'watching',
+      'settling',
+    ]);
+    const told = steps.map(({ name }, index) => ({ key: `rollout.1/${index + 1}`, name }));
+    expect(world.steps).toMatchObject(told);
+    expect(world.called('settleDeployment')[0]?.input).toMatchObject({ stepsKey: 'rollout.1', result: { steps } });
+  });
+
   test('ends with a page that says how and why', async () => {
     const { when } = second();
     const deployment = await when.deploy();
@@ -119,6 +144,25 @@ describe('a roll-out in which everything goes well', () => {
   });
 });
 
+describe('what has no call to go with', () => {
+  test('is told by itself: a step that failed is known while its undo still goes on', async () => {
+    const scenario = second();
+    const { world, given, when } = scenario;
+    onCall(scenario, 'ensureReleaseRunning', 1, () => {
+      throw broken('ContainerUnhealthy', 'not healthy');
+    });
+    const goOn = given.gate('ensureReleaseStopped');
+    const deployment = await when.deploy();
+    await until(() => world.steps.some(({ name }) => name === 'start 1.0.1 in green'), {
+      what: 'the step that failed',
+    });
+    expect(world.phases.at(-1)).toMatchObject({ phase: 'rolling-back' });
+    expect(world.outcomesOf(deployment.input)).toEqual([]);
+    goOn();
+    expect(await deployment.resultInTime()).toMatchObject({ outcome: 'failed' });
+  });
+});
+
 describe('the time in which no worker is there', () => {
   /** Of every activity that it scheduled: how long it may take with all its waiting, s; 0 for ever. */
   async function deadlines(handle: WorkflowHandle): Promise<[string, number][]> {
@@ -135,7 +179,7 @@ describe('the time in which no worker is there', () => {
     await deployment.result();
     const short = (await deadlines(deployment.rollOut))
       // Facts for the eyes, which nobody waits for.
-      .filter(([name]) => !['recordPhase', 'recordStep', 'sendNotice'].includes(name))
+      .filter(([name]) => !['recordFacts', 'sendNotice'].includes(name))
       .filter(([, seconds]) => seconds !== 0 && seconds < 1_800);
     expect(short).toEqual([]);
   });

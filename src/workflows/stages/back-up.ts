@@ -13,7 +13,7 @@ export async function backUp(run: Omit<Rollout, 'backup'>): Promise<BackupReport
   return await run.journal.step(
     'back up',
     () =>
-      call(
+      run.journal.call(
         long.ensureBackup,
         prove && database ? 'backs up, and proves it by a restore' : 'backs up',
         { ...run.nextChange(), database, configuration, prove },

@@ -1,6 +1,7 @@
 import type { DeploymentInput } from '../../domain/deployment.ts';
 import { changesAnything } from '../../domain/infrastructure.ts';
 import type { Plan } from '../../domain/plan.ts';
+import type { Journal } from '../journal.ts';
 import { call, long, read } from '../options.ts';
 import { taskQueues } from '../queues.ts';
 import type { Rollout } from '../strategies/strategy.ts';
@@ -12,8 +13,8 @@ export const infrastructureStays = 'The infrastructure that was applied stays: i
  * Makes the plan of a deployment, with a saved plan of its infrastructure that belongs to the present state. Where there is no infrastructure
  * it is one read, as it always was.
  */
-export async function planAll(input: DeploymentInput, summary: string): Promise<Plan> {
-  const plan = await call(read.planDeployment, summary, input);
+export async function planAll(input: DeploymentInput, summary: string, journal: Journal): Promise<Plan> {
+  const plan = await journal.call(read.planDeployment, summary, input);
   if (plan.infrastructure === undefined) return plan;
   const { plan: saved } = await call(
     long.ensureInfrastructurePlan,
@@ -40,7 +41,7 @@ export async function applyInfrastructure(run: Omit<Rollout, 'backup'>, begin: (
   await run.journal.step(
     'infrastructure',
     () =>
-      call(
+      run.journal.call(
         long.applyInfrastructure,
         `applies the saved plan ${plan.slice(0, 8)} with ${kind}`,
         { ...run.nextChange(), version: run.deployment.version, plan },

@@ -29,7 +29,7 @@ export async function startRelease(run: Rollout): Promise<void> {
   const readyMs = limits.readyMs + limits.settleMs;
   try {
     await journal.step(`start ${version} in ${slot}`, () =>
-      call(
+      journal.call(
         awaitState.ensureReleaseRunning,
         `starts ${version} in ${slot}`,
         { ...run.nextChange(), slot, version, readyMs },
@@ -59,7 +59,7 @@ export async function migrateData(run: Rollout): Promise<void> {
   await run.journal.step(
     'migrate',
     () =>
-      call(
+      run.journal.call(
         long.runMigrations,
         `migrates: ${names}`,
         { ...run.nextChange(), version: release.version },
@@ -81,14 +81,18 @@ export async function probeRelease(run: Rollout, through: 'slot' | 'router'): Pr
   const report = await journal.step(
     through === 'slot' ? `probe ${slot}` : 'probe through the router',
     () =>
-      call(watching.runProbes, `probes ${version} ${through === 'slot' ? `in ${slot}` : 'through the router'}`, {
-        project: deployment.project,
-        environment: deployment.environment,
-        number: deployment.number,
-        slot,
-        version,
-        through,
-      }),
+      journal.call(
+        watching.runProbes,
+        `probes ${version} ${through === 'slot' ? `in ${slot}` : 'through the router'}`,
+        {
+          project: deployment.project,
+          environment: deployment.environment,
+          number: deployment.number,
+          slot,
+          version,
+          through,
+        },
+      ),
     ({ verdict, probes }) => ({
       verdict,
       detail: probes.map((probe) => `${probe.name} ${probe.verdict} (${took(probe.durationMs)})`).join(', '),
@@ -131,7 +135,7 @@ export async function moveTraffic(run: Rollout): Promise<void> {
   await journal.step(`traffic to ${slot}`, async () => {
     try {
       run.done.moved = true;
-      return await call(change.ensureTraffic, `traffic to ${version} in ${slot}`, {
+      return await journal.call(change.ensureTraffic, `traffic to ${version} in ${slot}`, {
         ...run.nextChange(),
         slot,
         backup,

@@ -170,11 +170,11 @@ async function verifyData(run: Rollout, swapped: boolean): Promise<Check> {
 }
 
 /** Drops the copy that proved the backup. A copy that stays costs disk, not an outcome. */
-export async function cleanUp(run: Pick<Rollout, 'backup' | 'nextChange'>): Promise<UndoRecord[]> {
+export async function cleanUp(run: Pick<Rollout, 'backup' | 'nextChange' | 'journal'>): Promise<UndoRecord[]> {
   if (run.backup?.proof === undefined) return [];
   const began = isoNow();
   try {
-    await call(compensation.ensureProofDropped, 'drops the proof copy', run.nextChange());
+    await run.journal.call(compensation.ensureProofDropped, 'drops the proof copy', run.nextChange());
     return [headed('clean-up', began, isoNow(), 'the proof copy is dropped')];
   } catch (error) {
     return [

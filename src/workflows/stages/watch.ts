@@ -2,7 +2,7 @@ import type { WatchReport } from '../../activities/contracts.ts';
 import type { StepRecord } from '../../domain/deployment.ts';
 import { describeFailure } from '../../domain/failures.ts';
 import { isCancellation } from '@temporalio/workflow';
-import { absenceMs, call, watching } from '../options.ts';
+import { absenceMs, watching } from '../options.ts';
 import { between, isoNow, took } from '../progress.ts';
 import type { Rollout } from '../strategies/strategy.ts';
 
@@ -15,7 +15,7 @@ export async function watchLive(run: Rollout): Promise<WatchReport | undefined> 
   const { project, environment, number } = run.deployment;
   try {
     // Nothing between the verdict and the caller: a failed one moves traffic in the same breath, and is written down after.
-    return await call(
+    return await run.journal.call(
       watching.watchRelease,
       `watches ${identity.release.version} for ${took(durationMs)}`,
       {

@@ -6,10 +6,11 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import type { FactActivities, Notice, RunFactActivities } from '../../../src/activities/contracts.ts';
+import type { FactActivities, Notice, RunFactActivities, Told } from '../../../src/activities/contracts.ts';
 import { createFactActivities } from '../../../src/activities/facts.ts';
 import { createNoticeActivities } from '../../../src/activities/notices.ts';
 import { createRunFactActivities } from '../../../src/activities/run-facts.ts';
+import { taking } from '../../../src/activities/told.ts';
 import type { StageEvidence } from '../../../src/domain/evidence.ts';
 import type { DeploymentInput, DeploymentResult } from '../../../src/domain/deployment.ts';
 import type { ImageReport, RunInput, RunPlan, StageReport } from '../../../src/domain/run.ts';
@@ -371,6 +372,44 @@ describe('a deployment', () => {
     expect(await readEnvironment(store.db, 'hello', 'staging')).toMatchObject({ live: { version: '1.0.0' } });
     expect(new Set(sent.map(({ key }) => key)).size).toBe(1);
     expect(sent[0]).toMatchObject({ event: 'staging-deployed', level: 'info' });
+  });
+
+  test('has every step of its timeline once: those told beside calls, and with its outcome those that no call took along', async () => {
+    const input = await open('staging');
+    const at = (second: number): string => new Date(Date.now() + second * 1_000).toISOString();
+    const steps = ['start', 'probe', 'settle'].map(
+      (name, index) => ({ name, verdict: 'passed', startedAt: at(index), durationMs: 5 }) as const,
+    );
+    const acts = taking(spool, {
+      work: (given: number) => Promise.resolve(given * 2),
+      break: (given: number): Promise<number> => Promise.reject(new Error(`broken ${given}`)),
+    });
+    const take = acts.work as (given: number, told: Told) => Promise<number>;
+    const fail = acts.break as (given: number, told: Told) => Promise<number>;
+    const phase = { kind: 'phase', key: 'run-1/1', phase: 'probing', detail: 'green', at: at(0) } as const;
+    const told = (index: number): Told['facts'][number] => ({
+      kind: 'step',
+      key: `rollout.1/${index + 1}`,
+      step: steps[index]!,
+    });
+    expect(await take(21, { deployment: input, facts: [phase, told(0)] })).toBe(42);
+    // Whatever becomes of the call, what it took along is told; and a second attempt tells the same.
+    for (const attempt of [1, 2]) {
+      await expect(fail(attempt, { deployment: input, facts: [phase, told(1)] })).rejects.toThrow('broken');
+    }
+    expect(await spool.flush(5_000)).toBe(true);
+    expect(await readDeployment(store.db, input)).toMatchObject({
+      phase: 'probing',
+      phaseDetail: 'green',
+      steps: steps.slice(0, 2),
+    });
+    await call((given) => facts.settleDeployment(given), {
+      result: result(input, { steps }),
+      version: '1.0.0',
+      stepsKey: 'rollout.1',
+    });
+    expect(await spool.flush(5_000)).toBe(true);
+    expect(await readDeployment(store.db, input)).toMatchObject({ phase: 'closed', steps });
   });
 
   test.each([
