@@ -58,10 +58,13 @@ interface Documents {
 }
 
 const remembered = 200;
+/** Pairs of documents in force that are kept read. Judgement: of a worker's busy projects. */
+const rememberedPairs = 20;
 
 /** Opens environments; one a worker. */
 export function createPlaces({ store, openTarget, openRouter, folder }: PlaceDependencies): Places {
   const known = new Map<string, Promise<Place>>();
+  const inForce = new Map<string, string>();
   const fileOf = ({ project, environment, version }: PlaceRef): string =>
     join(folder, project, environment, `${encodeURIComponent(version)}.json`);
   const keyOf = (ref: PlaceRef): string => `${ref.project}/${ref.environment}/${ref.version}`;
@@ -77,14 +80,26 @@ export function createPlaces({ store, openTarget, openRouter, folder }: PlaceDep
     if (built === undefined) {
       throw new ProviderError('NotFound', `The definition of ${ref.project} ${ref.version} is no longer kept.`);
     }
-    // How it is checked and probed is the commit's word; where it goes and who agrees is the project's present one. JSON is YAML.
+    const { author, runKey, ...rest } = release;
+    return { release: { ...rest, author, runKey }, built, definition: combine(built, project.text) };
+  }
+
+  /** How it is checked and probed is the commit's word; where it goes and who agrees is the project's present one. */
+  function combine(built: string, project: string): string {
+    // Both as they are, so that what was read of them before holds.
+    const key = JSON.stringify([built, project]);
+    const combined = inForce.get(key);
+    if (combined !== undefined) return combined;
+    // JSON is YAML.
     const pair = loadPair({
       repository: { file: 'slipway.yaml', text: JSON.stringify(reviveDefinition(built).source.repository) },
-      project: { file: 'project.yaml', text: project.text },
+      project: { file: 'project.yaml', text: project },
     });
     if (!pair.ok) throw definitionInvalid(pair.problems);
-    const { author, runKey, ...rest } = release;
-    return { release: { ...rest, author, runKey }, built, definition: serialiseDefinition(pair.value) };
+    const definition = serialiseDefinition(pair.value);
+    if (inForce.size >= rememberedPairs) inForce.clear();
+    inForce.set(key, definition);
+    return definition;
   }
 
   async function fromDisk(ref: PlaceRef): Promise<Documents | undefined> {

@@ -40,10 +40,14 @@ export const searchAttributes = ['SlipwayProject', 'SlipwayEnvironment', 'Slipwa
  * The dev server has one shard, and each history queue of a shard polls at most 20 times a second by default, so a
  * sequential activity costs 102 ms. With these it costs 12 ms (20 activities: 2,048 ms and 238 ms).
  */
-const tunedFlags = ['transfer', 'timer', 'visibility'].flatMap((queue) => [
-  '--dynamic-config-value',
-  `history.${queue}ProcessorMaxPollRPS=2000`,
-]);
+const tunedFlags = [
+  ...['transfer', 'timer', 'visibility'].flatMap((queue) => [
+    '--dynamic-config-value',
+    `history.${queue}ProcessorMaxPollRPS=2000`,
+  ]),
+  // An activity on the queue of its workflow goes with the answer to the workflow task, to the worker that asked for it.
+  ...['--dynamic-config-value', 'system.enableActivityEagerExecution=true'],
+];
 
 /**
  * Finds or starts Temporal: the dev server with its UI, its state in `temporal-<server version>.db` of the state folder.
