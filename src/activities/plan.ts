@@ -145,6 +145,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
           ...(gates.length === 0 ? {} : { gates: gates.map(({ line }) => line) }),
           ...(infrastructure === undefined ? {} : { infrastructure }),
           plannedAt,
+          serving: live,
           ...(input.priority === 'hotfix' && spec.policy.production && wishes !== undefined
             ? { mergesBack: true as const }
             : {}),

@@ -1,5 +1,7 @@
 import { text } from 'node:stream/consumers';
+import { resolvePolicy } from '../definition/environment.ts';
 import { definitionInvalid, loadProject, reviveDefinition } from '../definition/load.ts';
+import type { DefinitionPair } from '../definition/pair.ts';
 import { routesOf } from '../definition/routes.ts';
 import type { DeploymentInput, DeploymentRef, Priority } from '../domain/deployment.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
@@ -88,7 +90,9 @@ async function settleRun(
   const { input, plan, stages, images, outcome, reason } = settle;
   // By its key: where preparing failed, the workflow has no number.
   const run = await openRun(db, input);
-  const { priority, emergency } = await urgencyOf(db, input, plan);
+  const definition = plan === undefined ? undefined : await readDefinition(db, plan.definition);
+  const pair = definition === undefined ? undefined : reviveDefinition(definition);
+  const { priority, emergency } = urgencyOf(input, pair);
   const evidence = await Promise.all(stages.map((stage) => readEvidence(blobs, stage)));
   const ofImages = plan === undefined ? undefined : await readImagesEvidence(blobs, { ...plan, run }, images);
   const deployments = await inTransaction(db, async (tx) => {
@@ -135,6 +139,7 @@ async function settleRun(
           // In the order of the route: each waits for the one before it.
           ...(opened.length === 0 ? {} : { after: refOf(opened.at(-1)) }),
           ...(emergency ? { emergency } : {}),
+          ...(waitsForNobody(pair, environment) ? { waitsForNobody: true as const } : {}),
         });
         opened.push(deployment);
       }
@@ -225,17 +230,23 @@ function toReleaseImage({ name, repository, digest }: ImageReport): {
 }
 
 /** Of the route by which the run went, as its own definition has it. */
-async function urgencyOf(
-  db: Db,
+function urgencyOf(
   input: RunInput,
-  plan: RunPlan | undefined,
-): Promise<{ readonly priority: Priority; readonly emergency?: true }> {
-  const text = plan === undefined ? undefined : await readDefinition(db, plan.definition);
-  if (text === undefined) return { priority: 'routine' };
-  const decision = routeEvent(input.event, routesOf(reviveDefinition(text).project));
+  pair: DefinitionPair | undefined,
+): { readonly priority: Priority; readonly emergency?: true } {
+  if (pair === undefined) return { priority: 'routine' };
+  const decision = routeEvent(input.event, routesOf(pair.project));
   if (decision.kind === 'ignored') return { priority: 'routine' };
   const { priority, emergency } = decision.route;
   return { priority, ...(emergency === undefined ? {} : { emergency }) };
+}
+
+/** Planning infrastructure takes minutes, in which nobody else shall have to wait for the turn. */
+function waitsForNobody(pair: DefinitionPair | undefined, name: string): boolean {
+  const environment = pair?.project.environments[name];
+  if (pair === undefined || environment === undefined) return false;
+  const plansLong = pair.repository.infrastructure !== undefined && environment.infrastructure !== undefined;
+  return !plansLong && !resolvePolicy(pair, name, environment).approval.required;
 }
 
 function refOf(deployment: DeploymentInput | undefined): DeploymentRef {

@@ -32,6 +32,11 @@ export interface DeploymentInput extends DeploymentRef {
   readonly after?: DeploymentRef;
   /** Outside production it is not watched beyond its probes; approvals stay. */
   readonly emergency?: true;
+  /**
+   * By the definition that its run went by, nobody has to approve it, so that it may be planned with the turn in hand where the turn is free.
+   * A hint: where its plan says otherwise, people are asked.
+   */
+  readonly waitsForNobody?: true;
 }
 
 /** The state of one thing that a commit goes through, as a forge is told it. */

@@ -11,7 +11,7 @@ import type {
   StrategySpec,
   WatchPolicy,
 } from './policy.ts';
-import type { ReleaseRef } from './release.ts';
+import type { LiveRelease, ReleaseRef } from './release.ts';
 
 /**
  * What approval is asked for.
@@ -35,6 +35,8 @@ export interface Plan {
   /** Absent where nothing is applied. It is never taken back by itself. */
   readonly infrastructure?: InfrastructurePlan;
   readonly plannedAt: string;
+  /** What serves, and in which slot, by the target as the plan was made of it; shown to nobody. Absent in plans of before 2026-11-26. */
+  readonly serving?: LiveRelease | null;
   /** The change is a hotfix of a branch, and the forge can be asked to bring it back once it is live. */
   readonly mergesBack?: true;
   /** The project wants its forge to be told how this deployment goes. */

@@ -24,7 +24,7 @@ import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import { sentences } from '../domain/sentences.ts';
 import { DeploymentTeller } from './deployment-teller.ts';
-import { accept, isSettled, namesNumber, readAbort, readDecision, unprovenDecision } from './inbound.ts';
+import { accept, isSettled, namesNumber, namesPlan, readAbort, readDecision, unprovenDecision } from './inbound.ts';
 import { Journal } from './journal.ts';
 import {
   type AbortMessage,
@@ -38,11 +38,14 @@ import {
   deploymentId,
   deploymentQuery,
   environmentId,
+  plannedSignal,
   proceedSignal,
   rejectSignal,
   rejectUpdate,
   rolloutId,
+  takeTurnSignal,
   toDecision,
+  turnBusySignal,
   turnGrantedSignal,
   turnSettledSignal,
   withdrawTurnSignal,
@@ -55,6 +58,8 @@ import { approvalLine, attributesOf, isoNow, showPage, took } from './progress.t
 const maxAsks = 20;
 /** While it waits it asks again, should the environment have lost its memory: after this, three times this, and then every six times. */
 const askAgainMs = 600_000;
+/** Who has taken the turn at once hears within this that it is planned, or asks as everybody does, ms. Judgement: fifty times what a plan takes. */
+const firstAnswerMs = 20_000;
 /** The deployment before it in its route is started by the same run at the same moment, or by its sweeper, ms. Judgement. */
 const startsWithinMs = 60_000;
 /** A deployment waits for its first notice no longer than this before the approval's clock starts, ms. */
@@ -86,6 +91,8 @@ class Deployment {
   /** From when the longest wait for the turn is counted. */
   #askedAt = '';
   #granted = false;
+  /** The turn that it wanted at once was not free. */
+  #busy = false;
   #settled: TurnSettled | undefined;
   #result: DeploymentResult | undefined;
   #recording = 0;
@@ -100,7 +107,7 @@ class Deployment {
   async run(): Promise<DeploymentResult> {
     const { project, environment, version } = this.#input;
     upsertSearchAttributes(attributesOf({ project, environment, phase: 'planning', version }));
-    this.#journal.enter('planning', 'reads what would change');
+    if (!this.#takesTurnFirst) this.#journal.enter('planning', 'reads what would change');
     const result = await this.#decide();
     this.#result = result;
     const settled = { result, version, ...this.#stepsKey(result) };
@@ -126,8 +133,11 @@ class Deployment {
     const { after } = this.#input;
     const early = after === undefined ? undefined : await this.#awaitTheOneBefore(after);
     if (early !== undefined) return early;
-    let plan: Plan | undefined;
-    for (this.#ask = 1; this.#ask <= maxAsks; this.#ask += 1) {
+    this.#ask = 1;
+    const first = this.#takesTurnFirst ? await this.#takeTurnFirst() : undefined;
+    if (first !== undefined && 'outcome' in first) return first;
+    let plan = first;
+    for (this.#ask = first === undefined ? 1 : 2; this.#ask <= maxAsks; this.#ask += 1) {
       const planned: Plan | DeploymentResult = plan ?? (await this.#makePlan());
       if ('outcome' in planned) return planned;
       const next = await this.#tryPlan(planned);
@@ -176,14 +186,42 @@ class Deployment {
     }
   }
 
+  /** Who waits for nobody has no use for a plan before the turn: it would be made again with the turn in hand. */
+  get #takesTurnFirst(): boolean {
+    return this.#input.waitsForNobody === true && patched('2026-11-26-turn-first');
+  }
+
+  /**
+   * Takes the turn if it is free, and is planned with it in hand.
+   *
+   * @returns the result, or the plan that has to be approved after all; undefined when it has to plan and to wait as everybody does.
+   */
+  async #takeTurnFirst(): Promise<DeploymentResult | Plan | undefined> {
+    const { project, environment } = this.#input;
+    this.#askedAt = isoNow();
+    const taking = { deployment: this.#input, ask: this.#ask };
+    const told = await this.#signal(environmentId(project, environment), (handle) =>
+      handle.signal(takeTurnSignal, taking),
+    );
+    const known = (): boolean => this.#settled !== undefined || this.#plan !== undefined || this.#abort !== undefined;
+    // An environment that lost its memory before the roll-out began knows nothing of it: then it is asked as by everybody.
+    const answered = told && (await condition(() => known() || this.#busy, firstAnswerMs, { summary: 'turn' }));
+    if (answered && !this.#busy) return await this.#awaitOutcome();
+    if (this.#abort !== undefined) return this.#aborted(this.#abort);
+    this.#journal.enter('planning', 'reads what would change');
+    return undefined;
+  }
+
   /** @returns the result, or the plan that has to be approved instead. */
   async #tryPlan(plan: Plan): Promise<DeploymentResult | Plan> {
     this.#plan = plan;
     if (plan.estimate.problems.length > 0)
       return this.#end('errored', `It does not fit: ${sentences(...plan.estimate.problems)}`);
-    this.#settled = undefined;
+    // Of the last plan; the outcome of a turn that was taken at once counts whenever it comes.
+    if (this.#settled?.kind === 'plan-changed' || !this.#takesTurnFirst) this.#settled = undefined;
     this.#granted = false;
     this.#askedAt = isoNow();
+    if (this.#settled !== undefined) return this.#takeAnswer(this.#settled);
     if (this.#holds()) return await this.#approveWithTurn();
     const refused = await this.#askPeople(plan);
     if (refused !== undefined) return refused;
@@ -417,6 +455,17 @@ class Deployment {
     setHandler(turnSettledSignal, (settled) => {
       if (!isSettled(settled)) return;
       this.#settled ??= settled;
+    });
+    setHandler(turnBusySignal, (busy) => {
+      if (namesNumber(busy) && busy.ask === this.#ask) this.#busy = true;
+    });
+    setHandler(plannedSignal, (planned) => {
+      // One that people have to approve comes back as the answer, and counts only then.
+      if (!namesPlan(planned) || planned.plan.policy.approval.required) return;
+      this.#plan ??= planned.plan;
+      this.#granted = true;
+      if (this.#journal.phase === 'planning') this.#journal.pass('rolling-out');
+      this.#show();
     });
     setHandler(turnGrantedSignal, (granted) => {
       if (!namesNumber(granted) || (granted.ask ?? 1) !== this.#ask) return;

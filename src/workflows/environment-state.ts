@@ -1,7 +1,7 @@
 import type { DeploymentInput, Priority } from '../domain/deployment.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
-import type { EnvironmentHold, RollbackMessage, TurnRequest } from './messages.ts';
+import type { EnvironmentHold, RollbackMessage, TakeTurn, TurnRequest } from './messages.ts';
 import type { UnfinishedData } from './turn.ts';
 
 /** Everything an environment remembers when it continues as new. Plain data; grows by optional fields only. */
@@ -22,6 +22,8 @@ export interface EnvironmentState {
   /** Fencing token of the last turn. */
   lastTurn: number;
   policy: PlanPolicy | null;
+  /** Has taken the free turn, and plans with it in hand; begins before anything else does. */
+  first?: TakeTurn;
   /** Numbers that have their answer. */
   settled: NumberRange[];
   /** Highest `ask` answered with a changed plan, by number; removed when the number is settled. */

@@ -40,9 +40,10 @@ import {
   nextInQueue,
   splitOverdue,
 } from './environment-state.ts';
-import { isRequest, namesNumber } from './inbound.ts';
+import { isRequest, isTake, namesNumber } from './inbound.ts';
 import {
   type AbortMessage,
+  type TakeTurn,
   type TurnRequest,
   changeGrantedSignal,
   changingSignal,
@@ -53,6 +54,8 @@ import {
   requestTurnSignal,
   rollbackId,
   rolloutId,
+  takeTurnSignal,
+  turnBusySignal,
   turnGrantedSignal,
   turnSettledSignal,
   withdrawTurnSignal,
@@ -103,6 +106,8 @@ class Environment implements EnvironmentCore {
   readonly #fresh: boolean;
   readonly #maxHistoryEvents: number;
   #awake = false;
+  /** It has nothing to do, and waits for something. */
+  #idle = false;
   #shown = '';
 
   constructor(input: EnvironmentInput) {
@@ -128,8 +133,10 @@ class Environment implements EnvironmentCore {
       await this.#continueWhenLong();
       if (await this.#takeStep()) continue;
       const dueMs = this.#nextDueMs();
+      this.#idle = true;
       if (dueMs === undefined) await condition(() => this.#awake);
       else await condition(() => this.#awake, dueMs, { summary: 'next thing due' });
+      this.#idle = false;
     }
   }
 
@@ -138,6 +145,7 @@ class Environment implements EnvironmentCore {
     const { state } = this;
     const now = Date.now();
     if (state.freeze?.until !== undefined && Date.parse(state.freeze.until) <= now) state.freeze = null;
+    if (await this.#beginFirst()) return true;
     if (this.#rollbacks.opening) return false;
     const rollback = state.rollbacks.shift();
     if (rollback !== undefined) {
@@ -154,6 +162,32 @@ class Environment implements EnvironmentCore {
     state.queue = state.queue.filter((entry) => entry !== next);
     await this.#rollOut(next);
     return true;
+  }
+
+  /** @returns true when somebody had taken the free turn and has had it. What came between is first: then it waits as everybody does. */
+  async #beginFirst(): Promise<boolean> {
+    const { first } = this.state;
+    if (first === undefined) return false;
+    delete this.state.first;
+    if (!this.#isFree()) {
+      this.#tellBusy(first);
+      return false;
+    }
+    await this.#rollOut(first);
+    return true;
+  }
+
+  /** Whether a release may be rolled out at once, and nobody waits for it. */
+  #isFree(): boolean {
+    const { queue, rollbacks, hold, freeze, retire, first } = this.state;
+    const waiting = queue.length > 0 || rollbacks.length > 0 || first !== undefined || this.#rollbacks.opening;
+    const retiring = retire !== null && Date.parse(retire.at) <= Date.now();
+    return this.current === null && !waiting && !retiring && hold === null && freeze === null;
+  }
+
+  #tellBusy({ deployment, ask }: TakeTurn): void {
+    const { number } = deployment;
+    this.answers.background(this.answers.signal(deploymentId(deployment), turnBusySignal, { number, ask }));
   }
 
   /** Beside the turns, for a turn may take longer than somebody is willing to wait for his. */
@@ -186,23 +220,27 @@ class Environment implements EnvironmentCore {
 
   // ─── turns ─────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-  async #rollOut(entry: TurnRequest): Promise<void> {
-    const { deployment, policy } = entry;
+  async #rollOut(entry: TurnRequest | TakeTurn): Promise<void> {
+    const { deployment } = entry;
     const { number } = deployment;
     const ask = entry.ask ?? 1;
     const current = this.#begin('rollout', deployment, rolloutId(deployment, ask), ask);
-    this.state.policy = policy;
-    let { planHash } = entry;
-    if (policy.approval.turn === 'hold' && !entry.approved) {
-      const plan = await this.#holdForDecision(current, policy);
+    let planHash: string | undefined;
+    if ('policy' in entry) {
+      this.state.policy = entry.policy;
+      planHash = entry.planHash;
+    }
+    if ('policy' in entry && entry.policy.approval.turn === 'hold' && !entry.approved) {
+      const plan = await this.#holdForDecision(current, entry.policy);
       if (plan === undefined) return;
       planHash = plan;
-    } else {
+    } else if ('policy' in entry) {
       this.answers.background(this.answers.signal(deploymentId(deployment), turnGrantedSignal, { number, ask }));
     }
-    // The release before the live one makes room: its slot is the one that is replaced.
+    // Whoever took the turn at once hears of it with its plan. The release before the live one makes room: its slot is the one that is replaced.
     this.state.retire = null;
-    const args = [{ deployment, planHash, turn: this.#nextTurn(), ask }] as const;
+    const planned = planHash === undefined ? {} : { planHash };
+    const args = [{ deployment, ...planned, turn: this.#nextTurn(), ask }] as const;
     const report = await this.#runChild(current, async () => {
       const child = await startChild(rollOutRelease, { ...childOptions(current), args: [...args] });
       return await child.result();
@@ -293,7 +331,8 @@ class Environment implements EnvironmentCore {
 
   #takeResult(current: Current, report: Extract<TurnReport, { kind: 'result' }>): void {
     const { state } = this;
-    const { result, live, previous, hold, data } = report;
+    const { result, live, previous, hold, data, policy } = report;
+    if (policy !== undefined) state.policy = policy;
     if (report.untouched === true) {
       const kept = this.#keepRetirement(current);
       if (!kept && state.previous !== null) scheduleRetirement(state, state.previous);
@@ -375,6 +414,9 @@ class Environment implements EnvironmentCore {
   #listen(): void {
     setHandler(environmentQuery, () => viewOf(this), { description: 'What is live, who has the turn, who waits' });
     setHandler(owedQuery, () => this.#owed(), { description: 'Numbers whose end this environment will still see to' });
+    setHandler(takeTurnSignal, (take) => {
+      if (isTake(take)) this.#takeIfFree(take);
+    });
     setHandler(requestTurnSignal, (request) => {
       if (isRequest(request)) this.#takeRequest(request);
     });
@@ -395,9 +437,24 @@ class Environment implements EnvironmentCore {
   }
 
   #owed(): readonly number[] {
-    const { queue, rollbacks } = this.state;
+    const { queue, rollbacks, first } = this.state;
     const current = this.current === null ? [] : [this.current.deployment.number];
-    return [...current, ...[...queue, ...rollbacks].map(({ deployment }) => deployment.number)];
+    const waiting = [...(first === undefined ? [] : [first]), ...queue, ...rollbacks];
+    return [...current, ...waiting.map(({ deployment }) => deployment.number)];
+  }
+
+  /** Only while nothing else is to be done or waited for: who has a plan must not be overtaken by one that may have none. */
+  #takeIfFree(take: TakeTurn): void {
+    const { state, current } = this;
+    const { number } = take.deployment;
+    if (includesNumber(state.settled, number) || take.ask <= (state.answered[String(number)] ?? 0)) return;
+    if (current?.deployment.number === number || state.first?.deployment.number === number) return;
+    if (!this.#idle || !this.#isFree()) {
+      this.#tellBusy(take);
+      return;
+    }
+    state.first = { deployment: take.deployment, ask: take.ask };
+    this.wake();
   }
 
   #takeRequest(request: TurnRequest): void {
@@ -429,6 +486,10 @@ class Environment implements EnvironmentCore {
       const { project, environment } = state;
       const result = { project, environment, number, outcome: 'aborted' as const, reason, steps: [] };
       answers.settle('rollback', rollback.deployment, { result });
+    } else if (state.first?.deployment.number === number) {
+      const { deployment } = state.first;
+      delete state.first;
+      answers.answer(deployment, { kind: 'withdrawn', number, reason });
     } else if (queued !== undefined) {
       state.queue = state.queue.filter((entry) => entry !== queued);
       answers.answer(queued.deployment, { kind: 'withdrawn', number, reason });

@@ -137,6 +137,23 @@ export function isRequest(raw: unknown): boolean {
   );
 }
 
+/** As {@link namesNumber}, for somebody who takes the turn if it is free. */
+export function isTake(raw: unknown): boolean {
+  const { deployment, ask } = asRecord(raw);
+  const { project, environment, version } = asRecord(deployment);
+  return (
+    namesNumber(deployment) &&
+    Number.isInteger(ask) &&
+    [project, environment, version].every((each) => typeof each === 'string')
+  );
+}
+
+/** As {@link namesNumber}, for a plan. */
+export function namesPlan(raw: unknown): boolean {
+  const { hash, policy } = asRecord(asRecord(raw)['plan']);
+  return namesNumber(raw) && typeof hash === 'string' && typeof asRecord(policy)['approval'] === 'object';
+}
+
 /** As {@link namesNumber}, for an answer of the environment. */
 export function isSettled(raw: unknown): boolean {
   const { kind, result, plan, reason } = asRecord(raw);

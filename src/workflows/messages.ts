@@ -106,7 +106,14 @@ export type TurnSettled =
       readonly reason: string;
     };
 
+/** From the environment: the turn is not free; plan, and wait for it. */
+export const turnBusySignal = defineSignal<[{ readonly number: number; readonly ask: number }]>('turnBusy');
+/** From a roll-out that has planned with the turn in hand. */
+export const plannedSignal = defineSignal<[{ readonly number: number; readonly plan: Plan }]>('planned');
+
 // environment
+/** From a deployment that waits for nobody: the turn, if it is free now and nobody waits for it. It is planned with it in hand. */
+export const takeTurnSignal = defineSignal<[TakeTurn]>('takeTurn');
 export const requestTurnSignal = defineSignal<[TurnRequest]>('requestTurn');
 /** No longer wanted: leaves the queue, or aborts the roll-out that has the turn. */
 export const withdrawTurnSignal = defineSignal<[WithdrawTurn]>('withdrawTurn');
@@ -140,6 +147,12 @@ export interface WithdrawTurn {
   readonly reason: string;
   readonly by?: string;
   readonly noRollback?: boolean;
+}
+
+export interface TakeTurn {
+  readonly deployment: DeploymentInput;
+  /** As of {@link TurnRequest}. */
+  readonly ask: number;
 }
 
 export interface TurnRequest {

@@ -16,7 +16,15 @@ import { sentences } from '../domain/sentences.ts';
 import type { Verdict } from '../domain/verdict.ts';
 import { namesNumber, readAbort, readRollback } from './inbound.ts';
 import { Journal } from './journal.ts';
-import { abortSignal, changeGrantedSignal, changingSignal, environmentId, takeBackSignal } from './messages.ts';
+import {
+  abortSignal,
+  changeGrantedSignal,
+  changingSignal,
+  deploymentId,
+  environmentId,
+  plannedSignal,
+  takeBackSignal,
+} from './messages.ts';
 import { call, change, read } from './options.ts';
 import { isoNow, showPage } from './progress.ts';
 import { Saga } from './saga.ts';
@@ -150,7 +158,7 @@ class RollOut {
     this.#journal.pass('closed', this.#result?.outcome);
     const told = this.#journal.handOver();
     await this.#journal.drained();
-    return report.kind === 'result' ? { ...report, ...told } : report;
+    return report.kind === 'result' ? { ...report, ...told, ...this.#newPolicy() } : report;
   }
 
   async #goForward(): Promise<Ending> {
@@ -176,8 +184,11 @@ class RollOut {
 
   async #forward(): Promise<Ending> {
     const { deployment, planHash } = this.#input;
-    const plan = await this.#prepare();
-    if (plan.hash !== planHash) return { kind: 'plan-changed', plan };
+    const prepared = await this.#prepare();
+    if ('kind' in prepared) return prepared;
+    const plan = prepared;
+    const another = planHash === undefined ? plan.policy.approval.required : plan.hash !== planHash;
+    if (another) return { kind: 'plan-changed', plan };
     if (plan.estimate.problems.length > 0) {
       return this.#bad('errored', `It does not fit: ${sentences(...plan.estimate.problems)}`);
     }
@@ -197,9 +208,10 @@ class RollOut {
     return this.#judge(watched.verdict, watched.reason, watched.decidedAt);
   }
 
-  async #prepare(): Promise<Plan> {
-    const { deployment } = this.#input;
+  async #prepare(): Promise<Plan | Ending> {
+    const { deployment, planHash } = this.#input;
     const { project, environment, number, version } = deployment;
+    if (planHash === undefined) return await this.#prepareFirst();
     const [plan, facts] = await Promise.all([
       planAll(deployment, `plans ${version} again`, this.#journal),
       call(read.readEnvironment, 'reads what is live', { project, environment, number }),
@@ -207,6 +219,32 @@ class RollOut {
     this.#plan = plan;
     this.#live = facts.live;
     return plan;
+  }
+
+  /** As `#prepare`, where this is the first plan: it says itself what serves, and where there is none, that is as a deployment says it. */
+  async #prepareFirst(): Promise<Plan | Ending> {
+    const { deployment } = this.#input;
+    const { project, environment, number, version } = deployment;
+    try {
+      const plan = await planAll(deployment, `plans ${version}`, this.#journal);
+      this.#plan = plan;
+      this.#tellPlan(plan);
+      const ref = { project, environment, number };
+      this.#live =
+        plan.serving === undefined ? (await call(read.readEnvironment, 'reads what is live', ref)).live : plan.serving;
+      return plan;
+    } catch (error) {
+      if (isCancellation(error)) throw error;
+      const { status } = describeFailure(error);
+      return this.#bad(status === 422 ? 'failed' : 'errored', `There is no plan: ${tellFailure(error)}`);
+    }
+  }
+
+  /** Who has the turn without a plan hears of it here; before the outcome, for the end of the roll-out waits for it. */
+  #tellPlan(plan: Plan): void {
+    const { deployment } = this.#input;
+    const handle = getExternalWorkflowHandle(deploymentId(deployment));
+    this.#journal.background(handle.signal(plannedSignal, { number: deployment.number, plan }));
   }
 
   /** Asks the environment, whose turn it is; one that was ended and begun anew may know nothing of this roll-out, or not yet. */
@@ -448,6 +486,12 @@ class RollOut {
     };
   }
 
+  /** Where the environment gave the turn without a plan. */
+  #newPolicy(): { readonly policy?: Plan['policy'] } {
+    if (this.#input.planHash !== undefined || this.#plan === undefined) return {};
+    return { policy: this.#plan.policy };
+  }
+
   #newLive(): LiveRelease {
     const { release } = this.#requirePlan().identity;
     return { ...release, slot: freeSlot(this.#live), deployment: this.#input.deployment.number, since: isoNow() };
@@ -484,11 +528,11 @@ class RollOut {
   }
 
   #show(): void {
-    const { deployment, planHash } = this.#input;
+    const { deployment, planHash: hash = this.#plan?.hash } = this.#input;
     showPage(
       `${deployment.version} → ${deployment.environment} · ${this.#result?.outcome ?? this.#journal.phase}`,
       [
-        `deployment ${deployment.number} of ${deployment.project}, plan \`${planHash.slice(0, 8)}\``,
+        `deployment ${deployment.number} of ${deployment.project}, plan ${hash === undefined ? 'being made' : `\`${hash.slice(0, 8)}\``}`,
         this.#live === null ? undefined : `before: ${this.#live.version} in ${this.#live.slot}`,
         this.#result?.reason,
       ],

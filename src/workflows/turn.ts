@@ -7,8 +7,8 @@ import type { RollbackMessage } from './messages.ts';
 /** Input of `rollOutRelease`: one turn of the environment. */
 export interface RollOutInput {
   readonly deployment: DeploymentInput;
-  /** The plan that was approved; the first act is to plan again. */
-  readonly planHash: string;
+  /** The plan that was approved; the first act is to plan again. Absent: nobody has to approve, and this is the first plan. */
+  readonly planHash?: string;
   /** Fencing token. */
   readonly turn: number;
   readonly ask: number;
@@ -51,6 +51,8 @@ export type TurnReport =
       readonly data?: UnfinishedData;
       /** Under which the steps of the result were told (`settleDeployment`). */
       readonly stepsKey?: string;
+      /** Of the plan that was made with the turn in hand, which the environment does not know. */
+      readonly policy?: PlanPolicy;
     }
   | { readonly kind: 'plan-changed'; readonly plan: Plan };
 

@@ -266,7 +266,8 @@ export function createNaturalActivities(client: () => Client): Natural {
     settleRun: ({ outcome, reason, stages, plan }, world) => {
       world.settledRuns.push({ outcome, reason, stages });
       const where = outcome === 'succeeded' ? (plan?.environments ?? []) : [];
-      return { deployments: where.map((environment) => world.open(environment)) };
+      const hint = world.policy.approval.required ? {} : { waitsForNobody: true as const };
+      return { deployments: where.map((environment) => world.open(environment, hint)) };
     },
     openForkRun: ({ project, key }) => ({
       run: { project, key, number: 1 },
@@ -425,6 +426,7 @@ export function planOf(input: DeploymentInput, world: World): Plan {
     hash: hashOf(JSON.stringify(identity)),
     identity,
     policy: world.policy,
+    serving: live,
     changes: {
       fromVersion: live?.version ?? null,
       commits: [{ sha: 'c'.repeat(40), author: 'ada', subject: 'a change' }],

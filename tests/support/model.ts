@@ -31,6 +31,8 @@ export interface Flavour {
   readonly queue: 'keep-all' | 'supersede';
   /** The wait for the turn is that short. */
   readonly impatient: boolean;
+  /** What its run has thought of it, right or wrong: nobody has to approve it. */
+  readonly waitsForNobody: boolean;
   readonly fate: 'fine' | 'bad-probe' | 'bad-watch' | 'long-watch' | 'data-held' | 'undo-fails';
 }
 
@@ -40,6 +42,7 @@ const flavour: fc.Arbitrary<Flavour> = fc.record({
   expires: fc.constantFrom(false, false, false, true),
   queue: fc.constantFrom('keep-all', 'supersede'),
   impatient: fc.constantFrom(false, false, false, false, true),
+  waitsForNobody: fc.boolean(),
   fate: fc.constantFrom(
     'fine',
     'fine',
@@ -227,7 +230,10 @@ export class OrderRun {
   }
 
   async #request(flavoured: Flavour): Promise<void> {
-    const input = this.world.open(environment, { priority: flavoured.priority });
+    const input = this.world.open(environment, {
+      priority: flavoured.priority,
+      ...(flavoured.waitsForNobody ? { waitsForNobody: true as const } : {}),
+    });
     this.#flavours.set(input.number, flavoured);
     await this.#env.client.workflow.start('deployRelease', {
       workflowId: deploymentId(input),

@@ -11,6 +11,8 @@ import { createFactActivities } from '../../../src/activities/facts.ts';
 import { createNoticeActivities } from '../../../src/activities/notices.ts';
 import { createRunFactActivities } from '../../../src/activities/run-facts.ts';
 import { taking } from '../../../src/activities/told.ts';
+import { loadPair } from '../../../src/definition/load.ts';
+import { hashDefinition, serialiseDefinition } from '../../../src/definition/pair.ts';
 import type { StageEvidence } from '../../../src/domain/evidence.ts';
 import type { DeploymentInput, DeploymentResult } from '../../../src/domain/deployment.ts';
 import type { ImageReport, RunInput, RunPlan, StageReport } from '../../../src/domain/run.ts';
@@ -22,7 +24,7 @@ import { listDeployments, openDeployment, readDeployment } from '../../../src/st
 import { readEnvironment } from '../../../src/store/environments.ts';
 import { type Fact, applyFacts } from '../../../src/store/facts.ts';
 import { listIncidents } from '../../../src/store/incidents.ts';
-import { putProject } from '../../../src/store/projects.ts';
+import { putDefinition, putProject } from '../../../src/store/projects.ts';
 import { noCounts } from '../../../src/domain/report.ts';
 import { listReleases } from '../../../src/store/releases.ts';
 import { readReports } from '../../../src/store/reports.ts';
@@ -206,6 +208,54 @@ describe('the end of a run', () => {
     await expect(call((one) => runFacts.settleRun(one), settle(3, [judged]))).rejects.toMatchObject({
       type: 'BlobsUnavailable',
     });
+  });
+
+  test('says of a deployment that nobody has to approve it, where nobody has and nothing long is planned', async () => {
+    const names = ['quiet', 'asked', 'long', 'production'];
+    const environments = names.map((name, index) =>
+      [
+        `  ${name}:`,
+        `    production: ${name === 'production'}`,
+        '    target: { kind: docker }',
+        `    router: { kind: haproxy, listen: { port: ${30_000 + 10 * index} }, slots: { blue: ${30_001 + 10 * index}, green: ${30_002 + 10 * index} } }`,
+        ...(name === 'asked' ? ['    approval: { required: true, rules: [{ group: ops, count: 1 }] }'] : []),
+        ...(name === 'long'
+          ? [
+              '    infrastructure: { kind: exec, executor: host, plan: [p], apply: [a], state: [s], planKey: { env: K } }',
+            ]
+          : []),
+      ].join('\n'),
+    );
+    const pair = loadPair({
+      repository: {
+        file: 'slipway.yaml',
+        text: 'version: 1\nstages: []\nimages: [{ name: web }]\nservice: { image: web, port: 80, health: { path: / } }\ninfrastructure: { folder: infra }\n',
+      },
+      project: {
+        file: 'project.yaml',
+        text: projectYaml('told').replace(/environments:[^]*$/, `environments:\n${environments.join('\n')}\n`),
+      },
+    });
+    if (!pair.ok) throw new Error(pair.problems.map(({ path, message }) => `${path}: ${message}`).join('\n'));
+    await put('told', projectYaml('told'));
+    const definition = hashDefinition(pair.value);
+    await putDefinition(store.db, definition, serialiseDefinition(pair.value));
+    const run = { project: 'told', key: 'told', number: 1 };
+    const { deployments } = await call((one) => runFacts.settleRun(one), {
+      run,
+      input: { ...input('told'), project: 'told' },
+      plan: { ...plan('told', 1), run, definition, environments: names },
+      stages: [stage('passed')],
+      images: [image],
+      outcome: 'succeeded' as const,
+      reason: 'All stages passed.',
+    });
+    expect(deployments.map(({ environment, waitsForNobody }) => [environment, waitsForNobody])).toEqual([
+      ['quiet', true],
+      ['asked', undefined],
+      ['long', undefined],
+      ['production', undefined],
+    ]);
   });
 
   test('records the release and opens its deployments once, however often it is told', async () => {
