@@ -24,6 +24,8 @@ export interface AbandonedDependencies {
   readonly store: Pick<Store, 'db'>;
   readonly temporal: Client;
   readonly sendNotice: NoticeActivities['sendNotice'];
+  /** Who waits for the turn of a run that was ended. */
+  readonly freeTurn: (project: string, ref: string) => Promise<void>;
 }
 
 /** Rows of a page: as many as Temporal lists workflows at once, so that one list serves nearly all of them. */
@@ -40,7 +42,8 @@ const workflowTypes = ['runPipeline', 'deployRelease', 'rollOutRelease', 'rollba
 type Reconciling = Pick<UpkeepActivities, 'readAbandoned' | 'settleAbandoned'>;
 
 /** Finds and ends the rows whose workflows cannot end them any more. */
-export function createAbandonedActivities({ store, temporal, sendNotice }: AbandonedDependencies): Reconciling {
+export function createAbandonedActivities(deps: AbandonedDependencies): Reconciling {
+  const { store, temporal, sendNotice, freeTurn } = deps;
   return {
     readAbandoned: (request) =>
       beating(async (signal) => await readPage(store, createTemporalView(temporal, request.graceMs), request, signal)),
@@ -49,9 +52,8 @@ export function createAbandonedActivities({ store, temporal, sendNotice }: Aband
       typed(async () => {
         if (end.kind === 'run') {
           const { run, outcome, reason } = end;
-          const ended = await endAbandonedRun(store.db, run, { outcome, reason }, end.why, runId(run.project, run.key));
-          // Also after an earlier attempt had written it: a notice goes out once, whoever asks for it.
-          if (ended !== undefined) await sendNotice(runNotice(settledRun(run, { outcome, reason }, ended)));
+          const ended = await endRun({ store, sendNotice }, run, { outcome, reason }, end.why);
+          if (ended !== undefined) await freeTurn(run.project, ended.input.event.ref);
           return ended !== undefined;
         }
         const { result, version, why } = end;
@@ -60,6 +62,46 @@ export function createAbandonedActivities({ store, temporal, sendNotice }: Aband
         return ended;
       }),
   };
+}
+
+/** Ends runs one by one in the place of their workflows, for whoever waits for them. */
+export interface RunEnder {
+  /**
+   * @returns undefined while its workflow may say something; `closing` while what it was running may not have heard that it is over.
+   * @throws ProviderError `TemporalUnavailable`
+   */
+  find(
+    run: Pick<OpenRun, 'project' | 'key' | 'number' | 'phase'>,
+    graceMs: number,
+  ): Promise<AbandonedRun | 'closing' | undefined>;
+  /** As the reconciler would: audited, and told. */
+  end(run: AbandonedRun, end: { readonly outcome: RunOutcome; readonly reason: string }): Promise<void>;
+}
+
+export function createRunEnder(deps: Omit<AbandonedDependencies, 'freeTurn'>): RunEnder {
+  return {
+    async find(run, graceMs) {
+      const view = createTemporalView(deps.temporal, graceMs);
+      const found = await view.look(runId(run.project, run.key));
+      if (found === 'open') return undefined;
+      return found === 'closing' ? 'closing' : toAbandoned(run, found);
+    },
+    async end({ project, key, number, workflow }, end) {
+      await endRun(deps, { project, key, number }, end, { workflow });
+    },
+  };
+}
+
+async function endRun(
+  { store, sendNotice }: Pick<AbandonedDependencies, 'store' | 'sendNotice'>,
+  run: RunRef,
+  end: { readonly outcome: RunOutcome; readonly reason: string },
+  why: Parameters<typeof endAbandonedRun>[3],
+): Promise<EndedRun | undefined> {
+  const ended = await endAbandonedRun(store.db, run, end, why, runId(run.project, run.key));
+  // Also after an earlier attempt had written it: a notice goes out once, whoever asks for it.
+  if (ended !== undefined) await sendNotice(runNotice(settledRun(run, end, ended)));
+  return ended;
 }
 
 function settledRun(
@@ -123,9 +165,14 @@ async function readPage(
 }
 
 async function judgeRun(view: TemporalView, row: OpenRun): Promise<AbandonedRun | undefined> {
-  const { project, key, number, phase } = row;
-  const found = await view.find(runId(project, key));
-  if (found === 'open') return undefined;
+  const found = await view.find(runId(row.project, row.key));
+  return found === 'open' ? undefined : toAbandoned(row, found);
+}
+
+function toAbandoned(
+  { project, key, number, phase }: Pick<OpenRun, 'project' | 'key' | 'number' | 'phase'>,
+  found: Found,
+): AbandonedRun {
   const returned = readEnd(found.returned);
   return {
     kind: 'run',
@@ -181,6 +228,8 @@ interface TemporalView {
   /** Lists what is open, so that only the rest has to be asked about one by one. The list may be late, so it only ever says `open`. */
   readRunning(): Promise<void>;
   find(workflowId: string): Promise<Found | 'open'>;
+  /** The same, and `closing` for what closed a moment ago. */
+  look(workflowId: string): Promise<Found | 'open' | 'closing'>;
   /** The last roll-out of a deployment; undefined when it never had the turn. */
   findTurn(ref: DeploymentRef): Promise<Found | 'open' | undefined>;
   /** Whether the environment will still see to its end, or cannot be asked. */
@@ -202,12 +251,18 @@ function createTemporalView(temporal: Client, graceMs: number): TemporalView {
   }
 
   async function find(workflowId: string): Promise<Found | 'open'> {
+    const found = await look(workflowId);
+    return found === 'closing' ? 'open' : found;
+  }
+
+  async function look(workflowId: string): Promise<Found | 'open' | 'closing'> {
     if (running.has(workflowId)) return 'open';
     const described = await describe(workflowId);
     if (described === undefined) return { workflow: { workflowId, status: 'unknown' } };
     const status = closed[described.status.name];
     const { closeTime, runId: execution } = described;
-    if (status === undefined || (closeTime !== undefined && Date.now() - closeTime.getTime() < graceMs)) return 'open';
+    if (status === undefined) return 'open';
+    if (closeTime !== undefined && Date.now() - closeTime.getTime() < graceMs) return 'closing';
     const workflow = { workflowId, status, ...(closeTime === undefined ? {} : { closedAt: closeTime.toISOString() }) };
     if (status !== 'completed') return { workflow };
     const handle = temporal.workflow.getHandle(workflowId, execution, { followRuns: false });
@@ -220,6 +275,7 @@ function createTemporalView(temporal: Client, graceMs: number): TemporalView {
 
   return {
     find,
+    look,
     async readRunning() {
       const types = workflowTypes.map((type) => `"${type}"`).join(', ');
       const query = `ExecutionStatus = "Running" AND WorkflowType IN (${types})`;

@@ -2,6 +2,7 @@
 import type { DeploymentInput, DeploymentRef, ForgeDeployment, ForgeStatus } from '../domain/deployment.ts';
 import type { RunOutcome } from '../domain/outcome.ts';
 import type { RunStart } from '../domain/run-start.ts';
+import type { TurnAnswer, RunTurn } from '../domain/run-turn.ts';
 import type { ForkRule, ImageReport, RunInput, RunPlan, RunRef, StageReport, Workspace } from '../domain/run.ts';
 
 export interface SourceActivities {
@@ -48,6 +49,25 @@ export interface ImageActivities {
   }): Promise<readonly ImageReport[]>;
 }
 
+export interface RunTurnActivities {
+  /**
+   * Asks for the turn of a run whose ref goes one after the other. One that is told to wait is shown so, with its place; what stands first is looked
+   * at, and ended in the place of its workflow where that is over without a word. With `supersede` the runs that may be ended are told. Idempotent:
+   * who has the turn has it until the run has an outcome.
+   *
+   * @throws `NotFound`, `Conflict` (not retried): there is no such run, or it has ended; `StoreUnavailable`, `TemporalUnavailable` (retried)
+   */
+  askRunTurn(input: {
+    readonly run: RunRef;
+    readonly mode: RunTurn['mode'];
+    /** Since when it waits and until when it will, ISO 8601. */
+    readonly since: string;
+    readonly until: string;
+    /** Whether its checkout is there. */
+    readonly prepared: boolean;
+  }): Promise<TurnAnswer>;
+}
+
 export interface RunFactActivities {
   /**
    * Opens the run of a pull request from a fork and says what its project does with those. Where somebody must be asked, the run waits from here
@@ -64,7 +84,8 @@ export interface RunFactActivities {
   }>;
   /**
    * Records how CI ended, the release (when images were pushed, or the definition has none) and opens one deployment per environment of
-   * the route; idempotent: a second call answers with the same deployments. Sends the notices of the run.
+   * the route; idempotent: a second call answers with the same deployments. Sends the notices of the run, and tells the run that waits for its
+   * turn next.
    */
   settleRun(input: {
     readonly run: RunRef;

@@ -31,6 +31,7 @@ import { imagesEvidenceKey, imagesStage } from './image-gate.ts';
 import { checkNotices } from './check-notices.ts';
 import { forgeApiOf } from './forges.ts';
 import { forkNotice, runNotice, scanNotice } from './notice-texts.ts';
+import type { FreeTurn } from './run-turns.ts';
 import { inTransaction } from '../store/transaction.ts';
 
 export interface RunFactDependencies {
@@ -38,12 +39,18 @@ export interface RunFactDependencies {
   readonly sendNotice: NoticeActivities['sendNotice'];
   /** Where stages kept what their reports say. */
   readonly blobs: Pick<BlobStore, 'read'>;
+  readonly freeTurn: FreeTurn;
 }
 
 type Settle = Parameters<RunFactActivities['settleRun']>[0];
 
 /** The end of CI: what it made, and where that goes. */
-export function createRunFactActivities({ store, sendNotice, blobs }: RunFactDependencies): RunFactActivities {
+export function createRunFactActivities({
+  store,
+  sendNotice,
+  blobs,
+  freeTurn,
+}: RunFactDependencies): RunFactActivities {
   return {
     async openForkRun(input) {
       try {
@@ -71,7 +78,7 @@ export function createRunFactActivities({ store, sendNotice, blobs }: RunFactDep
         const alert = scanNotice(settled);
         const more = [...checkNotices(settled), ...(alert === undefined ? [] : [alert])];
         // At once: where nobody answers each is waited for, and the deployments wait for all of them.
-        await Promise.all(more.map(sendNotice));
+        await Promise.all([...more.map(sendNotice), freeTurn(settle.input.project, settle.input.event.ref)]);
         return { deployments };
       } catch (error) {
         // Without the project nothing can be written of the run, and nothing can come of it.

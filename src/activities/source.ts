@@ -167,6 +167,7 @@ async function prepareRun(
     tells,
     findings,
     warnings,
+    turnTimeoutMs: project.runs.timeout,
   });
   deps.store.recordPlan(plan);
   tell(deps.logs, plan, route, pipeline);
@@ -243,6 +244,7 @@ interface Findings {
   readonly tells: boolean;
   readonly findings: boolean;
   readonly warnings: readonly string[];
+  readonly turnTimeoutMs: number;
 }
 
 /**
@@ -288,6 +290,7 @@ function planOf({
   tells,
   findings,
   warnings,
+  turnTimeoutMs,
 }: Findings): RunPlan {
   const runs = skipped === undefined;
   const version = versionOf({ ref: input.event.ref, build: run.number, commit: commit.sha });
@@ -299,6 +302,7 @@ function planOf({
     definition,
     workspace,
     stages: (runs ? pipeline.stages : []).map((stage) => toStagePlan(stage, variables)),
+    ...turnOf(route, turnTimeoutMs),
     concurrency: pipeline.concurrency,
     buildImages: route?.buildImages ?? 'none',
     images: runs ? pipeline.images.map(({ name }) => name) : [],
@@ -309,6 +313,12 @@ function planOf({
     ...(skipped === undefined ? {} : { skipped }),
     ...(runs && warnings.length > 0 ? { warnings } : {}),
   };
+}
+
+/** A run that is skipped or only to check has no route here: it neither waits nor is waited for. */
+function turnOf(route: Route | undefined, timeoutMs: number): Pick<RunPlan, 'turn'> {
+  const mode = route?.runs ?? 'parallel';
+  return mode === 'parallel' ? {} : { turn: { mode, timeoutMs } };
 }
 
 /** What the workflow needs of a stage; what is as it always was is left out, for every stage's input carries the whole plan. */

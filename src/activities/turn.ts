@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
-import { type Client, WorkflowNotFoundError } from '@temporalio/client';
+import { type Client, WorkflowContinuedAsNewError, WorkflowNotFoundError } from '@temporalio/client';
 import type { DeploymentInput } from '../domain/deployment.ts';
 import { turnsOf } from '../store/deployments.ts';
 import type { Store } from '../store/store.ts';
@@ -91,6 +91,8 @@ export function createTurnActivities({ store, temporal }: TurnDependencies): Tur
             return (await Promise.race([result, aborted])) as unknown;
           } catch (error) {
             signal.throwIfAborted();
+            // A run that waits for long goes on under the same id.
+            if (error instanceof WorkflowContinuedAsNewError) continue;
             if (!(error instanceof WorkflowNotFoundError) || Date.now() >= until) return null;
             await setTimeout(lookAgainMs, undefined, { signal });
           }

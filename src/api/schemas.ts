@@ -56,6 +56,7 @@ const RunPhase = z.enum([
   'accepted',
   'awaiting-word',
   'preparing',
+  'queued',
   'checking',
   'building',
   'pushing',
@@ -79,6 +80,15 @@ export const RunSummarySchema = z.object({
   acceptedAt: Instant,
   startedAt: Instant.nullable(),
   settledAt: Instant.nullable(),
+  queue: z
+    .object({
+      since: Instant,
+      until: Instant.describe('Then it ends `expired`.'),
+      position: z.number().int().describe('How many runs come before it; 0 when its turn has come this moment.'),
+      waitsFor: z.number().int().nullable().describe('Number of the run that has the turn, or is to have it first.'),
+    })
+    .nullable()
+    .describe('Where it stands while it waits for the turn of its ref.'),
 });
 
 const StepSchema = z.object({

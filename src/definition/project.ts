@@ -30,6 +30,8 @@ const Credentials = z.strictObject({
   password: Secret.describe('Its password or token.'),
 });
 
+const RunMode = z.enum(['parallel', 'supersede', 'queue']);
+
 /** One row of the routing table, as people write it. */
 export const Route = z.strictObject({
   on: z
@@ -68,6 +70,9 @@ export const Route = z.strictObject({
     .exactOptional(),
   ignorePaths: z.array(PathGlob).min(1).max(100).describe('Paths that count as no change: `**/*.md`.').exactOptional(),
   priority: z.enum(['routine', 'hotfix']).describe('A hotfix goes before the rest in the queue.').default('routine'),
+  runs: RunMode.describe(
+    'What a run of it does about those of the same ref that still go on, in place of `runs.mode` of the project.',
+  ).exactOptional(),
   emergency: z
     .boolean()
     .describe('Environments that are not production are not watched beyond their probes. Approvals stay.')
@@ -151,6 +156,15 @@ export const ProjectDefinition = z
         'What leads where: the first that matches. Default: `main` and tags `v*.*.*` to production, `hotfix/**` to staging and then production before the rest, `develop` and `release/**` to staging, `feature/**` checks and a validating build, pull requests and every other branch checks.',
       )
       .exactOptional(),
+    runs: z
+      .strictObject({
+        mode: RunMode.describe(
+          '`parallel`: each goes its own way. `queue`: one after the other, in the order in which they were accepted. `supersede`: the same, but a new one ends those before it that are `supersede` too; they end `superseded`. Runs by schedule, and those of other projects that only check, are always `parallel`.',
+        ).default('parallel'),
+        timeout: Duration.describe('Longest wait for the turn; then the run ends `expired`.').prefault('24h'),
+      })
+      .describe('What a run does about those of the same ref that still go on. A route may say otherwise.')
+      .prefault({}),
     environments: z.record(Name, Environment).describe('By name.').default({}),
     steps: z
       .strictObject({

@@ -1,4 +1,5 @@
 import type { Route } from '../domain/routing.ts';
+import type { RunMode } from '../domain/run-turn.ts';
 import type { ProjectDefinition } from './project.ts';
 
 /** The routing table of a project: its own, or the default one, with what was left out filled in. */
@@ -14,8 +15,13 @@ export function routesOf(project: ProjectDefinition): readonly Route[] {
     ...(route.into === undefined ? {} : { into: route.into }),
     ...(route.paths === undefined ? {} : { paths: route.paths }),
     ...(route.ignorePaths === undefined ? {} : { ignorePaths: route.ignorePaths }),
+    ...modeOf(route.runs ?? project.runs.mode),
     buildImages: route.buildImages ?? (route.environments.length > 0 ? 'push' : 'none'),
   }));
+}
+
+function modeOf(runs: RunMode): Pick<Route, 'runs'> {
+  return runs === 'parallel' ? {} : { runs };
 }
 
 /**
@@ -28,6 +34,7 @@ function defaultRoutes(project: ProjectDefinition): readonly Route[] {
     on,
     ref,
     priority: 'routine',
+    ...modeOf(project.runs.mode),
     ...rest,
   });
   return [

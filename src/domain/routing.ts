@@ -1,6 +1,7 @@
 import type { Priority } from './deployment.ts';
 import { matchesPath, matchesRef } from './glob.ts';
 import type { BuildImages, SourceEvent } from './run.ts';
+import type { RunMode } from './run-turn.ts';
 
 /** One row of a project's routing table. */
 export interface Route {
@@ -17,6 +18,8 @@ export interface Route {
   readonly emergency?: true;
   /** Pattern over the branch that a pull request goes into; every one when absent. */
   readonly into?: string;
+  /** What a run does about those of its ref that still go on; `parallel` when absent. */
+  readonly runs?: RunMode;
   /** Only when one of the changed paths matches one of these; every change when absent. */
   readonly paths?: readonly string[];
   /** Paths that count as no change. */

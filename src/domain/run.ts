@@ -1,6 +1,7 @@
 import type { GateLine } from './evidence.ts';
 import type { ScanVerdict } from './image-scan.ts';
 import type { RunStart, StartedBy } from './run-start.ts';
+import type { RunTurn } from './run-turn.ts';
 import type { Verdict } from './verdict.ts';
 
 /** What happened in the repository, in one form for every forge. */
@@ -111,6 +112,8 @@ export interface RunPlan {
   readonly environments: readonly string[];
   /** Time limit of build and push, ms. */
   readonly buildTimeoutMs: number;
+  /** Runs of the ref one after the other. Absent: it waits for none. */
+  readonly turn?: RunTurn;
   /** Stages that run at once. Default: 4. */
   readonly concurrency?: number;
   /** The project wants its forge to be told how the run goes. */

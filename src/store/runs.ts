@@ -8,6 +8,7 @@ import { publish } from './events.ts';
 import { acceptRun } from './inbox.ts';
 import { listDocumentation } from './kept-files.ts';
 import { type Page, type PageRequest, before, omit, rowsToRead, toPage } from './page.ts';
+import { type QueueView, readQueueViews } from './run-turns.ts';
 import type { Db, Row, RunPhase } from './schema.ts';
 import { json } from './store.ts';
 import { inTransaction } from './transaction.ts';
@@ -29,6 +30,8 @@ export interface RunSummary {
   readonly acceptedAt: string;
   readonly startedAt: string | null;
   readonly settledAt: string | null;
+  /** Where it stands while it waits for its turn; null otherwise. */
+  readonly queue: QueueView | null;
 }
 
 /** A stage as it stands; verdicts and durations are null while it runs. */
@@ -117,6 +120,8 @@ export async function recordRunPlan(db: Db, plan: RunPlan): Promise<void> {
         plan: json(plan),
         version: plan.version,
         definition: plan.definition,
+        // Before it asks for its turn: who comes after it waits for it from here on, or does not.
+        turnMode: plan.turn?.mode ?? 'parallel',
         message: plan.commit.message,
         phase: sql<RunPhase>`case when phase in ('accepted', 'preparing') then 'checking' else phase end`,
       })
@@ -295,7 +300,14 @@ export async function listRuns(db: Db, filter: RunFilter, page: PageRequest): Pr
   if (filter.open === false) query = query.where('outcome', 'is not', null);
   if (from !== undefined) query = query.where('id', '<', from);
   const rows = await query.orderBy('id', 'desc').limit(rowsToRead(page)).execute();
-  return toPage(rows, page);
+  const queueOf = await readQueueViews(
+    db,
+    rows.filter(({ phase }) => phase === 'queued'),
+  );
+  return toPage(
+    rows.map((row) => ({ ...row, queue: queueOf(row) })),
+    page,
+  );
 }
 
 /** One run with all that belongs to it. */
@@ -307,7 +319,8 @@ export async function readRun(db: Db, project: string, number: number): Promise<
     .where('number', '=', number)
     .executeTakeFirst();
   if (run === undefined) return undefined;
-  const [stages, starts, documentation, images, deployments] = await Promise.all([
+  const [queueOf, stages, starts, documentation, images, deployments] = await Promise.all([
+    readQueueViews(db, run.phase === 'queued' ? [run] : []),
     readStages(db, project, number),
     readStarts(db, project, number),
     listDocumentation(db, project, number),
@@ -327,7 +340,16 @@ export async function readRun(db: Db, project: string, number: number): Promise<
       .execute(),
   ]);
   const startedBy = run.input.startedBy ?? null;
-  return { ...run, stages, images: images.map(toImageReport), documentation, deployments, startedBy, starts };
+  return {
+    ...run,
+    queue: queueOf(run),
+    stages,
+    images: images.map(toImageReport),
+    documentation,
+    deployments,
+    startedBy,
+    starts,
+  };
 }
 
 async function readStarts(db: Db, project: string, number: number): Promise<readonly StartedRunView[]> {

@@ -17,6 +17,7 @@ import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease, ReleaseImage } from '../domain/release.ts';
 import type { Component, ReportKind, Severity } from '../domain/report.ts';
 import type { ImageEvidence, RunInput, RunPlan, SourceEvent } from '../domain/run.ts';
+import type { RunMode } from '../domain/run-turn.ts';
 import type { UpkeepKind } from '../domain/upkeep.ts';
 import type { Verdict } from '../domain/verdict.ts';
 
@@ -52,7 +53,7 @@ export interface DefinitionsTable {
 
 /** `accepted` is before Temporal has it; the others are those of `RunView`. */
 export type RunPhase =
-  'accepted' | 'awaiting-word' | 'preparing' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
+  'accepted' | 'awaiting-word' | 'preparing' | 'queued' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
 
 export interface RunsTable {
   id: Identity;
@@ -74,6 +75,12 @@ export interface RunsTable {
   outcome: RunOutcome | null;
   reason: string | null;
   settledAt: string | null;
+  /** How it comes to its turn; null until it was prepared. */
+  turnMode: RunMode | null;
+  /** Since when it waits, until when, and when it got its turn; null where it has not waited, or has none. */
+  queuedAt: string | null;
+  turnUntil: string | null;
+  turnAt: string | null;
 }
 
 export interface DeliveriesTable {

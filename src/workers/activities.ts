@@ -44,6 +44,7 @@ import { createReleaseActivities } from '../activities/release.ts';
 import { createRoundActivities } from '../activities/rounds.ts';
 import { createRunFactActivities } from '../activities/run-facts.ts';
 import { createRunStartActivities } from '../activities/run-starts.ts';
+import { createFreeTurn, createRunTurnActivities } from '../activities/run-turns.ts';
 import { createScheduledRunActivities } from '../activities/scheduled-runs.ts';
 import { createRegistryRetentionActivities } from '../activities/registry-retention.ts';
 import { createSourceActivities } from '../activities/source.ts';
@@ -169,17 +170,21 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
 
   const notices = createNoticeActivities({ store, logger, readSecret, settings: config.api });
   const tellInPassing = inPassing((notice) => notices.sendNotice(notice));
-  const runFacts = createRunFactActivities({ store, blobs, sendNotice: tellInPassing });
+  const turns = { store, temporal: parts.temporal, sendNotice: tellInPassing };
+  const freeTurn = createFreeTurn(turns);
+  const runFacts = createRunFactActivities({ store, blobs, sendNotice: tellInPassing, freeTurn });
   const polls = createPollActivities({ store, repositories, readSecret });
   const orchestration = {
     readPolled: polls.readPolled.bind(polls),
     ...createFactActivities({ store, spool, sendNotice: tellInPassing }),
     ...runFacts,
+    ...createRunTurnActivities(turns),
     ...createTurnActivities({ store, temporal: parts.temporal }),
     ...createAbandonedActivities({
       store,
       temporal: parts.temporal,
       sendNotice: (notice) => notices.sendNotice(notice),
+      freeTurn,
     }),
   };
   const engine = config.engine.address;

@@ -55,6 +55,14 @@ export class ForgeTeller {
     if (!this.#busy) void this.#tell();
   }
 
+  /** That it waits for its turn: of the whole alone, for none of its stages is under way. */
+  updateWaiting(plan: RunPlan, description: string): void {
+    if (plan.tellsForge !== true) return;
+    this.#plan = plan;
+    this.#wanted = new Map([['slipway', { context: 'slipway', state: 'pending', description }]]);
+    if (!this.#busy) void this.#tell();
+  }
+
   /** The comment of its pull request, once what the run showed is on record. */
   comment(stages: readonly StageReport[], ending: Ending): void {
     if (this.#plan === undefined) return;

@@ -78,6 +78,12 @@ export function readAllow(raw: unknown): Inbound<AllowMessage> {
   return { ok: true, value: { by, commit, proven: fields['proven'] === true } };
 }
 
+/** @returns the number of the run that takes the place; undefined where it is none. */
+export function readSupersede(raw: unknown): number | undefined {
+  const { by } = asRecord(raw);
+  return Number.isSafeInteger(by) && Number(by) > 0 ? Number(by) : undefined;
+}
+
 export function readRollback(raw: unknown): Inbound<RollbackMessage> {
   const fields = asRecord(raw);
   const by = text(fields['by'], longestName);

@@ -16,6 +16,7 @@ import type {
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
 import type { RunPlan, StageReport } from '../domain/run.ts';
+import type { QueuePlace } from '../domain/run-turn.ts';
 import type { Verdict } from '../domain/verdict.ts';
 
 /** What a person sends: `{"by": "ada", "plan": "1f3a…", "comment": "…"}`. Everything but `by` and `plan` is optional. */
@@ -211,6 +212,10 @@ export interface EnvironmentView {
 // runPipeline
 export const abortRunSignal = defineSignal<[AbortMessage]>('abort');
 export const abortRunUpdate = defineUpdate<{ readonly accepted: true }, [AbortMessage]>('abort');
+/** To a run that waits for its turn: look whether it has come. Nothing is granted by it. */
+export const turnFreedSignal = defineSignal('turnFreed');
+/** From a newer run of the ref: it takes the place of this one. */
+export const supersedeSignal = defineSignal<[{ readonly by: number }]>('supersede');
 /** The word for a pull request from a fork: `{"by": "ada", "commit": "6113728f"}`. */
 export const allowRunSignal = defineSignal<[AllowMessage]>('allow');
 export const allowRunUpdate = defineUpdate<{ readonly accepted: true }, [AllowMessage]>('allow');
@@ -220,7 +225,10 @@ export interface RunView {
   readonly plan?: RunPlan;
   /** Who has allowed the commit of a fork to be run. */
   readonly allowed?: { readonly by: string; readonly proven: boolean; readonly at: string };
-  readonly phase: 'awaiting-word' | 'preparing' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
+  readonly phase:
+    'awaiting-word' | 'preparing' | 'queued' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
+  /** Where it stands while it waits for its turn; as of its last look. */
+  readonly queue?: QueuePlace & { readonly since: string; readonly until: string };
   readonly stages: readonly StageReport[];
   /** Runs of other projects that its stages have started. */
   readonly starts: readonly { readonly stage: string; readonly project: string; readonly number: number }[];

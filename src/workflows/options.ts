@@ -129,6 +129,7 @@ export const following = proxyActivities<Pick<contracts.TurnActivities, 'awaitTu
 /** What must be known before anything goes on: tried until the store has it. */
 export const record = proxyActivities<
   contracts.RunFactActivities &
+    contracts.RunTurnActivities &
     Pick<
       contracts.FactActivities,
       'recordDecision' | 'settleDeployment' | 'openRollback' | 'openIncident' | 'recordLive'

@@ -2,9 +2,11 @@ import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import {
   ActivityFailure,
   CancellationScope,
+  ContinueAsNew,
   TimeoutFailure,
   allHandlersFinished,
   condition,
+  continueAsNew,
   patched,
   setHandler,
   startChild,
@@ -15,10 +17,11 @@ import { type FailureType, failure, failureType, tellFailure } from '../domain/f
 import type { RunOutcome } from '../domain/outcome.ts';
 import type { ImageReport, RunInput, RunPlan, RunRef, StagePlan, StageReport } from '../domain/run.ts';
 import { nameOfRun } from '../domain/run-start.ts';
+import { placeSentence, supersededSentence } from '../domain/run-turn.ts';
 import { sentences } from '../domain/sentences.ts';
 import { deployRelease } from './deploy-release.ts';
 import { ForgeTeller } from './forge-teller.ts';
-import { accept, readAbort, readAllow } from './inbound.ts';
+import { accept, readAbort, readAllow, readSupersede } from './inbound.ts';
 import {
   type AbortMessage,
   type AllowMessage,
@@ -29,10 +32,13 @@ import {
   allowRunUpdate,
   deploymentId,
   runQuery,
+  supersedeSignal,
+  turnFreedSignal,
 } from './messages.ts';
 import { brief, call, long, record, showing, tidy } from './options.ts';
 import { attributesOf, enterPhase, isoNow, showPage, took } from './progress.ts';
 import { Check } from './stages/check.ts';
+import { RunTurn } from './stages/run-turn.ts';
 import { Starts } from './stages/start-run.ts';
 
 /** The machine of a checkout has this long to take the next piece of work before the run begins anew elsewhere, ms. */
@@ -45,11 +51,15 @@ const maxCheckouts = 3;
  *
  * Does not wait for the deployments. A run of one stage without images has three activities in a row and nothing beside them.
  *
+ * @param carried - what it remembers of the history before, where the wait for its turn was long.
  * @returns how CI ended; a failed stage is a result, not a failure of this workflow.
  */
-export async function runPipeline(input: RunInput): Promise<{ readonly outcome: RunOutcome; readonly reason: string }> {
+export async function runPipeline(
+  input: RunInput,
+  carried?: RunCarried,
+): Promise<{ readonly outcome: RunOutcome; readonly reason: string }> {
   const { cancelRequested } = CancellationScope.current();
-  const run = new Run(input);
+  const run = new Run(input, carried);
   cancelRequested.catch(() => run.abort({ by: 'Temporal', reason: 'cancelled there' }));
   return await CancellationScope.nonCancellable(() => run.run());
 }
@@ -57,6 +67,16 @@ export async function runPipeline(input: RunInput): Promise<{ readonly outcome: 
 interface Ending {
   readonly outcome: RunOutcome;
   readonly reason: string;
+}
+
+/** A run that goes on waiting for its turn in a new history. Plain data; grows by optional fields only. */
+export interface RunCarried {
+  /** Since when it waits, ISO 8601. */
+  readonly since?: string;
+  readonly allowed?: RunView['allowed'];
+  readonly toTell?: RunRef;
+  /** Begins a new history behind so many events as well. Default: when Temporal suggests it. */
+  readonly maxHistoryEvents?: number;
 }
 
 class Run {
@@ -70,13 +90,25 @@ class Run {
   readonly #starts: Starts;
   #images: readonly ImageReport[] = [];
   #deployments: readonly DeploymentInput[] = [];
-  #abort: AbortMessage | undefined;
+  readonly #turn: RunTurn;
+  readonly #carried: RunCarried;
+  /** It is to end so, whatever it is at. */
+  #stop: Ending | undefined;
   #allowed: RunView['allowed'];
   /** The run of a fork's pull request, where its forge is told of it. */
   #toTell: RunRef | undefined;
 
-  constructor(input: RunInput) {
+  constructor(input: RunInput, carried: RunCarried = {}) {
     this.#input = input;
+    this.#carried = carried;
+    this.#allowed = carried.allowed;
+    this.#toTell = carried.toTell;
+    this.#turn = new RunTurn({
+      ...carried,
+      onWait: (sentence) => this.#wait(sentence),
+      letGo: () => this.#releaseWorkspace(),
+      goOnAnew: (since) => this.#goOnAnew(since),
+    });
     this.#forge = new ForgeTeller(input.event);
     this.#starts = new Starts({ by: input, workflow: runPipeline, onStart: () => this.#show() });
     setHandler(runQuery, () => this.#view(), { description: 'Stages, images and deployments of this run' });
@@ -101,6 +133,10 @@ class Run {
         },
       },
     );
+    setHandler(turnFreedSignal, () => this.#turn.free(), { description: 'Looks whether its turn has come' });
+    setHandler(supersedeSignal, (raw) => this.#supersede(readSupersede(raw)), {
+      description: 'A newer run of the ref takes its place: {"by": 43}',
+    });
     setHandler(abortRunSignal, (raw) => this.abort(readAbort(raw)), {
       description: 'Stops it: {"by": "…", "reason": "…"}',
     });
@@ -129,7 +165,7 @@ class Run {
     const { fork, after } = this.#input.event;
     if (fork !== true) return { type: 'Conflict', why: 'this run needs no word: it is of no pull request from a fork' };
     if (this.#allowed !== undefined) return { type: 'TooLate', why: `${this.#allowed.by} has allowed it already` };
-    if (this.#abort !== undefined || !['preparing', 'awaiting-word'].includes(this.#phase)) {
+    if (this.#stop !== undefined || !['preparing', 'awaiting-word'].includes(this.#phase)) {
       return { type: 'TooLate', why: `${by} is too late: the run does not wait any more` };
     }
     if (!after.startsWith(commit)) {
@@ -143,12 +179,18 @@ class Run {
 
   abort(abort: AbortMessage): void {
     if (this.#phase === 'settling' || this.#phase === 'closed') return;
-    if (this.#abort !== undefined) {
+    if (this.#stop !== undefined) {
       // Whoever says it twice does not want to wait for the cleaning up either.
       this.#check?.hurry();
       return;
     }
-    this.#abort = abort;
+    this.#stop = aborted(abort);
+    this.#work.cancel();
+  }
+
+  #supersede(by: number | undefined): void {
+    if (by === undefined || this.#stop !== undefined || this.#phase === 'settling' || this.#phase === 'closed') return;
+    this.#stop = { outcome: 'superseded', reason: supersededSentence(by) };
     this.#work.cancel();
   }
 
@@ -185,11 +227,14 @@ class Run {
   async #goThrough(): Promise<Ending> {
     try {
       const ending = await this.#work.run(() =>
-        this.#input.event.fork === true ? this.#onceAllowed() : this.#withMachine(),
+        this.#input.event.fork === true && this.#carried.since === undefined
+          ? this.#onceAllowed()
+          : this.#withMachine(),
       );
-      return this.#abort === undefined ? ending : aborted(this.#abort);
+      return this.#stop ?? ending;
     } catch (error) {
-      if (this.#abort !== undefined) return aborted(this.#abort);
+      if (error instanceof ContinueAsNew) throw error;
+      if (this.#stop !== undefined) return this.#stop;
       return {
         outcome: brokenInput.includes(failureType(error)) ? 'failed' : 'errored',
         reason: tellFailure(error),
@@ -234,11 +279,25 @@ class Run {
     }
   }
 
-  async #forward(): Promise<Ending> {
+  async #prepare(): Promise<RunPlan> {
     this.#enter('preparing');
     const { ref, after } = this.#input.event;
     const plan = await call(long.prepareRun, `checks out ${after.slice(0, 10)} of ${ref}`, this.#input, prepareLimits);
     this.#plan = plan;
+    return plan;
+  }
+
+  async #forward(): Promise<Ending> {
+    let plan = await this.#prepare();
+    if (plan.turn !== undefined) {
+      const taken = await this.#turn.take(plan, plan.turn);
+      if (taken.kind === 'ended') return { outcome: taken.outcome, reason: taken.reason };
+      if (!taken.prepared) plan = await this.#prepare();
+    }
+    return await this.#checkAndBuild(plan);
+  }
+
+  async #checkAndBuild(plan: RunPlan): Promise<Ending> {
     const { project } = this.#input;
     upsertSearchAttributes(attributesOf({ project, phase: 'checking', version: plan.version }));
     this.#phase = 'checking';
@@ -253,11 +312,29 @@ class Run {
         this.#show();
       },
       isMachineGone,
+      whyStopped: () => (this.#stop?.outcome === 'superseded' ? this.#stop.reason : 'The run was aborted.'),
     });
     const ending = await this.#check.run();
     if (ending !== undefined) return ending;
     await this.#makeImages(plan);
     return { outcome: 'succeeded', reason: succeededReason(plan, this.#stages, this.#images) };
+  }
+
+  #wait(sentence: string): void {
+    this.#enter('queued');
+    if (this.#plan !== undefined) this.#forge.updateWaiting(this.#plan, sentence);
+  }
+
+  /** Nothing of it is anywhere but in the rows of the store: the checkout was given back, and no stage has begun. */
+  async #goOnAnew(since: string): Promise<never> {
+    await this.#forge.drained();
+    if (!allHandlersFinished()) await condition(allHandlersFinished);
+    return await continueAsNew<typeof runPipeline>(this.#input, {
+      ...this.#carried,
+      since,
+      ...(this.#allowed === undefined ? {} : { allowed: this.#allowed }),
+      ...(this.#toTell === undefined ? {} : { toTell: this.#toTell }),
+    });
   }
 
   async #runStage(plan: RunPlan, stage: StagePlan): Promise<StageReport> {
@@ -317,6 +394,7 @@ class Run {
     return {
       ...(this.#plan === undefined ? {} : { plan: this.#plan }),
       phase: this.#phase,
+      ...(this.#turn.place === undefined ? {} : { queue: this.#turn.place }),
       ...(this.#allowed === undefined ? {} : { allowed: this.#allowed }),
       stages: this.#stages,
       starts: this.#starts.list,
@@ -334,6 +412,9 @@ class Run {
         this.#phase === 'awaiting-word'
           ? `Waits for a word: signal \`allow\` with \`{"by": "…", "commit": "${event.after.slice(0, 12)}"}\``
           : undefined,
+        this.#turn.place === undefined
+          ? undefined
+          : `${placeSentence(this.#turn.place)} Since ${this.#turn.place.since}, until ${this.#turn.place.until}`,
         this.#allowed === undefined
           ? undefined
           : `allowed by ${this.#allowed.by}${this.#allowed.proven ? '' : ' (unproven)'}`,

@@ -275,6 +275,7 @@ export function createNaturalActivities(client: () => Client): Natural {
       timeoutMs: 604_800_000,
       tellsForge: true,
     }),
+    askRunTurn: () => ({ kind: 'granted' as const }),
     readPolled: () => [],
     acceptScheduledRun: () => 1,
     acceptStartedRun: ({ run, stage, starts, by }) => ({

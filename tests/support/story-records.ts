@@ -48,6 +48,7 @@ export function aRun(changes: Partial<RunRecord> = {}): RunRecord {
     acceptedAt: at(0),
     startedAt: at(0),
     settledAt: at(9),
+    queue: null,
     input: { project: 'hello', key: 'k4', event, acceptedAt: at(0) },
     plan: null,
     definition: null,

@@ -1,4 +1,5 @@
 import type { DeploymentRef } from '../../domain/deployment.ts';
+import { placeSentence } from '../../domain/run-turn.ts';
 import type { DeploymentRecord } from '../../store/deployments.ts';
 import type { RunRecord } from '../../store/runs.ts';
 import type { Client, RunName } from '../client.ts';
@@ -69,7 +70,10 @@ export async function runStatus(
           read: () => client.readRun(run),
           isOver: ({ outcome }) => outcome !== null,
           page,
-          line: ({ phase, stages }) => `${name} ${phase} ${stages.at(-1)?.name ?? ''}`.trimEnd(),
+          line: ({ phase, stages, queue }) =>
+            queue === null || queue.waitsFor === null
+              ? `${name} ${phase} ${stages.at(-1)?.name ?? ''}`.trimEnd()
+              : `${name} ${phase}: ${placeSentence({ ...queue, waitsFor: queue.waitsFor })}`,
           goOn: `slipway status ${name} --watch`,
           abort: `slipway abort ${name}`,
         })

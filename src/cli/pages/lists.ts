@@ -1,4 +1,5 @@
 import type { LiveRelease } from '../../domain/release.ts';
+import { placeSentence } from '../../domain/run-turn.ts';
 import { withoutControls } from '../../effects/control.ts';
 import type { DeploymentSummary } from '../../store/deployments.ts';
 import type { Incident } from '../../store/incidents.ts';
@@ -61,9 +62,16 @@ export function runList(runs: readonly RunSummary[], { paint, nowMs, columns }: 
     run.version ?? run.commit.slice(0, 8),
     relative(run.acceptedAt, nowMs),
     run.settledAt === null ? '' : duration(Date.parse(run.settledAt) - Date.parse(run.acceptedAt)),
-    firstLine(run.outcome === 'failed' || run.outcome === 'errored' ? (run.reason ?? '') : (run.message ?? '')),
+    firstLine(aboutRun(run)),
   ]);
   return columnsOf(rows, columns).join('\n');
+}
+
+/** Why it is bad, or for whom it waits; else what was changed. */
+function aboutRun({ outcome, reason, message, queue }: RunSummary): string {
+  if (outcome === 'failed' || outcome === 'errored') return reason ?? '';
+  if (queue !== null && queue.waitsFor !== null) return placeSentence({ ...queue, waitsFor: queue.waitsFor });
+  return message ?? '';
 }
 
 export function deploymentList(deployments: readonly DeploymentSummary[], { paint, nowMs, columns }: Screen): string {

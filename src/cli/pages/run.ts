@@ -1,4 +1,6 @@
 import { nameOfRun } from '../../domain/run-start.ts';
+import { placeSentence } from '../../domain/run-turn.ts';
+import type { QueueView } from '../../store/run-turns.ts';
 import type { RunRecord } from '../../store/runs.ts';
 import { nameOf } from '../names.ts';
 import { relative } from '../time.ts';
@@ -12,6 +14,7 @@ export function runPage(run: RunRecord, screen: Screen): string {
   const lines = [
     `${paint.bold(`${run.project}#${run.number}`)}  ${paint.state(state)}  ${paint.dim(run.version ?? '')}`,
     `  ${shortRef(run.ref)} ${run.commit.slice(0, 12)} by ${run.author}, ${relative(run.acceptedAt, nowMs)}`,
+    ...(run.queue === null ? [] : [`  ${queueLine(run.queue, nowMs)}`]),
     ...(run.startedBy === null ? [] : [`  started by ${nameOfRun(run.startedBy)}, stage ${run.startedBy.stage}`]),
     ...(run.message === null ? [] : [`  ${paint.dim(firstLine(run.message))}`]),
     ...(run.reason === null || run.outcome === 'succeeded' ? [] : [`  ${run.reason}`]),
@@ -79,6 +82,12 @@ function row(
     ...(part.durationMs === null ? {} : { durationMs: part.durationMs }),
     ...(part.detail === null ? {} : { detail: part.detail }),
   };
+}
+
+/** For whom it waits, as which of how many, and until when. */
+export function queueLine({ waitsFor, position, since, until }: QueueView, nowMs: number): string {
+  const place = waitsFor === null ? 'Its turn has come.' : placeSentence({ waitsFor, position });
+  return `${place} Since ${relative(since, nowMs)}; expires ${relative(until, nowMs)}.`;
 }
 
 export function shortRef(ref: string): string {

@@ -10,6 +10,7 @@ import { refsSeen } from './0007-refs-seen.ts';
 import { findingAliases } from './0009-finding-aliases.ts';
 import { startedRuns } from './0010-started-runs.ts';
 import { upkeep } from './0013-upkeep.ts';
+import { runTurns } from './0014-run-turns.ts';
 import { packages } from './0015-packages.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
@@ -24,6 +25,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0009-finding-aliases': fromText(findingAliases),
   '0010-started-runs': fromText(startedRuns),
   '0013-upkeep': fromText(upkeep),
+  '0014-run-turns': fromText(runTurns),
   '0015-packages': fromText(packages),
 };
 

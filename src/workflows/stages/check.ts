@@ -18,6 +18,8 @@ export interface CheckOptions {
   readonly onReport: (reports: readonly StageReport[]) => void;
   /** After such an error nothing can be run on the machine any more, and all of it begins anew. */
   readonly isMachineGone: (error: unknown) => boolean;
+  /** Why somebody has stopped it, a sentence. */
+  readonly whyStopped: () => string;
 }
 
 /** Judgement; time-outs of one queue that are due together come within milliseconds. */
@@ -125,7 +127,7 @@ export class Check {
     this.#running.delete(stage.name);
     if (isCancellation(error)) {
       this.#ended.set(stage.name, 'blocked');
-      const why = this.#stopping === undefined ? 'The run was aborted.' : `Ended because ${this.#stopping} failed.`;
+      const why = this.#stopping === undefined ? this.#options.whyStopped() : `Ended because ${this.#stopping} failed.`;
       this.#report(idle(stage.name, why, startedMs));
       return;
     }

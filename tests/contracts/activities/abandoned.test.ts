@@ -26,12 +26,19 @@ let store: TestStore;
 let client: Client;
 let activities: Pick<UpkeepActivities, 'readAbandoned' | 'settleAbandoned'>;
 const sent: Notice[] = [];
+/** Refs whose turn was freed. */
+const freed: string[] = [];
 
 beforeAll(async () => {
   [env, store] = await Promise.all([createWorkflowEnv({ server: 'real' }), temporaryStore()]);
   client = env.client;
   const sendNotice = (notice: Notice): Promise<void> => Promise.resolve(void sent.push(notice));
-  activities = createAbandonedActivities({ store, temporal: client, sendNotice });
+  activities = createAbandonedActivities({
+    store,
+    temporal: client,
+    sendNotice,
+    freeTurn: (_, ref) => Promise.resolve(void freed.push(ref)),
+  });
 }, 120_000);
 afterAll(async () => {
   await env.close();

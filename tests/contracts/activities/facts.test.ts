@@ -49,7 +49,7 @@ beforeAll(async () => {
   const sendNotice = (notice: Notice): Promise<void> => Promise.resolve(void sent.push(notice));
   facts = createFactActivities({ store, spool, sendNotice });
   blobs = createFolderBlobs({ folder: join(folder, 'blobs') });
-  runFacts = createRunFactActivities({ store, sendNotice, blobs });
+  runFacts = createRunFactActivities({ store, sendNotice, blobs, freeTurn: () => Promise.resolve() });
 });
 afterAll(async () => {
   await spool.close();

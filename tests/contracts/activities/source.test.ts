@@ -279,6 +279,32 @@ describe('a route that looks at what changed', () => {
   });
 });
 
+describe('a project whose runs go one after the other', () => {
+  let own: RunFixture;
+  let head: string;
+  beforeAll(() => {
+    own = createRunFixture();
+    own.projectYaml += `\nruns: { mode: queue, timeout: 1h }\nroutes:\n  - { on: push, ref: 'fast/*', runs: supersede }\n  - { on: push, ref: 'free/*', runs: parallel }\n  - { on: push }\n`;
+    head = own.origin.commit({ 'slipway.yaml': definition });
+  });
+  afterAll(() => own.remove());
+
+  test.each([
+    ['refs/heads/main', { mode: 'queue', timeoutMs: 3_600_000 }],
+    ['refs/heads/fast/one', { mode: 'supersede', timeoutMs: 3_600_000 }],
+    ['refs/heads/free/one', undefined],
+  ])('has %s in its plan by the route', async (ref, turn) => {
+    expect((await own.prepare(own.input(head, { ref }))).turn).toEqual(turn);
+  });
+
+  test('lets what is only to check, and what is skipped, wait for nobody', async () => {
+    const input = own.input(head);
+    expect((await own.prepare({ ...input, key: `${input.key}-nightly`, checksOnly: true })).turn).toBeUndefined();
+    const quiet = own.origin.commit({ 'slipway.yaml': definition, 'a.txt': 'b\n' }, 'typo [skip ci]');
+    expect((await own.prepare(own.input(quiet))).turn).toBeUndefined();
+  });
+});
+
 test('a commit that asks to be skipped is, unless somebody asks for it by hand', async () => {
   const quiet = fixture.origin.commit({ 'slipway.yaml': definition, 'a.txt': 'b\n' }, 'typo [skip ci]');
   expect(await fixture.prepare(fixture.input(quiet))).toMatchObject({

@@ -211,6 +211,18 @@ describe('waiting', () => {
     expect(stdout).toContain('Errors were 9.8 %.');
   });
 
+  test('says on the way for whom a run waits', async () => {
+    let looks = 0;
+    const queue = { since: at(0), until: at(86_400), position: 1, waitsFor: 3 };
+    answers['GET /v1/projects/hello/runs/4'] = () => {
+      looks += 1;
+      return { body: looks < 3 ? aRun({ outcome: null, phase: 'queued', queue }) : aRun() };
+    };
+    const { code, stderr } = await slipway(['status', '4', '--watch']);
+    expect(code).toBe(0);
+    expect(stderr.split('\n').filter((line) => line === 'hello#4 queued: Waits for run 3.')).toHaveLength(1);
+  });
+
   test('--timeout bounds the waiting and not the thing: status 8, and how to go on', async () => {
     answers['GET /v1/projects/hello/runs/4'] = { body: aRun({ outcome: null, phase: 'building' }) };
     const { code, stderr } = await slipway(['status', '4', '--watch', '--timeout', '600ms']);

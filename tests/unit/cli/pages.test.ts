@@ -76,6 +76,18 @@ describe('the page of a run', () => {
     expect(runPage(aRun({ plan }), screen)).toContain('  warning: this worker has 1 core, wanted 4');
     expect(runPage(aRun({}), screen)).not.toContain('warning:');
   });
+
+  test('that waits for its turn says for whom, with how many before it, and until when; so does its line in a list', () => {
+    const queue = { since: at(540), until: at(4_200), position: 3, waitsFor: 1 };
+    const run = aRun({ outcome: null, phase: 'queued', settledAt: null, queue });
+    const lines = runPage(run, screen).split('\n');
+    expect(lines[0]).toBe('hello#4  ◌ queued  4-abcdef12');
+    expect(lines).toContain('  Waits for run 1, with 2 more before it. Since 1 min ago; expires in 1 h.');
+    expect(runList([run], { ...screen, columns: 200 })).toContain('Waits for run 1, with 2 more before it.');
+    const next = aRun({ outcome: null, phase: 'queued', queue: { ...queue, position: 0, waitsFor: null } });
+    expect(runPage(next, screen)).toContain('Its turn has come.');
+    expect(runList([next], screen)).not.toContain('Waits for');
+  });
 });
 
 describe('the page of a deployment', () => {

@@ -243,6 +243,23 @@ describe('routes of a project', () => {
     ]);
   });
 
+  test('go one after the other where the project says so, or the route, which has the last word', () => {
+    const modes = (yaml: string) =>
+      routesOf(pairOf({ project: `${projectText}${yaml}\n` }).project).map(({ runs }) => runs);
+    expect(new Set(modes(''))).toEqual(new Set([undefined]));
+    expect(new Set(modes('runs: { mode: queue }'))).toEqual(new Set(['queue']));
+    expect(
+      modes(
+        'runs: { mode: queue }\nroutes: [{ on: push, ref: main, runs: supersede }, { on: push, ref: x, runs: parallel }, { on: push }]',
+      ),
+    ).toEqual(['supersede', undefined, 'queue']);
+    expect(pairOf({ project: `${projectText}runs: { mode: queue, timeout: 90m }\n` }).project.runs).toEqual({
+      mode: 'queue',
+      timeout: 5_400_000,
+    });
+    expect(pairOf().project.runs).toEqual({ mode: 'parallel', timeout: 86_400_000 });
+  });
+
   test('whatever they are, are all of them, in their order, and lead any event to one of them or to a reason', () => {
     const ref = fc.constantFrom('main', '**', 'feature/**', 'v*.*.*', '{a,b}/*', 'x?');
     const paths = fc.array(fc.constantFrom('**/*.md', 'services/**', 'a'), { minLength: 1, maxLength: 3 });
