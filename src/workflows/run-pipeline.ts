@@ -1,9 +1,7 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import {
-  ActivityFailure,
   CancellationScope,
   ContinueAsNew,
-  TimeoutFailure,
   allHandlersFinished,
   condition,
   continueAsNew,
@@ -17,7 +15,7 @@ import { type FailureType, failure, failureType, tellFailure } from '../domain/f
 import type { RunOutcome } from '../domain/outcome.ts';
 import type { ImageReport, RunInput, RunPlan, RunRef, StagePlan, StageReport } from '../domain/run.ts';
 import { nameOfRun } from '../domain/run-start.ts';
-import { placeSentence, supersededSentence } from '../domain/run-turn.ts';
+import { supersededSentence } from '../domain/run-turn.ts';
 import { sentences } from '../domain/sentences.ts';
 import { deployRelease } from './deploy-release.ts';
 import { ForgeTeller } from './forge-teller.ts';
@@ -36,13 +34,13 @@ import {
   turnFreedSignal,
 } from './messages.ts';
 import { brief, call, long, record, showing, tidy } from './options.ts';
-import { attributesOf, enterPhase, isoNow, showPage, took } from './progress.ts';
+import { attributesOf, enterPhase, isoNow, took } from './progress.ts';
 import { Check } from './stages/check.ts';
+import { isMachineGone, onMachine } from './stages/machine.ts';
+import { showRun } from './stages/run-page.ts';
 import { RunTurn } from './stages/run-turn.ts';
 import { Starts } from './stages/start-run.ts';
 
-/** The machine of a checkout has this long to take the next piece of work before the run begins anew elsewhere, ms. */
-const workspaceMs = 300_000;
 /** How often a run begins anew because its machine is gone. */
 const maxCheckouts = 3;
 
@@ -403,66 +401,22 @@ class Run {
   }
 
   #show(ending?: Ending): void {
-    const { project, event } = this.#input;
-    const plan = this.#plan;
-    showPage(
-      `${project} ${plan?.version ?? event.after.slice(0, 10)} · ${ending?.outcome ?? this.#phase}`,
-      [
-        `${event.kind} of ${event.ref} by ${event.author}`,
-        this.#phase === 'awaiting-word'
-          ? `Waits for a word: signal \`allow\` with \`{"by": "…", "commit": "${event.after.slice(0, 12)}"}\``
-          : undefined,
-        this.#turn.place === undefined
-          ? undefined
-          : `${placeSentence(this.#turn.place)} Since ${this.#turn.place.since}, until ${this.#turn.place.until}`,
-        this.#allowed === undefined
-          ? undefined
-          : `allowed by ${this.#allowed.by}${this.#allowed.proven ? '' : ' (unproven)'}`,
-        plan === undefined
-          ? undefined
-          : `commit ${plan.commit.sha.slice(0, 10)}: ${plan.commit.message.split('\n')[0] ?? ''}`,
-        ...this.#images.map((image) => `image ${image.name} ${image.digest}${image.reused ? ' (built before)' : ''}`),
-        this.#input.startedBy === undefined
-          ? undefined
-          : `started by ${nameOfRun(this.#input.startedBy)}, stage ${this.#input.startedBy.stage}`,
-        ...this.#starts.list.map((started) => `stage ${started.stage} started ${nameOfRun(started)}`),
-        ...this.#deployments.map((deployment) => `deployment \`${deploymentId(deployment)}\``),
-        ending?.reason,
-      ],
-      this.#stages.map(({ name, verdict, startedAt, durationMs, detail }) => ({
-        name,
-        verdict,
-        startedAt,
-        durationMs,
-        ...(detail === undefined ? {} : { detail }),
-      })),
-    );
+    showRun({
+      input: this.#input,
+      plan: this.#plan,
+      phase: this.#phase,
+      place: this.#turn.place,
+      allowed: this.#allowed,
+      stages: this.#stages,
+      starts: this.#starts.list,
+      images: this.#images,
+      deployments: this.#deployments,
+      ending,
+    });
   }
 }
 
 const prepareLimits = { startToCloseTimeout: 600_000, scheduleToCloseTimeout: 1_800_000 } as const;
-
-/** The clean-up of a step that ran into its limit needs a moment more than the limit, ms. */
-const cleanUpMs = 30_000;
-
-/** Work that needs the checkout goes to the machine that has it; twice done again after a dead worker is enough. */
-function onMachine(
-  plan: RunPlan,
-  timeoutMs: number,
-): {
-  readonly taskQueue: string;
-  readonly scheduleToStartTimeout: number;
-  readonly startToCloseTimeout: number;
-  readonly scheduleToCloseTimeout: number;
-} {
-  const { queue, patienceMs = workspaceMs } = plan.workspace;
-  return {
-    taskQueue: queue,
-    scheduleToStartTimeout: patienceMs,
-    startToCloseTimeout: timeoutMs + cleanUpMs,
-    scheduleToCloseTimeout: patienceMs + 3 * (timeoutMs + cleanUpMs),
-  };
-}
 
 /** Failures of what was pushed; every other is one of what is around it. */
 const brokenInput: readonly FailureType[] = [
@@ -478,15 +432,6 @@ const brokenInput: readonly FailureType[] = [
   'StepTimedOut',
   'StepStalled',
 ];
-
-function isMachineGone(error: unknown): boolean {
-  if (failureType(error) === 'WorkspaceLost') return true;
-  return (
-    error instanceof ActivityFailure &&
-    error.cause instanceof TimeoutFailure &&
-    error.cause.timeoutType === 'SCHEDULE_TO_START'
-  );
-}
 
 /** Its own from here on: nobody waits, and a second call finds it running. */
 async function startDeployment(deployment: DeploymentInput): Promise<void> {
