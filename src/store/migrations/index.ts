@@ -10,8 +10,8 @@ import { refsSeen } from './0007-refs-seen.ts';
 import { findingAliases } from './0009-finding-aliases.ts';
 import { startedRuns } from './0010-started-runs.ts';
 import { upkeep } from './0013-upkeep.ts';
-import { runTurns } from './0014-run-turns.ts';
 import { packages } from './0015-packages.ts';
+import { runTurns } from './0016-run-turns.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -25,8 +25,8 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0009-finding-aliases': fromText(findingAliases),
   '0010-started-runs': fromText(startedRuns),
   '0013-upkeep': fromText(upkeep),
-  '0014-run-turns': fromText(runTurns),
   '0015-packages': fromText(packages),
+  '0016-run-turns': fromText(runTurns),
 };
 
 function fromText(text: string): Migration {
