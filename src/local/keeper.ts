@@ -8,16 +8,20 @@ import { reasonOf } from './reason.ts';
  * How what has ended is started again.
  *
  * - `crashed`: soon at first, then less and less often.
+ * - `killed`: from outside, by a person, a test or the machine when memory runs out. It says nothing of the next start, so that is never far away.
  * - `waiting`: for something beside it that is not there; tried often, since it is cheap and its return should be noticed.
  * - `refused`: the same start would end the same way; not before something has changed.
  */
-export type EndClass = 'crashed' | 'waiting' | 'refused';
+export type EndClass = 'crashed' | 'killed' | 'waiting' | 'refused';
 
 const refusals: readonly FailureType[] = ['BuildRefused', 'ConfigurationInvalid'];
 const absences: readonly FailureType[] = ['StoreUnavailable', 'TemporalUnavailable'];
 
-export function classOf(words: LastWords | undefined): EndClass {
-  if (words === undefined) return 'crashed';
+/** Signals that a process does not send itself by a fault of its own. */
+const fromOutside: readonly (string | null)[] = ['SIGKILL', 'SIGTERM', 'SIGINT', 'SIGHUP'];
+
+export function classOf(words: LastWords | undefined, signal: string | null = null): EndClass {
+  if (words === undefined) return fromOutside.includes(signal) ? 'killed' : 'crashed';
   if (refusals.includes(words.type)) return 'refused';
   return absences.includes(words.type) ? 'waiting' : 'crashed';
 }
@@ -29,10 +33,13 @@ export function classOf(words: LastWords | undefined): EndClass {
 const pausesMs = [0, 250, 1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 60_000] as const;
 /** Longest pause of what waits for something else, ms. Judgement. */
 const longestWaitMs = 5_000;
+/** Longest pause of what was killed, ms: runs and watches wait for it. Judgement. */
+const longestKilledMs = 1_000;
 
 /** @param failures - how often in a row it has ended soon after its start; 0 where it had begun well. */
 export function pauseMs(kind: Exclude<EndClass, 'refused'>, failures: number): number {
   const pause = pausesMs[Math.min(Math.max(failures, 1), pausesMs.length) - 1] ?? 0;
+  if (kind === 'killed') return Math.min(pause, longestKilledMs);
   return kind === 'waiting' ? Math.min(pause, longestWaitMs) : pause;
 }
 
@@ -157,5 +164,5 @@ async function endOf(started: Started): Promise<Pick<End, 'pid' | 'kind' | 'word
   const words = started.lastWords();
   const how = signal ?? `exit code ${String(exitCode ?? '?')}`;
   const detail = words === undefined ? how : `${how}, ${headline(words)}`;
-  return { pid: started.pid, kind: classOf(words), words, detail };
+  return { pid: started.pid, kind: classOf(words, signal), words, detail };
 }

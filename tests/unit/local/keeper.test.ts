@@ -65,13 +65,19 @@ describe('a process that is kept running', () => {
     const { waits, ends } = await play([{ ms: 60_000 }, { ms: 31_000 }, { ms: 60_000 }]);
     expect(waits).toEqual([0, 0, 0]);
     expect(ends.map(({ failures }) => failures)).toEqual([0, 0, 0]);
-    expect(ends[0]).toMatchObject({ pid: 1, kind: 'crashed', detail: 'SIGKILL', pauseMs: 0 });
+    expect(ends[0]).toMatchObject({ pid: 1, kind: 'killed', detail: 'SIGKILL', pauseMs: 0 });
   });
 
   test('that ends at once again and again is tried less and less often, once a minute in the end', async () => {
     const { waits, ends } = await play(Array.from({ length: 12 }, () => ({ exitCode: 1 })));
     expect(waits).toEqual([0, 250, 1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 60_000, 60_000, 60_000, 60_000]);
     expect(ends.at(-1)).toMatchObject({ failures: 12, detail: 'exit code 1' });
+  });
+
+  test('that is killed again and again is never away for long: what it did goes on elsewhere or waits for it', async () => {
+    const { waits, ends } = await play(Array.from({ length: 6 }, () => ({ ms: 4_000 })));
+    expect(waits).toEqual([0, 250, 1_000, 1_000, 1_000, 1_000]);
+    expect(ends.at(-1)).toMatchObject({ kind: 'killed', failures: 6 });
   });
 
   test('that waits for something beside it is tried every five seconds, so that its return is noticed', async () => {
@@ -103,7 +109,7 @@ describe('a process that is kept running', () => {
       () => (looks += 1) === 4,
     );
     expect(waits).toEqual([5_000, 5_000, 5_000, 0]);
-    expect(ends.map(({ kind }) => kind)).toEqual(['refused', 'crashed']);
+    expect(ends.map(({ kind }) => kind)).toEqual(['refused', 'killed']);
     expect(left).toBe(0);
   });
 
@@ -178,10 +184,14 @@ describe('a process that is kept running', () => {
 });
 
 test('the pauses never become shorter by failing more often', () => {
-  for (const kind of ['crashed', 'waiting'] as const) {
+  for (const [kind, longest] of [
+    ['crashed', 60_000],
+    ['waiting', 5_000],
+    ['killed', 1_000],
+  ] as const) {
     const pauses = Array.from({ length: 50 }, (_, times) => pauseMs(kind, times));
     expect(pauses).toEqual([...pauses].sort((a, b) => a - b));
-    expect(pauses.at(-1)).toBe(kind === 'crashed' ? 60_000 : 5_000);
+    expect(pauses.at(-1)).toBe(longest);
   }
 });
 
