@@ -24,7 +24,7 @@ export interface ServerEvent {
 export interface Http {
   readonly connection: Connection;
   get<T>(path: string, query?: Query): Promise<T>;
-  /** The body as it is, for logs and other texts. */
+  /** The body as it is, for logs and other texts; as long as it takes, while something comes. */
   getText(path: string, query?: Query): Promise<string>;
   /** The body as it comes, for files. */
   getBody(path: string, signal: AbortSignal): Promise<ReadableStream<Uint8Array>>;
@@ -33,10 +33,22 @@ export interface Http {
   stream(path: string, signal: AbortSignal): AsyncGenerator<ServerEvent>;
 }
 
+/** Of a request, and of what a text of any length may stand still in the middle. Judgement. */
 const requestTimeoutMs = 30_000;
 const streamTries = 5;
 
-export function createHttp(connection: Connection): Http {
+export interface HttpOptions {
+  /** Ends what is being read; what was asked for with POST is waited for, for else nobody would know whether it was done. */
+  readonly stop?: AbortSignal | undefined;
+  /** Default 30 s. */
+  readonly timeoutMs?: number;
+}
+
+/**
+ * @throws CliError `interrupted` - of everything that reads, when `stop` was aborted.
+ * @throws CliError `errored` - nothing answers, or nothing came for the time given.
+ */
+export function createHttp(connection: Connection, { stop, timeoutMs = requestTimeoutMs }: HttpOptions = {}): Http {
   const send = async (path: string, init: RequestInit, query: Query = {}): Promise<Response> => {
     const url = new URL(`${connection.url}${path}`);
     for (const [name, value] of Object.entries(query))
@@ -51,17 +63,49 @@ export function createHttp(connection: Connection): Http {
         },
       });
     } catch (error) {
-      if (error instanceof Error && error.name === 'AbortError') throw error;
-      throw unreachable(connection, error);
+      throw broken(error, init.signal ?? undefined);
     }
     if (!response.ok) throw await refusal(response, connection);
     return response;
   };
-  const timeout = (): AbortSignal => AbortSignal.timeout(requestTimeoutMs);
+  const timeout = (): AbortSignal => AbortSignal.timeout(timeoutMs);
+  /** What a request that came to nothing ends the command with. */
+  const broken = (error: unknown, signal: AbortSignal | undefined): unknown => {
+    if (stop !== undefined && isAborted(stop)) return stopped();
+    const own = signal?.aborted === true && (signal.reason as { name?: unknown } | undefined)?.name === 'AbortError';
+    return own ? error : unreachable(connection, error);
+  };
+  const reading = (end: AbortSignal): AbortSignal => (stop === undefined ? end : AbortSignal.any([stop, end]));
   return {
     connection,
-    get: async <T>(path: string, query?: Query) => (await (await send(path, { signal: timeout() }, query)).json()) as T,
-    getText: async (path, query) => await (await send(path, {}, query)).text(),
+    async get<T>(path: string, query?: Query) {
+      const signal = reading(timeout());
+      const response = await send(path, { signal }, query);
+      try {
+        return (await response.json()) as T;
+      } catch (error) {
+        throw signal.aborted ? broken(error, signal) : error;
+      }
+    },
+    async getText(path, query) {
+      const still = new AbortController();
+      const giveUp = (): void => still.abort(new DOMException(`nothing came for ${timeoutMs} ms`, 'TimeoutError'));
+      const timer = setTimeout(giveUp, timeoutMs);
+      const signal = reading(still.signal);
+      try {
+        const { body } = await send(path, { signal }, query);
+        const pieces: Buffer[] = [];
+        for await (const piece of body ?? []) {
+          pieces.push(Buffer.from(piece));
+          timer.refresh();
+        }
+        return Buffer.concat(pieces).toString('utf8');
+      } catch (error) {
+        throw error instanceof CliError ? error : broken(error, signal);
+      } finally {
+        clearTimeout(timer);
+      }
+    },
     getBody: async (path, signal) => (await send(path, { signal })).body ?? new ReadableStream<Uint8Array>(),
     post: async <T>(path: string, body: unknown) => {
       const headers = { 'content-type': 'application/json' };
@@ -92,6 +136,10 @@ export function createHttp(connection: Connection): Http {
       }
     },
   };
+}
+
+function stopped(): CliError {
+  return new CliError('interrupted', 'Stopped while the API was being read; nothing was changed by this.');
 }
 
 /** A function, for the compiler does not know that it can change between two looks. */

@@ -42,6 +42,7 @@ export async function follow<T>(context: CommandContext, watched: Watched<T>): P
         if (live !== undefined) live(`${watched.page(state)}\n`);
         else if (watched.line(state) !== lastLine) terminal.say((lastLine = watched.line(state)));
       } catch (error) {
+        if (signal.aborted) throw interrupted(watched.what, watched.goOn, watched.abort);
         failures += 1;
         // An API that is being replaced is back in a moment; what is watched goes on without it.
         if (!(error instanceof CliError) || error.ending !== 'errored' || failures > mostFailures) throw error;

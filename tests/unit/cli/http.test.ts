@@ -101,3 +101,31 @@ describe('requests to the API', () => {
     expect(asked).toBe(1);
   });
 });
+
+describe('a text', () => {
+  test('that stands still is given up, and one that only takes long is not', async () => {
+    server = createServer((_, response) => {
+      response.write('first ');
+      setTimeout(() => response.write('second '), 150);
+      setTimeout(() => response.write('third '), 300);
+    });
+    await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const beganMs = performance.now();
+    const error = await refusal(createHttp({ url, token: 't', source: 's' }, { timeoutMs: 250 }).getText('/v1/logs/x'));
+    expect(error).toMatchObject({ ending: 'errored', type: 'api-unreachable' });
+    expect(error.message).toContain('nothing came for 250 ms');
+    expect(performance.now() - beganMs).toBeGreaterThan(500);
+  });
+
+  test('ends with the command, and so does everything else that is read', async () => {
+    server = createServer((_, response) => response.writeHead(200).write('first'));
+    await new Promise<void>((resolve) => server!.listen(0, '127.0.0.1', resolve));
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const stop = new AbortController();
+    const http = createHttp({ url, token: 't', source: 's' }, { stop: stop.signal });
+    const ends = [refusal(http.getText('/v1/logs/x')), refusal(http.get('/v1/runs'))];
+    server.once('request', () => setImmediate(() => stop.abort()));
+    for (const error of await Promise.all(ends)) expect(error.ending).toBe('interrupted');
+  });
+});
