@@ -206,7 +206,7 @@ const Service = z.strictObject({
   ).default({}),
   health: z
     .strictObject({
-      path: UrlPath.describe('Answers 200 as soon as the release can serve.').default('/health'),
+      path: UrlPath.describe('Answers 200, and no redirect, as soon as the release can serve.').default('/health'),
       command: Argv.describe(
         "Run inside the container as its health check, instead of the image's own.",
       ).exactOptional(),

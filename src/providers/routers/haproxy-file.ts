@@ -95,7 +95,7 @@ export function renderRoute(route: Route): RenderedRoute {
     '  balance roundrobin',
     ...(route.healthPath === undefined
       ? []
-      : [`  option httpchk GET ${route.healthPath}`, '  http-check expect status 200-399']),
+      : [`  option httpchk GET ${route.healthPath}`, '  http-check expect status 200']),
     // Checked only where there is somebody to hand over to: a lone release that is slow is better than a refusal, and one that is being
     // started again is tried again. Three refused connections in a row are as good as failed checks, so that a dead release is left
     // within milliseconds. The checks themselves are patient: a release that is only slow must not hand its traffic to the one before. One

@@ -54,7 +54,8 @@ async function look(state: SlotState, address: string, options: ReadyOptions): P
   if (options.path !== undefined) {
     const url = `http://${address}${options.path}`;
     const status = await ask(url, options.requestTimeoutMs ?? 2_000);
-    return typeof status === 'number' && status >= 200 && status < 400 ? healthy : `GET ${url}: ${status}`;
+    // Exactly 200 (specification, 2.17): a redirect, as to a page to log in at, says nothing of the release.
+    return status === 200 ? healthy : `GET ${url}: ${status}`;
   }
   if (state.health === 'none' || state.health === 'healthy') return healthy;
   return `the check of the container says ${state.health}`;

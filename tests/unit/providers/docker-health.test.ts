@@ -10,7 +10,10 @@ let service: Server;
 let port: number;
 
 beforeAll(async () => {
-  service = createServer((_, response) => response.end('well'));
+  service = createServer(({ url }, response) => {
+    const status = Number(/^\/status\/(\d+)$/.exec(url ?? '')?.[1] ?? 200);
+    response.writeHead(status, status === 302 ? { location: '/health' } : {}).end();
+  });
   await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
   ({ port } = service.address() as AddressInfo);
 });
@@ -57,4 +60,23 @@ test('a service that answers behind a published port that does not is told apart
   expect(error.message).toContain(
     `at its own address 127.0.0.1:${port}: 200, so the engine does not forward its published port`,
   );
+});
+
+test.each([204, 302, 404, 503])('%i is not health: only 200 is', async (status) => {
+  const waiting = awaitContainerHealthy(engineWithoutForwarding(), 'c1', `127.0.0.1:${port}`, {
+    timeoutMs: 100,
+    path: `/status/${status}`,
+  });
+  await expect(waiting).rejects.toMatchObject({
+    type: 'ContainerUnhealthy',
+    message: expect.stringContaining(`/status/${status}: ${status}`),
+  });
+});
+
+test('200 is', async () => {
+  const waiting = awaitContainerHealthy(engineWithoutForwarding(), 'c1', `127.0.0.1:${port}`, {
+    timeoutMs: 5_000,
+    path: '/status/200',
+  });
+  await expect(waiting).resolves.toBeGreaterThanOrEqual(0);
 });
