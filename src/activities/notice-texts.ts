@@ -122,8 +122,9 @@ const runLevels: Readonly<Record<RunOutcome, NoticeLevel>> = {
   succeeded: 'info',
   failed: 'error',
   errored: 'error',
-  rejected: 'info',
-  expired: 'warning',
+  // High, of a run as of a deployment: somebody said no, or nobody was there.
+  rejected: 'error',
+  expired: 'error',
   aborted: 'info',
   superseded: 'info',
 };

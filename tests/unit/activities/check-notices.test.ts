@@ -39,6 +39,23 @@ function run(changes: Partial<CheckedRun> & { readonly marked?: boolean } = {}):
   };
 }
 
+describe('the notice of a run', () => {
+  test.each([
+    ['succeeded', 'info'],
+    ['failed', 'error'],
+    ['errored', 'error'],
+    ['rejected', 'error'],
+    ['expired', 'error'],
+    ['superseded', 'info'],
+    ['aborted', 'info'],
+  ] as const)('that ended %s has level %s', (outcome, level) => {
+    const { input, number, plan, stages, images } = run();
+    const at = new Date().toISOString();
+    const settled = { input: { ...input, acceptedAt: at }, number, plan, stages, images, outcome, reason: 'why' };
+    expect(runNotice({ ...settled, deployments: [] } as never)).toMatchObject({ level, project: 'shop' });
+  });
+});
+
 function eventsOf(changes: Parameters<typeof run>[0]): readonly string[] {
   return checkNotices(run(changes)).map(({ event }) => event);
 }
