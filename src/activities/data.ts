@@ -1,4 +1,4 @@
-import type { DataRollback, StepRecord } from '../domain/deployment.ts';
+import type { DataRollback, DeploymentRef, StepRecord } from '../domain/deployment.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { Fence } from '../effects/fence.ts';
 import type { BackupRecord } from '../providers/backups/port.ts';
@@ -7,6 +7,7 @@ import type { Store } from '../store/store.ts';
 import { beating, changing, typed } from './changes.ts';
 import type { BackupReport, Change, DataActivities } from './contracts.ts';
 import type { Database, Databases } from './databases.ts';
+import type { DeploymentLog, DeploymentLogs, DeploymentStage, LogSubject } from './deployment-logs.ts';
 import type { Materials } from './material.ts';
 import type { Place, Places } from './places.ts';
 import { versionInForce } from './versions.ts';
@@ -18,13 +19,21 @@ export interface DataDependencies {
   readonly databases: Databases;
   readonly blobs: BlobStore;
   readonly fence: Fence;
+  readonly logs: DeploymentLogs;
+  /** How long a proof took, for the next plan; never waits, never fails. */
+  readonly recordProof: (deployment: DeploymentRef, at: string, durationMs: number) => void;
 }
 
 type Ref = Pick<Change, 'project' | 'environment' | 'number'>;
 
 /** Backup, migration and restore of the database that a release uses. */
 export function createDataActivities(deps: DataDependencies): DataActivities {
-  const { store, places, materials, databases, blobs, fence } = deps;
+  const { store, places, materials, databases, blobs, fence, logs } = deps;
+
+  const subject = (ref: Ref, stage: DeploymentStage, what = 'database'): LogSubject => {
+    const { project, environment, number } = ref;
+    return { project, environment, number, stage, what };
+  };
 
   const open = (ref: Ref & { readonly version?: string }): Promise<Place> =>
     typed(async () => {
@@ -57,7 +66,11 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
   return {
     ensureBackup: async (input) => {
       const place = await open(input);
-      return await changing(fence, place, input, async (signal, progress): Promise<BackupReport> => {
+      const take = async (
+        log: DeploymentLog,
+        signal: AbortSignal,
+        progress: (detail?: unknown) => void,
+      ): Promise<BackupReport> => {
         const database = input.database ? await databases.of(place) : undefined;
         const configurationBlob = input.configuration ? await keepConfiguration(place, input, signal) : undefined;
         const shared = {
@@ -67,10 +80,20 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
         if (database === undefined) {
           return { ...shared, sizeBytes: 0, proofMs: 0, takenAt: new Date().toISOString() };
         }
-        const options = { signal, onProgress: progress };
+        const options = { signal, onProgress: progress, onLine: (line: string) => log.lines([line]) };
         const record = await database.backup.ensureTaken(refOf(input), options);
+        const rows = record.tables.reduce((sum, table) => sum + table.rows, 0);
+        log.say(
+          `${record.tool} took ${record.sizeBytes} bytes in ${record.durationMs} ms, as it was at ${record.takenAt}: ${record.tables.length} tables, ${rows} rows`,
+        );
         const proof = input.prove ? await database.backup.ensureProved(record, options) : undefined;
-        if (proof !== undefined) databases.rememberProof(place, proof.durationMs);
+        if (proof !== undefined) {
+          log.say(
+            `proved in ${proof.durationMs} ms: restored into ${proof.database}, its ${proof.tables} tables with ${proof.rows} rows are those of the backup`,
+          );
+          const { project, environment, number } = input;
+          deps.recordProof({ project, environment, number }, new Date().toISOString(), proof.durationMs);
+        }
         return {
           ...shared,
           blob: record.blob,
@@ -81,21 +104,34 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
           proofMs: proof?.durationMs ?? 0,
           takenAt: record.takenAt,
         };
-      });
+      };
+      const of = subject(input, 'backup', input.database ? 'database' : 'configuration');
+      return await changing(fence, place, input, (signal, progress) =>
+        logs.during(of, place, (log) => take(log, signal, progress)),
+      );
     },
 
     runMigrations: async (input) => {
       const place = await open(input);
-      return await changing(fence, place, input, async (signal) => {
-        const [database, { migrations }] = await Promise.all([databases.of(place), materials.of(place, signal)]);
-        if (database === undefined) return { applied: [] };
-        return { applied: await database.migrations.run({ files: migrations, deployment: input.number, signal }) };
-      });
+      return await changing(fence, place, input, (signal) =>
+        logs.during(subject(input, 'migrate'), place, async (log) => {
+          const [database, { migrations }] = await Promise.all([databases.of(place), materials.of(place, signal)]);
+          if (database === undefined) return { applied: [] };
+          const onLine = (line: string): void => log.lines([line]);
+          return {
+            applied: await database.migrations.run({ files: migrations, deployment: input.number, signal, onLine }),
+          };
+        }),
+      );
     },
 
     ensureDataRolledBack: async (input) => {
       const place = await open(input);
-      return await changing(fence, place, input, async (signal, progress): Promise<DataRollback> => {
+      const goBack = async (
+        log: DeploymentLog,
+        signal: AbortSignal,
+        progress: (detail?: unknown) => void,
+      ): Promise<DataRollback> => {
         const database = await databases.of(place);
         if (database === undefined || input.backup.blob === undefined) {
           return { action: 'none', detail: 'the environment has no database' };
@@ -107,7 +143,7 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
             detail: 'this deployment migrated nothing, so the data stays with what users wrote',
           };
         }
-        const options = { signal, onProgress: progress };
+        const options = { signal, onProgress: progress, onLine: (line: string) => log.lines([line]) };
         const deployment = refOf(input, input.backup).deployment;
         const record = await database.backup.ensureTaken(refOf(input, input.backup), options);
         // What was begun is ended: half way through, the database refuses everybody, and there is no proof to compare with after it.
@@ -116,14 +152,21 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
         if (input.restore === 'automatic') return await swap(database, record, options);
         const writes = await database.backup.readLaterWrites(record, options);
         if (writes.inserted + writes.updated + writes.deleted === 0) return await swap(database, record, options);
-        return await withoutLosingWrites(database, place, input, deployment, signal);
-      });
+        return await withoutLosingWrites(database, place, input, { deployment, signal, onLine: options.onLine });
+      };
+      return await changing(fence, place, input, (signal, progress) =>
+        logs.during(subject(input, 'restore'), place, async (log) => {
+          const done = await goBack(log, signal, progress);
+          log.say(`${done.action}: ${done.detail}`);
+          return done;
+        }),
+      );
     },
 
     verifyData: async (input) => {
       const place = await open(input);
       const startedAt = new Date();
-      return await beating(async (): Promise<StepRecord> => {
+      const verify = async (): Promise<StepRecord> => {
         const database = await databases.of(place);
         const done = (verdict: StepRecord['verdict'], detail: string): StepRecord => ({
           name: 'verify data',
@@ -144,7 +187,14 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
               `the schema is that of the backup and its ${tables} tables are there; they have ${rows} rows now and had ${backedUp} in the backup`,
             )
           : done('failed', problems.join('; '));
-      });
+      };
+      return await beating(() =>
+        logs.during(subject(input, 'restore', 'verify'), place, async (log) => {
+          const step = await verify();
+          log.say(`${step.verdict}: ${step.detail ?? ''}`);
+          return step;
+        }),
+      );
     },
 
     ensureProofDropped: async (input) => {
@@ -161,14 +211,14 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
     database: Database,
     place: Place,
     input: Ref & { readonly to: string },
-    deployment: number,
-    signal: AbortSignal,
+    how: { readonly deployment: number; readonly signal: AbortSignal; readonly onLine: (line: string) => void },
   ): Promise<DataRollback> {
+    const { deployment, signal } = how;
     const applied = await database.migrations.appliedBy(deployment);
     const { migrations } = await materials.of(place, signal);
     const files = migrations.filter(({ name }) => applied.includes(name));
     if (files.length > 0 && files.every(({ down }) => down !== undefined)) {
-      const undone = await database.migrations.down({ deployment, signal });
+      const undone = await database.migrations.down(how);
       return { action: 'down', detail: `taken back: ${undone.join(', ')}; what users wrote stays` };
     }
     if (files.every(({ kind }) => kind === 'expand')) {

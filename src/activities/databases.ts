@@ -9,7 +9,8 @@ import type { Place } from './places.ts';
 export interface Database {
   readonly backup: Backup;
   readonly migrations: MigrationRunner;
-  estimate(): Promise<BackupEstimate>;
+  /** Without how long the last proof took, which the store knows. */
+  estimate(): Promise<Omit<BackupEstimate, 'lastProofMs'>>;
   /** @throws `DatabaseUnreachable` (retried), `DatabaseRefused` (not retried) */
   ping(): Promise<void>;
 }
@@ -17,8 +18,6 @@ export interface Database {
 export interface Databases {
   /** @returns undefined where the environment has none. */
   of(place: Place): Promise<Database | undefined>;
-  /** How long the last proof took, for the next plan. */
-  rememberProof(place: Place, durationMs: number): void;
 }
 
 export interface DatabaseHands {
@@ -45,9 +44,7 @@ export function connectionUrl(ref: SecretRef, value: string, of: string): string
 /** @param open - makes the hands of one database; asked once for each environment and definition. */
 export function createDatabases(open: (place: Place) => Promise<DatabaseHands>): Databases {
   const known = new Map<string, Promise<DatabaseHands>>();
-  const proofs = new Map<string, number>();
   const keyOf = ({ spec, definition }: Place): string => `${spec.project}/${spec.name}/${definition}`;
-  const nameOf = ({ spec }: Place): string => `${spec.project}/${spec.name}`;
 
   return {
     async of(place) {
@@ -62,9 +59,8 @@ export function createDatabases(open: (place: Place) => Promise<DatabaseHands>):
       const hands = await opening;
       return {
         ...hands,
-        estimate: async () => ({ ...(await hands.backup.estimate()), lastProofMs: proofs.get(nameOf(place)) ?? 0 }),
+        estimate: () => hands.backup.estimate(),
       };
     },
-    rememberProof: (place, durationMs) => void proofs.set(nameOf(place), durationMs),
   };
 }

@@ -1,13 +1,13 @@
+import type { DeploymentRef } from '../domain/deployment.ts';
 import type { RunRef } from '../domain/run.ts';
 import type { Redactor } from '../effects/redact.ts';
 
-/** Which log of a run: one for each attempt at each step. */
-export interface LogName {
-  readonly run: RunRef;
+/** Which log of a run or of a deployment: one for each attempt at each step. */
+export type LogName = {
   readonly stage: string;
   readonly step: string;
   readonly attempt: number;
-}
+} & ({ readonly run: RunRef } | { readonly deployment: DeploymentRef });
 
 /** Takes the output of a step; what is in it can be read while it is written. */
 export interface LogWriter {

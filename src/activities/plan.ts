@@ -9,6 +9,7 @@ import { assessRisk } from '../domain/risk.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
 import { lastFailed } from '../store/deployments.ts';
 import { recordPlan } from '../store/plans.ts';
+import { readLastProofMs } from '../store/proofs.ts';
 import { readStages } from '../store/runs.ts';
 import { judgeEnvironmentGates, requirePassage } from './gates.ts';
 import type { Store } from '../store/store.ts';
@@ -51,7 +52,10 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
 
   async function estimate(place: Place): Promise<BackupEstimate> {
     const database = await databases.of(place);
-    return database === undefined || !place.spec.policy.backup.database ? noDatabase : await database.estimate();
+    if (database === undefined || !place.spec.policy.backup.database) return noDatabase;
+    const { project, name } = place.spec;
+    const [sizes, lastProofMs] = await Promise.all([database.estimate(), readLastProofMs(store.db, project, name)]);
+    return { ...sizes, lastProofMs };
   }
 
   return {

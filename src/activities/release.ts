@@ -4,9 +4,10 @@ import { ProviderError } from '../domain/failures.ts';
 import type { LiveRelease, Slot } from '../domain/release.ts';
 import type { Fence } from '../effects/fence.ts';
 import { type Redactor, createRedactor } from '../effects/redact.ts';
-import type { HealthCommand, SlotState } from '../providers/targets/port.ts';
+import type { HealthCommand, SlotRef, SlotState } from '../providers/targets/port.ts';
 import { changing, typed } from './changes.ts';
 import type { EnvironmentFacts, ReleaseActivities } from './contracts.ts';
+import type { DeploymentLog, DeploymentLogs } from './deployment-logs.ts';
 import type { ImageTrust } from './image-trust.ts';
 import type { Materials } from './material.ts';
 import type { Place, Places } from './places.ts';
@@ -21,12 +22,19 @@ export interface ReleaseDependencies {
   readonly trust: ImageTrust;
   /** Values of the running service's secrets, at the moment of their use. */
   readonly readSecrets: (refs: SecretRefs) => Promise<Readonly<Record<string, string>>>;
+  readonly logs: DeploymentLogs;
 }
 
 /** How often the sessions of a draining slot are counted. Judgement. */
 const drainPollMs = 100;
 /** A router that has not answered for so long is away and not only slow. Judgement: four times what it needs to start. */
 const awayAfterMs = 2_000;
+/** Of a container that is stopped, into the log: enough to see a stack trace and what led to it. Judgement. */
+const lastLines = 200;
+/** Longest that a stop waits for them, ms. */
+const lastLinesMs = 2_000;
+/** Of what a container writes until it is healthy, into the log. Judgement: one that writes more is read with its platform. */
+const mostStartBytes = 1_048_576;
 
 /** What runs where, and making it so. */
 export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActivities {
@@ -40,7 +48,11 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
     ensureReleaseRunning: async (input) => {
       const place = await typed(() => deps.places.open(input));
       const { spec } = place;
-      await changing(deps.fence, place, input, async (signal, progress) => {
+      const run = async (
+        log: DeploymentLog,
+        signal: AbortSignal,
+        progress: (detail?: unknown) => void,
+      ): Promise<void> => {
         const image = place.release.images.find(({ name }) => name === spec.service.image);
         if (image === undefined) {
           throw new ProviderError(
@@ -57,7 +69,9 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
         const redactor = createRedactor(Object.values(secretEnv));
         const { slot } = input;
         const { service } = spec;
-        await withoutSecrets(redactor, () =>
+        const since = new Date().toISOString();
+        log.say(`${place.release.version} in ${slot}: ${image.repository}@${image.digest}`);
+        const { name, changed } = await withoutSecrets(redactor, () =>
           place.target.ensureSlot(
             {
               project: spec.project,
@@ -85,33 +99,77 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
             signal,
           ),
         );
-        await withoutSecrets(redactor, () =>
-          place.target.awaitHealthy(
-            { project: spec.project, environment: spec.name, slot },
-            {
+        log.say(changed ? `container ${name} is started` : `container ${name} runs already`);
+        const ref = { project: spec.project, environment: spec.name, slot };
+        const leave = followStart(place, ref, since, log);
+        try {
+          const tookMs = await withoutSecrets(redactor, () =>
+            place.target.awaitHealthy(ref, {
               timeoutMs: input.readyMs,
               path: service.health.path,
               requestTimeoutMs: service.health.timeoutMs,
               signal,
               onTry: (seen) => progress(redactor.text(seen)),
-            },
-          ),
-        );
-      });
+            }),
+          );
+          log.say(`healthy after ${Math.round(tookMs)} ms`);
+        } finally {
+          leave();
+        }
+      };
+      const subject = { project: spec.project, environment: spec.name, number: input.number, stage: 'start' } as const;
+      await changing(deps.fence, place, input, (signal, progress) =>
+        deps.logs.during({ ...subject, what: input.slot }, place, (log) => run(log, signal, progress)),
+      );
     },
 
     ensureReleaseStopped: async (input) => {
       const place = await typed(async () => deps.places.open(await anyVersion(deps, input)));
       const ref = { project: input.project, environment: input.environment, slot: input.slot };
-      await changing(deps.fence, place, input, async (signal, progress) => {
-        await drain(place, input.slot, input.drainMs, signal, progress);
-        const options = { graceMs: input.graceMs, signal };
-        await (input.remove
-          ? place.target.ensureSlotRemoved(ref, options)
-          : place.target.ensureSlotStopped(ref, options));
-      });
+      const subject = { project: input.project, environment: input.environment, number: input.number } as const;
+      await changing(deps.fence, place, input, (signal, progress) =>
+        deps.logs.during({ ...subject, stage: 'stop', what: input.slot }, place, async (log) => {
+          await drain(place, input.slot, input.drainMs, signal, progress);
+          // Before it is stopped, for what is removed has no log any more.
+          const words = await lastWords(place, ref, signal);
+          log.say(words.length === 0 ? `${input.slot} has written nothing` : `the last lines of ${input.slot}:`);
+          log.lines(words);
+          const options = { graceMs: input.graceMs, signal };
+          await (input.remove
+            ? place.target.ensureSlotRemoved(ref, options)
+            : place.target.ensureSlotStopped(ref, options));
+          log.say(`${input.slot} is ${input.remove ? 'removed' : 'stopped'}`);
+        }),
+      );
     },
   };
+}
+
+/** Writes what a release says from its start on, until it is told to leave it. What cannot be read is left out. */
+function followStart({ target }: Place, ref: SlotRef, since: string, log: DeploymentLog): () => void {
+  const stop = new AbortController();
+  const follow = async (): Promise<void> => {
+    let left = mostStartBytes;
+    for await (const { text } of target.tailLogs(ref, since, stop.signal)) {
+      left -= Buffer.byteLength(text) + 1;
+      if (left < 0) {
+        log.say(`what it wrote beyond ${mostStartBytes} bytes is left out`);
+        return;
+      }
+      log.lines([text]);
+    }
+  };
+  follow().catch(() => undefined);
+  return () => stop.abort();
+}
+
+/** What is about to be stopped wrote last; empty where that cannot be read in a moment, which is no reason to leave it running. */
+async function lastWords({ target }: Place, ref: SlotRef, signal: AbortSignal): Promise<readonly string[]> {
+  try {
+    return await target.readLastLines(ref, lastLines, AbortSignal.any([signal, AbortSignal.timeout(lastLinesMs)]));
+  } catch {
+    return [];
+  }
 }
 
 /**

@@ -5,6 +5,7 @@ import type { Route, RouteServer } from '../providers/routers/port.ts';
 import type { Store } from '../store/store.ts';
 import { changing, typed } from './changes.ts';
 import type { TrafficActivities } from './contracts.ts';
+import type { DeploymentLog, DeploymentLogs } from './deployment-logs.ts';
 import type { Place, Places } from './places.ts';
 import { versionInForce } from './versions.ts';
 
@@ -12,20 +13,21 @@ export interface TrafficDependencies {
   readonly store: Pick<Store, 'db'>;
   readonly places: Places;
   readonly fence: Fence;
+  readonly logs: DeploymentLogs;
 }
 
 /** Weight of the one live server; any number serves, only canaries share. */
 const fullWeight = 100;
 
 /** Moves traffic between the slots. */
-export function createTrafficActivities({ store, places, fence }: TrafficDependencies): TrafficActivities {
+export function createTrafficActivities({ store, places, fence, logs }: TrafficDependencies): TrafficActivities {
   return {
     ensureTraffic: async (input) => {
       const { project, environment, slot, backup } = input;
       const place = await typed(async () =>
         places.open({ project, environment, version: await versionInForce(store, input) }),
       );
-      return await changing(fence, place, input, async (signal) => {
+      const move = async (log: DeploymentLog, signal: AbortSignal): Promise<{ readonly movedAt: string }> => {
         const { spec } = place;
         const states = slot === null ? [] : await place.target.readSlots({ project, environment });
         const server = (of: Slot, role: RouteServer['role']): RouteServer => {
@@ -56,9 +58,15 @@ export function createTrafficActivities({ store, places, fence }: TrafficDepende
         });
         if (standby) await requireWayBack(place, route([server(backup, 'live')]), signal);
         const servers = slot === null ? [] : [server(slot, 'live'), ...(standby ? [server(backup, 'backup')] : [])];
-        const { movedAt } = await place.router.ensureTraffic(route(servers), signal);
+        log.say(
+          `${input.back === true ? 'back ' : ''}to ${servers.length === 0 ? 'nobody' : servers.map((each) => `${each.release} in ${each.slot} (${each.role})`).join(', ')}`,
+        );
+        const { changed, movedAt } = await place.router.ensureTraffic(route(servers), signal);
+        log.say(changed ? `the router serves so since ${movedAt}` : 'the router served so already');
         return { movedAt };
-      });
+      };
+      const subject = { project, environment, number: input.number, stage: 'switch', what: slot ?? 'nobody' } as const;
+      return await changing(fence, place, input, (signal) => logs.beside(subject, (log) => move(log, signal)));
     },
   };
 }

@@ -129,7 +129,7 @@ export function createUpkeepActivities(deps: UpkeepDependencies): Upkeep {
         const what = `logs of ${project}`;
         const old = await readOldLogs(store.db, project, runs, logsAtOnce);
         if (old.length === 0) return { what, count: 0, sizeBytes: 0 };
-        await tell('logs', project, byRun(project, old));
+        await tell('logs', project, byOwner(project, old));
         let sizeBytes = 0;
         for (const { log, blob } of old) {
           signal.throwIfAborted();
@@ -297,11 +297,14 @@ function named({
   return { name: tags[0] ?? id, sizeBytes };
 }
 
-/** Logs as people know them: those of a run together. */
-function byRun(project: string, logs: readonly OldLog[]): readonly Thing[] {
-  const runs = new Map<number, number>();
-  for (const { run, sizeBytes } of logs) runs.set(run, (runs.get(run) ?? 0) + sizeBytes);
-  return [...runs].map(([run, sizeBytes]) => ({ name: `${project}#${run}`, sizeBytes }));
+/** Logs as people know them: those of a run, or of a deployment, together. */
+function byOwner(project: string, logs: readonly OldLog[]): readonly Thing[] {
+  const owners = new Map<string, number>();
+  for (const { run, environment, number, sizeBytes } of logs) {
+    const name = run === null ? `${project}/${environment ?? ''}/${number ?? 0}` : `${project}#${run}`;
+    owners.set(name, (owners.get(name) ?? 0) + sizeBytes);
+  }
+  return [...owners].map(([name, sizeBytes]) => ({ name, sizeBytes }));
 }
 
 /** Blobs of an environment's backups, by the deployment that they were taken for. */

@@ -7,11 +7,13 @@ import { type Verdict, worst } from '../domain/verdict.ts';
 import type { RequestLog } from '../providers/metrics/port.ts';
 import { createRequestWindow } from '../providers/metrics/window.ts';
 import { createProbe } from '../providers/probes/index.ts';
+import type { ProbeTry } from '../providers/probes/port.ts';
 import { type ProbeResult, runProbe } from '../providers/probes/run.ts';
 import { releaseSlug } from '../providers/routers/haproxy-file.ts';
 import { beating } from './changes.ts';
 import type { NoticeActivities, WatchActivities, WatchReport } from './contracts.ts';
 import type { Databases } from './databases.ts';
+import type { DeploymentLog, DeploymentLogs } from './deployment-logs.ts';
 import { watchNotice } from './notice-texts.ts';
 import type { Place, Places } from './places.ts';
 import { type WatchState, failedOfFew, judge, kindOfWarning, percent, startWatch } from './watch-judge.ts';
@@ -28,6 +30,7 @@ export interface WatchDependencies {
     at: string,
     figures: Readonly<Record<string, number | null>>,
   ) => void;
+  readonly logs: DeploymentLogs;
 }
 
 /** How often the figures are judged. Less than the interval of samples: a bad release is taken back the sooner. Judgement. */
@@ -36,6 +39,8 @@ const judgeEveryMs = 250;
 const probeEveryMs = 5_000;
 /** A watch whose database has begun to fail does not end before it is known how that ends: three questions with their time-outs. */
 const databaseGraceMs = 45_000;
+/** Lines of a release that match a pattern of the watch, into its log; one is enough to roll back. Judgement. */
+const mostMatchesWritten = 100;
 const databaseIsDown: readonly FailureType[] = ['DatabaseUnreachable', 'DatabaseRefused'];
 /**
  * How long after its end a watch may take to know what happened: the router's log up to then, and one word of each probe. More than a probe
@@ -46,14 +51,32 @@ const lastWordMs = 60_000;
 /** Watches what is live. */
 export function createWatchActivities(deps: WatchDependencies): WatchActivities {
   return {
-    runProbes: ({ project, environment, slot, version, through }) =>
+    runProbes: ({ project, environment, number, slot, version, through }) =>
       beating(async (signal, progress) => {
         const place = await deps.places.open({ project, environment, version });
-        const probes = await probeAll(place, slot, through, signal, progress);
-        return {
-          verdict: probes.length === 0 ? 'inconclusive' : worst(probes.map(({ verdict }) => verdict)),
-          probes: probes.map(({ name, verdict, detail, durationMs }) => ({ name, verdict, detail, durationMs })),
-        };
+        const subject = { project, environment, number, stage: 'probe' } as const;
+        return await deps.logs.during(
+          { ...subject, what: through === 'slot' ? slot : 'router' },
+          place,
+          async (log) => {
+            const onTry = (name: string, { verdict, detail }: ProbeTry): void => {
+              log.lines([`${name} ${verdict}: ${detail}`]);
+              progress();
+            };
+            const probes = await probeAll(place, slot, through, signal, onTry);
+            const verdict = probes.length === 0 ? 'inconclusive' : worst(probes.map((each) => each.verdict));
+            log.say(`${version} ${through === 'slot' ? `in ${slot}` : 'through the router'}: ${verdict}`);
+            return {
+              verdict,
+              probes: probes.map(({ name, verdict: own, detail, durationMs }) => ({
+                name,
+                verdict: own,
+                detail,
+                durationMs,
+              })),
+            };
+          },
+        );
       }),
 
     watchRelease: (input) =>
@@ -62,7 +85,10 @@ export function createWatchActivities(deps: WatchDependencies): WatchActivities 
         // The last attempt's own word: warnings and a slow stretch go on, what is in the logs is read and counted again.
         const earlier = Context.current().info.heartbeatDetails as WatchState | undefined;
         const state = earlier === undefined ? startWatch(input.startedAt) : { ...earlier, logMatches: 0 };
-        return await watch(deps, place, input, state, signal, progress);
+        const { project, environment, number, slot } = input;
+        return await deps.logs.during({ project, environment, number, stage: 'watch', what: slot }, place, (log) =>
+          watch(deps, place, input, state, { signal, progress, log }),
+        );
       }, Infinity),
   };
 }
@@ -78,7 +104,7 @@ async function probeAll(
   slot: Slot,
   through: 'slot' | 'router',
   signal: AbortSignal,
-  progress: (detail?: unknown) => void,
+  onTry: (name: string, last: ProbeTry) => void,
 ): Promise<readonly ProbeResult[]> {
   const { spec, release, target } = place;
   const subject = {
@@ -91,7 +117,7 @@ async function probeAll(
   };
   const due = spec.probes.filter((probe) => probe.through === 'both' || probe.through === through);
   return await Promise.all(
-    due.map((probe) => runProbe(createProbe(probe, target), probe, subject, signal, () => progress())),
+    due.map((probe) => runProbe(createProbe(probe, target), probe, subject, signal, (last) => onTry(probe.name, last))),
   );
 }
 
@@ -102,8 +128,15 @@ async function watch(
   place: Place,
   input: WatchInput,
   begin: WatchState,
-  signal: AbortSignal,
-  progress: (detail?: unknown) => void,
+  {
+    signal,
+    progress,
+    log: words,
+  }: {
+    readonly signal: AbortSignal;
+    readonly progress: (detail?: unknown) => void;
+    readonly log: DeploymentLog;
+  },
 ): Promise<WatchReport> {
   const { policy, slot } = input;
   const { project, environment, number } = input;
@@ -116,6 +149,14 @@ async function watch(
   let sampledAtMs = 0;
   const telling = new Set<string>();
   const untilMs = Date.parse(input.until);
+  const written = new Set<string>();
+  /** Once each: the figures are judged four times a second. */
+  const writeOnce = (line: string): void => {
+    if (written.has(line)) return;
+    written.add(line);
+    words.lines([`${new Date().toISOString()} ${line}`]);
+  };
+  words.say(`${place.release.version} in ${slot} is watched until ${input.until}`);
 
   const log = await deps.openRequestLog(place);
   const slug = releaseSlug(place.release.version);
@@ -140,6 +181,7 @@ async function watch(
           logMatches: state.logMatches + 1,
           lastMatch: `${line.text.slice(0, 200)} (${pattern.source})`,
         };
+        if (state.logMatches <= mostMatchesWritten) words.lines([`${line.at} matches ${pattern.source}: ${line.text}`]);
       }
     })(),
     every(probeEveryMs, ended, async () => {
@@ -147,6 +189,8 @@ async function watch(
       const probes = await probeAll(place, slot, 'router', ended, () => undefined).catch(() => undefined);
       ended.throwIfAborted();
       known.probes = true;
+      for (const each of probes ?? [])
+        if (each.verdict !== 'passed') writeOnce(`${each.name} ${each.verdict}: ${each.detail}`);
       const bad = probes?.find(({ verdict }) => verdict === 'failed');
       const well = probes !== undefined && probes.length > 0 && probes.every(({ verdict }) => verdict === 'passed');
       state =
@@ -163,6 +207,7 @@ async function watch(
       if (verdict === 'passed') state = { ...state, databaseFailures: 0 };
       else if (verdict === 'errored') state = { ...state, databaseProblem: detail };
       else state = { ...state, databaseFailures: databaseFailures + 1, databaseProblem: detail };
+      if (verdict !== 'passed') writeOnce(`the database ${verdict}: ${detail}`);
     }),
     every(policy.intervalMs, ended, async () => {
       const stats = await place.target.readStats({ project, environment, slot }, ended).catch(() => undefined);
@@ -199,6 +244,7 @@ async function watch(
   /** One notice for each kind; a new attempt tells what the last one began to tell and did not end, and its key keeps that to one. */
   function tellWarnings(): void {
     for (const warning of state.warnings) {
+      writeOnce(`warns: ${warning}`);
       if (telling.has(warning) || (state.told ?? []).includes(warning)) continue;
       telling.add(warning);
       const notice = watchNotice(input, warning, kindOfWarning(warning));
@@ -234,6 +280,8 @@ async function watch(
   function report(verdict: Verdict, reason: string, badProbe?: string): WatchReport {
     const { requests, errors } = window.total;
     const { p95Ms } = window.figures(policy.rollback.errorWindowMs, Date.now());
+    words.say(`${verdict}: ${reason}`);
+    words.say(`${requests} requests, ${errors} of them errors, P95 ${Math.round(p95Ms)} ms`);
     return {
       verdict,
       reason,

@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer';
 import type { LogFiles } from '../effects/log-files.ts';
+import type { LogStream } from '../store/logs.ts';
 
 /** A line of a log that has what was looked for. */
 export interface LogMatch {
@@ -9,6 +10,21 @@ export interface LogMatch {
   readonly at: string | null;
   readonly text: string;
 }
+
+/** A log, with the lines of it that were looked for. */
+export type FoundLog = LogStream & { readonly matches?: readonly LogMatch[] };
+
+/** What is wanted of the logs of a run or a deployment. */
+export interface LogFilter {
+  /** A stage, a step, or `stage/step`. */
+  readonly step?: string | undefined;
+  /** A text that must be in it, exactly as it is written. */
+  readonly q?: string | undefined;
+}
+
+/** Of all logs together, and of one. */
+const mostMatches = 1_000;
+const mostMatchesOfOne = 100;
 
 const pieceBytes = 1_048_576;
 const newline = 0x0a;
@@ -21,6 +37,29 @@ const longestLine = 65_536;
 interface Place {
   readonly blob: string;
   readonly sizeBytes: number;
+}
+
+/** Those of some logs that are wanted; where a text is looked for, only those that have it, with the lines. */
+export async function findLogs(
+  files: LogFiles,
+  all: readonly LogStream[],
+  { step, q }: LogFilter,
+): Promise<readonly FoundLog[]> {
+  const wanted = all.filter(
+    (log) => step === undefined || [log.stage, log.step, `${log.stage}/${log.step}`].includes(step),
+  );
+  if (q === undefined) return wanted;
+  const found: FoundLog[] = [];
+  let left = mostMatches;
+  for (const log of wanted) {
+    if (left === 0) break;
+    if (log.blob === null) continue;
+    const place = { blob: log.blob, sizeBytes: log.sizeBytes };
+    const matches = await searchLog(files, place, q, Math.min(left, mostMatchesOfOne));
+    left -= matches.length;
+    if (matches.length > 0) found.push({ ...log, matches });
+  }
+  return found;
 }
 
 /**

@@ -299,6 +299,12 @@ export const LogSchema = z
   })
   .meta({ id: 'Log' });
 
+/** Which logs of a run or deployment. */
+export const LogQuery = z.object({
+  step: z.string().max(200).optional().describe('Only of this stage or step, as `test`, `unit` or `test/unit`.'),
+  q: z.string().min(1).max(200).optional().describe('Only logs that contain this, exactly as it is written.'),
+});
+
 export const FoundLogSchema = LogSchema.extend({
   matches: z
     .array(

@@ -191,8 +191,8 @@ export interface Client {
   /** The same as Markdown. */
   readReportText(run: RunName): Promise<string>;
   listLogs(of: RunName | DeploymentRef): Promise<readonly LogStream[]>;
-  /** Logs of a run that contain a text, with the lines that do. */
-  searchLogs(run: RunName, text: string, step: string | undefined): Promise<readonly FoundLog[]>;
+  /** Logs of a run or deployment that contain a text, with the lines that do. */
+  searchLogs(of: RunName | DeploymentRef, text: string, step: string | undefined): Promise<readonly FoundLog[]>;
   readLog(log: string, options?: { readonly times?: boolean }): Promise<string>;
   /** The text as it comes, from its first line, until the log is closed. */
   followLog(log: string, signal: AbortSignal): AsyncGenerator<string>;
@@ -211,13 +211,15 @@ export interface Client {
   revokeToken(id: string): Promise<unknown>;
 }
 
-export function createClient(connection: Connection): Client {
-  const http: Http = createHttp(connection);
+/** @param stop - ends whatever is being read. */
+export function createClient(connection: Connection, stop?: AbortSignal): Client {
+  const http: Http = createHttp(connection, { stop });
   const project = (name: string): string => `/v1/projects/${encodeURIComponent(name)}`;
   const run = ({ project: owner, number }: RunName): string => `${project(owner)}/runs/${number}`;
   const environment = ({ project: owner, environment: name }: EnvironmentName): string =>
     `${project(owner)}/environments/${encodeURIComponent(name)}`;
   const deployment = (ref: DeploymentRef): string => `${environment(ref)}/deployments/${ref.number}`;
+  const logs = (of: RunName | DeploymentRef): string => `${'environment' in of ? deployment(of) : run(of)}/logs`;
   return {
     connection,
     listRuns: (options) => http.get('/v1/runs', { ...options }),
@@ -246,7 +248,7 @@ export function createClient(connection: Connection): Client {
       http.post(`/v1/incidents/${owner}/${name}/${number}/close`, { reason }),
     readReport: (name) => http.get(`${run(name)}/report`),
     readReportText: (name) => http.getText(`${run(name)}/report.md`),
-    listLogs: (of) => http.get(`${'environment' in of ? deployment(of) : run(of)}/logs`),
+    listLogs: (of) => http.get(logs(of)),
     reviewRegistry: (owner) => http.post(`${project(owner)}/registry/review`, {}),
     listCaches: (owner) => http.get(`${project(owner)}/caches`),
     readAuditReport: (period) => http.get('/v1/audit/report', { ...period }),
@@ -259,7 +261,7 @@ export function createClient(connection: Connection): Client {
       const file = path.split('/').map(encodeURIComponent).join('/');
       return http.getBody(`${run(name)}/artifacts/${artifact.stage}/${artifact.name}/${file}`, signal);
     },
-    searchLogs: (name, text, step) => http.get(`${run(name)}/logs`, { q: text, step }),
+    searchLogs: (of, text, step) => http.get(logs(of), { q: text, step }),
     readLog: (log, { times } = {}) => http.getText(`/v1/logs/${log}`, times === true ? { times: true } : {}),
     async *followLog(log, signal) {
       for await (const { data } of http.stream(`/v1/logs/${log}`, signal)) yield JSON.parse(data) as string;

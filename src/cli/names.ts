@@ -9,8 +9,8 @@ export type Named =
 const namePart = /^[a-z0-9][a-z0-9._-]*$/i;
 
 /**
- * Reads the name of a run (`12`, `#12`, `hello#12`) or of a deployment (`production/3`, `hello/production/3`, and the workflow's id
- * `deployment/hello/production/3` as the Temporal UI shows it).
+ * Reads the name of a run (`12`, `#12`, `hello#12`) or of a deployment (`production/3`, `hello/production/3`, `hello/production#3`,
+ * and the workflow's id `deployment/hello/production/3` as the Temporal UI shows it).
  *
  * @param project - taken where the name has none.
  * @throws CliError `usage` - it is none of these, or no project is known.
@@ -18,7 +18,8 @@ const namePart = /^[a-z0-9][a-z0-9._-]*$/i;
 export function parseName(text: string, project: string | undefined): Named {
   const run = /^(?:([^#/]+)?#)?(\d+)$/.exec(text);
   if (run !== null) return { kind: 'run', project: run[1] ?? need(project, text), number: Number(run[2]) };
-  const parts = text.split('/');
+  // Only with a project before it: `production#3` is run 3 of a project of that name.
+  const parts = text.replace(/^([^#]+\/[^#/]+)#(\d+)$/, '$1/$2').split('/');
   if (parts.length === 4 && ['deployment', 'rollout', 'rollback'].includes(parts[0] ?? '')) parts.shift();
   const number = Number(parts.pop());
   const environment = parts.pop();

@@ -47,7 +47,10 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
       timeoutMs: options.timeout,
       connect: () =>
         (client ??= import('./client.ts').then(({ createClient }) =>
-          createClient(findConnection({ api: options.api, tokenFile: options.tokenFile, project: options.project })),
+          createClient(
+            findConnection({ api: options.api, tokenFile: options.tokenFile, project: options.project }),
+            signal,
+          ),
         )),
     };
   };
@@ -128,13 +131,16 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .action(async (name) => (await import('./commands/report.ts')).report(contextOf(), name));
   program
     .command('logs')
-    .description('what the steps of a run or deployment said')
+    .description('what the steps of a run or the stages of a deployment said')
     .argument('<name>')
+    .argument('[step]', 'only this stage or step, as `migrate`, `unit` or `test/unit`')
     .option('-f, --follow', 'from the first line on, as it comes, until it is over')
-    .option('--step <step>', 'only this step, as `unit` or `test/unit`')
-    .option('--search <text>', 'only the lines of a run that contain this text')
+    .option('--step <step>', 'the same')
+    .option('--search <text>', 'only the lines that contain this text')
     .option('--times', 'with the time before every line')
-    .action(async (name, options) => (await import('./commands/logs.ts')).logs(contextOf(), name, options));
+    .action(async (name, step, options) =>
+      (await import('./commands/logs.ts')).logs(contextOf(), name, { ...options, step: step ?? options.step }),
+    );
   program
     .command('caches')
     .description('files that stages keep from run to run, and how often they are found')

@@ -8,7 +8,8 @@ import { type OperatorWord, recordLive } from './operator-words.ts';
 import { publish } from './events.ts';
 import { openIncidentRow } from './incidents.ts';
 import { type ArtifactRecord, type CacheUseRecord, recordArtifact, recordCacheUse } from './kept-files.ts';
-import { type LogOwner, type LogSegment, addSegment, closeLog, openLog } from './logs.ts';
+import { type LogOwner, type LogSegment, addSegment, beginLog, closeLog } from './logs.ts';
+import { type ProofRecord, recordProof } from './proofs.ts';
 import { deleteOld } from './retention.ts';
 import {
   type StageView,
@@ -61,6 +62,7 @@ export type Fact =
       readonly at: string;
     }
   | ({ readonly kind: 'live' } & OperatorWord)
+  | ({ readonly kind: 'proof' } & ProofRecord)
   | { readonly kind: 'sample'; readonly deployment: DeploymentRef; readonly sample: Sample }
   | { readonly kind: 'artifact'; readonly artifact: ArtifactRecord }
   | { readonly kind: 'cache-use'; readonly use: CacheUseRecord }
@@ -180,6 +182,9 @@ async function applyFact(tx: Db, fact: Fact): Promise<void> {
     case 'live':
       await recordLive(tx, fact);
       return;
+    case 'proof':
+      await recordProof(tx, fact);
+      return;
     case 'sample':
       await recordSample(tx, fact.deployment, fact.sample);
       return;
@@ -190,7 +195,7 @@ async function applyFact(tx: Db, fact: Fact): Promise<void> {
       await recordCacheUse(tx, fact.use);
       return;
     case 'log-opened':
-      await openLog(tx, fact.owner, fact.at);
+      await beginLog(tx, fact.owner, fact.at);
       return;
     case 'log-segment':
       await addSegment(tx, fact.owner, fact.segment);

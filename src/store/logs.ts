@@ -59,6 +59,25 @@ export async function openLog(db: Db, owner: LogOwner, at: string): Promise<void
   await notifyLog(db, logId(owner));
 }
 
+/** A log is begun; whatever an earlier attempt at the same left open has ended with it, so that nobody waits for more of it. */
+export async function beginLog(db: Db, owner: LogOwner, at: string): Promise<void> {
+  await openLog(db, owner, at);
+  if (owner.attempt === 1) return;
+  const { run = null, environment = null, number = null } = owner;
+  await db
+    .updateTable('logStreams')
+    .set({ closedAt: at })
+    .where('project', '=', owner.project)
+    .where('run', 'is not distinct from', run)
+    .where('environment', 'is not distinct from', environment)
+    .where('number', 'is not distinct from', number)
+    .where('stage', '=', owner.stage)
+    .where('step', '=', owner.step)
+    .where('attempt', '<', owner.attempt)
+    .where('closedAt', 'is', null)
+    .execute();
+}
+
 /** More of a log can be read. The same segment again changes nothing. */
 export async function addSegment(db: Db, owner: LogOwner, segment: LogSegment): Promise<void> {
   await openLog(db, owner, segment.at);

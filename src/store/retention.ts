@@ -85,11 +85,17 @@ export async function readBuiltDigests(db: Db, project: string): Promise<Readonl
 export interface OldLog {
   readonly log: string;
   readonly blob: string | null;
-  readonly run: number;
+  /** Null for one of a deployment. */
+  readonly run: number | null;
+  readonly environment: string | null;
+  readonly number: number | null;
   readonly sizeBytes: number;
 }
 
-/** Logs of runs that are not kept, oldest run first; at most `limit`. */
+/**
+ * Logs of runs and deployments that are not kept, oldest first; at most `limit`. Of deployments the newest of each environment stay (as many as
+ * runs), the open ones, and those of a version that some environment may have to run again.
+ */
 export async function readOldLogs(
   db: Db,
   project: string,
@@ -98,9 +104,20 @@ export async function readOldLogs(
 ): Promise<readonly OldLog[]> {
   const { rows } = await sql<OldLog>`
     with needed as (${neededVersions(project)}), kept as (${keptRuns(project, newestRuns)})
-    select log, blob, run, size_bytes from log_streams
-    where project = ${project} and run is not null and run not in (select number from kept)
-    order by run, log limit ${limit}`.execute(db);
+    , young as (
+      select environment, number from (
+        select environment, number, row_number() over (partition by environment order by number desc) as age
+        from deployments where project = ${project}
+      ) aged where age <= ${newestRuns}
+      union select environment, number from deployments
+        where project = ${project} and (outcome is null or version in (select version from needed))
+    )
+    select log, blob, run, environment, number, size_bytes from log_streams
+    where project = ${project} and (
+      (run is not null and run not in (select number from kept))
+      or (run is null and (environment, number) not in (select environment, number from young))
+    )
+    order by opened_at, log limit ${limit}`.execute(db);
   return rows;
 }
 

@@ -221,6 +221,9 @@ export interface EnvironmentsTable {
   live: Json<LiveRelease> | null;
   previous: Json<LiveRelease> | null;
   hold: Json<StoredHold> | null;
+  /** When its backup was proved last, and how long that took; null before the first. */
+  provedAt: string | null;
+  proofMs: number | null;
   updatedAt: Instant;
 }
 

@@ -37,6 +37,8 @@ export async function settleDeploymentRow(
   ).executeTakeFirst();
   if (settled.numUpdatedRows === 0n) return false;
   await settleEnvironment(db, result, at);
+  // What a worker that died left open: whoever follows it would wait for ever. One whose end is still on its way has it corrected by that.
+  await whereRef(db.updateTable('logStreams').set({ closedAt: at }).where('closedAt', 'is', null), result).execute();
   if (result.rollback !== undefined) {
     await db
       .insertInto('rollbacks')

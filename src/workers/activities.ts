@@ -23,6 +23,7 @@ import type {
 } from '../activities/contracts.ts';
 import { createDataActivities } from '../activities/data.ts';
 import { type DatabaseHands, connectionUrl, createDatabases } from '../activities/databases.ts';
+import { createDeploymentLogs } from '../activities/deployment-logs.ts';
 import { createDiskActivities } from '../activities/disks.ts';
 import { createFactActivities } from '../activities/facts.ts';
 import { createFindingActivities } from '../activities/findings-told.ts';
@@ -94,6 +95,7 @@ import {
   createLogs,
   createRunStore,
   createStageFacts,
+  recordProofTo,
   recordSampleTo,
 } from './facts.ts';
 import { createCacheIndex, recordArtifactsTo, recordCacheUsesTo } from './kept-files.ts';
@@ -166,7 +168,8 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const records = createInfrastructureRecords(blobs);
   const secretVersions = (refs: SecretRefs): Promise<Readonly<Record<string, string>>> => secrets.versions(refs);
   const infrastructures = createInfrastructures({ records, secretVersions });
-  const deploy = { store, places, materials, databases, fence, blobs, trust };
+  const deploymentLogs = createDeploymentLogs({ logs, readSecret, readSecrets });
+  const deploy = { store, places, materials, databases, fence, blobs, trust, logs: deploymentLogs };
 
   const notices = createNoticeActivities({ store, logger, readSecret, settings: config.api });
   const tellInPassing = inPassing((notice) => notices.sendNotice(notice));
@@ -313,8 +316,9 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       }),
       ...createReleaseActivities({ ...deploy, readSecrets }),
       ...createTrafficActivities(deploy),
-      ...createDataActivities(deploy),
+      ...createDataActivities({ ...deploy, recordProof: recordProofTo(spool) }),
       ...createWatchActivities({
+        logs: deploymentLogs,
         places,
         databases,
         sendNotice: (notice) => notices.sendNotice(notice),

@@ -102,11 +102,24 @@ export function recordSampleTo(
     });
 }
 
+/** How long a proof took, for the next plan. */
+export function recordProofTo(spool: FactSpool): (deployment: DeploymentRef, at: string, durationMs: number) => void {
+  return ({ project, environment, number }, at, durationMs) =>
+    spool.record(`proof/${project}/${environment}/${number}/${at}`, {
+      kind: 'proof',
+      project,
+      environment,
+      at,
+      durationMs,
+    });
+}
+
 /** Output of steps: to files, their index to the spool. */
 export function createLogs(files: LogFiles, spool: FactSpool, onLoss: (error: unknown) => void): Logs {
   return {
-    open({ run, stage, step, attempt }, redactor) {
-      const owner: LogOwner = { project: run.project, run: run.number, stage, step, attempt };
+    open({ stage, step, attempt, ...of }, redactor) {
+      const whose = 'run' in of ? { project: of.run.project, run: of.run.number } : of.deployment;
+      const owner: LogOwner = { ...whose, stage, step, attempt };
       const log = logId(owner);
       const openedAt = new Date().toISOString();
       spool.record(`log/${log}/${openedAt}`, { kind: 'log-opened', owner, at: openedAt });

@@ -8,6 +8,7 @@ import { listSamples } from '../../store/samples.ts';
 import { type DeploymentView, approveUpdate, deploymentId, rejectUpdate } from '../../workflows/messages.ts';
 import { whoAsks } from '../auth.ts';
 import type { ApiContext } from '../context.ts';
+import { findLogs } from '../log-search.ts';
 import { refuse } from '../problems.ts';
 import {
   AbortBody,
@@ -17,7 +18,8 @@ import {
   DeploymentSchema,
   DeploymentSummarySchema,
   Flag,
-  LogSchema,
+  FoundLogSchema,
+  LogQuery,
   Name,
   Outcome,
   Paging,
@@ -100,9 +102,17 @@ export function deploymentRoutes({ deps, commands }: ApiContext): FastifyPluginA
     app.get(
       `${base}/logs`,
       {
-        schema: { tags, summary: 'Its logs', params: DeploymentPath, response: { 200: z.array(LogSchema).readonly() } },
+        schema: {
+          tags,
+          summary: 'The logs of its stages, or the lines of them that contain a text',
+          description:
+            'Of `backup`, `migrate`, `start`, `probe`, `switch`, `watch`, `stop` and `restore`, forward and on the way back. Their texts are at /v1/logs/.',
+          params: DeploymentPath,
+          querystring: LogQuery,
+          response: { 200: z.array(FoundLogSchema).readonly() },
+        },
       },
-      async (request) => await listLogs(db, request.params),
+      async (request) => await findLogs(deps.logs, await listLogs(db, request.params), request.query),
     );
 
     app.get(

@@ -8,20 +8,21 @@ import { routeEvent } from '../../domain/routing.ts';
 import type { SourceEvent } from '../../domain/run.ts';
 import { appendAudit } from '../../store/audit.ts';
 import { acceptRun } from '../../store/inbox.ts';
-import { type LogStream, listLogs } from '../../store/logs.ts';
+import { listLogs } from '../../store/logs.ts';
 import { readRelease } from '../../store/releases.ts';
 import { type RunRecord, listRuns, readRun, readStages } from '../../store/runs.ts';
 import type { Identity } from '../../store/tokens.ts';
 import { abortRunUpdate, allowRunUpdate, runId } from '../../workflows/messages.ts';
 import { whoAsks } from '../auth.ts';
 import type { ApiContext } from '../context.ts';
-import { type LogMatch, searchLog } from '../log-search.ts';
+import { findLogs } from '../log-search.ts';
 import { refuse } from '../problems.ts';
 import {
   AbortBody,
   AllowBody,
   Flag,
   FoundLogSchema,
+  LogQuery,
   Name,
   Paging,
   ProjectPath,
@@ -36,9 +37,6 @@ import {
 
 const tags = ['runs'];
 /** Lines that one search answers with, and those of one log. Judgement: nobody reads more. */
-const mostMatches = 1_000;
-const mostMatchesOfOne = 100;
-type FoundLog = LogStream & { readonly matches?: readonly LogMatch[] };
 const noCommit = '0'.repeat(40);
 const Started = z.object({
   run: z.object({ project: z.string(), number: z.number().int(), key: z.string(), id: z.string() }),
@@ -134,19 +132,13 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
           tags,
           summary: 'Its logs, or the lines of them that contain a text',
           params: RunPath,
-          querystring: z.object({
-            step: z.string().max(200).optional().describe('Only of this step, as `unit` or `test/unit`.'),
-            q: z.string().min(1).max(200).optional().describe('Only logs that contain this, exactly as it is written.'),
-          }),
+          querystring: LogQuery,
           response: { 200: z.array(FoundLogSchema).readonly() },
         },
       },
       async (request) => {
-        const { step, q } = request.query;
         const { project, number } = request.params;
-        const all = await listLogs(db, { project, run: number });
-        const wanted = all.filter((log) => step === undefined || [log.step, `${log.stage}/${log.step}`].includes(step));
-        return q === undefined ? wanted : await search(wanted, q);
+        return await findLogs(deps.logs, await listLogs(db, { project, run: number }), request.query);
       },
     );
 
@@ -274,20 +266,6 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
     const { project, number, outcome, reason } = await need(path);
     if (outcome === null) throw refuse('Conflict', `Run ${number} of ${project} is not running yet.`);
     throw refuse('TooLate', `Run ${number} of ${project} has ended ${outcome}: ${reason ?? ''}`);
-  }
-
-  async function search(logs: readonly LogStream[], text: string): Promise<readonly FoundLog[]> {
-    const found: FoundLog[] = [];
-    let left = mostMatches;
-    for (const log of logs) {
-      if (left === 0) break;
-      if (log.blob === null) continue;
-      const place = { blob: log.blob, sizeBytes: log.sizeBytes };
-      const matches = await searchLog(deps.logs, place, text, Math.min(left, mostMatchesOfOne));
-      left -= matches.length;
-      if (matches.length > 0) found.push({ ...log, matches });
-    }
-    return found;
   }
 
   async function resolve(project: string, ref: string): Promise<string> {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { LogStream } from '../../store/logs.ts';
 import { type Client, type RunName } from '../client.ts';
 import { type CommandContext, defaultProject, interrupted } from '../context.ts';
@@ -8,6 +9,7 @@ import { withoutControls } from '../../effects/control.ts';
 
 export interface LogsOptions {
   readonly follow?: true | undefined;
+  /** A stage or step. */
   readonly step?: string | undefined;
   /** Only lines that contain this. */
   readonly search?: string | undefined;
@@ -17,16 +19,40 @@ export interface LogsOptions {
 
 const pollMs = 500;
 
-/** `slipway logs <name>`: what the steps of a run or deployment said; with `-f` from the first line on, as it comes, until it is over. */
+/**
+ * `slipway logs <name>`: what the steps of a run, or the stages of a deployment, said; with `-f` from the first line on, as it comes, until it
+ * is over.
+ */
 export async function logs(context: CommandContext, name: string, options: LogsOptions): Promise<void> {
   const client = await context.connect();
   const named = parseName(name, await defaultProject(client));
   const shown = named.kind === 'run' ? `${named.project}#${named.number}` : nameOf(named);
   if (options.search !== undefined) {
-    if (named.kind !== 'run') throw new CliError('usage', 'Only the logs of a run can be searched.');
     await search(context, client, named, { text: options.search, step: options.step });
     return;
   }
+  let count: number;
+  try {
+    count = await printAll(context, client, named, options);
+  } catch (error) {
+    if (!context.signal.aborted) throw error;
+    throw interrupted(shown, `slipway logs ${shown}${options.follow === true ? ' -f' : ''}`);
+  }
+  if (context.signal.aborted) throw interrupted(shown, `slipway logs ${shown} -f`);
+  if (count > 0) return;
+  const which = options.step === undefined ? '' : ` of ${options.step}`;
+  throw new CliError('not-found', `${shown} has no log${which}.`, {
+    next: [{ command: `slipway status ${shown}`, when: 'to see its steps' }],
+  });
+}
+
+/** @returns how many were printed. */
+async function printAll(
+  context: CommandContext,
+  client: Client,
+  named: RunName | DeploymentRef,
+  options: LogsOptions,
+): Promise<number> {
   const printed = new Set<string>();
   for (;;) {
     // Asked before the logs: what was opened until it was over is then certainly in the list.
@@ -35,17 +61,10 @@ export async function logs(context: CommandContext, name: string, options: LogsO
     for (const log of found.filter((each) => !printed.has(each.log))) {
       printed.add(log.log);
       await print(context, client, log, options);
-      if (context.signal.aborted) throw interrupted(shown, `slipway logs ${shown} -f`);
+      if (context.signal.aborted) return printed.size;
     }
-    if (over) break;
-    await new Promise((resolve) => setTimeout(resolve, pollMs));
-    if (context.signal.aborted) throw interrupted(shown, `slipway logs ${shown} -f`);
-  }
-  if (printed.size === 0) {
-    const which = options.step === undefined ? '' : ` of a step ${options.step}`;
-    throw new CliError('not-found', `${shown} has no log${which}.`, {
-      next: [{ command: `slipway status ${shown}`, when: 'to see its steps' }],
-    });
+    if (over) return printed.size;
+    await delay(pollMs, undefined, { signal: context.signal });
   }
 }
 
@@ -55,18 +74,18 @@ async function isOver(client: Client, named: RunName | DeploymentRef): Promise<b
 }
 
 function matches(log: LogStream, step: string | undefined): boolean {
-  return step === undefined || log.step === step || `${log.stage}/${log.step}` === step;
+  return step === undefined || [log.stage, log.step, `${log.stage}/${log.step}`].includes(step);
 }
 
 /** Every line that contains the text, with its place; none is an answer too. */
 async function search(
   context: CommandContext,
   client: Client,
-  run: RunName,
+  of: RunName | DeploymentRef,
   { text, step }: { readonly text: string; readonly step: string | undefined },
 ): Promise<void> {
   const { terminal } = context;
-  const found = await client.searchLogs(run, text, step);
+  const found = await client.searchLogs(of, text, step);
   for (const { log, stage, step: own, attempt, matches = [] } of found) {
     for (const match of matches) {
       if (terminal.json) terminal.piece({ log, stage, step: own, attempt, ...match }, '');

@@ -107,6 +107,8 @@ export interface BackupOptions {
   readonly signal?: AbortSignal;
   /** Called with what is being done, for a heartbeat. */
   readonly onProgress?: (what: string) => void;
+  /** Told what the programs say beside their data, a line each; it may hold secrets. Without it they are asked to say only what is wrong. */
+  readonly onLine?: (line: string) => void;
 }
 
 /**

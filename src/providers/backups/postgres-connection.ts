@@ -28,11 +28,15 @@ export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
   readonly input?: ProcessRequest['input'];
   readonly sink?: ProcessRequest['sink'];
+  /** Told of its remarks and errors; with it the program is asked to make remarks. */
+  readonly onLine?: ProcessRequest['onLine'] | undefined;
 }
 
 /** Longest run of one program. Judgement: beyond it a database wants another kind of backup. */
 const longestRunMs = 6 * 3_600_000;
 const keptLines = 15;
+/** What a program that was asked for remarks says of its work, and not of a mistake: names of the application's own tables are in it. */
+const remark = /^pg_(?:dump|restore): (?!\[|error:|warning:|detail:|hint:|fatal:)/;
 
 /** Reads a connection URL and finds the programs; connects to nothing. */
 export function describeServer(options: {
@@ -74,10 +78,10 @@ export function describeServer(options: {
         await client.end().catch(() => undefined);
       }
     },
-    async run(program, args, name, { otherwise, signal, input, sink }) {
+    async run(program, args, name, { otherwise, signal, input, sink, onLine }) {
       const path = options.clientBin === undefined ? program : `${options.clientBin}/${program}`;
       const result = await runProcess({
-        command: [path, ...args],
+        command: [path, ...(onLine === undefined ? [] : ['--verbose']), ...args],
         env: {
           PGHOST: url.hostname,
           PGPORT: url.port === '' ? '5432' : url.port,
@@ -94,6 +98,7 @@ export function describeServer(options: {
         ...(signal === undefined ? {} : { signal }),
         ...(input === undefined ? {} : { input }),
         ...(sink === undefined ? {} : { sink }),
+        ...(onLine === undefined ? {} : { onLine }),
       });
       if (result.exitCode === 0) return result;
       throw toolError(program, `database ${name} at ${address}`, result, otherwise);
@@ -102,18 +107,21 @@ export function describeServer(options: {
 }
 
 function toolError(program: string, database: string, result: ProcessResult, otherwise: FailureType): ProviderError {
-  const lines = result.tail
+  const tail = result.tail
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '');
+  const complaints = tail.filter((line) => !remark.test(line));
+  const lines = complaints.length === 0 ? tail : complaints;
+  const words = lines.join('\n');
   const said = lines.find((line) => /error|fatal/i.test(line)) ?? lines.at(-1) ?? `exit code ${result.exitCode}`;
   const details = { program, exitCode: result.exitCode, output: lines.slice(-keptLines) };
-  const type: FailureType = /no space left on device|disk full|53100/i.test(result.tail)
+  const type: FailureType = /no space left on device|disk full|53100/i.test(words)
     ? 'DiskFull'
-    : /authentication failed|permission denied|role ".*" does not exist|database ".*" does not exist/i.test(result.tail)
+    : /authentication failed|permission denied|role ".*" does not exist|database ".*" does not exist/i.test(words)
       ? 'DatabaseRefused'
       : /connection to server|could not connect|server closed the connection|terminating connection|starting up|shutting down/i.test(
-            result.tail,
+            words,
           )
         ? 'DatabaseUnreachable'
         : otherwise;

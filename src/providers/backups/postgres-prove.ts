@@ -38,7 +38,7 @@ export async function restoreInto(
   blobs: BlobStore,
   record: BackupRecord,
   role: 'proof' | 'compare',
-  { signal }: BackupOptions,
+  { signal, onLine }: BackupOptions,
 ): Promise<string> {
   const name = scratchName(record.database, role, record.deployment);
   const mark: Mark = {
@@ -73,6 +73,7 @@ export async function restoreInto(
     await server.run('pg_restore', ['--exit-on-error', `--dbname=${name}`], name, {
       otherwise: 'BackupNotProved',
       signal,
+      onLine,
       input: await blobs.read(record.blob),
     });
     return name;

@@ -52,7 +52,7 @@ export async function takeBackup(
     const stop = new AbortController();
     const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
     const [dump, schema, tables] = await allOrNone(stop, [
-      dumpTo(server, blobs, keys.dump, snapshot, progress, either),
+      dumpTo(server, blobs, keys.dump, { snapshot, progress, signal: either, onLine: options.onLine }),
       readSchema(server, server.database, { snapshot, signal: either, otherwise: 'BackupFailed' }),
       readContents(client),
     ]);
@@ -137,9 +137,17 @@ async function dumpTo(
   server: PostgresServer,
   blobs: BlobStore,
   key: string,
-  snapshot: string,
-  progress: (what: string) => void,
-  signal: AbortSignal,
+  {
+    snapshot,
+    progress,
+    signal,
+    onLine,
+  }: {
+    readonly snapshot: string;
+    readonly progress: (what: string) => void;
+    readonly signal: AbortSignal;
+    readonly onLine: BackupOptions['onLine'];
+  },
 ): Promise<BlobInfo> {
   const pipe = new PassThrough({ highWaterMark: 1024 * 1024 });
   let bytes = 0;
@@ -160,6 +168,7 @@ async function dumpTo(
     await server.run('pg_dump', ['--format=custom', `--snapshot=${snapshot}`], server.database, {
       otherwise: 'BackupFailed',
       signal: either,
+      onLine,
       sink: async (chunk) => {
         bytes += chunk.length;
         progress(`dumping, ${bytes} bytes`);

@@ -14,6 +14,8 @@ export interface MigrationRequest {
   readonly deployment: number;
   /** Aborts between two migrations; one that runs is cancelled by its connection's end and rolled back by the server. */
   readonly signal?: AbortSignal;
+  /** Told of every file as it begins and ends, and of what the server says meanwhile (`raise notice`), a line each. */
+  readonly onLine?: (line: string) => void;
 }
 
 /**

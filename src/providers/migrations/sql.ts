@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { ProviderError } from '../../domain/failures.ts';
-import type { MigrationFile, MigrationRunner } from './port.ts';
+import type { MigrationFile, MigrationRequest, MigrationRunner } from './port.ts';
 import { databaseError, lineOf, sqlState } from './postgres-errors.ts';
 
 export interface SqlMigrationOptions {
@@ -27,7 +27,11 @@ export function createSqlMigrationRunner(options: SqlMigrationOptions): Migratio
   const database = `database ${options.name}`;
   const open = new Set<Client>();
 
-  async function connected<T>(work: (client: Client) => Promise<T>, signal?: AbortSignal): Promise<T> {
+  async function connected<T>(
+    work: (client: Client) => Promise<T>,
+    signal?: AbortSignal,
+    onLine?: MigrationRequest['onLine'],
+  ): Promise<T> {
     signal?.throwIfAborted();
     const { Client: PgClient } = (await import('pg')).default;
     const client = new PgClient({
@@ -38,6 +42,7 @@ export function createSqlMigrationRunner(options: SqlMigrationOptions): Migratio
     });
     // Unheard, the end of the connection would end the process; the query that was running rejects by itself.
     client.on('error', () => undefined);
+    if (onLine !== undefined) client.on('notice', (notice) => onLine(wordsOf(notice)));
     // Ending the connection makes the server roll back what runs.
     const end = (): void => void client.end();
     signal?.addEventListener('abort', end, { once: true });
@@ -155,17 +160,21 @@ export function createSqlMigrationRunner(options: SqlMigrationOptions): Migratio
             (await pendingOf(client, files)).map(({ name, checksum, kind }) => ({ name, checksum, kind })),
           ),
 
-    run: ({ files, deployment, signal }) =>
+    run: ({ files, deployment, signal, onLine }) =>
       connected(
         (client) =>
           locked(client, async () => {
             const applied: string[] = [];
-            for (const file of await pendingOf(client, files)) {
+            const pending = await pendingOf(client, files);
+            onLine?.(`${pending.length} of ${files.length} migrations are pending on ${database}`);
+            for (const file of pending) {
               signal?.throwIfAborted();
-              await inTransaction(client, file, () =>
-                client.query(
-                  'insert into slipway_migrations (name, checksum, down, deployment) values ($1, $2, $3, $4)',
-                  [file.name, file.checksum, file.down ?? null, deployment],
+              await told(onLine, file.name, () =>
+                inTransaction(client, file, () =>
+                  client.query(
+                    'insert into slipway_migrations (name, checksum, down, deployment) values ($1, $2, $3, $4)',
+                    [file.name, file.checksum, file.down ?? null, deployment],
+                  ),
                 ),
               );
               applied.push(file.name);
@@ -173,9 +182,10 @@ export function createSqlMigrationRunner(options: SqlMigrationOptions): Migratio
             return applied;
           }),
         signal,
+        onLine,
       ),
 
-    down: ({ deployment, signal }) =>
+    down: ({ deployment, signal, onLine }) =>
       connected(
         (client) =>
           locked(client, async () => {
@@ -192,14 +202,18 @@ export function createSqlMigrationRunner(options: SqlMigrationOptions): Migratio
             const undone: string[] = [];
             for (const { name, down } of rows) {
               signal?.throwIfAborted();
-              await inTransaction(client, { name: `the way down of ${name}`, sql: down ?? '' }, () =>
-                client.query('delete from slipway_migrations where name = $1', [name]),
+              const wayDown = { name: `the way down of ${name}`, sql: down ?? '' };
+              await told(onLine, wayDown.name, () =>
+                inTransaction(client, wayDown, () =>
+                  client.query('delete from slipway_migrations where name = $1', [name]),
+                ),
               );
               undone.push(name);
             }
             return undone;
           }),
         signal,
+        onLine,
       ),
 
     appliedBy: (deployment) =>
@@ -219,4 +233,33 @@ export function createSqlMigrationRunner(options: SqlMigrationOptions): Migratio
       await Promise.all([...open].map((client) => client.end().catch(() => undefined)));
     },
   };
+}
+
+/** One file as whoever reads the log sees it: when it begins, and how it ended. */
+async function told(onLine: MigrationRequest['onLine'], name: string, work: () => Promise<void>): Promise<void> {
+  const began = performance.now();
+  onLine?.(`${name} begins`);
+  try {
+    await work();
+  } catch (error) {
+    onLine?.(`${name} was rolled back after ${Math.round(performance.now() - began)} ms`);
+    throw error;
+  }
+  onLine?.(`${name} is applied, in ${Math.round(performance.now() - began)} ms`);
+}
+
+/** What the server says while a file runs, as `psql` shows it. */
+function wordsOf({ severity, message, detail, hint }: NoticeMessage): string {
+  return [
+    `${severity ?? 'NOTICE'}: ${message ?? ''}`,
+    ...(detail === undefined ? [] : [`DETAIL: ${detail}`]),
+    ...(hint === undefined ? [] : [`HINT: ${hint}`]),
+  ].join('; ');
+}
+
+interface NoticeMessage {
+  readonly severity?: string | undefined;
+  readonly message?: string | undefined;
+  readonly detail?: string | undefined;
+  readonly hint?: string | undefined;
 }

@@ -79,8 +79,14 @@ function openLog(
 }
 
 /** Reads the last lines of a container, oldest first. */
-export async function readLastLines(docker: Docker, id: string, count: number): Promise<string[]> {
-  const stream = await docker.getContainer(id).logs({ stdout: true, stderr: true, tail: count });
+export async function readLastLines(
+  docker: Docker,
+  id: string,
+  count: number,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const abort = signal === undefined ? {} : { abortSignal: signal };
+  const stream = await docker.getContainer(id).logs({ stdout: true, stderr: true, tail: count, ...abort });
   const lines: string[] = [];
   for await (const { text } of splitFrames([stream])) lines.push(text);
   return lines;

@@ -4,7 +4,7 @@ import type Docker from 'dockerode';
 import { z } from 'zod';
 import { ProviderError } from '../../domain/failures.ts';
 import { platformOf } from '../../domain/platform.ts';
-import { followLog } from './container-log.ts';
+import { followLog, readLastLines } from './container-log.ts';
 import { askEngine, connectDocker, reasonOf, statusOf } from './docker-client.ts';
 import {
   containerName,
@@ -253,6 +253,16 @@ export async function createDockerTarget(options: DockerTarget): Promise<Target>
 
     tailLogs(ref, since, signal, onPresent) {
       return followLog(docker, async () => (await requireOne(ref)).Id, since, signal, onPresent);
+    },
+
+    async readLastLines(ref, most, signal) {
+      const [container] = await find(ref);
+      if (container === undefined) return [];
+      return await askEngine(
+        'read the log of a container',
+        () => readLastLines(docker, container.Id, most, signal),
+        signal,
+      );
     },
 
     async exec(ref, command, { timeoutMs, env, signal }) {

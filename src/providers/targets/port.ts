@@ -71,7 +71,7 @@ export interface SlotState extends SlotRef {
 export interface ReadyOptions {
   /** Longest wait, ms. */
   readonly timeoutMs: number;
-  /** Path that must answer with 200 to 399 on the slot's port. Without it the platform's own check decides, without both: that it runs. */
+  /** Path that must answer with 200, and no redirect, on the slot's port. Without it the platform's own check decides, without both: that it runs. */
   readonly path?: string;
   /** Of one request, ms. Default 2,000. */
   readonly requestTimeoutMs?: number;
@@ -169,6 +169,13 @@ export interface Target {
    * @param onPresent - called once, when every line that was written before the call has been given; not while the platform is away.
    */
   tailLogs(ref: SlotRef, since: string, signal: AbortSignal, onPresent?: () => void): AsyncIterable<SlotLine>;
+
+  /**
+   * Reads the last lines that whatever is in the slot has written, running or ended; empty for an empty slot.
+   *
+   * @param most - lines.
+   */
+  readLastLines(ref: SlotRef, most: number, signal?: AbortSignal): Promise<readonly string[]>;
 
   /**
    * Runs a command inside the slot.

@@ -12,6 +12,7 @@ import { startedRuns } from './0010-started-runs.ts';
 import { upkeep } from './0013-upkeep.ts';
 import { packages } from './0015-packages.ts';
 import { runTurns } from './0016-run-turns.ts';
+import { proofs } from './0019-proofs.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -27,6 +28,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0013-upkeep': fromText(upkeep),
   '0015-packages': fromText(packages),
   '0016-run-turns': fromText(runTurns),
+  '0019-proofs': fromText(proofs),
 };
 
 function fromText(text: string): Migration {

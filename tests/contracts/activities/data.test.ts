@@ -14,10 +14,14 @@ import { migrationsOf } from '../../../src/providers/migrations/files.ts';
 import type { MigrationFile, MigrationRunner } from '../../../src/providers/migrations/port.ts';
 import { createSqlMigrationRunner } from '../../../src/providers/migrations/sql.ts';
 import { openDeployment } from '../../../src/store/deployments.ts';
+import { applyFacts } from '../../../src/store/facts.ts';
 import { putProject } from '../../../src/store/projects.ts';
+import { readLastProofMs } from '../../../src/store/proofs.ts';
 import { projectYaml } from '../../support/api.ts';
 import { type ApplicationDatabase, createApplicationDatabase } from '../../support/application-database.ts';
+import { type FakeDeploymentLogs, createFakeDeploymentLogs } from '../../support/fakes/deployment-logs.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
+import { until } from '../../support/until.ts';
 
 const environment = 'production';
 
@@ -42,6 +46,7 @@ describe('the data of a release that is taken back', () => {
   let project: string;
   let number: number;
   let step: number;
+  let logs: FakeDeploymentLogs;
   let database: ApplicationDatabase;
   let runner: MigrationRunner;
   let migrations: readonly MigrationFile[];
@@ -71,10 +76,11 @@ describe('the data of a release that is taken back', () => {
       `create table notes (id int primary key, body text); insert into notes values (1, 'one'), (2, 'two')`,
     );
     const { url, clientBin } = database;
+    logs = createFakeDeploymentLogs({ DATABASE_URL: url });
     const blobs = createFolderBlobs({ folder: join(folder, project) });
     const backup = createPostgresBackup(PostgresBackup.parse({ kind: 'postgres', url, clientBin }), blobs);
     runner = createSqlMigrationRunner({ url, name: 'notes', lockTimeoutMs: 1_000, statementTimeoutMs: 5_000 });
-    const spec = { project, name: environment, target: { name: `${project}-target` }, database: {} };
+    const spec = { project, name: environment, target: { name: `${project}-target` }, database: {}, secrets: {} };
     activities = createDataActivities({
       store,
       places: { open: () => Promise.resolve({ spec, definition: 'd' } as unknown as Place) },
@@ -90,6 +96,9 @@ describe('the data of a release that is taken back', () => {
       ),
       blobs,
       fence,
+      logs,
+      recordProof: (deployment, at, durationMs) =>
+        void applyFacts(store.db, [{ key: at, fact: { kind: 'proof', ...deployment, at, durationMs } }]),
     });
   }, 120_000);
 
@@ -131,6 +140,48 @@ describe('the data of a release that is taken back', () => {
     expect(done.applied).toEqual(['001_change.sql']);
   }
   const damage = (): Promise<unknown> => database.query(`update notes set body = 'damaged' where id = 1`);
+
+  /** What was written down of a stage, once it is. */
+  async function logOf(stage: string, count = 1): Promise<string> {
+    const texts = (): string[] =>
+      [...logs.texts].filter(([name]) => name.startsWith(`${stage}/`)).map(([, text]) => text);
+    await until(() => texts().length === count, { what: `${count} logs of ${stage}` });
+    return texts().at(-1) ?? '';
+  }
+
+  test('what the tools said of a backup and its proof can be read, without the password, and the next plan knows how long it took', async () => {
+    const backup = await backUp();
+    const text = await logOf('backup');
+    expect(text).toMatch(/pg_dump: .*dumping contents of table "public\.notes"/);
+    expect(text).toMatch(
+      /pg_restore: .*TABLE DATA "?public\.notes|pg_restore: processing data for table "public\.notes"/,
+    );
+    expect(text).toContain(`took ${backup.sizeBytes} bytes`);
+    expect(text).toMatch(/proved in \d+ ms: .*1 tables with 2 rows/);
+    expect(text).not.toContain(decodeURIComponent(new URL(database.url).password));
+    await until(async () => (await readLastProofMs(store.db, project, environment)) === backup.proofMs, {
+      what: 'the store to know the proof',
+    });
+    expect(backup.proofMs).toBeGreaterThan(0);
+  });
+
+  test("a migration that failed is read in the server's own words, with what it said before", async () => {
+    migrations = migrationsOf([
+      {
+        path: '001_change.sql',
+        text: `-- slipway: expand\ndo $$ begin raise notice 'looking at %', 'notes'; end $$;\nalter table nowhere add column x int;`,
+      },
+    ]);
+    const migrating = call(activities.runMigrations, { ...change(), version: '1.0.1' });
+    await expect(migrating).rejects.toMatchObject({ type: 'MigrationFailed' });
+    const text = await logOf('migrate');
+    expect(text).toContain('1 of 1 migrations are pending');
+    expect(text).toMatch(
+      /001_change\.sql begins\nNOTICE: looking at notes\n001_change\.sql was rolled back after \d+ ms/,
+    );
+    expect(text).toContain('relation "nowhere" does not exist');
+    expect(text).toContain('file: 001_change.sql');
+  });
 
   test('goes back where that is automatic, though the release migrated nothing', async () => {
     const backup = await backUp();

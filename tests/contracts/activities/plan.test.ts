@@ -99,7 +99,6 @@ async function plan({ kind, live = true, approved = false, freeDiskBytes = 1e9 }
             pending: () => Promise.resolve(migrations.map(({ name, checksum }) => ({ name, checksum, kind }))),
           },
         } as never),
-      rememberProof: () => undefined,
     },
     repositories: { compare: () => Promise.resolve({ commits: [], filesChanged: 1, linesChanged: 1 }) } as never,
     secretVersions: () => Promise.resolve({}),

@@ -10,7 +10,9 @@ import type { Router } from '../../../src/providers/routers/port.ts';
 import { openDeployment } from '../../../src/store/deployments.ts';
 import { putProject } from '../../../src/store/projects.ts';
 import { projectYaml } from '../../support/api.ts';
+import { type FakeDeploymentLogs, createFakeDeploymentLogs } from '../../support/fakes/deployment-logs.ts';
 import { type FakeRouter, createFakeRouter } from '../../support/fakes/router.ts';
+import { until } from '../../support/until.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
 
 const ref = { project: 'hello', environment: 'production' };
@@ -47,9 +49,11 @@ afterAll(async () => {
 
 describe('traffic that moves', () => {
   let router: FakeRouter;
+  let logs: FakeDeploymentLogs;
 
   beforeEach(() => {
     router = createFakeRouter();
+    logs = createFakeDeploymentLogs();
   });
 
   /** Blue serves 1.0.0, green runs 1.0.1. */
@@ -72,7 +76,7 @@ describe('traffic that moves', () => {
       target: { readSlots: () => Promise.resolve(slots) },
       router: through,
     } as unknown as Place;
-    const activities = createTrafficActivities({ store, places: { open: () => Promise.resolve(place) }, fence });
+    const activities = createTrafficActivities({ store, places: { open: () => Promise.resolve(place) }, fence, logs });
     step += 1;
     const input = { ...ref, number, step, slot: to, backup };
     return await new MockActivityEnvironment().run(() => activities.ensureTraffic(input));
@@ -86,6 +90,9 @@ describe('traffic that moves', () => {
         expect.objectContaining({ slot: 'blue', release: '1.0.0', role: 'backup' }),
       ],
     ]);
+    await until(() => logs.texts.size === 1, { what: 'the log of the move to be written' });
+    const [text] = logs.texts.values();
+    expect(text).toMatch(/^to 1\.0\.1 in green \(live\), 1\.0\.0 in blue \(backup\)\nthe router serves so since 20/);
   });
 
   test('does not leave a release that it could not come back to', async () => {
@@ -118,6 +125,7 @@ describe('traffic that moves', () => {
       store,
       places: { open: () => Promise.resolve(place) },
       fence,
+      logs,
     } as unknown as Parameters<typeof createReleaseActivities>[0]);
     step += 1;
     const input = {

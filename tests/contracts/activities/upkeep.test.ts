@@ -22,7 +22,7 @@ import type { BlobStore } from '../../../src/providers/blobs/port.ts';
 import { listAudit } from '../../../src/store/audit.ts';
 import { openDeployment } from '../../../src/store/deployments.ts';
 import { acceptRun, deliveriesKeptDays } from '../../../src/store/inbox.ts';
-import { addSegment, closeLog, listLogs } from '../../../src/store/logs.ts';
+import { addSegment, beginLog, closeLog, listLogs } from '../../../src/store/logs.ts';
 import { putProject } from '../../../src/store/projects.ts';
 import { settleDeploymentRow } from '../../../src/store/settlements.ts';
 import { recordRelease } from '../../../src/store/releases.ts';
@@ -231,6 +231,32 @@ describe('images and logs', () => {
       ['retention.images', 3, 30],
     ]);
     expect(items[0]?.detail['names']).toEqual([3, 5, 6].map((run) => `${project}#${run}`));
+  });
+
+  test('of deployments stay for the newest of each environment, the open ones and what may have to run again', async () => {
+    for (let number = 1; number <= 6; number += 1) await build(number);
+    const at = new Date().toISOString();
+    const logOf = async (number: number): Promise<void> => {
+      const owner = { project, environment, number, stage: 'migrate', step: 'database-9', attempt: 1 };
+      await beginLog(store.db, owner, at);
+      await closeLog(store.db, owner, { at, sizeBytes: 0 });
+    };
+    for (const version of ['1.0.1', '1.0.2', '1.0.3', '1.0.4']) {
+      await logOf(await deploy(version, { outcome: version === '1.0.2' ? 'succeeded' : 'failed' }));
+    }
+    await logOf(await deploy('1.0.5'));
+    await logOf(await deploy('1.0.6', { outcome: 'failed' }));
+    // 2 is live, 5 is open, 6 is the newest.
+    expect(await call(upkeep.removeOldLogs, kept({ runs: 1 }))).toMatchObject({ count: expect.any(Number) });
+    const left: number[] = [];
+    for (let number = 1; number <= 6; number += 1) {
+      if ((await listLogs(store.db, { project, environment, number })).length > 0) left.push(number);
+    }
+    expect(left).toEqual([2, 5, 6]);
+    const { items } = await listAudit(store.db, { actor: 'retention', object: project }, {});
+    expect(items[0]?.detail['names']).toEqual(
+      expect.arrayContaining([1, 3, 4].map((number) => `${project}/${environment}/${number}`)),
+    );
   });
 
   test('… and so does their evidence, with its pages, and is audited', async () => {

@@ -169,6 +169,36 @@ test('caches are listed with how often they are found', async () => {
   });
 });
 
+describe('logs of a deployment', () => {
+  const logs = '/v1/projects/hello/environments/production/deployments/3/logs';
+
+  test('are listed, found by their stage and searched as those of a run', async () => {
+    const owner: LogOwner = {
+      ...{ project: 'hello', environment: 'production', number: 3 },
+      ...{ stage: 'migrate', step: 'database-9', attempt: 1 },
+    };
+    const log = logId(owner);
+    const at = new Date().toISOString();
+    const bytes = Buffer.from('001.sql begins\nrelation "nowhere" does not exist\n');
+    const blob = await api.logs.append(log, { sequence: 0, offsetBytes: 0, at, firstLine: 1 }, bytes);
+    await api.logs.finish(log);
+    const segment = { sequence: 0, blob, offsetBytes: 0, sizeBytes: bytes.length, at };
+    await applyFacts(api.store.db, [
+      { key: `${log}/0`, fact: { kind: 'log-segment', owner, segment } },
+      { key: `${log}/end`, fact: { kind: 'log-closed', owner, at, sizeBytes: bytes.length, blob } },
+    ]);
+    const found = [{ stage: 'migrate', number: 3, environment: 'production', run: null }];
+    for (const query of ['', '?step=migrate', '?step=migrate/database-9']) {
+      expect((await get(`${logs}${query}`)).json<unknown[]>()).toMatchObject(found);
+    }
+    expect((await get(`${logs}?step=start`)).json()).toEqual([]);
+    expect((await get(`${logs}?q=nowhere`)).json<unknown[]>()).toMatchObject([
+      { matches: [{ line: 2, text: 'relation "nowhere" does not exist' }] },
+    ]);
+    expect((await get(`/v1/logs/${log}`)).body).toBe(bytes.toString());
+  });
+});
+
 describe('logs of a run', () => {
   const logs = '/v1/projects/hello/runs/9/logs';
 

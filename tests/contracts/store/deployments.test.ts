@@ -20,6 +20,7 @@ import { listIncidents, postMortemDue } from '../../../src/store/incidents.ts';
 import { addSegment, closeLog, listLogs, logId, readLog, readSegments } from '../../../src/store/logs.ts';
 import { claimNotice, settleNotice } from '../../../src/store/notices.ts';
 import { putProject } from '../../../src/store/projects.ts';
+import { readLastProofMs, recordProof } from '../../../src/store/proofs.ts';
 import { listReleases, readRelease, recordRelease } from '../../../src/store/releases.ts';
 import { listSamples } from '../../../src/store/samples.ts';
 import { createToken, findIdentity, generateToken, isToken, revokeToken } from '../../../src/store/tokens.ts';
@@ -347,6 +348,44 @@ describe('facts', () => {
       { log, sizeBytes: 200, closedAt: later, blob: 'b' },
     ]);
     expect((await readSegments(store.db, log)).map((each) => each.offsetBytes)).toEqual([0, 100, 200]);
+  });
+
+  test('a log that a dead worker left open is ended by the next attempt, and by the outcome', async () => {
+    const { input } = await openDeployment(store.db, asked('logged', 'r'));
+    const of = { project: input.project, environment: input.environment, number: input.number };
+    const owner = (stage: string, attempt: number) => ({ ...of, stage, step: 'database-3', attempt });
+    const fact = (stage: string, attempt: number): Promise<unknown> =>
+      applyFacts(store.db, [
+        { key: `${stage}-${attempt}-${input.number}`, fact: { kind: 'log-opened', owner: owner(stage, attempt), at } },
+      ]);
+    await fact('backup', 1);
+    await fact('migrate', 1);
+    await fact('migrate', 2);
+    const openOnes = async (): Promise<unknown[]> =>
+      (await listLogs(store.db, of))
+        .filter(({ closedAt }) => closedAt === null)
+        .map(({ stage, attempt }) => [stage, attempt]);
+    expect(await openOnes()).toEqual([
+      ['backup', 1],
+      ['migrate', 2],
+    ]);
+    const failed = result('logged', input.number, { outcome: 'failed' });
+    await applyFacts(store.db, [
+      { key: 'logged-settled', fact: { kind: 'settled', result: failed, version: '1.0.0', at: later } },
+    ]);
+    expect(await openOnes()).toEqual([]);
+    // Its end was still on its way: it has the last word.
+    await closeLog(store.db, owner('migrate', 2), { at: later, sizeBytes: 7, blob: 'b' });
+    expect(await listLogs(store.db, of)).toContainEqual(expect.objectContaining({ attempt: 2, sizeBytes: 7 }));
+  });
+
+  test('how long the last proof took is known to whoever asks, in whatever order they arrive', async () => {
+    const { project, environment } = (await openDeployment(store.db, asked('proved', 'r'))).input;
+    const proof = (when: string, durationMs: number) => ({ project, environment, at: when, durationMs });
+    expect(await readLastProofMs(store.db, project, environment)).toBe(0);
+    await recordProof(store.db, proof(later, 900.4));
+    await recordProof(store.db, proof(at, 100));
+    expect(await readLastProofMs(store.db, project, environment)).toBe(900);
   });
 
   test('readers of events never lose one, however many write at once', async () => {

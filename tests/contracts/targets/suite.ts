@@ -49,6 +49,7 @@ export function describeTarget(name: string, start: () => Promise<TargetLab>): v
       expect(await lab.target.readSlots({ project })).toEqual([]);
       await lab.target.ensureSlotStopped(blue, { graceMs: 0 });
       await lab.target.ensureSlotRemoved(blue, { graceMs: 0 });
+      expect(await lab.target.readLastLines(blue, 10)).toEqual([]);
       await expect(lab.target.awaitHealthy(blue, { timeoutMs: 100 })).rejects.toMatchObject({ type: 'ReleaseMissing' });
     });
 
@@ -71,6 +72,10 @@ export function describeTarget(name: string, start: () => Promise<TargetLab>): v
           restarts: 0,
         },
       ]);
+    });
+
+    test('tells the last lines that a release wrote, and no more of them than are asked for', async () => {
+      expect((await lab.target.readLastLines(blue, 1)).length).toBe(1);
     });
 
     test('the same again changes nothing, also for another deployment', async () => {

@@ -122,6 +122,10 @@ export function createFakeTarget(): FakeTarget {
       });
       yield* [];
     },
+    async readLastLines(ref) {
+      await Promise.resolve();
+      return slots.has(key(ref)) ? [`${ref.slot} has started`] : [];
+    },
     async exec(ref) {
       await Promise.resolve();
       if (requireSlot(ref).state.state !== 'running') throw new ProviderError('ReleaseMissing', 'it does not run');

@@ -4,6 +4,7 @@ import type { Place } from '../../../src/activities/places.ts';
 import { createReleaseActivities } from '../../../src/activities/release.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import { type Lease, underLease } from '../../../src/effects/lease.ts';
+import { createFakeDeploymentLogs } from '../../support/fakes/deployment-logs.ts';
 import { createFakeTarget } from '../../support/fakes/target.ts';
 import { activityEnvironment } from '../../support/run-fixture.ts';
 
@@ -55,6 +56,7 @@ function start(
     fence: {} as never,
     trust: { verify, checkScans: () => Promise.resolve([]) },
     readSecrets: () => Promise.resolve({}),
+    logs: createFakeDeploymentLogs(),
   });
   const input = {
     project: 'shop',

@@ -6,6 +6,7 @@ import { ProviderError } from '../../../src/domain/failures.ts';
 import { underLease } from '../../../src/effects/lease.ts';
 import { mask } from '../../../src/effects/redact.ts';
 import type { Target } from '../../../src/providers/targets/port.ts';
+import { createFakeDeploymentLogs } from '../../support/fakes/deployment-logs.ts';
 import { createFakeTarget } from '../../support/fakes/target.ts';
 import { activityEnvironment } from '../../support/run-fixture.ts';
 import { until } from '../../support/until.ts';
@@ -27,7 +28,11 @@ const input: Running = {
 };
 
 /** Starts a release whose service has a secret, on a target that answers as told. */
-async function start(over: Partial<Target>, beats: unknown[] = []) {
+async function start(
+  over: Partial<Target>,
+  beats: unknown[] = [],
+  logs = createFakeDeploymentLogs({ DATABASE_PASSWORD: secret }),
+) {
   const place = {
     pair: {},
     spec: {
@@ -48,6 +53,7 @@ async function start(over: Partial<Target>, beats: unknown[] = []) {
     fence: {} as never,
     trust: { verify: () => Promise.resolve([]) } as never,
     readSecrets: () => Promise.resolve({ DATABASE_PASSWORD: secret }),
+    logs,
   });
   const lease = { target: 'hello-production', signal: new AbortController().signal, check: () => undefined };
   const environment = activityEnvironment();
@@ -104,6 +110,36 @@ describe('a container that failed', () => {
     });
     expect(error).toMatchObject({ type: 'EngineUnavailable', nonRetryable: false });
     expect(shown(error)).not.toContain(secret);
+  });
+
+  test('leaves what it wrote in the log of its start, without them', async () => {
+    const logs = createFakeDeploymentLogs({ DATABASE_PASSWORD: secret });
+    let read: (() => void) | undefined;
+    const said = new Promise<void>((resolve) => (read = resolve));
+    await start(
+      {
+        async *tailLogs() {
+          yield { at: '2026-01-01T00:00:00Z', stream: 'stderr', text: `cannot log in with ${secret}` } as const;
+          read?.();
+          await Promise.resolve();
+        },
+        awaitHealthy: async () => {
+          await said;
+          throw new ProviderError('ContainerUnhealthy', 'container web ended with 3', {
+            details: { lastLines: ['its last word'] },
+          });
+        },
+      },
+      [],
+      logs,
+    );
+    await until(() => logs.texts.size > 0);
+    const [[name, text] = ['', '']] = logs.texts;
+    expect(name).toMatch(/^start\/blue-/);
+    expect(text).toContain(`1.0.0 in blue: registry:5000/web@sha256:aaa`);
+    expect(text).toContain(`cannot log in with ${mask}`);
+    expect(text).toContain('ContainerUnhealthy: container web ended with 3\nlastLines:\n  its last word');
+    expect(text).not.toContain(secret);
   });
 
   test('tells the heartbeats of its tries without them', async () => {

@@ -11,6 +11,7 @@ import { ProviderError } from '../../../src/domain/failures.ts';
 import type { WatchPolicy } from '../../../src/domain/policy.ts';
 import type { RequestLog, RequestRecord } from '../../../src/providers/metrics/port.ts';
 import type { Target } from '../../../src/providers/targets/port.ts';
+import { createFakeDeploymentLogs } from '../../support/fakes/deployment-logs.ts';
 import { createFakeTarget } from '../../support/fakes/target.ts';
 import { until } from '../../support/until.ts';
 
@@ -117,6 +118,7 @@ function watch(scene: Scene): { readonly report: Promise<WatchReport>; readonly 
     sendNotice: () => Promise.resolve(),
     openRequestLog: () => Promise.resolve(scene.log),
     recordSample: () => undefined,
+    logs: createFakeDeploymentLogs(),
   });
   const heartbeatDetails = { ...startWatch(startedAt), logMatches: scene.lines ?? 0 };
   const environment = new MockActivityEnvironment({ attempt: 2, heartbeatDetails });

@@ -7,6 +7,7 @@ import { createWatchActivities } from '../../../src/activities/watch.ts';
 import { type WatchState, startWatch } from '../../../src/activities/watch-judge.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import type { WatchPolicy } from '../../../src/domain/policy.ts';
+import { createFakeDeploymentLogs } from '../../support/fakes/deployment-logs.ts';
 import { createFakeTarget } from '../../support/fakes/target.ts';
 import { until } from '../../support/until.ts';
 
@@ -35,6 +36,7 @@ function scene(options: {
   readonly notice?: (notice: Notice) => Promise<void>;
 }) {
   const notices: Notice[] = [];
+  const logs = createFakeDeploymentLogs();
   const target = createFakeTarget();
   const requests: { failed: number; served: number } = { failed: 0, served: 0 };
   const place = {
@@ -71,6 +73,7 @@ function scene(options: {
         },
       }),
     recordSample: () => undefined,
+    logs,
   });
 
   /** @param seconds - how long it watches. */
@@ -95,7 +98,7 @@ function scene(options: {
     return { report, beats };
   }
 
-  return { notices, requests, target, watch };
+  return { notices, requests, target, watch, logs };
 }
 
 const unreachable = () =>
@@ -115,7 +118,7 @@ test('a release whose few users all got errors is no pass', async () => {
 
 describe('a figure in its warn band', () => {
   test('is told at once and once, at level warning, and the watch goes on', async () => {
-    const { watch, requests, notices } = scene({});
+    const { watch, requests, notices, logs } = scene({});
     const { report } = watch(3);
     requests.served = 98;
     requests.failed = 2;
@@ -136,6 +139,10 @@ describe('a figure in its warn band', () => {
     requests.failed = 3;
     expect(await report).toMatchObject({ verdict: 'passed', warnings: ['errors 2.0 %, above 1.0 %'] });
     expect(notices).toHaveLength(1);
+    await until(() => logs.texts.size > 0);
+    const [text = ''] = logs.texts.values();
+    expect(text).toMatch(/^1\.0\.0 in blue is watched until \S+\n20\S+Z warns: errors 2\.0 %, above 1\.0 %\n/);
+    expect(text).toContain('101 requests, 3 of them errors');
   });
 
   test('is told again by no later attempt, unless the earlier one died in the middle of telling', async () => {

@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { EventEmitter } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { type IncomingMessage, type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -12,6 +13,8 @@ const program = resolve(import.meta.dirname, '../../../src/cli/main.ts');
 interface Answer {
   readonly status?: number;
   readonly body?: unknown;
+  /** It begins to answer and never ends. */
+  readonly hangs?: true;
 }
 
 let folder: string;
@@ -19,11 +22,13 @@ let server: Server;
 let url: string;
 let answers: Record<string, Answer | ((body: string) => Answer)>;
 let asked: string[];
+let hanging: EventEmitter;
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'slipway-cli-'));
   answers = {};
   asked = [];
+  hanging = new EventEmitter();
   server = createServer((request: IncomingMessage, response) => {
     let body = '';
     request.on('data', (chunk: Buffer) => (body += chunk.toString()));
@@ -34,8 +39,13 @@ beforeEach(async () => {
         status: 404,
         body: { type: 'urn:slipway:problem:NotFound', detail: 'There is nothing.' },
       };
-      const { status = 200, body: answer } = typeof found === 'function' ? found(body) : found;
+      const { status = 200, body: answer, hangs } = typeof found === 'function' ? found(body) : found;
       response.writeHead(status, { 'content-type': 'application/json' });
+      if (hangs === true) {
+        response.write('the first line\n');
+        hanging.emit('asked');
+        return;
+      }
       response.end(typeof answer === 'string' ? answer : JSON.stringify(answer));
     });
   });
@@ -84,6 +94,28 @@ describe('slipway report', () => {
     const { stdout } = await slipway(['--json', 'report', 'hello#12']);
     expect(JSON.parse(stdout)).toMatchObject({ report: { run: 12 } });
     expect((await slipway(['report', 'production/3'])).stderr).toContain('reports belong to the run');
+  });
+});
+
+describe('the first Ctrl-C', () => {
+  const log = {
+    log: 'run/hello/12/test/unit/1',
+    stage: 'test',
+    step: 'unit',
+    attempt: 1,
+    sizeBytes: 99,
+    closedAt: at(0),
+  };
+
+  test.each([
+    ['GET /v1/projects/hello/runs/12/logs', {}],
+    ['GET /v1/logs/run/hello/12/test/unit/1', { 'GET /v1/projects/hello/runs/12/logs': { body: [log] } }],
+  ] as const)('ends `logs` while %s does not end', async (key, before) => {
+    answers = { ...before, [key]: { hangs: true } };
+    const ended = await slipway(['logs', '12'], {}, (child) => hanging.once('asked', () => child.kill('SIGINT')));
+    expect(ended.code).toBe(130);
+    expect(ended.stderr).toContain('hello#12');
+    expect(ended.stderr).toContain('slipway logs hello#12');
   });
 });
 
@@ -306,6 +338,25 @@ describe('looking', () => {
     expect(code).toBe(0);
     expect(stdout).toBe('ok 1\nok 2\n');
     expect(stderr).toContain('test / unit');
+  });
+
+  test('logs of a deployment are named by their stage, and searched', async () => {
+    const log = {
+      ...{ log: 'deployment/hello/production/7/migrate/database-9/1', project: 'hello', run: null },
+      ...{ environment: 'production', number: 7, stage: 'migrate', step: 'database-9', attempt: 1 },
+      ...{ openedAt: at(0), closedAt: at(1), blob: 'b', sizeBytes: 3 },
+    };
+    answers[`GET ${production}/deployments/7/logs`] = {
+      body: [log, { ...log, log: 'x', stage: 'start', step: 'green-4' }],
+    };
+    answers[`GET /v1/logs/${log.log}`] = { body: 'relation "nowhere" does not exist\n' };
+    const read = await slipway(['logs', 'hello/production#7', 'migrate']);
+    expect(read).toMatchObject({ code: 0, stdout: 'relation "nowhere" does not exist\n' });
+    expect(read.stderr).toContain('migrate / database-9');
+    expect((await slipway(['logs', 'production/7', 'watch'])).code).toBe(5);
+    const line = { line: 1, at: at(0), text: 'relation "nowhere" does not exist' };
+    answers[`GET ${production}/deployments/7/logs`] = { body: [{ ...log, matches: [line] }] };
+    expect((await slipway(['logs', 'production/7', '--search', 'nowhere'])).stdout).toContain('migrate/database-9:1');
   });
 
   test('a reader that has had enough is no failure', async () => {

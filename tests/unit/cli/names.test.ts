@@ -22,6 +22,7 @@ describe('names', () => {
     ['shop#7', { kind: 'run', project: 'shop', number: 7 }],
     ['production/3', { kind: 'deployment', project: 'hello', environment: 'production', number: 3 }],
     ['shop/staging/3', { kind: 'deployment', project: 'shop', environment: 'staging', number: 3 }],
+    ['shop/staging#3', { kind: 'deployment', project: 'shop', environment: 'staging', number: 3 }],
     ['deployment/shop/staging/3', { kind: 'deployment', project: 'shop', environment: 'staging', number: 3 }],
   ])('%s', (text, named) => expect(parseName(text, 'hello')).toEqual(named));
 
