@@ -103,8 +103,12 @@ async function written<T>(
   let open = true;
   // What goes on for a moment after the work, as following a container does, must not begin a log anew that is closed.
   const own: DeploymentLog = {
-    say: (line) => void (open && log.say(line)),
-    lines: (lines) => void (open && log.lines(lines)),
+    say(line) {
+      if (open) log.say(line);
+    },
+    lines(lines) {
+      if (open) log.lines(lines);
+    },
   };
   try {
     return await work(own);

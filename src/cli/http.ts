@@ -94,9 +94,10 @@ export function createHttp(connection: Connection, { stop, timeoutMs = requestTi
       const signal = reading(still.signal);
       try {
         const { body } = await send(path, { signal }, query);
-        const pieces: Buffer[] = [];
-        for await (const piece of body ?? []) {
-          pieces.push(Buffer.from(piece));
+        const pieces: Uint8Array[] = [];
+        if (body === null) return '';
+        for await (const piece of body as ReadableStream<Uint8Array>) {
+          pieces.push(piece);
           timer.refresh();
         }
         return Buffer.concat(pieces).toString('utf8');

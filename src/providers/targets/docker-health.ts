@@ -66,7 +66,7 @@ async function look(state: SlotState, address: string, options: ReadyOptions): P
  * woken. Nothing where its own address is out of reach, as with an engine on another machine.
  */
 async function lookInside(info: Docker.ContainerInspectInfo, options: ReadyOptions): Promise<string | undefined> {
-  const port = Object.keys(info.HostConfig.PortBindings ?? {})[0]?.split('/')[0];
+  const port = Object.keys((info.HostConfig.PortBindings ?? {}) as Record<string, unknown>)[0]?.split('/')[0];
   const ip = Object.values(info.NetworkSettings.Networks)[0]?.IPAddress;
   if (options.path === undefined || port === undefined || ip === undefined || ip === '') return undefined;
   const status = await ask(`http://${ip}:${port}${options.path}`, options.requestTimeoutMs ?? 2_000);

@@ -77,7 +77,10 @@ describe('the log of a stage of a deployment', () => {
 
   test('is one for each activity, each of its attempts, and each time that a deployment is rolled out anew', async () => {
     const logs = createFakeDeploymentLogs();
-    const say = (log: DeploymentLog): Promise<void> => Promise.resolve(log.say('x'));
+    const say = (log: DeploymentLog): Promise<void> => {
+      log.say('x');
+      return Promise.resolve();
+    };
     await write(logs, say);
     await write(logs, say, { attempt: 2 });
     const workflowExecution = { workflowId: 'rollout/hello/production/7.2', runId: 'r' };
