@@ -216,7 +216,11 @@ export interface FactActivities {
 }
 
 export interface NoticeActivities {
-  /** At most 10 s; a channel that fails is recorded, never thrown. One message per (key, channel). */
+  /**
+   * At most 10 s. One message per (key, channel). What a channel does not take is written down, and sent again for an hour by the workers.
+   *
+   * @throws `NotifierFailed` (retried): it was not delivered, and that could not be written down either
+   */
   sendNotice(input: Notice): Promise<void>;
 }
 

@@ -1,12 +1,13 @@
 import { resolveNotifications } from '../definition/environment.ts';
 import { loadProject } from '../definition/load.ts';
 import type { NotifierSpec, SecretRef } from '../definition/specs.ts';
+import { ProviderError, toFailure } from '../domain/failures.ts';
 import type { NoticeEvent } from '../domain/notice.ts';
 import type { NoticeLevel } from '../domain/outcome.ts';
 import { createNotifier } from '../providers/notifiers/index.ts';
 import type { NoticeLog } from '../providers/notifiers/log.ts';
 import { readDeployment } from '../store/deployments.ts';
-import { claimNotice, settleNotice } from '../store/notices.ts';
+import { type DueNotice, claimNotice, readDueNotices, settleNotice } from '../store/notices.ts';
 import { readProject } from '../store/projects.ts';
 import type { Store } from '../store/store.ts';
 import { deploymentId } from '../workflows/messages.ts';
@@ -46,7 +47,7 @@ const partsOfAnother: readonly NoticeEvent[] = ['tests-passed', 'build-succeeded
 
 /**
  * Sends beside work that must end: a channel that takes a message and never answers is left to itself, and stops no run and no deployment. The
- * message goes on; it is lost only when the worker ends before it.
+ * message goes on, and what is not delivered is sent again by {@link NoticeSender.resendNotices}.
  */
 export function inPassing(send: (notice: Notice) => Promise<void>, patienceMs = inPassingMs): typeof send {
   return async (notice) => {
@@ -55,8 +56,25 @@ export function inPassing(send: (notice: Notice) => Promise<void>, patienceMs = 
   };
 }
 
-/** Messages to people by the routes of their project. Nothing that goes wrong here is anybody else's trouble. */
-export function createNoticeActivities({ store, logger, readSecret, settings }: NoticeDependencies): NoticeActivities {
+/** Of what is sent again at once; the rest a moment later. */
+const mostResent = 50;
+
+/** Sends notices, and sends them again. */
+export interface NoticeSender extends NoticeActivities {
+  /**
+   * Sends what a channel has not taken and what a dead worker left, each when its time has come. Any number of workers may do so at once.
+   *
+   * @returns how many were tried.
+   * @throws StoreUnavailable (retried by whoever calls it again and again)
+   */
+  resendNotices(): Promise<number>;
+}
+
+/**
+ * Messages to people by the routes of their project. Nothing that goes wrong here is anybody else's trouble: what a channel does not take is
+ * written down and sent again for an hour, whoever asked for it and whether or not they still run.
+ */
+export function createNoticeActivities({ store, logger, readSecret, settings }: NoticeDependencies): NoticeSender {
   /** As last read, for the time when the store is away: that is when people must hear. */
   const known = new Map<string, readonly NotifierSpec[]>();
 
@@ -73,26 +91,46 @@ export function createNoticeActivities({ store, logger, readSecret, settings }: 
 
   async function send(channel: NotifierSpec, notice: Notice): Promise<void> {
     const { key, event, level, project, environment, title } = notice;
-    const claim = { key, channel: channel.name, event, level, project, environment, title };
+    const { lines } = notice;
+    const message = { event, level, project, environment, title, lines };
+    const claim = { key, channel: channel.name, event, level, project, environment, title, message };
     // Twice is better than never: when the store cannot say, it is sent.
     const mine = await within(storeTimeoutMs, claimNotice(store.db, claim)).catch(() => true);
     if (!mine) return;
     let error: string | undefined;
+    let retryable = true;
     try {
       const notifier = await createNotifier(channel, { log: logger, readSecret });
       await notifier.send(notice, { signal: AbortSignal.timeout(sendTimeoutMs) });
     } catch (reason) {
       error = reason instanceof Error ? reason.message : String(reason);
-      logger.warn({ notice: key, channel: channel.name, reason: error }, 'a notice was not delivered');
+      retryable = !(reason instanceof ProviderError) || reason.retryable;
+      logger.warn({ notice: key, channel: channel.name, reason: error, retryable }, 'a notice was not delivered');
     }
-    await within(storeTimeoutMs, settleNotice(store.db, key, channel.name, error)).catch(() => undefined);
+    const settling = settleNotice(store.db, key, channel.name, { error, retryable });
+    const kept = await within(storeTimeoutMs, settling).catch(() => false);
+    // Nobody else knows of it: whoever asked for it has to ask again.
+    if (error !== undefined && retryable && !kept) throw new ProviderError('NotifierFailed', error);
+  }
+
+  async function resend({ key, channel: name, message }: DueNotice): Promise<void> {
+    const channel = (await channelsOf(message.project)).find((each) => each.name === name);
+    if (channel === undefined) {
+      const error = `The project has no notifier ${name} any more.`;
+      await settleNotice(store.db, key, name, { error, retryable: false });
+      return;
+    }
+    await send(channel, { ...withoutUndefined(message), key });
   }
 
   async function sendAll(notice: Notice): Promise<void> {
     const channels = (await channelsOf(notice.project)).filter((channel) => wants(channel, notice));
     if (channels.length === 0) return;
     const complete = withLinks(await withPlan(notice));
-    await Promise.all(channels.map((channel) => send(channel, complete)));
+    // Each goes its way; one that fails keeps no other from being waited for.
+    const ended = await Promise.allSettled(channels.map((channel) => send(channel, complete)));
+    const failed = ended.find((each) => each.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
   }
 
   /** Somebody who is to decide wants to see on what. */
@@ -142,10 +180,27 @@ export function createNoticeActivities({ store, logger, readSecret, settings }: 
       try {
         await within(timeoutMs, sendAll(notice));
       } catch (error) {
-        logger.warn({ err: error, notice: notice.key }, 'a notice was given up');
+        logger.warn({ err: error, notice: notice.key }, 'a notice could not be sent');
+        if (error instanceof ProviderError && error.type === 'NotifierFailed') throw toFailure(error);
       }
     },
+
+    async resendNotices() {
+      const due = await readDueNotices(store.db, mostResent);
+      await Promise.all(
+        due.map((each) =>
+          resend(each).catch((error: unknown) =>
+            logger.warn({ err: error, notice: each.key }, 'a notice could not be sent again'),
+          ),
+        ),
+      );
+      return due.length;
+    },
   };
+}
+
+function withoutUndefined({ environment, ...message }: DueNotice['message']): Omit<Notice, 'key'> {
+  return environment === undefined ? message : { ...message, environment };
 }
 
 /** Where a project's routes were never read. */

@@ -25,6 +25,7 @@ import { reportRoutes } from './routes/reports.ts';
 import { runRoutes } from './routes/runs.ts';
 import { scanRoutes } from './routes/scans.ts';
 import { tokenRoutes } from './routes/tokens.ts';
+import { noticeRoutes } from './routes/notices.ts';
 import { upkeepRoutes } from './routes/upkeep.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
 import { createStarter } from './starts.ts';
@@ -80,6 +81,7 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     recordRoutes,
     auditReportRoutes,
     upkeepRoutes,
+    noticeRoutes,
     scanRoutes,
     eventRoutes,
     tokenRoutes,

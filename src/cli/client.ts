@@ -7,6 +7,7 @@ import type { UpkeepKind } from '../domain/upkeep.ts';
 import type { DeploymentRecord, DeploymentSummary } from '../store/deployments.ts';
 import type { Incident } from '../store/incidents.ts';
 import type { LogStream } from '../store/logs.ts';
+import type { NoticeRow } from '../store/notices.ts';
 import type { Page } from '../store/page.ts';
 import type { StoredRelease } from '../store/releases.ts';
 import type { RunRecord, RunSummary } from '../store/runs.ts';
@@ -179,6 +180,8 @@ export interface Client {
     readonly kind?: UpkeepKind | undefined;
     readonly project?: string | undefined;
   }): Promise<readonly StoredRound[]>;
+  /** Messages of the last day that some channel has not taken, newest first. */
+  listUndelivered(project?: string): Promise<readonly NoticeRow[]>;
   reviewRegistry(project: string): Promise<RegistryReview>;
   listArtifacts(run: RunName): Promise<readonly ArtifactItem[]>;
   readArtifactFile(
@@ -255,6 +258,7 @@ export function createClient(connection: Connection, stop?: AbortSignal): Client
     readAuditReportText: (period) => http.getText('/v1/audit/report.md', { ...period }),
     startScan: ({ project: owner, environment: name }) => http.post(`${project(owner)}/scan`, { environment: name }),
     readScan: ({ project: owner, environment: name }) => http.get(`${project(owner)}/scan`, { environment: name }),
+    listUndelivered: (owner) => http.get('/v1/notices', { project: owner, undelivered: true }),
     readUpkeep: (filter) => http.get('/v1/upkeep', { ...filter }),
     listArtifacts: (name) => http.get(`${run(name)}/artifacts`),
     readArtifactFile: (name, artifact, path, signal) => {

@@ -1,4 +1,5 @@
 /** The tables as TypeScript sees them: names in camel case, instants as ISO 8601 strings, bigint as number. */
+import type { NoticeEvent } from '../domain/notice.ts';
 import type { ColumnType, Generated, Insertable, Kysely, Selectable } from 'kysely';
 import type {
   DeploymentInput,
@@ -409,7 +410,24 @@ export interface NoticesTable {
   title: string;
   state: 'sending' | 'sent' | 'failed';
   error: string | null;
+  /** When it was last tried, or delivered. */
   at: Instant;
+  /** All of it, until it is delivered. */
+  message: Json<KeptMessage> | null;
+  tries: Generated<number>;
+  /** When it is tried next; null where it is not. */
+  retryAt: string | null;
+  createdAt: Instant;
+}
+
+/** A notice as its channel is to get it. */
+export interface KeptMessage {
+  readonly event: NoticeEvent;
+  readonly level: NoticeLevel;
+  readonly project: string;
+  readonly environment?: string | undefined;
+  readonly title: string;
+  readonly lines: readonly string[];
 }
 
 export interface AuditTable {

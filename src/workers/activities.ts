@@ -128,6 +128,8 @@ export interface ComposedActivities {
   readonly deploy: Partial<Activities & UpkeepActivities & RegistryRetentionActivities>;
   readonly notify: Partial<Activities>;
   readonly machine: DiskActivities;
+  /** Sends again what some channel has not taken; called again and again. */
+  resendNotices(): Promise<number>;
   /** Ends what activities keep between two calls. */
   close(): Promise<void>;
 }
@@ -330,8 +332,9 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         recordSample: recordSampleTo(spool),
       }),
     }),
+    resendNotices: () => notices.resendNotices(),
     notify: {
-      ...notices,
+      sendNotice: (notice) => notices.sendNotice(notice),
       ...createFindingActivities({ store, blobs, readSecret, logs, settings: config.api }),
       ...createForgeActivities({ store, repositories, readSecret, settings: config.api }),
     },

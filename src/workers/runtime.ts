@@ -17,6 +17,7 @@ import { taskQueues } from '../workflows/queues.ts';
 import { composeActivities } from './activities.ts';
 import { workflowBundlePath } from './bundle.ts';
 import { openFactSpool } from './facts.ts';
+import { keepResending } from './notice-resender.ts';
 import { keepSchedules } from './schedules.ts';
 import {
   type VerifyLimits,
@@ -165,6 +166,7 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
   ]);
 
   const stopScheduling = has('orchestration') ? keepSchedules(temporal, logger) : undefined;
+  const stopResending = has('notify') ? keepResending(() => activities.resendNotices(), logger) : undefined;
 
   async function run(): Promise<void> {
     try {
@@ -180,6 +182,7 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
   }
   function stop(): void {
     stopScheduling?.();
+    stopResending?.();
     for (const worker of workers) {
       if (worker.getState() === 'RUNNING') worker.shutdown();
     }

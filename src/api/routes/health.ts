@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import type { Verdict } from '../../domain/verdict.ts';
+import { countUndelivered } from '../../store/notices.ts';
 import { readDiskVerdict } from '../../store/upkeep.ts';
 import type { ApiContext } from '../context.ts';
 
@@ -34,7 +35,13 @@ export function healthRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
       },
       () => ({ status: 'ok' as const }),
     );
-    const Ready = z.object({ status: z.enum(['ready', 'not-ready']), store: State, temporal: State, disks: Verdicts });
+    const Ready = z.object({
+      status: z.enum(['ready', 'not-ready']),
+      store: State,
+      temporal: State,
+      disks: Verdicts,
+      notices: Verdicts,
+    });
     app.get(
       '/ready',
       {
@@ -46,7 +53,7 @@ export function healthRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
         },
       },
       async (_request, reply) => {
-        const [store, temporal, disks] = await Promise.all([
+        const [store, temporal, disks, notices] = await Promise.all([
           check(() => sql`select 1 from projects limit 1`.execute(deps.store.db)),
           check(() =>
             deps.temporal.withDeadline(Date.now() + checkTimeoutMs, () =>
@@ -54,13 +61,17 @@ export function healthRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
             ),
           ),
           readDiskVerdict(deps.store.db, diskMaxAgeMs).catch((): Verdict => 'errored'),
+          countUndelivered(deps.store.db).then(
+            (count): Verdict => (count === 0 ? 'passed' : 'failed'),
+            (): Verdict => 'errored',
+          ),
         ]);
-        // A full disk of some machine keeps no process of the API from its work: it is told, and turns nobody away.
+        // A full disk of some machine, or people who were not told, keeps no process of the API from its work: it is told, and turns nobody away.
         // Without Temporal webhooks are still accepted, but a balancer that has a choice should choose another process.
         const ready = store === 'up' && temporal === 'up';
         return await reply
           .code(ready ? 200 : 503)
-          .send({ status: ready ? 'ready' : 'not-ready', store, temporal, disks });
+          .send({ status: ready ? 'ready' : 'not-ready', store, temporal, disks, notices });
       },
     );
     await Promise.resolve();

@@ -8,6 +8,7 @@ import { CliError, type Ending, endingOf } from '../exit.ts';
 import { nameOf, parseName } from '../names.ts';
 import { deploymentNext, deploymentPage } from '../pages/deployment.ts';
 import { deploymentList, environmentPage, runList } from '../pages/lists.ts';
+import { undeliveredList } from '../pages/notices.ts';
 import { runPage } from '../pages/run.ts';
 import { follow } from '../wait.ts';
 
@@ -30,15 +31,17 @@ export async function status(context: CommandContext, name: string | undefined, 
 
 async function overview(context: CommandContext, client: Client): Promise<void> {
   const { project } = client.connection;
-  const [environments, runs, deployments] = await Promise.all([
+  const [environments, runs, deployments, undelivered] = await Promise.all([
     client.listEnvironments(project),
     client.listRuns({ project, limit: 8 }),
     client.listDeployments({ project, limit: 8 }),
+    client.listUndelivered(project),
   ]);
   const { terminal } = context;
   const screen = screenOf(context);
-  terminal.result('overview', { environments, runs: runs.items, deployments: deployments.items }, () =>
+  terminal.result('overview', { environments, runs: runs.items, deployments: deployments.items, undelivered }, () =>
     [
+      ...(undelivered.length === 0 ? [] : [undeliveredList(undelivered, screen)]),
       ...environments.map((view) => environmentPage(view, screen)),
       terminal.paint.bold('Deployments'),
       deploymentList(deployments.items, screen),

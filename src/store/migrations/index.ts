@@ -13,6 +13,7 @@ import { upkeep } from './0013-upkeep.ts';
 import { packages } from './0015-packages.ts';
 import { runTurns } from './0016-run-turns.ts';
 import { proofs } from './0019-proofs.ts';
+import { undelivered } from './0019-undelivered.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -29,6 +30,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0015-packages': fromText(packages),
   '0016-run-turns': fromText(runTurns),
   '0019-proofs': fromText(proofs),
+  '0019-undelivered': fromText(undelivered),
 };
 
 function fromText(text: string): Migration {

@@ -8,7 +8,8 @@ import { text } from 'node:stream/consumers';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import type { FactActivities, Notice, RunFactActivities, Told } from '../../../src/activities/contracts.ts';
 import { createFactActivities } from '../../../src/activities/facts.ts';
-import { createNoticeActivities } from '../../../src/activities/notices.ts';
+import { createNoticeActivities, inPassing } from '../../../src/activities/notices.ts';
+import { listNotices } from '../../../src/store/notices.ts';
 import { createRunFactActivities } from '../../../src/activities/run-facts.ts';
 import { taking } from '../../../src/activities/told.ts';
 import { loadPair } from '../../../src/definition/load.ts';
@@ -703,6 +704,84 @@ describe('a notice', () => {
     heard.length = 0;
     await notices.sendNotice({ ...ofRun, key: 'loud/run/3/settled', event: 'run-succeeded' });
     expect(heard.map((each) => each.split(' ')[0])).not.toContain('/tests');
+    server.closeAllConnections();
+    server.close();
+  });
+
+  test('that a channel answered with 503 is delivered later, once, though nobody asks for it again', async () => {
+    const heard: string[] = [];
+    const answers = [503, 200, 200];
+    const server = createServer((request, response) => {
+      void text(request).then((body) => {
+        heard.push(body);
+        response.writeHead(answers.shift() ?? 200).end();
+      });
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await put('shaky', projectYaml('shaky', 'notifications:\n  - { kind: slack, url: { env: SLACK } }\n'));
+    const dependencies = { store, logger, readSecret: () => Promise.resolve(address), settings: {} };
+    const key = 'shaky/production/1/settled';
+    // As the end of a deployment sends it: beside its work, and without a second try.
+    await inPassing((one) => createNoticeActivities(dependencies).sendNotice(one))({
+      ...notice,
+      project: 'shaky',
+      key,
+    });
+    expect(heard).toHaveLength(1);
+    const untold = () => listNotices(store.db, { project: 'shaky', undelivered: true });
+    expect(await untold()).toMatchObject([{ key, channel: 'slack', state: 'failed', level: notice.level, tries: 1 }]);
+    // Another worker, later.
+    const later = createNoticeActivities(dependencies);
+    expect(await later.resendNotices()).toBe(0);
+    await store.db
+      .updateTable('notices')
+      .set({ retryAt: new Date(Date.now() - 1_000).toISOString() })
+      .where('key', '=', key)
+      .execute();
+    await Promise.all([later.resendNotices(), createNoticeActivities(dependencies).resendNotices()]);
+    expect(heard).toHaveLength(2);
+    expect(heard[1]).toBe(heard[0]);
+    expect(heard[1]).toContain('because');
+    expect(await untold()).toEqual([]);
+    expect(await later.resendNotices()).toBe(0);
+    server.closeAllConnections();
+    server.close();
+  });
+
+  test('that will never be taken is tried once, and shown', async () => {
+    const server = createServer((_, response) => response.writeHead(404).end('no_service'));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await put('gone', projectYaml('gone', 'notifications:\n  - { kind: slack, url: { env: SLACK } }\n'));
+    const notices = createNoticeActivities({ store, logger, readSecret: () => Promise.resolve(address), settings: {} });
+    await notices.sendNotice({ ...notice, project: 'gone', key: 'gone/production/1/settled' });
+    expect(await listNotices(store.db, { project: 'gone', undelivered: true })).toMatchObject([
+      { state: 'failed', retryAt: null, error: expect.stringContaining('404') },
+    ]);
+    server.closeAllConnections();
+    server.close();
+  });
+
+  test('that is neither delivered nor written down is thrown, for whoever can to try again', async () => {
+    const server = createServer((_, response) => response.writeHead(503).end());
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const address = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    await put('dark', projectYaml('dark', 'notifications:\n  - { kind: slack, url: { env: SLACK } }\n'));
+    let db = store.db;
+    const away = openStore({ url: 'postgres://nobody@127.0.0.1:9/nothing' });
+    const reading = {
+      get db() {
+        return db;
+      },
+    };
+    const readSecret = (): Promise<string> => Promise.resolve(address);
+    const notices = createNoticeActivities({ store: reading, logger, readSecret, settings: {} });
+    await notices.sendNotice({ ...notice, project: 'dark', key: 'dark/production/1/settled' });
+    db = away.db;
+    const sending = notices.sendNotice({ ...notice, project: 'dark', key: 'dark/production/2/settled' });
+    await expect(sending).rejects.toMatchObject({ type: 'NotifierFailed', nonRetryable: false });
+    await away.close();
     server.closeAllConnections();
     server.close();
   });

@@ -115,6 +115,7 @@ describe('without a token there is no answer', () => {
       temporal: 'up',
       // Nobody has looked yet.
       disks: 'inconclusive',
+      notices: 'passed',
     });
     const document = (await ask(undefined, 'GET', '/openapi.json')).json();
     expect(document.openapi).toBe('3.1.0');

@@ -18,7 +18,13 @@ import { readEvents } from '../../../src/store/events.ts';
 import { type Fact, type KeyedFact, applyFacts } from '../../../src/store/facts.ts';
 import { listIncidents, postMortemDue } from '../../../src/store/incidents.ts';
 import { addSegment, closeLog, listLogs, logId, readLog, readSegments } from '../../../src/store/logs.ts';
-import { claimNotice, settleNotice } from '../../../src/store/notices.ts';
+import {
+  claimNotice,
+  countUndelivered,
+  listNotices,
+  readDueNotices,
+  settleNotice,
+} from '../../../src/store/notices.ts';
 import { putProject } from '../../../src/store/projects.ts';
 import { readLastProofMs, recordProof } from '../../../src/store/proofs.ts';
 import { listReleases, readRelease, recordRelease } from '../../../src/store/releases.ts';
@@ -501,7 +507,7 @@ describe('notices', () => {
     };
     const claims = await Promise.all(Array.from({ length: 8 }, () => claimNotice(store.db, claim)));
     expect(claims.filter(Boolean)).toHaveLength(1);
-    await settleNotice(store.db, 'k', 'slack', 'it answered 500');
+    await settleNotice(store.db, 'k', 'slack', { error: 'it answered 500' });
     expect(await claimNotice(store.db, claim)).toBe(true);
     await store.db
       .updateTable('notices')
@@ -510,6 +516,46 @@ describe('notices', () => {
     expect(await claimNotice(store.db, claim)).toBe(true);
     await settleNotice(store.db, 'k', 'slack');
     expect(await claimNotice(store.db, claim)).toBe(false);
+  });
+
+  test('what was not delivered is due again, each time later, for an hour; and is shown', async () => {
+    const base = { event: 'held', level: 'critical', project: 'untold', title: 't' } as const;
+    const message = { ...base, lines: ['l'] };
+    const claim = { ...base, key: 'k2', channel: 'slack', message };
+    const pauses: number[] = [];
+    const ofUntold = async () => (await listNotices(store.db, { project: 'untold', undelivered: true }))[0];
+    for (let round = 0; round < 9; round += 1) {
+      expect(await claimNotice(store.db, claim)).toBe(true);
+      expect(await settleNotice(store.db, 'k2', 'slack', { error: 'it answered 503' })).toBe(true);
+      const row = await ofUntold();
+      pauses.push(Math.round((Date.parse(row?.retryAt ?? '') - Date.parse(row?.at ?? '')) / 1_000));
+    }
+    expect(pauses).toEqual([10, 20, 40, 80, 160, 320, 600, 600, 600]);
+    expect(await readDueNotices(store.db, 10)).toEqual([]);
+    const due = { retryAt: new Date(Date.now() - 1_000).toISOString() };
+    await store.db.updateTable('notices').set(due).where('key', '=', 'k2').execute();
+    expect(await readDueNotices(store.db, 10)).toEqual([{ key: 'k2', channel: 'slack', message }]);
+    const old = { createdAt: new Date(Date.now() - 3_700_000).toISOString() };
+    await store.db.updateTable('notices').set(old).where('key', '=', 'k2').execute();
+    await settleNotice(store.db, 'k2', 'slack', { error: 'it answered 503' });
+    expect(await ofUntold()).toMatchObject({ state: 'failed', retryAt: null, tries: 9, error: 'it answered 503' });
+    expect(await countUndelivered(store.db)).toBeGreaterThan(0);
+    expect(await settleNotice(store.db, 'k3', 'slack', { error: 'nobody claimed it' })).toBe(false);
+  });
+
+  test('the message of a sender that died is sent by another', async () => {
+    const base = { event: 'held', level: 'critical', project: 'untold', title: 't' } as const;
+    await claimNotice(store.db, { ...base, key: 'k4', channel: 'slack', message: { ...base, lines: [] } });
+    const dueKeys = async () => (await readDueNotices(store.db, 10)).map(({ key }) => key);
+    expect(await dueKeys()).not.toContain('k4');
+    await store.db
+      .updateTable('notices')
+      .set({ at: new Date(Date.now() - 20_000).toISOString() })
+      .where('key', '=', 'k4')
+      .execute();
+    expect(await dueKeys()).toContain('k4');
+    await settleNotice(store.db, 'k4', 'slack');
+    expect(await dueKeys()).not.toContain('k4');
   });
 });
 

@@ -308,6 +308,7 @@ describe('waiting', () => {
 describe('looking', () => {
   test('the overview has environments, deployments and runs, and what waits for somebody', async () => {
     answers['GET /v1/environments'] = { body: [anEnvironment()] };
+    answers['GET /v1/notices'] = { body: [] };
     answers['GET /v1/runs'] = { body: { items: [aRun()] } };
     answers['GET /v1/deployments'] = { body: { items: [aDeployment({ phase: 'awaiting-approval' })] } };
     const { code, stdout, stderr } = await slipway(['status']);
@@ -315,6 +316,24 @@ describe('looking', () => {
     expect(stdout).toContain('hello/production');
     expect(stdout).toContain('hello#4');
     expect(stderr).toContain('slipway plan hello/production/3');
+    expect(stdout).not.toContain('Not delivered');
+  });
+
+  test('what people were not told is said first', async () => {
+    const notice = {
+      ...{ key: 'k', channel: 'slack', event: 'held', level: 'critical', project: 'hello', environment: 'production' },
+      ...{ title: 'hello 1.0.1\u001b[2J is held', state: 'failed', error: 'The Slack webhook answered 503: ' },
+      ...{ at: at(0), tries: 3, retryAt: at(1), createdAt: at(0) },
+    };
+    answers['GET /v1/notices'] = { body: [notice] };
+    answers['GET /v1/environments'] = { body: [anEnvironment()] };
+    answers['GET /v1/runs'] = { body: { items: [] } };
+    answers['GET /v1/deployments'] = { body: { items: [] } };
+    const { stdout } = await slipway(['status']);
+    expect(stdout).toMatch(
+      /^.*Not delivered by slack of hello.*: The Slack webhook answered 503:  \(it is tried again\)\n/,
+    );
+    expect(stdout).toContain('    critical hello 1.0.1 is held');
   });
 
   test('logs are printed as they are, each under the name of its step', async () => {
