@@ -87,6 +87,39 @@ app.server.on('request', (_request, response) => response.writeHead(503).end('ca
   );
 
   test(
+    'a migration that fails: its own words, and what went before them, are read from its log',
+    async () => {
+      const bad = {
+        'migrations/003_bad.sql': `-- slipway: expand
+do $$ begin raise notice 'looking at the cards'; end $$;
+alter table card_readers add column model text;
+`,
+      };
+      const deployment = await goodServesThroughout(() => attempt('feat: bad migration', bad));
+      await story.repository.commit({
+        branch: 'develop',
+        subject: 'revert: bad migration',
+        files: { 'migrations/003_bad.sql': null },
+      });
+      expect(deployment.outcome).toBe('failed');
+      const logs = await story.operator.listLogs(deployment);
+      expect(logs.every(({ closedAt }) => closedAt !== null)).toBe(true);
+      expect(new Set(logs.map(({ stage }) => stage))).toEqual(new Set(['backup', 'start', 'migrate', 'stop']));
+      const [migrate] = logs.filter(({ stage }) => stage === 'migrate');
+      const text = await story.operator.readLog(migrate?.log ?? '');
+      expect(text).toMatch(/003_bad\.sql begins\nNOTICE: looking at the cards\n003_bad\.sql was rolled back/);
+      expect(text).toContain('relation "card_readers" does not exist');
+      expect(await story.operator.searchLogs(deployment, 'card_readers', 'migrate')).toHaveLength(1);
+      const read = async (stage: string): Promise<string> =>
+        await story.operator.readLog(logs.find((log) => log.stage === stage)?.log ?? '');
+      expect(await read('backup')).toMatch(/dumping contents of table[^]*took \d+ bytes[^]*proved in \d+ ms/);
+      expect(await read('start')).toMatch(/listening on 0\.0\.0\.0:\d+\n[^]*healthy after \d+ ms/);
+      expect(await read('stop')).toMatch(/the last lines of (blue|green):\n[^]*listening on/);
+    },
+    4 * minutes,
+  );
+
+  test(
     'the port of a slot that somebody took: who has it is said, and once it is free the same release goes live',
     async () => {
       const port = story.sites.staging.slots.green;

@@ -1,6 +1,7 @@
-import { type FSWatcher, watch } from 'node:fs';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Load, startLoad } from '../../examples/demo/load.ts';
 import type { DeploymentRef } from '../../src/domain/deployment.ts';
 import { endProcess } from '../../src/effects/daemon.ts';
@@ -8,6 +9,7 @@ import { connectDocker } from '../../src/local/docker.ts';
 import { readState } from '../../src/local/state.ts';
 import { ensureStore } from '../../src/local/store-postgres.ts';
 import { ensureTemporal } from '../../src/local/temporal.ts';
+import { releaseSlug, routeFileName } from '../../src/providers/routers/haproxy-file.ts';
 import type { DeploymentRecord } from '../../src/store/deployments.ts';
 import { type InstallationStory, startInstallationStory } from '../support/installation-story.ts';
 import { until } from '../support/until.ts';
@@ -29,40 +31,93 @@ afterAll(async () => {
 
 const minutes = 60_000;
 
-describe('HAProxy is gone in the middle of a switch', () => {
+describe('HAProxy is gone around a switch', () => {
   test(
-    'because it crashed: the engine brings it back with the file it has, and one version serves that is well',
+    'it crashed before its file was written: the engine brings it back, the move is tried again, and the new release goes live',
     async () => {
-      const load = startLoad({ url: story.addresses.staging, ratePerS: 20 });
-      try {
-        const deployment = await switchAndThen(async () => {
-          const { State } = await router().inspect();
-          process.kill(State.Pid, 'SIGKILL');
-        });
-        await expectOneAnswer(deployment, load);
-      } finally {
-        await load.stop();
-      }
+      const { deployment, load } = await withLoad(async () => {
+        const ref = await untilStarting('feat: before, crashed');
+        expect(routeFile()).not.toContain(versionTag(await versionOf(ref)));
+        await crash();
+        return await story.endOf(ref);
+      });
+      await expectLive(deployment, load);
     },
     5 * minutes,
   );
 
   test(
-    'because somebody stopped it: as soon as it is back one version serves that is well, and until then nothing is claimed',
+    'it crashed after it had loaded its file: it comes back with that file, and the new release stays live',
     async () => {
-      const load = startLoad({ url: story.addresses.staging, ratePerS: 20 });
-      try {
-        const deployment = await switchAndThen(async () => {
-          await router().kill();
-          await delay(10_000);
-          await router().start();
-        });
-        await expectOneAnswer(deployment, load);
-      } finally {
-        await load.stop();
-      }
+      const { deployment, load } = await withLoad(async (running) => {
+        const ref = await untilStarting('feat: after, crashed');
+        await untilServed(ref, running);
+        await crash();
+        return await story.endOf(ref);
+      });
+      await expectLive(deployment, load);
     },
     5 * minutes,
+  );
+
+  test(
+    'somebody stopped it before its file was written: the file is written all the same, and once it is back the new release goes live',
+    async () => {
+      const { deployment, load } = await withLoad(async () => {
+        const ref = await untilStarting('feat: before, stopped');
+        const version = await versionOf(ref);
+        expect(routeFile()).not.toContain(versionTag(version));
+        await router().kill();
+        try {
+          await until(() => routeFile().includes(versionTag(version)), {
+            timeoutMs: minutes,
+            what: 'the file to say the new release while there is no router',
+          });
+          // Until then nothing is claimed.
+          expect((await story.operator.readDeployment(ref)).outcome).toBeNull();
+          expect((await story.operator.readEnvironment(staging())).live?.version).toBe(live.version);
+        } finally {
+          await router().start();
+        }
+        return await story.endOf(ref);
+      });
+      await expectLive(deployment, load);
+    },
+    5 * minutes,
+  );
+
+  test(
+    'somebody stopped it after it had loaded its file: users are not served, so it is rolled back, and what comes back serves the one before',
+    async () => {
+      // Longer than a probe with all its tries takes, wherever it is asked: by the switch or by the watch.
+      await story.setProject((document) => {
+        document.setIn(['environments', 'staging', 'watch', 'duration'], '90s');
+      });
+      try {
+        const { deployment, load } = await withLoad(async (running) => {
+          const ref = await untilStarting('feat: after, stopped');
+          await untilServed(ref, running);
+          await router().kill();
+          try {
+            await untilPhase(ref, 'rolling-back');
+          } finally {
+            await router().start();
+          }
+          return await story.endOf(ref);
+        });
+        expect(deployment).toMatchObject({ outcome: 'rolled-back', result: { live: { version: live.version } } });
+        expect(deployment.reason).toMatch(/ECONNREFUSED/);
+        expect(deployment.reason).toContain(`${live.version} serves again`);
+        await expectOneAnswer(deployment, load);
+        const { text } = await logOf(deployment, 'switch');
+        expect(text).toContain(`back to ${live.version} in`);
+      } finally {
+        await story.setProject((document) => {
+          document.setIn(['environments', 'staging', 'watch', 'duration'], '4s');
+        });
+      }
+    },
+    6 * minutes,
   );
 });
 
@@ -175,38 +230,95 @@ async function untilPhase(ref: DeploymentRef, phase: string): Promise<void> {
   });
 }
 
-/** Rolls out a new release, and does `fault` in the moment in which the file of the router is about to be changed. */
-async function switchAndThen(fault: () => Promise<void>): Promise<DeploymentRecord> {
-  const ref = await deploymentOf(`feat: change ${String(Date.now())}`);
-  let watcher: FSWatcher | undefined;
-  try {
-    await new Promise<void>((resolve, reject) => {
-      watcher = watch(story.own.router.configFolder, () => resolve());
-      setTimeout(() => reject(new Error('the file of the router was never touched')), minutes).unref();
-    });
-  } finally {
-    watcher?.close();
-  }
-  await fault();
-  return await story.endOf(ref);
+function staging(): { project: string; environment: string } {
+  return { project: story.project, environment: 'staging' };
 }
 
-/** The deployment is over in one of the ways it may be, and what it says is live is what every user gets. */
+/** What the router has of staging on the disk. */
+function routeFile(): string {
+  return readFileSync(join(story.own.router.configFolder, routeFileName(staging())), 'utf8');
+}
+
+/** A version as the file of the router has it. */
+function versionTag(version: string): string {
+  return `:${releaseSlug(version)}`;
+}
+
+async function versionOf(ref: DeploymentRef): Promise<string> {
+  return (await story.operator.readDeployment(ref)).version;
+}
+
+/** Its process dies; the engine starts it again by itself. */
+async function crash(): Promise<void> {
+  const { State } = await router().inspect();
+  process.kill(State.Pid, 'SIGKILL');
+}
+
+/** Rolls out a release that takes its time to listen, and waits until it is being started: traffic moves seconds later. */
+async function untilStarting(subject: string): Promise<DeploymentRef> {
+  const main = (plainMain ??= await story.repository.read('src/main.js'));
+  const slow = main.replace(
+    'app.server.listen(',
+    `await new Promise((resolve) => setTimeout(resolve, 4000)); // ${subject}\napp.server.listen(`,
+  );
+  expect(slow).not.toBe(main);
+  const ref = await deploymentOf(subject, { 'src/main.js': slow });
+  await untilPhase(ref, 'rolling-out');
+  return ref;
+}
+let plainMain: string | undefined;
+
+/** Waits until users get the new release. */
+async function untilServed(ref: DeploymentRef, load: Load): Promise<void> {
+  const version = await versionOf(ref);
+  await until(() => load.firstAnswerOf(version) !== undefined, {
+    timeoutMs: 2 * minutes,
+    everyMs: 10,
+    what: `${version} to answer through the router`,
+  });
+}
+
+/** While users ask for something 20 times a second, who go on asking when it is over. */
+async function withLoad(
+  work: (load: Load) => Promise<DeploymentRecord>,
+): Promise<{ readonly deployment: DeploymentRecord; readonly load: Load }> {
+  const load = startLoad({ url: story.addresses.staging, ratePerS: 20 });
+  loads.push(load);
+  return { deployment: await work(load), load };
+}
+const loads: Load[] = [];
+afterEach(async () => {
+  await Promise.all(loads.splice(0).map((load) => load.stop()));
+});
+
+async function expectLive(deployment: DeploymentRecord, load: Load): Promise<void> {
+  expect({ outcome: deployment.outcome, reason: deployment.reason }).toEqual({
+    outcome: 'succeeded',
+    reason: expect.stringMatching(/requests, within every band/),
+  });
+  expect(deployment.result?.live?.version).toBe(deployment.version);
+  await expectOneAnswer(deployment, load);
+  live = deployment;
+}
+
+/** What the deployment says is live is what every user gets from now on, and before that it was one of the two. */
 async function expectOneAnswer(deployment: DeploymentRecord, load: Load): Promise<void> {
-  const before = live;
-  if (deployment.outcome === 'succeeded') live = deployment;
-  expect(['succeeded', 'rolled-back', 'errored']).toContain(deployment.outcome);
-  expect(deployment.result?.live).toMatchObject({ version: live.version });
+  const now = deployment.result?.live?.version ?? '';
   const fromMs = Date.now();
-  await delay(3_000);
+  await until(() => (load.report(fromMs).versions[now] ?? 0) >= 40, { what: `${now} to answer users for a while` });
   const seen = load.report(fromMs);
-  expect(seen.versions[live.version]).toBeGreaterThan(0);
   // `none` is the router itself saying that nobody answers.
-  const known = [before.version, deployment.version, 'none'];
+  const known = [live.version, deployment.version, 'none'];
   expect(Object.keys(load.report().versions).filter((one) => !known.includes(one))).toEqual([]);
-  expect(load.wrongVersion(live.version, fromMs) - (seen.versions['none'] ?? 0)).toBe(0);
-  const environment = await story.operator.readEnvironment({ project: story.project, environment: 'staging' });
-  expect(environment.live?.version).toBe(live.version);
+  expect(load.wrongVersion(now, fromMs) - (seen.versions['none'] ?? 0)).toBe(0);
+  expect((await story.operator.readEnvironment(staging())).live?.version).toBe(now);
+}
+
+/** The texts of one stage of a deployment, together. */
+async function logOf(ref: DeploymentRef, stage: string): Promise<{ readonly text: string }> {
+  const logs = (await story.operator.listLogs(ref)).filter((log) => log.stage === stage);
+  const texts = await Promise.all(logs.map(({ log }) => story.operator.readLog(log)));
+  return { text: texts.join('') };
 }
 
 async function endAtOnce(name: 'store' | 'temporal'): Promise<void> {
