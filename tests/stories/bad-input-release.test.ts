@@ -104,7 +104,9 @@ alter table card_readers add column model text;
       expect(deployment.outcome).toBe('failed');
       const logs = await story.operator.listLogs(deployment);
       expect(logs.every(({ closedAt }) => closedAt !== null)).toBe(true);
-      expect(new Set(logs.map(({ stage }) => stage))).toEqual(new Set(['backup', 'start', 'migrate', 'stop']));
+      expect(new Set(logs.map(({ stage }) => stage))).toEqual(
+        new Set(['backup', 'start', 'migrate', 'stop', 'restore', 'probe']),
+      );
       const [migrate] = logs.filter(({ stage }) => stage === 'migrate');
       const text = await story.operator.readLog(migrate?.log ?? '');
       expect(text).toMatch(/003_bad\.sql begins\nNOTICE: looking at the cards\n003_bad\.sql was rolled back/);
