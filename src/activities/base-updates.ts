@@ -1,7 +1,9 @@
+import pLimit from 'p-limit';
 import { resolveRegistry } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { type PinnedBase, baseBranches, pinnedBases, withDigest } from '../domain/base-image.ts';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
+import { type ForeignRegistryOptions, registryOrigin } from '../providers/registries/foreign.ts';
 import type { ReadRegistry } from '../providers/registries/logins/index.ts';
 import type { ImageRegistry, RegistryAddress } from '../providers/registries/port.ts';
 import { beating } from './changes.ts';
@@ -10,6 +12,7 @@ import { type OfferDependencies, createUpkeepOffers, fileModes, tooLong } from '
 
 export interface BaseUpdateDependencies extends OfferDependencies {
   readonly openRegistry: (address: RegistryAddress) => Pick<ImageRegistry, 'readManifest'>;
+  readonly openForeign: (options: ForeignRegistryOptions) => Pick<ImageRegistry, 'readManifest'>;
   readonly readRegistry: ReadRegistry;
 }
 
@@ -17,6 +20,10 @@ export interface BaseUpdateDependencies extends OfferDependencies {
 const dockerfile = /(?:^|\/)(?:Dockerfile(?:\.[\w.-]+)?|[\w.-]+\.Dockerfile)$/;
 /** Judgement: a repository with more is generated. */
 const mostFiles = 100;
+/** Judgement: so many images are built on in no repository that people have written. */
+const mostBases = 200;
+/** With the limits of each question all of them end within the time of the activity, whatever registries do. */
+const questionsAtOnce = 8;
 
 /** Looks for bases that have moved and offers what would follow them. Only branches of Slipway's own are ever pushed. */
 export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUpdateActivities {
@@ -43,13 +50,25 @@ export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUp
     return { files, unread: tooLarge + Math.max(0, wanted.length - mostFiles) };
   }
 
+  /** A registry that a Dockerfile names, as far as project.yaml knows it. */
+  async function foreignOf(project: ProjectDefinition, address: string): Promise<ForeignRegistryOptions> {
+    const { registries } = project.upkeep.bases;
+    const origins = new Set(registries.map(registryOrigin));
+    const isKnown = (origin: string): boolean => origins.has(origin);
+    const listed = registries.find((each) => each.address === address);
+    if (listed?.credentials === undefined) return { address, insecure: listed?.insecure ?? false, isKnown };
+    const { username, password: secret } = listed.credentials;
+    const password = await deps.readSecret(secret);
+    return { address, insecure: listed.insecure, isKnown, credentials: { address, username, password } };
+  }
+
   async function newestOf(project: ProjectDefinition, base: PinnedBase, signal: AbortSignal): Promise<string> {
     const own = resolveRegistry({ project });
-    // The name of Docker Hub in images is not where its registry answers.
-    const host = base.registry === 'docker.io' ? 'registry-1.docker.io' : base.registry;
-    const address: RegistryAddress =
-      base.registry === own.address ? await deps.readRegistry(own, signal) : { address: host, insecure: false };
-    const manifest = await deps.openRegistry(address).readManifest(base.repository, base.tag, signal);
+    const registry =
+      base.registry === own.address
+        ? deps.openRegistry(await deps.readRegistry(own, signal))
+        : deps.openForeign(await foreignOf(project, base.registry));
+    const manifest = await registry.readManifest(`${base.registry}/${base.repository}`, base.tag, signal);
     if (manifest !== undefined) return manifest.digest;
     throw new ProviderError('ImageNotFound', `${base.registry} has no ${base.repository}:${base.tag} any more`);
   }
@@ -63,22 +82,28 @@ export function createBaseUpdateActivities(deps: BaseUpdateDependencies): BaseUp
         const bases = new Map<string, PinnedBase>();
         for (const { text } of files)
           for (const base of pinnedBases(text)) bases.set(`${base.name}@${base.digest}`, base);
-        const found = [];
-        for (const base of bases.values()) {
-          try {
-            found.push({ base, newest: await newestOf(project, base, signal) });
-          } catch (error) {
-            signal.throwIfAborted();
-            // One registry that does not answer hides nothing of the others.
-            found.push({ base, problem: describeFailure(error).message });
-          }
-        }
+        const atOnce = pLimit(questionsAtOnce);
+        const found = await Promise.all(
+          [...bases.values()].slice(0, mostBases).map((base) =>
+            atOnce(async () => {
+              try {
+                return { base, newest: await newestOf(project, base, signal) };
+              } catch (error) {
+                signal.throwIfAborted();
+                // One registry that does not answer hides nothing of the others.
+                return { base, problem: describeFailure(error).message };
+              }
+            }),
+          ),
+        );
+        const unasked = Math.max(0, bases.size - mostBases);
         return {
           commit,
           at,
           into: project.repository.releaseBranch,
           files: files.length,
           ...(unread === 0 ? {} : { unread }),
+          ...(unasked === 0 ? {} : { unasked }),
           bases: found,
           offered: await offers.readOffered({
             project: name,

@@ -212,6 +212,9 @@ export interface BaseReading {
   readonly files: number;
   /** How many more there are; absent where all were read. */
   readonly unread?: number;
+  /** How many bases more there are than are asked for; absent where all were. */
+  readonly unasked?: number;
+  /** At most 200. */
   readonly bases: readonly {
     readonly base: PinnedBase;
     /** Digest that the tag names now; absent where it could not be found out. */

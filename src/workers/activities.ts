@@ -76,6 +76,7 @@ import { createInfrastructure } from '../providers/infrastructures/index.ts';
 import { createHaproxyRequestLog } from '../providers/metrics/haproxy-log.ts';
 import { migrationRunners } from '../providers/migrations/index.ts';
 import { type ReadRegistry, createRegistryReader } from '../providers/registries/logins/index.ts';
+import { createForeignRegistry } from '../providers/registries/foreign.ts';
 import { createOciRegistry } from '../providers/registries/oci.ts';
 import { createDockerPusher } from '../providers/registries/pusher.ts';
 import { createGitBranches } from '../providers/repositories/git-branches.ts';
@@ -227,7 +228,12 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     readSecret,
   };
   const build = {
-    ...createBaseUpdateActivities({ ...offering, openRegistry: createOciRegistry, readRegistry }),
+    ...createBaseUpdateActivities({
+      ...offering,
+      openRegistry: createOciRegistry,
+      openForeign: createForeignRegistry,
+      readRegistry,
+    }),
     ...createDependencyUpdateActivities({ ...offering, manifests: manifestKinds, indexes: packageIndexes }),
     scanLiveImage: liveScans.scanLiveImage.bind(liveScans),
     // On the queue of this machine: the files of it, and the images of its engine.

@@ -41,6 +41,11 @@ async function roundOf(project: string): Promise<UpkeepRound> {
       `${reading.unread} more Dockerfiles were not read: the first ${reading.files} are all that is looked at`,
     );
   }
+  if (reading.unasked !== undefined) {
+    problems.push(
+      `${reading.unasked} more bases were not asked for: the first ${bases.length} are all that is looked at`,
+    );
+  }
   // Those that are open first: they are brought up to date rather than joined by others.
   const offered = new Set(reading.offered.map(({ branch }) => branch));
   const wanted = [...moved].sort(([a], [b]) => Number(offered.has(b)) - Number(offered.has(a)));
@@ -69,7 +74,7 @@ async function roundOf(project: string): Promise<UpkeepRound> {
   const kept = new Set([...moved.keys(), ...unknown.map(({ base }) => baseBranch(project, base.name))]);
   let closed = 0;
   for (const { branch, pullRequest } of reading.offered) {
-    if (kept.has(branch) || reading.unread !== undefined) {
+    if (kept.has(branch) || reading.unread !== undefined || reading.unasked !== undefined) {
       if (pullRequest !== null) numbers[branch] ??= pullRequest;
       continue;
     }

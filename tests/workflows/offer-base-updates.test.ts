@@ -103,6 +103,16 @@ test('a repository that cannot be read is errored', async () => {
   expect(await round()).toMatchObject({ verdict: 'errored', summary: 'no such repository' });
 });
 
+test('where not every base was asked for nothing is closed, and it is told', async () => {
+  read([], [branchOf('elsewhere')]);
+  const complete = reading;
+  reading = () => ({ ...complete(), unasked: 3 });
+  const found = await round();
+  expect(withdrawn).toEqual([]);
+  expect(found.verdict).toBe('errored');
+  expect(found.lines).toContainEqual(expect.stringContaining('3 more bases were not asked for'));
+});
+
 test('where not every Dockerfile was read nothing is closed, and it is told', async () => {
   read([], [branchOf('elsewhere')]);
   const complete = reading;

@@ -108,6 +108,28 @@ export const Upkeep = z
           )
           .default(false),
         ...occasions('0 5 * * mon', '2d'),
+        registries: z
+          .array(
+            z.strictObject({
+              address: z
+                .string()
+                .regex(/^[a-z0-9.-]+(?::\d{1,5})?$/, { error: 'must be `host` or `host:port`, without `https://`' })
+                .describe('As in the name of an image, or the place where such a registry has its tokens given out.'),
+              insecure: z.boolean().describe('Plain HTTP.').default(false),
+              credentials: z
+                .strictObject({
+                  username: z.string().min(1).describe('Name to log in with.'),
+                  password: Secret.describe('Its password or token.'),
+                })
+                .describe('Default: none.')
+                .exactOptional(),
+            }),
+          )
+          .max(50)
+          .describe(
+            'Registries that may be at addresses of a private network or this machine, beside that of the project. Any other that a Dockerfile names is asked only at public addresses and by https.',
+          )
+          .default([]),
       })
       .describe('Pull requests for base images, pinned by tag and digest, whose tag names another image by now.')
       .prefault({}),

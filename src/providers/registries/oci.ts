@@ -8,14 +8,7 @@ import { blobPath, writeLayoutIndex } from '../builders/oci-layout.ts';
 import { checkDigest } from './digests.ts';
 import { createUploads } from './oci-uploads.ts';
 import type { ImageRegistry, Manifest, ManifestContent, RegistryAddress, RegistryCredentials } from './port.ts';
-
-/** What a client must say it takes, or an older registry answers with a converted manifest and another digest. */
-const manifestTypes = [
-  'application/vnd.oci.image.manifest.v1+json',
-  'application/vnd.oci.image.index.v1+json',
-  'application/vnd.docker.distribution.manifest.v2+json',
-  'application/vnd.docker.distribution.manifest.list.v2+json',
-].join(', ');
+import { hostOf, manifestTypes, pathOf, tokenAddress, tokenIn } from './protocol.ts';
 
 /** Of one request, ms; only manifests and lists are moved here. */
 const requestTimeoutMs = 15_000;
@@ -380,16 +373,8 @@ async function authorize(
     credentials === undefined
       ? undefined
       : `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
-  if (!/^bearer\b/i.test(challenge)) return basic;
-  const parameters = new Map<string, string>();
-  for (const [, name = '', value = ''] of challenge.matchAll(/(\w+)="([^"]*)"/g)) parameters.set(name, value);
-  const realm = parameters.get('realm');
-  if (realm === undefined) return basic;
-  const url = new URL(realm);
-  for (const name of ['service', 'scope']) {
-    const value = parameters.get(name);
-    if (value !== undefined) url.searchParams.set(name, value);
-  }
+  const url = tokenAddress(challenge);
+  if (url === undefined) return basic;
   const timeout = AbortSignal.timeout(requestTimeoutMs);
   const response = await fetch(url, {
     headers: basic === undefined ? {} : { authorization: basic },
@@ -399,24 +384,8 @@ async function authorize(
     throw unavailable(`${url.host}, which gives out tokens, does not answer: ${reasonOf(error)}`, error);
   });
   if (!response.ok) return undefined;
-  const body = (await response.json()) as { readonly token?: string; readonly access_token?: string };
-  const token = body.token ?? body.access_token;
+  const token = tokenIn(await response.json());
   return token === undefined ? undefined : `Bearer ${token}`;
-}
-
-/** Docker Hub's name in images is not the name of its host. */
-function hostOf(address: string): string {
-  return address === 'docker.io' ? 'registry-1.docker.io' : address;
-}
-
-/** Path of a repository without its registry. */
-function pathOf(repository: string): string {
-  const slash = repository.indexOf('/');
-  return repository
-    .slice(slash + 1)
-    .split('/')
-    .map(encodeURIComponent)
-    .join('/');
 }
 
 function unavailable(message: string, cause?: unknown): ProviderError {

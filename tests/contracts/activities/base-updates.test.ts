@@ -1,4 +1,6 @@
 import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
@@ -7,6 +9,7 @@ import { createBaseUpdateActivities } from '../../../src/activities/base-updates
 import type { BaseUpdateActivities } from '../../../src/activities/contracts.ts';
 import { openForgeApi } from '../../../src/activities/forges.ts';
 import { baseBranch } from '../../../src/domain/base-image.ts';
+import { createForeignRegistry } from '../../../src/providers/registries/foreign.ts';
 import { createGitBranches } from '../../../src/providers/repositories/git-branches.ts';
 import { createGitRepository } from '../../../src/providers/repositories/git.ts';
 import { putProject } from '../../../src/store/projects.ts';
@@ -25,7 +28,7 @@ let origin: GitOrigin;
 let forge: StandIn;
 let folder: string;
 let activities: Pick<BaseUpdateActivities, keyof BaseUpdateActivities>;
-/** What registries answer, by `host repository:tag`. */
+/** What Docker Hub answers, by `docker.io/repository:tag`. */
 let tags: Record<string, string | undefined>;
 
 beforeAll(async () => {
@@ -50,12 +53,15 @@ beforeEach(async () => {
     store,
     repositories: createGitRepository({ folder }),
     branches: createGitBranches({ folder }),
-    openRegistry: ({ address }) => ({
-      readManifest(repository, tag) {
-        const found = tags[`${address} ${repository}:${tag}`];
-        return Promise.resolve(
-          found === undefined ? undefined : { digest: found, mediaType: 'application/json', sizeBytes: 1 },
-        );
+    openRegistry: () => {
+      throw new Error('not asked');
+    },
+    openForeign: (options) => ({
+      async readManifest(repository, tag, signal) {
+        if (options.address !== 'docker.io')
+          return await createForeignRegistry(options).readManifest(repository, tag, signal);
+        const found = tags[`${repository}:${tag}`];
+        return found === undefined ? undefined : { digest: found, mediaType: 'application/json', sizeBytes: 1 };
       },
     }),
     readRegistry: () => Promise.resolve({ address: '127.0.0.1:5000', insecure: true }),
@@ -70,10 +76,11 @@ afterEach(async () => {
   expect(forge.violations).toEqual([]);
 });
 
-async function put(api: string): Promise<void> {
-  const text = projectYaml(project)
+async function put(api: string, more = ''): Promise<void> {
+  const document = projectYaml(project)
     .replace(/url: https:.*/, `url: file://${origin.path}`)
     .replace('kind: github\n', `kind: github\n${api}`);
+  const text = `${document}\n${more}`;
   await putProject(store.db, { name: project, text, hash: text, diff: '', by: 'ada' });
 }
 async function call<const I, R>(activity: (input: I) => Promise<R>, input: I): Promise<R> {
@@ -86,7 +93,7 @@ async function offer(newest: string) {
 }
 
 test('bases are asked for at their registries, and one that is gone hides nothing of the others', async () => {
-  tags = { 'registry-1.docker.io library/node:24-slim': digest('d') };
+  tags = { 'docker.io/library/node:24-slim': digest('d') };
   const reading = await call(activities.readBases, { project });
   expect(reading).toMatchObject({ into: 'main', files: 2, offered: [], commit: origin.git('rev-parse', 'main') });
   expect(reading.bases.map(({ base, newest, problem }) => [base.name, base.digest[7], newest?.[7], problem])).toEqual([
@@ -97,7 +104,7 @@ test('bases are asked for at their registries, and one that is gone hides nothin
 });
 
 test('one that has moved is one branch with that change and one pull request, however often it moves', async () => {
-  tags = { 'registry-1.docker.io library/node:24-slim': digest('d') };
+  tags = { 'docker.io/library/node:24-slim': digest('d') };
   expect(await offer(digest('d'))).toMatchObject({ kind: 'open', number: 1, created: true });
   expect(origin.git('diff', '--name-only', 'main', branch).split('\n')).toEqual(['Dockerfile', 'worker/Dockerfile']);
   expect(origin.git('show', `${branch}:worker/Dockerfile`)).toBe(
@@ -131,6 +138,37 @@ test('without an API of the forge nothing is pushed that nobody would hear of', 
   await put('');
   await expect(offer(digest('d'))).rejects.toMatchObject({ type: 'ForgeRefused' });
   expect(origin.git('branch', '--list', branch)).toBe('');
+});
+
+test('a registry of a private network is asked only where project.yaml names it', async () => {
+  const asked: string[] = [];
+  const server = createServer((request, response) => {
+    asked.push(request.url ?? '');
+    response.writeHead(200, { 'docker-content-digest': digest('e') }).end();
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  try {
+    origin.commit({
+      Dockerfile: `FROM ${address}/team/base:1@${digest('a')}\n`,
+      'worker/Dockerfile': 'FROM scratch\n',
+    });
+    const [base] = (await call(activities.readBases, { project })).bases;
+    expect(base?.problem).toContain('private network');
+    expect(asked).toEqual([]);
+    await put('', `upkeep:\n  bases:\n    registries: [{ address: '${address}', insecure: true }]\n`);
+    expect((await call(activities.readBases, { project })).bases).toMatchObject([{ newest: digest('e') }]);
+    expect(asked).toEqual(['/v2/team/base/manifests/1']);
+  } finally {
+    server.close();
+  }
+});
+
+test('more bases than are asked for are told', async () => {
+  const many = Array.from({ length: 201 }, (_, number) => `FROM node:${number}@${digest('a')}`);
+  origin.commit({ Dockerfile: many.join('\n'), 'worker/Dockerfile': 'FROM scratch\n' });
+  const reading = await call(activities.readBases, { project });
+  expect([reading.bases.length, reading.unasked]).toEqual([200, 1]);
 });
 
 test('another project of the same repository has branches of its own, and more Dockerfiles than are read are told', async () => {
