@@ -26,20 +26,29 @@ export async function ensureProjectSchedules(
 ): Promise<void> {
   const wanted = schedulesOf(project, taskQueue);
   for (const [id, options] of wanted) await ensure(client, id, options);
-  const prefixes = [`schedule/${project.project}/`, `${upkeepPrefix}${project.project}/`];
+  // By name, where the names are known: Temporal lists a schedule only some time after it was made.
+  for (const kind of upkeepKinds) {
+    const id = `${upkeepPrefix}${project.project}/${kind}`;
+    if (!wanted.has(id)) await ensureGone(client, id);
+  }
   for await (const { scheduleId } of client.schedule.list()) {
-    if (!prefixes.some((prefix) => scheduleId.startsWith(prefix)) || wanted.has(scheduleId)) continue;
-    await client.schedule
-      .getHandle(scheduleId)
-      .delete()
-      .catch((error: unknown) => {
-        if (!(error instanceof ScheduleNotFoundError)) throw error;
-      });
+    if (scheduleId.startsWith(`schedule/${project.project}/`) && !wanted.has(scheduleId)) {
+      await ensureGone(client, scheduleId);
+    }
+  }
+}
+
+async function ensureGone(client: Client, scheduleId: string): Promise<void> {
+  try {
+    await client.schedule.getHandle(scheduleId).delete();
+  } catch (error) {
+    if (!(error instanceof ScheduleNotFoundError)) throw error;
   }
 }
 
 /** Upkeep of a project; that of the installation (`upkeep/…`) is kept by its workers. */
 const upkeepPrefix = 'project-upkeep/';
+const upkeepKinds = ['scan', 'bases', 'dependencies', 'audit'] as const;
 
 /** All schedules of a project, by their ids. */
 function schedulesOf(project: ProjectDefinition, taskQueue: string): ReadonlyMap<string, Options> {

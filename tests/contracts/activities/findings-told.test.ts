@@ -99,7 +99,8 @@ test('critical findings of the release branch have issues until they are gone', 
 });
 
 test('what a stage that was left out would have found is not gone, whoever else writes the same form', async () => {
-  const step = (name: string) => `{ name: ${name}, image: tools, run: [bandit], reports: [{ kind: bandit, path: bandit.json }] }`;
+  const step = (name: string) =>
+    `{ name: ${name}, image: tools, run: [bandit], reports: [{ kind: bandit, path: bandit.json }] }`;
   const stages = `stages:\n  - { name: test, steps: [${step('one')}] }\n  - { name: worker, steps: [${step('two')}] }\n`;
   await told('{ issues: {} }', [bandit('W1')], undefined, { stages });
   expect(await told('{ issues: {} }', [bandit()], undefined, { stages })).toEqual([
