@@ -234,7 +234,8 @@ test(
 test(
   'a port that is taken and a setting that is wrong end it, with what to do, instead of being tried for ever',
   async () => {
-    const holder = createServer();
+    // Ends what it is asked by: a connection that nobody reads would keep it from closing.
+    const holder = createServer((socket) => socket.destroy());
     await new Promise<void>((resolve) => holder.listen(0, '127.0.0.1', resolve));
     const { port } = holder.address() as AddressInfo;
     try {
