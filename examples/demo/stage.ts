@@ -3,6 +3,7 @@ import { join, resolve } from 'node:path';
 import pg from 'pg';
 import { createClient } from '../../src/cli/client.ts';
 import { ensureApplicationDatabase } from '../../src/local/application-postgres.ts';
+import { endHolder } from '../../src/local/claim.ts';
 import { type LocalContext, type LocalOptions, createLocalContext, installationId } from '../../src/local/context.ts';
 import { connectDocker } from '../../src/local/docker.ts';
 import { choosePort } from '../../src/local/ports.ts';
@@ -157,6 +158,8 @@ export async function setStage(options: StageOptions): Promise<Stage> {
 async function clearStage(place: LocalOptions, context: LocalContext, engine?: string): Promise<void> {
   // Before the engine may go: on one that was there before us, only what we deployed is ours to remove.
   if (engine !== undefined) await removeContainers(engine);
+  // A story that was kept has a `slipway up`, which would start again whatever is ended.
+  await endHolder(context.stateFolder);
   await down({ ...place, target: 'end' });
   for (const name of readdirSync(context.stateFolder)) {
     if (!kept.includes(name)) rmSync(join(context.stateFolder, name), { recursive: true, force: true });

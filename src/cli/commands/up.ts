@@ -1,7 +1,6 @@
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ProcessIdentity } from '../../effects/daemon.ts';
 import type { Retries } from '../../local/keeper.ts';
 import type { ComponentName } from '../../local/up.ts';
 import type { CommandContext } from '../context.ts';
@@ -95,15 +94,11 @@ export async function down(
   const { terminal } = context;
   const stateFolder = resolve(options.state);
   if (!existsSync(stateFolder)) throw new CliError('not-found', `There is no installation in ${stateFolder}.`);
-  const [{ endProcess, isRunning }, local] = await Promise.all([
-    import('../../effects/daemon.ts'),
-    import('../../local/up.ts'),
-  ]);
-  const holder = readClaim(claimFile(stateFolder));
-  if (holder !== undefined && isRunning(holder)) {
-    terminal.say(`stopping process ${holder.pid}`);
-    await endProcess(holder, { signal: 'SIGTERM', graceMs: context.timeoutMs ?? 60_000 });
-  }
+  const [{ endHolder }, local] = await Promise.all([import('../../local/claim.ts'), import('../../local/up.ts')]);
+  await endHolder(stateFolder, {
+    graceMs: context.timeoutMs,
+    onFound: ({ pid }) => terminal.say(`stopping process ${pid}`),
+  });
   const { ended, kept } = await local.down({ stateFolder, target: options.everything === true ? 'end' : 'keep' });
   terminal.result('down', { ended, kept }, () =>
     [
@@ -164,29 +159,20 @@ function isAborted(signal: AbortSignal): boolean {
   return signal.aborted;
 }
 
-function claimFile(stateFolder: string): string {
-  return join(stateFolder, 'run', 'up.pid');
-}
-
-function readClaim(file: string): ProcessIdentity | undefined {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8')) as ProcessIdentity;
-  } catch {
-    return undefined;
-  }
-}
-
 /**
  * Two supervisors of one folder would end each other's processes.
  *
  * @throws CliError `conflict` - another one runs.
  */
 async function claimFolder(stateFolder: string): Promise<() => void> {
-  const { identityOf, isRunning } = await import('../../effects/daemon.ts');
+  const [{ identityOf }, { claimFile, readHolder }] = await Promise.all([
+    import('../../effects/daemon.ts'),
+    import('../../local/claim.ts'),
+  ]);
   const file = claimFile(stateFolder);
   mkdirSync(join(stateFolder, 'run'), { recursive: true });
-  const holder = readClaim(file);
-  if (holder !== undefined && isRunning(holder)) {
+  const holder = readHolder(stateFolder);
+  if (holder !== undefined) {
     throw new CliError('conflict', `Slipway is up already: process ${holder.pid} keeps ${stateFolder}.`, {
       next: [
         { command: 'slipway status', when: 'to look at it' },
