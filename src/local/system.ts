@@ -13,8 +13,9 @@ import { type End, type Started, keepRunning } from './keeper.ts';
 import { choosePort } from './ports.ts';
 import { programState } from './program-files.ts';
 import { findProgram, lastLines } from './programs.ts';
+import { noticeRefusal } from './refusal.ts';
 import { readState, writeState } from './state.ts';
-import { countOpenWorkflows } from './temporal.ts';
+import { readOpenWorkflows } from './temporal.ts';
 import type { LocalComponents } from './up.ts';
 
 /** What Slipway itself needs; the rest belongs to what it deploys. */
@@ -131,19 +132,7 @@ export async function startSystem(
     if (kind === 'refused' || (words?.type === 'PortTaken' && times >= portTries)) unable ??= words;
   }
 
-  /** What a refusal rests on: the program's files, and for a build what is open. The settings are those that we were started with. */
-  async function notice({ type }: LastWords): Promise<() => Promise<boolean>> {
-    const before = await programState();
-    let open = type === 'BuildRefused' ? await countOpenWorkflows(components.temporal) : undefined;
-    return async () => {
-      if ((await programState()) !== before) return true;
-      if (open === undefined) return false;
-      const now = await countOpenWorkflows(components.temporal);
-      const fewer = now < open;
-      open = now;
-      return fewer;
-    };
-  }
+  const grounds = { program: () => programState(), open: () => readOpenWorkflows(components.temporal) };
 
   const logStart = sizeOf(logFile(context, 'worker'));
   const firsts = await Promise.all(
@@ -154,7 +143,7 @@ export async function startSystem(
       first,
       start: () => startOne(name),
       stop: stopping.signal,
-      notice,
+      notice: ({ type }) => noticeRefusal(type, grounds),
       onEnd: (end) => onEnd(name, end),
     }),
   );
@@ -192,7 +181,8 @@ const without: Readonly<Record<SystemProcess, string>> = {
   worker: 'The API answers and takes in what is delivered; nothing of it is run until there is a worker.',
 };
 const rests: Partial<Readonly<Record<FailureType, string>>> = {
-  BuildRefused: 'It is started again when the files of the program change or fewer workflows are open.',
+  BuildRefused:
+    'It is started again when the files of the program change or one of the workflows that are open is over.',
 };
 
 /** For whoever is woken by it: what is refused and why, what goes on, what to do. */

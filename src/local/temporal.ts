@@ -143,19 +143,34 @@ async function serverVersion(context: LocalContext, program: string): Promise<st
   return version;
 }
 
+/** Open workflows that are looked at, at most: as many as a start replays, twice. */
+const mostOpen = 10_000;
+
 /**
- * How many workflows of Slipway are open.
+ * The open workflows of Slipway, each as `<workflow id>/<run id>`.
  *
- * @throws Error - it did not answer within 5 s.
+ * @throws Error - it did not answer within 5 s, or there are more than 10,000.
  */
-export async function countOpenWorkflows({
+export async function readOpenWorkflows({
   address,
   namespace,
-}: Pick<TemporalHandle, 'address' | 'namespace'>): Promise<number> {
+}: Pick<TemporalHandle, 'address' | 'namespace'>): Promise<ReadonlySet<string>> {
+  const query = `ExecutionStatus = "Running" AND TaskQueue = "${workflowTaskQueue}"`;
   return await withConnection({ address }, async (connection) => {
-    const query = `ExecutionStatus = "Running" AND TaskQueue = "${workflowTaskQueue}"`;
-    const { count } = await connection.workflowService.countWorkflowExecutions({ namespace, query });
-    return Number(count);
+    const open = new Set<string>();
+    let nextPageToken = new Uint8Array();
+    do {
+      const page = await connection.workflowService.listWorkflowExecutions({
+        ...{ namespace, query, nextPageToken },
+        pageSize: 1_000,
+      });
+      for (const { execution } of page.executions) {
+        open.add(`${execution?.workflowId ?? ''}/${execution?.runId ?? ''}`);
+      }
+      if (open.size > mostOpen) throw new Error(`more than ${mostOpen} workflows are open`);
+      nextPageToken = new Uint8Array(page.nextPageToken);
+    } while (nextPageToken.length > 0);
+    return open;
   });
 }
 
