@@ -1,5 +1,6 @@
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { Verdict } from '../domain/verdict.ts';
+import type { WindowFigures } from '../providers/metrics/port.ts';
 import { type RequestWindow, p95Of } from '../providers/metrics/window.ts';
 
 /** What a watch remembers between two looks; it travels with the heartbeats, so that a new attempt goes on from it. */
@@ -94,12 +95,13 @@ function noFigures(state: WatchState): Seen {
 
 function judgeRequests(before: WatchState, policy: WatchPolicy, window: RequestWindow, nowMs: number): Seen {
   const { rollback } = policy;
-  const errors = lookAtErrors(before, policy, window, nowMs);
-  const times = lookAtTimes(before, policy, window, nowMs);
+  const ageMs = nowMs - before.startedAtMs;
+  const inWindow = window.figures(Math.min(rollback.errorWindowMs, Math.max(ageMs, 1_000)), nowMs);
+  const recent = window.figures(recentMs, nowMs);
+  const errors = lookAtErrors(policy, window, inWindow);
+  const times = lookAtTimes(before, policy, window, recent, nowMs);
   const warnings = warningsOf(before, policy, errors?.ratio ?? null, times.p95Ms);
   const state: WatchState = { ...before, slowSinceMs: times.slowSinceMs, warnings };
-  const inWindow = window.figures(errorSpanMs(before, policy, nowMs), nowMs);
-  const recent = window.figures(recentMs, nowMs);
   const figures = {
     requests: inWindow.requests,
     errorRatio: inWindow.requests === 0 ? null : inWindow.errorRatio,
@@ -125,22 +127,15 @@ function judgeRequests(before: WatchState, policy: WatchPolicy, window: RequestW
 /** How far back P95 looks where there is enough traffic, ms. Judgement. */
 const recentMs = 10_000;
 
-function errorSpanMs({ startedAtMs }: WatchState, { rollback }: WatchPolicy, nowMs: number): number {
-  return Math.min(rollback.errorWindowMs, Math.max(nowMs - startedAtMs, 1_000));
-}
-
 /**
  * The errors of the window, or of the last `minSamples` requests where the window has fewer: a release that few people ask and that fails
  * them all is as bad as one that many ask. Nothing while there were fewer requests at all.
  */
 function lookAtErrors(
-  before: WatchState,
-  policy: WatchPolicy,
+  { minSamples }: WatchPolicy,
   window: RequestWindow,
-  nowMs: number,
+  { requests, errors, errorRatio }: WindowFigures,
 ): { readonly ratio: number; readonly errors: number; readonly which: string } | undefined {
-  const { minSamples } = policy;
-  const { requests, errors, errorRatio } = window.figures(errorSpanMs(before, policy, nowMs), nowMs);
   if (requests >= minSamples) return { ratio: errorRatio, errors, which: `${requests} requests` };
   const last = window.newest(minSamples, 0).slice(-minSamples);
   if (last.length < minSamples) return undefined;
@@ -152,7 +147,7 @@ interface Times {
   /** Null where it was not judged. */
   readonly p95Ms: number | null;
   readonly slowSinceMs: number | null;
-  /** For how long P95 is known to have been above its band. */
+  /** For how long P95 is known to have been above its band, ms. */
   readonly slowForMs: number;
 }
 
@@ -160,9 +155,13 @@ interface Times {
  * P95 of the last ten seconds, or of the newest requests where those are too few. Then what counts is how far its slow requests lie apart,
  * not the time that passed in silence: two slow ones at the start are not slow for a minute because nobody came after them.
  */
-function lookAtTimes(before: WatchState, policy: WatchPolicy, window: RequestWindow, nowMs: number): Times {
-  const { rollback, minSamples } = policy;
-  const recent = window.figures(recentMs, nowMs);
+function lookAtTimes(
+  before: WatchState,
+  { rollback, minSamples }: WatchPolicy,
+  window: RequestWindow,
+  recent: WindowFigures,
+  nowMs: number,
+): Times {
   if (recent.requests >= minSamples) {
     if (nowMs - before.startedAtMs <= warmUpMs) return { p95Ms: null, slowSinceMs: null, slowForMs: 0 };
     const slowSinceMs = recent.p95Ms > rollback.p95Ms ? (before.slowSinceMs ?? nowMs) : null;

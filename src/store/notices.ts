@@ -17,7 +17,7 @@ export interface NoticeClaim {
 
 /** A sender has at most 10 s; who says nothing for longer than this is dead, and another may send. */
 const claimSeconds = 15;
-/** For so long an undelivered notice is sent again: whoever reads it later reads of yesterday. Specification of retries: judgement. */
+/** For so long an undelivered notice is sent again: whoever reads it later reads of what is over. Judgement. */
 const triedForSeconds = 3_600;
 /** Between two tries: doubled each time, from the first to the second. With them about ten tries in the hour. Judgement. */
 const retrySeconds = [10, 600] as const;

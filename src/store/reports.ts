@@ -128,6 +128,9 @@ function toFinding({ rule, severity, message, file, line, component, aliases, fi
   };
 }
 
+/** Of a run: that some report of it was read. */
+const hasReports = sql<boolean>`exists (select from reports where reports.project = runs.project and reports.run = runs.number)`;
+
 /** Advisories about packages that are read of one run. Judgement: who has more has other worries. */
 const mostAdvisories = 5_000;
 
@@ -143,15 +146,7 @@ export async function readPackageFindings(
     .where('runs.project', '=', project)
     .where('runs.ref', '=', ref)
     .where('runs.outcome', 'is not', null)
-    .where((where) =>
-      where.exists(
-        where
-          .selectFrom('reports')
-          .select('reports.run')
-          .whereRef('reports.project', '=', 'runs.project')
-          .whereRef('reports.run', '=', 'runs.number'),
-      ),
-    )
+    .where(hasReports)
     .orderBy('runs.number', 'desc')
     .limit(1);
   const rows = await db
@@ -222,15 +217,7 @@ export async function lastShownRun(db: Db, project: string, ref: string, before:
     .where('ref', '=', ref)
     .where('number', '<', before)
     .where('outcome', '=', 'succeeded')
-    .where((where) =>
-      where.exists(
-        where
-          .selectFrom('reports')
-          .select('reports.run')
-          .whereRef('reports.project', '=', 'runs.project')
-          .whereRef('reports.run', '=', 'runs.number'),
-      ),
-    )
+    .where(hasReports)
     .orderBy('number', 'desc')
     .limit(1)
     .executeTakeFirst();
@@ -254,15 +241,7 @@ export async function readRunFigures(
     .where('ref', '=', ref)
     .where('number', '<', before)
     .where('outcome', 'is not', null)
-    .where((where) =>
-      where.exists(
-        where
-          .selectFrom('reports')
-          .select('reports.run')
-          .whereRef('reports.project', '=', 'runs.project')
-          .whereRef('reports.run', '=', 'runs.number'),
-      ),
-    )
+    .where(hasReports)
     .orderBy('number', 'desc')
     .limit(Math.min(limit, mostTrendRuns))
     .execute();

@@ -1,7 +1,7 @@
 import { ProviderError } from '../../domain/failures.ts';
 import { type BoundedAnswer, BoundedHttpError, type Lookup, createBoundedHttp } from '../../effects/bounded-http.ts';
 import type { ImageRegistry, RegistryAddress } from './port.ts';
-import { hostOf, manifestTypes, pathOf, tokenAddress, tokenIn } from './protocol.ts';
+import { basicAuthorization, hostOf, manifestTypes, pathOf, tokenAddress, tokenIn } from './protocol.ts';
 
 /** Of one request, ms. That of a registry of one's own. */
 const requestMs = 15_000;
@@ -45,10 +45,7 @@ export function createForeignRegistry(options: ForeignRegistryOptions): Pick<Ima
   }
 
   async function authorize(challenge: string, signal: AbortSignal | undefined): Promise<string | undefined> {
-    const basic =
-      credentials === undefined
-        ? undefined
-        : `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
+    const basic = basicAuthorization(credentials);
     const url = tokenAddress(challenge);
     if (url === undefined) return basic;
     // A password is for what an operator has named, and for nobody that a registry names.

@@ -8,7 +8,7 @@ import { blobPath, writeLayoutIndex } from '../builders/oci-layout.ts';
 import { checkDigest } from './digests.ts';
 import { createUploads } from './oci-uploads.ts';
 import type { ImageRegistry, Manifest, ManifestContent, RegistryAddress, RegistryCredentials } from './port.ts';
-import { hostOf, manifestTypes, pathOf, tokenAddress, tokenIn } from './protocol.ts';
+import { basicAuthorization, hostOf, manifestTypes, pathOf, tokenAddress, tokenIn } from './protocol.ts';
 
 /** Of one request, ms; only manifests and lists are moved here. */
 const requestTimeoutMs = 15_000;
@@ -369,10 +369,7 @@ async function authorize(
   credentials: RegistryCredentials | undefined,
   signal: AbortSignal | undefined,
 ): Promise<string | undefined> {
-  const basic =
-    credentials === undefined
-      ? undefined
-      : `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
+  const basic = basicAuthorization(credentials);
   const url = tokenAddress(challenge);
   if (url === undefined) return basic;
   const timeout = AbortSignal.timeout(requestTimeoutMs);

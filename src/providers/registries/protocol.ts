@@ -1,3 +1,5 @@
+import type { RegistryCredentials } from './port.ts';
+
 /** What every client of the distribution protocol says and reads alike. */
 
 /** What a client must say it takes, or an older registry answers with a converted manifest and another digest. */
@@ -21,6 +23,12 @@ export function pathOf(repository: string): string {
     .split('/')
     .map(encodeURIComponent)
     .join('/');
+}
+
+/** The header that a password goes by (RFC 7617); undefined where there is none. */
+export function basicAuthorization(credentials: RegistryCredentials | undefined): string | undefined {
+  if (credentials === undefined) return undefined;
+  return `Basic ${Buffer.from(`${credentials.username}:${credentials.password}`).toString('base64')}`;
 }
 
 /** Where a challenge (RFC 6750, token authentication of the distribution specification) says that tokens are given out; undefined where it asks for a password. */

@@ -1,33 +1,46 @@
-import { expect, test } from '@jest/globals';
+import { afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { keepResending } from '../../../src/workers/notice-resender.ts';
-import { until } from '../../support/until.ts';
 
-const told: string[] = [];
-const logger = {
-  info: () => undefined,
-  warn: (_: object, message: string) => void told.push(message),
-  error: () => undefined,
-};
+const everyMs = 10_000;
+
+beforeEach(() => {
+  jest.useFakeTimers();
+});
+afterEach(() => {
+  jest.useRealTimers();
+});
 
 test('it is looked for again and again, one look at a time, also after a store that was away, until it is ended', async () => {
-  let looks = 0;
-  let atOnce = 0;
-  let most = 0;
-  const look = async (): Promise<void> => {
-    looks += 1;
-    atOnce += 1;
-    most = Math.max(most, atOnce);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    atOnce -= 1;
-    if (looks === 1) throw new Error('the store is away');
+  const told: string[] = [];
+  const logger = {
+    info: () => undefined,
+    warn: (_: object, message: string) => void told.push(message),
+    error: () => undefined,
   };
-  const end = keepResending(look, logger, 1);
-  await until(() => looks >= 4);
-  end();
-  const seen = looks;
-  // A window in which nothing may happen.
-  await new Promise((resolve) => setTimeout(resolve, 30));
-  expect(looks).toBe(seen);
-  expect(most).toBe(1);
+  const pending = () => Promise.withResolvers<undefined>();
+  const looks: ReturnType<typeof pending>[] = [];
+  const look = (): Promise<undefined> => {
+    const started = pending();
+    looks.push(started);
+    return started.promise;
+  };
+  const end = keepResending(look, logger, everyMs);
+  expect(looks).toHaveLength(0);
+
+  // However long the first one takes, there is no second beside it.
+  await jest.advanceTimersByTimeAsync(5 * everyMs);
+  expect(looks).toHaveLength(1);
+  looks[0]?.reject(new Error('the store is away'));
+  await jest.advanceTimersByTimeAsync(everyMs);
+  expect(looks).toHaveLength(2);
   expect(told).toEqual(['notices that were not delivered could not be looked for']);
+  looks[1]?.resolve(undefined);
+  await jest.advanceTimersByTimeAsync(everyMs);
+  expect(looks).toHaveLength(3);
+  looks[2]?.resolve(undefined);
+
+  end();
+  await jest.advanceTimersByTimeAsync(10 * everyMs);
+  expect(looks).toHaveLength(3);
+  expect(jest.getTimerCount()).toBe(0);
 });
