@@ -163,24 +163,31 @@ export function createScheduleKeeper(
   let timer: NodeJS.Timeout | undefined;
   let ended = false;
 
+  /** Ends when nothing is left but what could not be done; that is tried again later. */
   async function work(): Promise<void> {
-    for (const [name, project] of waiting) {
+    const failed = new Set<ProjectDefinition>();
+    for (;;) {
+      // Looked for anew each time: a newer document may have come meanwhile.
+      const next = [...waiting].find(([, project]) => !failed.has(project));
+      if (next === undefined || ended) break;
+      const [name, project] = next;
       try {
         await ensureProjectSchedules(temporal, project, settings.taskQueue);
         if (waiting.get(name) === project) waiting.delete(name);
       } catch (error) {
+        failed.add(project);
         log.warn({ err: error, project: name }, 'the schedules of a project could not be kept yet');
       }
     }
+    // In the same moment as the last look: what comes from now on begins anew.
+    working = undefined;
+    if (waiting.size > 0 && !ended) timer = setTimeout(go, againMs).unref();
   }
 
   function go(): void {
     if (ended || working !== undefined) return;
     clearTimeout(timer);
-    working = work().finally(() => {
-      working = undefined;
-      if (waiting.size > 0 && !ended) timer = setTimeout(go, againMs).unref();
-    });
+    working = Promise.resolve().then(work);
   }
 
   return {
