@@ -4,6 +4,7 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { createReporter } from '../../src/local/report.ts';
 import { down } from '../../src/local/up.ts';
+import { plainEnvironment } from './plain-environment.ts';
 import { type TestComponentName, type TestComponents, startComponents, testStateFolder } from './components.ts';
 
 /** A folder of tests and what it needs to run. */
@@ -59,6 +60,7 @@ const longForms: Readonly<Record<string, string>> = Object.fromEntries(
     SLIPWAY_FENCE_ROUNDS: '300',
     SLIPWAY_TRAFFIC_ROUNDS: '3',
     SLIPWAY_BREAKAGES: 'all',
+    SLIPWAY_FUZZ: '100000',
   }).map(([name, value]) => [name, process.env[name] ?? value]),
 );
 
@@ -218,6 +220,8 @@ async function runJest(group: Group, files: readonly string[], args: readonly st
     join(root, 'node_modules/jest/bin/jest.js'),
     ...['--roots', join(root, 'tests', group.name), '--reporters', join(root, 'tests/support/jest-reporter.mjs')],
     ...workers,
+    // At a terminal Jest would force colours on every process its workers start.
+    '--no-color',
     // A time limit of a test is for what hangs; what is late because the machine has other work is not wrong.
     ...(group.serial ? ['--testTimeout=180000'] : []),
     ...(files.length > 0 ? ['--runTestsByPath', ...files.map((file) => join(root, file))] : []),
@@ -229,7 +233,7 @@ async function runJest(group: Group, files: readonly string[], args: readonly st
       stdio: ['ignore', 'inherit', 'inherit'],
       detached: true,
       env: {
-        ...process.env,
+        ...plainEnvironment(),
         SLIPWAY_TEST_RESULTS: results,
         ...(args.includes('--all') ? longForms : {}),
         ...(existsSync(componentsFile) ? { SLIPWAY_TEST_COMPONENTS: componentsFile } : {}),

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Script } from '../../support/demo-process.ts';
+import { plainEnvironment } from '../../support/plain-environment.ts';
 import { until } from '../../support/until.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -22,6 +23,7 @@ afterEach(async () => {
 function start(program: string, args: readonly string[]) {
   const child = spawn(process.execPath, [join(root, program), ...args], {
     cwd: folder,
+    env: plainEnvironment(),
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const said = { stdout: '', stderr: '' };
