@@ -283,7 +283,7 @@ export interface TrafficActivities {
    * Makes the rendered router file say: all traffic to `slot`, the other (when `backup`) as backup; applies and reads it back.
    *
    * @throws `RouterConfigInvalid` (not retried), `RouterUnavailable`, `TrafficNotMoved` (retried): the file is the truth and is applied by
-   * whoever starts the router next
+   * whoever starts the router next. `ReleaseMissing` (not retried): nothing is in the slot, or, on the way back, it does not run.
    */
   ensureTraffic(
     input: Change & { readonly slot: Slot | null; readonly backup: Slot | null },

@@ -2,6 +2,7 @@ import { ProviderError } from '../domain/failures.ts';
 import type { Slot } from '../domain/release.ts';
 import type { Fence } from '../effects/fence.ts';
 import type { Route, RouteServer } from '../providers/routers/port.ts';
+import type { SlotState } from '../providers/targets/port.ts';
 import type { Store } from '../store/store.ts';
 import { changing, typed } from './changes.ts';
 import type { TrafficActivities } from './contracts.ts';
@@ -18,6 +19,9 @@ export interface TrafficDependencies {
 
 /** Weight of the one live server; any number serves, only canaries share. */
 const fullWeight = 100;
+
+/** What answers nobody until somebody starts it; one that starts again by itself is not among them. */
+const standing: readonly SlotState['state'][] = ['created', 'exited'];
 
 /** Moves traffic between the slots. */
 export function createTrafficActivities({ store, places, fence, logs }: TrafficDependencies): TrafficActivities {
@@ -39,6 +43,12 @@ export function createTrafficActivities({ store, places, fence, logs }: TrafficD
             );
           }
           const { release } = state;
+          if (input.back === true && role === 'live' && standing.includes(state.state)) {
+            throw new ProviderError(
+              'ReleaseMissing',
+              `${release.version} is in ${of} of ${project}/${environment}, but it does not run, so traffic is not moved back to it.`,
+            );
+          }
           return {
             slot: of,
             release: release.version,

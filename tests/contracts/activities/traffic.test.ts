@@ -6,6 +6,7 @@ import { createTrafficActivities } from '../../../src/activities/traffic.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import type { Slot } from '../../../src/domain/release.ts';
 import { type Fence, createFence } from '../../../src/effects/fence.ts';
+import type { SlotState } from '../../../src/providers/targets/port.ts';
 import type { Router } from '../../../src/providers/routers/port.ts';
 import { openDeployment } from '../../../src/store/deployments.ts';
 import { putProject } from '../../../src/store/projects.ts';
@@ -62,10 +63,11 @@ describe('traffic that moves', () => {
     backup: Slot | null,
     ports: Readonly<Record<Slot, number>> = { blue: 18_081, green: 18_082 },
     through: Router = router,
+    { state = 'running', back = false }: { readonly state?: SlotState['state']; readonly back?: boolean } = {},
   ): Promise<{ readonly movedAt: string }> {
     const slots = [
-      { slot: 'blue', release: { version: '1.0.0' } },
-      { slot: 'green', release: { version: '1.0.1' } },
+      { slot: 'blue', release: { version: '1.0.0' }, state },
+      { slot: 'green', release: { version: '1.0.1' }, state: 'running' },
     ];
     const place = {
       spec: {
@@ -78,7 +80,7 @@ describe('traffic that moves', () => {
     } as unknown as Place;
     const activities = createTrafficActivities({ store, places: { open: () => Promise.resolve(place) }, fence, logs });
     step += 1;
-    const input = { ...ref, number, step, slot: to, backup };
+    const input = { ...ref, number, step, slot: to, backup, ...(back ? { back } : {}) };
     return await new MockActivityEnvironment().run(() => activities.ensureTraffic(input));
   }
 
@@ -99,6 +101,20 @@ describe('traffic that moves', () => {
     const moving = move('green', 'blue', { blue: noPort, green: 18_082 });
     await expect(moving).rejects.toMatchObject({ type: 'RouterConfigInvalid', nonRetryable: true });
     expect(router.applied).toEqual([]);
+  });
+
+  test.each(['created', 'exited'] as const)('does not go back to a release that is %s', async (state) => {
+    const moving = move('blue', null, undefined, router, { state, back: true });
+    await expect(moving).rejects.toMatchObject({
+      type: 'ReleaseMissing',
+      message: expect.stringContaining('1.0.0 is in blue of hello/production, but it does not run') as unknown,
+    });
+    expect(router.applied).toEqual([]);
+  });
+
+  test('goes back to a release that its engine is starting again', async () => {
+    await move('blue', null, undefined, router, { state: 'restarting', back: true });
+    expect(router.applied).toHaveLength(1);
   });
 
   test.each([
