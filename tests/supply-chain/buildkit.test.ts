@@ -7,10 +7,13 @@ import { scratchFolder } from '../../src/effects/scratch.ts';
 import { createBuildKitBuilder } from '../../src/providers/builders/buildkit.ts';
 import { createDockerBuilder } from '../../src/providers/builders/docker.ts';
 import type { BuildProgress, BuildRequest, ImageBuilder } from '../../src/providers/builders/port.ts';
+import { describeBuilder } from '../contracts/builders/suite.ts';
 import { components } from '../support/components.ts';
+import { removeImages } from '../support/images.ts';
 import { toolPath } from '../support/supply-chain.ts';
 import { until } from '../support/until.ts';
 
+let engine: string;
 let docker: Docker;
 let builder: ImageBuilder;
 let base: string;
@@ -19,6 +22,7 @@ let said = '';
 
 beforeAll(async () => {
   const parts = await components('docker', 'toolsImage');
+  engine = parts.docker.address;
   docker = new Docker({ socketPath: parts.docker.address.replace('unix://', '') });
   base = parts.toolsImage.image;
   const buildx = await toolPath('buildx');
@@ -29,13 +33,24 @@ beforeAll(async () => {
 }, 900_000);
 
 afterAll(async () => {
-  const images = await docker.listImages({ filters: JSON.stringify({ label: [`slipway.test=${process.pid}`] }) });
-  for (const { Id } of images)
-    await docker
-      .getImage(Id)
-      .remove({ force: true })
-      .catch(() => undefined);
+  await removeImages(engine, { 'slipway.test': String(process.pid) });
   rmSync(folder, { recursive: true, force: true });
+});
+
+describeBuilder('BuildKit of the engine', async () => {
+  const parts = await components('docker', 'toolsImage');
+  const buildx = await toolPath('buildx');
+  const own = { 'slipway.test': `buildkit-suite-${process.pid}` };
+  const through = async (address: string): Promise<ImageBuilder> =>
+    createBuildKitBuilder(address, await createDockerBuilder(address), () => Promise.resolve(buildx));
+  return {
+    builder: await through(parts.docker.address),
+    base: parts.toolsImage.image,
+    request: { labels: own, network: 'none' },
+    socket: parts.docker.address.replace('unix://', ''),
+    through: (path) => through(`unix://${path}`),
+    stop: () => removeImages(parts.docker.address, own),
+  };
 });
 
 function request(
@@ -98,29 +113,6 @@ describe('BuildKit', () => {
     await builder.build(request(`${dockerfile}RUN echo again\n`, { secrets: { TOKEN: secret } }), progress());
     expect(said).not.toContain(secret);
   }, 120_000);
-
-  test('sends what is not ignored, builds the stage asked for, and labels it', async () => {
-    const files = { 'kept.txt': 'kept', 'secret.env': 'left out' };
-    const dockerfile = `${from.replace('${BASE_IMAGE}', '${BASE_IMAGE} AS one')}COPY . /all\nRUN ls /all > /list\nFROM one AS two\nRUN exit 9\n`;
-    const built = await builder.build(request(dockerfile, { target: 'one', ignore: '*.env' }, files), progress());
-    expect(await contentOf(built.id, '/list')).toContain('kept.txt');
-    expect(await contentOf(built.id, '/list')).not.toContain('secret.env');
-    expect(built.labels['slipway.test']).toBe(String(process.pid));
-    const found = await builder.find({ 'slipway.test': String(process.pid) });
-    expect(found).toBeDefined();
-  }, 120_000);
-
-  test('ends with the last lines of what failed', async () => {
-    const error: unknown = await builder
-      .build(request(`${from}RUN echo this is why >&2 && exit 4\n`), progress())
-      .catch((reason: unknown) => reason);
-    expect(error).toMatchObject({
-      type: 'BuildFailed',
-      retryable: false,
-      message: expect.stringContaining('exit code: 4'),
-      details: { image: 'app', lastLines: expect.arrayContaining([expect.stringContaining('this is why')]) },
-    });
-  }, 60_000);
 
   test('stops at once when it is called off, and leaves no file', async () => {
     const stop = new AbortController();

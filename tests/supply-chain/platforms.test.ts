@@ -14,6 +14,7 @@ import type { BuildProgress, BuildRequest } from '../../src/providers/builders/p
 import { createLayoutPusher } from '../../src/providers/registries/layout-pusher.ts';
 import { createOciRegistry } from '../../src/providers/registries/oci.ts';
 import type { ImagePusher, ImageRegistry, RegistryAddress } from '../../src/providers/registries/port.ts';
+import { describeBuilder } from '../contracts/builders/suite.ts';
 import { type TestBuildKit, startBuildKit, writeShellContext } from '../support/buildkit.ts';
 import { components } from '../support/components.ts';
 import { toolPath } from '../support/supply-chain.ts';
@@ -89,11 +90,47 @@ function progress(signal = new AbortController().signal): BuildProgress {
   return { output: (text) => void (said += text), moved: () => undefined, signal };
 }
 
+describeBuilder('a BuildKit daemon', async () => {
+  const parts = await components('registry');
+  const own = await startBuildKit();
+  const at = { address: parts.registry.address, insecure: true };
+  const place = mkdtempSync(join(tmpdir(), 'slipway-daemon-'));
+  const program = await toolPath('buildx');
+  const through = (path: string): LayoutBuilder =>
+    createBuildKitDaemonBuilder({
+      daemon: { address: `unix://${path}` },
+      folder: join(place, 'images'),
+      registry: at,
+      openRegistry: createOciRegistry,
+      program: () => Promise.resolve(program),
+    });
+  const socket = own.address.replace('unix://', '');
+  const builder = through(socket);
+  const base = `${at.address}/slipway-daemon-${process.pid}/base`;
+  await pushShell(builder, base, at);
+  return {
+    builder,
+    base: `${base}:1`,
+    request: { labels: { 'slipway.test': `daemon-suite-${process.pid}` }, network: 'none', registry: at },
+    socket,
+    through: (path) => Promise.resolve(through(path)),
+    async stop() {
+      await own.stop();
+      rmSync(place, { recursive: true, force: true });
+    },
+  };
+});
+
 /** `<own>/base:1`, for the platform of this machine alone: a shell. */
 async function pushBase(): Promise<void> {
+  await pushShell(builder, named('base'), address);
+}
+
+async function pushShell(by: LayoutBuilder, repository: string, to: RegistryAddress): Promise<void> {
   const dockerfile = 'FROM scratch\nCOPY bin/busybox /bin/sh\nCOPY bin/busybox /bin/busybox\nENV PATH=/bin\n';
-  const built = await builder.build(request(dockerfile, { name: 'base' }), progress());
-  await pusher.push({ id: built.id, repository: named('base'), tag: '1', ...progress() });
+  const built = await by.build(request(dockerfile, { name: 'base', registry: to }), progress());
+  const shell = createLayoutPusher((digest) => by.readImage(digest), createOciRegistry(to));
+  await shell.push({ id: built.id, repository, tag: '1', ...progress() });
 }
 
 const fromBase = (): string => `FROM ${named('base')}:1\n`;

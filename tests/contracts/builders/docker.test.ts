@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -7,32 +7,28 @@ import { imageFactsOf } from '../../../src/domain/image-layers.ts';
 import { createDockerBuilder } from '../../../src/providers/builders/docker.ts';
 import type { BuildRequest, ImageBuilder } from '../../../src/providers/builders/port.ts';
 import { components } from '../../support/components.ts';
-import { createCutProxy } from '../../support/cut-proxy.ts';
+import { removeImages } from '../../support/images.ts';
 import { until } from '../../support/until.ts';
+import { describeBuilder } from './suite.ts';
 
 let folder: string;
 let builder: ImageBuilder;
 let docker: Docker;
 let base: string;
-let socket: string;
-const made = new Set<string>();
+let address: string;
 const label = { 'slipway.test': `builder-${process.pid}` };
 
 beforeAll(async () => {
   const { docker: engine, toolsImage } = await components('docker', 'toolsImage');
-  socket = engine.address.replace('unix://', '');
-  docker = new Docker({ socketPath: socket });
-  builder = await createDockerBuilder(engine.address);
+  address = engine.address;
+  docker = new Docker({ socketPath: address.replace('unix://', '') });
+  builder = await createDockerBuilder(address);
   base = toolsImage.image;
   folder = mkdtempSync(join(tmpdir(), 'slipway-build-'));
 }, 120_000);
 
 afterAll(async () => {
-  for (const id of made)
-    await docker
-      .getImage(id)
-      .remove({ force: true })
-      .catch(() => undefined);
+  await removeImages(address, label);
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -61,18 +57,11 @@ function contextOf(
   };
 }
 
-async function build(
-  request: BuildRequest,
-  {
-    by = builder,
-    signal = new AbortController().signal,
-  }: { readonly by?: ImageBuilder; readonly signal?: AbortSignal } = {},
-): Promise<{ readonly id: string; readonly output: string; readonly moved: number }> {
+async function build(request: BuildRequest): Promise<{ readonly id: string; readonly output: string }> {
   let output = '';
-  let moved = 0;
-  const { id } = await by.build(request, { output: (text) => (output += text), moved: () => (moved += 1), signal });
-  made.add(id);
-  return { id, output, moved };
+  const signal = new AbortController().signal;
+  const { id } = await builder.build(request, { output: (text) => (output += text), moved: () => undefined, signal });
+  return { id, output };
 }
 
 const from = 'ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\n';
@@ -94,20 +83,29 @@ async function run(image: string, command: readonly string[]): Promise<string> {
   }
 }
 
-describe('a build', () => {
-  test('makes an image of the context, and says what it does', async () => {
+describeBuilder('of the engine', async () => {
+  const { docker: engine, toolsImage } = await components('docker', 'toolsImage');
+  const own = { 'slipway.test': `builder-suite-${process.pid}` };
+  return {
+    builder: await createDockerBuilder(engine.address),
+    base: toolsImage.image,
+    request: { labels: own, network: 'none' },
+    socket: engine.address.replace('unix://', ''),
+    through: (path) => createDockerBuilder(`unix://${path}`),
+    stop: () => removeImages(engine.address, own),
+  };
+});
+
+describe('a build of the engine', () => {
+  test('says its steps as it comes to them, and makes what runs', async () => {
     const request = contextOf('plain', {
       Dockerfile: `${from}COPY a.txt /a.txt\nRUN echo building here`,
       'a.txt': 'content\n',
     });
-    const { id, output, moved } = await build(request);
+    const { id, output } = await build(request);
     expect(id).toMatch(/^sha256:[0-9a-f]{64}$/);
     expect(output).toMatch(/Step 1\/\d+ : ARG BASE_IMAGE/);
-    expect(output).toContain('building here');
-    expect(moved).toBeGreaterThan(3);
     expect(await run(id, ['cat', '/a.txt'])).toBe('content\n');
-    const found = await builder.find({ ...label, 'slipway.build-key': 'plain' });
-    expect(found).toMatchObject({ id, labels: expect.objectContaining({ 'slipway.build-key': 'plain' }) });
   });
 
   test('leaves layers that tell how it was made', async () => {
@@ -127,32 +125,9 @@ describe('a build', () => {
     // The newest first, and the value of the argument among them.
     expect(Date.parse(own!.history[0]!.createdAt!)).toBeGreaterThanOrEqual(Date.parse(own!.history.at(-1)!.createdAt!));
     expect(imageFactsOf('app', own!, true)).toMatchObject({ user: '1000', exposed: ['API_KEY'] });
-    expect(await builder.readLayers(`sha256:${'0'.repeat(64)}`)).toBeUndefined();
   });
 
-  test('sends what .dockerignore lets through, links as links, and never follows one out of the context', async () => {
-    const request = contextOf('ignored', {
-      Dockerfile: `${from}COPY . /all\n`,
-      '.dockerignore': 'secret\n*.log\n!keep.log\nDockerfile\n',
-      'secret/key': 'x',
-      'a.log': 'x',
-      'keep.log': 'x',
-      'sub/file': 'x',
-    });
-    symlinkSync('/etc/passwd', join(request.folder, 'link'));
-    const { id } = await build(request);
-    expect((await run(id, ['find', '/all'])).split('\n').sort().filter(Boolean)).toEqual([
-      '/all',
-      '/all/.dockerignore',
-      '/all/keep.log',
-      '/all/link',
-      '/all/sub',
-      '/all/sub/file',
-    ]);
-    expect(await run(id, ['readlink', '/all/link'])).toBe('/etc/passwd\n');
-  });
-
-  test('of the same context gives the same image, from the cache', async () => {
+  test('takes from its cache what it made before', async () => {
     const files = { Dockerfile: `${from}COPY f /f\nRUN date +%N > /random`, f: 'x' };
     const first = await build(contextOf('cached', files));
     writeFileSync(join(folder, 'cached', 'f'), 'x');
@@ -194,39 +169,6 @@ describe('a build', () => {
     expect(await run(id, ['ls', '/'])).not.toContain('triggered');
   });
 
-  test('labels the target it was asked for, not the last one', async () => {
-    const dockerfile = `${from.replace('FROM ${BASE_IMAGE}', 'FROM ${BASE_IMAGE} AS first')}RUN echo first > /stage\nFROM first\nRUN echo last > /stage`;
-    const { id } = await build(contextOf('staged', { Dockerfile: dockerfile }, { target: 'first' }));
-    expect(await run(id, ['cat', '/stage'])).toBe('first\n');
-    expect(await builder.inspect(id)).toMatchObject({ labels: expect.objectContaining(label) });
-  });
-
-  test.each([
-    ['a command', `${from}RUN echo the reason is here && exit 7`, /non-zero code: 7/, 'the reason is here'],
-    ['a file that is not there', `${from}COPY nowhere /x`, /COPY failed|not found/, undefined],
-    ['a mistake', `${from}NONSENSE x`, /unknown instruction/i, undefined],
-    ['a target that is not there', `${from}RUN true`, /nothing/, undefined],
-  ])('that fails for %s is BuildFailed with its own last lines', async (what, dockerfile, message, line) => {
-    const request = contextOf(
-      'failing',
-      { Dockerfile: dockerfile },
-      what.includes('target') ? { target: 'nothing' } : {},
-    );
-    const error: unknown = await build(request).catch((reason: unknown) => reason);
-    expect(error).toMatchObject({ type: 'BuildFailed', retryable: false, message: expect.stringMatching(message) });
-    const { details } = error as { details: { lastLines: string[] } };
-    if (line !== undefined) expect(details.lastLines).toContain(line);
-  });
-
-  test('of a base image that cannot be had is BuildFailed before it begins', async () => {
-    const asked = builder.resolve(['slipway.invalid/nobody/nothing:1'], {
-      output: () => undefined,
-      moved: () => undefined,
-      signal: new AbortController().signal,
-    });
-    await expect(asked).rejects.toMatchObject({ type: expect.stringMatching(/BuildFailed|RegistryUnavailable/) });
-  });
-
   test('leaves no container behind when it is aborted, and ends at once', async () => {
     const abort = new AbortController();
     const request = contextOf('aborted', { Dockerfile: `${from}RUN echo begun; sleep 60` });
@@ -244,40 +186,9 @@ describe('a build', () => {
       return !running.some(({ Command }) => Command.includes('echo begun'));
     });
   });
-
-  test('whose engine goes away in the middle is interrupted, and works when it is tried again', async () => {
-    const proxy = await createCutProxy({ path: socket }, join(folder, 'engine.sock'));
-    try {
-      const through = await createDockerBuilder(`unix://${proxy.address}`);
-      const request = contextOf('interrupted', { Dockerfile: `${from}RUN echo begun; sleep 2` });
-      let output = '';
-      const building = through
-        .build(request, {
-          output: (text) => (output += text),
-          moved: () => undefined,
-          signal: new AbortController().signal,
-        })
-        .catch((reason: unknown) => reason);
-      await until(() => output.includes('begun'));
-      proxy.cut();
-      expect(await building).toMatchObject({ type: 'BuildInterrupted', retryable: true });
-      await expect(through.inspect('x')).rejects.toMatchObject({ type: 'EngineUnavailable', retryable: true });
-      proxy.mend();
-      expect((await build(request, { by: through })).id).toMatch(/^sha256:/);
-    } finally {
-      await proxy.close();
-    }
-  });
 });
 
-describe('an image', () => {
-  test('that is thrown away is gone, and again is no error', async () => {
-    const { id } = await build(contextOf('thrown', { Dockerfile: `${from}RUN echo thrown > /x` }));
-    await builder.remove(id);
-    await builder.remove(id);
-    expect(await builder.inspect(id)).toBeUndefined();
-  });
-
+describe('an image of the engine', () => {
   test('is discarded under all its names, unless a container is of it', async () => {
     const { id } = await build(
       contextOf(
