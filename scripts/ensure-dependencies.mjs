@@ -11,7 +11,11 @@ const tickMs = 5_000;
 
 const missing = firstMissing();
 if (missing !== undefined) {
-  await npm(['ci', '--no-audit', '--no-fund'], `installing dependencies (${missing})`);
+  // Its warnings are about the Node that began this, which is not the one that anything runs with.
+  await npm(
+    ['ci', '--no-audit', '--no-fund', '--no-progress', '--loglevel=error'],
+    `installing dependencies (${missing})`,
+  );
 }
 if (!isProgram(join(root, 'node_modules/.bin/node'))) {
   // With `ignore-scripts` npm leaves the package `node` without its program.

@@ -6,13 +6,19 @@ export interface Reporter {
   readonly report: (event: ProgressEvent) => void;
 }
 
+/** Longest silence about something that goes on, ms. */
+const longestSilenceMs = 30_000;
+
 /**
- * One line when something begins, and one with the time spent whenever it is still going on: readable in a terminal and
- * in a log alike.
+ * One line when something begins, and one with the time spent while it is still going on, less and less often, at least every 30 s: readable in
+ * a terminal and in a log alike.
  */
 export function createReporter(write: (line: string) => void): Reporter {
+  const dueMs = new Map<string, number>();
   return {
     report: ({ component, message, elapsedMs }) => {
+      if (elapsedMs > 0 && elapsedMs < (dueMs.get(component) ?? 0)) return;
+      dueMs.set(component, Math.min(elapsedMs * 1.4, elapsedMs + longestSilenceMs));
       const spent = elapsedMs < 1_000 ? '' : ` (${String(Math.round(elapsedMs / 1000))} s)`;
       write(`${component}: ${message}${spent}`);
     },

@@ -158,6 +158,29 @@ describe('progress', () => {
     expect(lines).toEqual(['tool: building', 'tool: building: example.org/package (5 s)']);
   });
 
+  test('comes less and less often, but never stays away longer than 30 s', () => {
+    const lines: string[] = [];
+    const { report } = createReporter((line) => lines.push(line));
+    for (let seconds = 0; seconds <= 150; seconds += 5) {
+      report({ component: 'tool', message: 'building', elapsedMs: seconds * 1_000 });
+    }
+    report({ component: 'tool', message: 'starting', elapsedMs: 0 });
+    report({ component: 'other', message: 'building', elapsedMs: 5_000 });
+    const times = [
+      '',
+      ' (5 s)',
+      ' (10 s)',
+      ' (15 s)',
+      ' (25 s)',
+      ' (35 s)',
+      ' (50 s)',
+      ' (70 s)',
+      ' (100 s)',
+      ' (130 s)',
+    ];
+    expect(lines).toEqual([...times.map((time) => `tool: building${time}`), 'tool: starting', 'other: building (5 s)']);
+  });
+
   test('ends in one aligned line for each component', () => {
     const handles = [
       { name: 'store', how: 'started', version: '18.4', address: '127.0.0.1:5440', logFile: '/log/store' },
