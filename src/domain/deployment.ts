@@ -120,6 +120,8 @@ export const rollbackTargetsMs: Record<RollbackStepName, number> = {
   'clean-up': 60_000,
 };
 export const rollbackAlertMs = 720_000;
+/** A start that takes longer is told, ms (specification, S4-100); it is no limit. */
+export const startAlertMs = 300_000;
 
 export interface RollbackStep extends StepRecord {
   readonly name: RollbackStepName;

@@ -2,7 +2,8 @@ import type { NoticeLevel } from './outcome.ts';
 
 /**
  * Everything that a notice can be about: the fourteen events of the specification, the outcomes that need a word of their own, and what a
- * person should know while something is under way (an undo that keeps failing, a figure of a watch in its warn band).
+ * person should know while something is under way (an undo that keeps failing, a rollback or a start that takes long, a figure of a watch in its
+ * warn band).
  */
 export const noticeEvents = [
   'started',
@@ -30,6 +31,8 @@ export const noticeEvents = [
   'undo-keeps-failing',
   'watch-warning',
   'disk-filling',
+  'start-slow',
+  'rollback-slow',
 ] as const;
 
 /** Of what calls somebody at night: only production does, elsewhere people read of it in the morning (specification, A-33). */

@@ -60,7 +60,7 @@ import {
   turnSettledSignal,
   withdrawTurnSignal,
 } from './messages.ts';
-import { brief, call, compensation, following, readOwn } from './options.ts';
+import { brief, call, compensation, following, readOwn, undoLimits } from './options.ts';
 import { attributesOf, isoNow } from './progress.ts';
 import { rollOutRelease } from './roll-out-release.ts';
 import { rollbackRelease } from './rollback-release.ts';
@@ -384,7 +384,9 @@ class Environment implements EnvironmentCore {
     const change = { project, environment, number: live?.deployment ?? release.deployment, turn: this.#nextTurn() };
     const stop = { slot, drainMs, graceMs, remove: true };
     try {
-      await call(compensation.ensureReleaseStopped, `retires ${version} in ${slot}`, { ...change, step: 1, ...stop });
+      const waits = undoLimits(drainMs + graceMs);
+      const how = { ...change, step: 1, ...stop };
+      await call(compensation.ensureReleaseStopped, `retires ${version} in ${slot}`, how, waits);
     } catch (error) {
       // It serves nobody; the next release takes its slot and with it what is left.
       log.warn('a retired release was not removed', { version, message: describeFailure(error).message });

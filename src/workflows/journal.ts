@@ -114,7 +114,17 @@ export class Journal {
   }
 
   notify(notice: Notice): void {
-    this.background(callAnyway(message.sendNotice, `${notice.level}: ${notice.title}`, notice));
+    void this.tell(notice);
+  }
+
+  /** As {@link notify}. @returns whether it is out, once that is known. */
+  async tell(notice: Notice): Promise<boolean> {
+    const sending = callAnyway(message.sendNotice, `${notice.level}: ${notice.title}`, notice);
+    this.background(sending);
+    return await sending.then(
+      () => true,
+      () => false,
+    );
   }
 
   /** Lets something go on by itself; its failure is logged and costs nothing. */

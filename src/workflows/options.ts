@@ -44,7 +44,7 @@ export const read = proxyActivities<
   cancellationType: 'TRY_CANCEL',
 });
 
-/** Looks at Temporal and the store. */
+/** Looks at Temporal and the store. Without a deadline: an environment gives no turn before it knows who has it. */
 export const readOwn = proxyActivities<Pick<contracts.TurnActivities, 'readOpenTurns'>>({
   taskQueue: taskQueues.orchestration,
   startToCloseTimeout: shortMs,
@@ -89,13 +89,16 @@ export const long = proxyActivities<
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
+/** Longest for a state with all tries, ms. Judgement. */
+const stateMs = 1_800_000;
+
 /** Brings about a state and waits for it. */
 export const awaitState = proxyActivities<
   Pick<contracts.ReleaseActivities, 'ensureReleaseRunning' | 'ensureReleaseStopped'>
 >({
   taskQueue: taskQueues.deploy,
   startToCloseTimeout: 900_000,
-  scheduleToCloseTimeout: 1_800_000,
+  scheduleToCloseTimeout: stateMs,
   heartbeatTimeout,
   retry: {
     initialInterval: 250,
@@ -117,7 +120,7 @@ export const watching = proxyActivities<contracts.WatchActivities>({
   cancellationType: 'TRY_CANCEL',
 });
 
-/** Follows another workflow to its end, for as long as it takes. */
+/** Follows another workflow to its end, for as long as it takes. Without a deadline: all that one waits for has deadlines. */
 export const following = proxyActivities<Pick<contracts.TurnActivities, 'awaitTurnClosed'>>({
   taskQueue: taskQueues.orchestration,
   startToCloseTimeout: '7 days',
@@ -126,7 +129,10 @@ export const following = proxyActivities<Pick<contracts.TurnActivities, 'awaitTu
   cancellationType: 'TRY_CANCEL',
 });
 
-/** What must be known before anything goes on: tried until the store has it. */
+/**
+ * What must be known before anything goes on: tried until the store has it. Without a deadline, for what is not written down has not
+ * happened; who can do without gives one (`openRollback`, `openIncident`, `requestTurn`).
+ */
 export const record = proxyActivities<
   contracts.RunFactActivities &
     contracts.RunTurnActivities &
@@ -227,6 +233,11 @@ export const message = proxyActivities<contracts.NoticeActivities>({
   cancellationType: 'ABANDON',
 });
 
+/** Every undo but that of traffic is tried so often (B-07). */
+const undoTries = 3;
+/** And each try may take so long (B-07), with the waits of {@link undoLimits} in it. */
+const undoMs = 180_000;
+
 /** Every undo but that of traffic: three times, three minutes each; then a person is asked (docs/architecture.md). */
 export const compensation = proxyActivities<
   Pick<contracts.ReleaseActivities, 'ensureReleaseRunning' | 'ensureReleaseStopped'> &
@@ -234,17 +245,36 @@ export const compensation = proxyActivities<
     Pick<contracts.WatchActivities, 'runProbes'>
 >({
   taskQueue: taskQueues.deploy,
-  startToCloseTimeout: 180_000,
+  startToCloseTimeout: undoMs,
+  scheduleToCloseTimeout: undoTries * undoMs + absenceMs,
   heartbeatTimeout,
   retry: {
     initialInterval: 250,
     backoffCoefficient: 2,
     maximumInterval: 10_000,
-    maximumAttempts: 3,
+    maximumAttempts: undoTries,
     nonRetryableErrorTypes,
   },
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
+
+/** What an undo is given beside its waits: the three minutes hold this beside a drain and a grace of the default 30 s each. */
+const undoMarginMs = 120_000;
+
+/** Limits of an undo that waits by definition: the three minutes, or longer where somebody has asked for longer waits than fit into them. */
+export function undoLimits(waitsMs: number): ActivityOptions {
+  const startToCloseTimeout = Math.max(undoMs, waitsMs + undoMarginMs);
+  return { startToCloseTimeout, scheduleToCloseTimeout: undoTries * startToCloseTimeout + absenceMs };
+}
+
+/** What a start is given to fetch images and to make the container, beside the wait until it is healthy, ms. Judgement. */
+const startMarginMs = 300_000;
+
+/** Limits of a start that waits until the release is healthy, at most so long. */
+export function startLimits(readyMs: number): ActivityOptions {
+  const startToCloseTimeout = readyMs + startMarginMs;
+  return { startToCloseTimeout, scheduleToCloseTimeout: Math.max(stateMs, 2 * startToCloseTimeout) };
+}
 
 /** Traffic on its way back: three tries here, and `saga.ts` begins again after each three, without end. */
 export const trafficBack = proxyActivities<contracts.TrafficActivities>({

@@ -3,6 +3,7 @@ import {
   condition,
   getExternalWorkflowHandle,
   isCancellation,
+  patched,
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
@@ -60,7 +61,7 @@ type Stop =
 
 type Ending =
   | { readonly kind: 'passed'; readonly reason: string; readonly watch?: Verdict }
-  | { readonly kind: 'hold'; readonly reason: string; readonly watch: Verdict }
+  | { readonly kind: 'hold'; readonly reason: string; readonly watch?: Verdict }
   | {
       readonly kind: 'bad';
       readonly outcome: 'failed' | 'errored';
@@ -86,6 +87,10 @@ const badRelease: readonly FailureType[] = [
   'DefinitionInvalid',
   'SecretMissing',
 ];
+
+/** What a probe throws: the release is bad, or nobody knows. */
+const probeVerdicts: readonly FailureType[] = ['ReleaseDegraded', 'MetricsUnavailable'];
+const automaticIsOff = 'Automatic rollback is off here: roll back, or unlock with what is live.';
 
 class RollOut {
   readonly #input: RollOutInput;
@@ -169,6 +174,7 @@ class RollOut {
       return ending;
     } catch (error) {
       if (this.#stop !== undefined) return this.#stopped(this.#stop);
+      if (this.#holdsAfter(error)) return { kind: 'hold', reason: sentences(tellFailure(error), automaticIsOff) };
       return {
         kind: 'bad',
         outcome: badRelease.includes(failureType(error)) ? 'failed' : 'errored',
@@ -176,6 +182,12 @@ class RollOut {
         decidedAt: isoNow(),
       };
     }
+  }
+
+  /** A probe with traffic has the say of a watch: where nothing rolls back by itself, it does not either. */
+  #holdsAfter(error: unknown): boolean {
+    if (!this.#done.moved || this.#requirePlan().policy.rollback.automatic) return false;
+    return probeVerdicts.includes(failureType(error)) && patched('2026-11-26-probes-hold');
   }
 
   #stopped(stop: Stop): Ending {
@@ -288,7 +300,7 @@ class RollOut {
           ? { kind: 'bad', outcome: 'failed', reason, decidedAt, watch: verdict }
           : {
               kind: 'hold',
-              reason: sentences(reason, 'Automatic rollback is off here: roll back, or unlock with what is live.'),
+              reason: sentences(reason, automaticIsOff),
               watch: verdict,
             };
     }
@@ -307,7 +319,7 @@ class RollOut {
         return this.#report('held', ending.reason, {
           live: this.#newLive(),
           previous: this.#live,
-          watch: ending.watch,
+          ...(ending.watch === undefined ? {} : { watch: ending.watch }),
           hold: ending.reason,
         });
       case 'bad':

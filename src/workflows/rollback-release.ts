@@ -9,11 +9,12 @@ import { sentences } from '../domain/sentences.ts';
 import { readAbort } from './inbound.ts';
 import { Journal } from './journal.ts';
 import { type AbortMessage, abortSignal, abortUpdate } from './messages.ts';
-import { awaitState, call, compensation, read, telling, trafficBack } from './options.ts';
+import { awaitState, call, compensation, read, startLimits, telling, trafficBack, undoLimits } from './options.ts';
 import { between, isoNow, showPage } from './progress.ts';
 import { Saga, type UndoRecord, withoutEnd } from './saga.ts';
-import { type Patient, tellRollback, tellUnhealthy } from './stages/notices.ts';
-import { alertWhenSlow, headed, recordIncident, underHeadings, verifyServing } from './stages/undo.ts';
+import { type Patient, tellRollback, tellUnhealthy, watchRollback, watchStart } from './stages/notices.ts';
+import { Initiation } from './stages/initiation.ts';
+import { headed, recordIncident, underHeadings, verifyServing } from './stages/undo.ts';
 import type { RollbackInput, TurnReport } from './turn.ts';
 
 /**
@@ -44,6 +45,8 @@ class Rollback {
   /** People know of it, and its incident is being opened. */
   #told = false;
   #incident: Promise<string | undefined> = Promise.resolve(undefined);
+  #initiated: Initiation | undefined;
+  #slow: ReturnType<typeof watchRollback> | undefined;
   #reading: Promise<PlanPolicy> | undefined;
   #live: LiveRelease | null;
   #data: DataRollback | undefined;
@@ -129,7 +132,7 @@ class Rollback {
     const { standby, deployment, request } = this.#input;
     if (deployment.version === '') {
       this.#journal.enter('rolling-back');
-      return this.#report(
+      return await this.#report(
         'rollback-unavailable',
         sentences(`There is no release to go back to (${request.by}: ${request.reason})`),
         this.#live,
@@ -150,7 +153,7 @@ class Rollback {
         `The rollback to ${deployment.version} did not work: ${message}`,
         `${left}: \`retry\`, \`reconcile\` or \`unlock\`.`,
       );
-      return this.#report('rollback-failed', reason, this.#live, false, await this.#incident);
+      return await this.#report('rollback-failed', reason, this.#live, false, await this.#incident);
     }
   }
 
@@ -164,7 +167,7 @@ class Rollback {
       : target === undefined
         ? 'What serves is as before'
         : 'What serves now must be looked at';
-    return this.#report(
+    return await this.#report(
       'held',
       sentences(
         `${by} stopped the rollback to ${version}: ${reason}`,
@@ -179,8 +182,8 @@ class Rollback {
   /** Tells people and opens the incident (B-13: in production every rollback has one); nothing waits for it but the report. */
   #announce(): void {
     this.#told = patched('2026-11-25-rollback-triggered');
+    const { deployment, request, requestedAt } = this.#input;
     if (!this.#told) return;
-    const { deployment, request } = this.#input;
     const { project, environment, number, version } = deployment;
     const why = `${request.by}: ${request.reason}`;
     // Where the policy cannot be read, the name has to say it.
@@ -188,7 +191,8 @@ class Rollback {
       (policy) => policy.production,
       () => environment === 'production',
     );
-    this.#incident = production.then((is) =>
+    this.#slow = watchRollback(this.#journal, deployment, requestedAt, production);
+    const incident = production.then((is) =>
       is
         ? CancellationScope.nonCancellable(() =>
             recordIncident(
@@ -199,7 +203,9 @@ class Rollback {
           )
         : undefined,
     );
-    this.#journal.background(production.then((is) => tellRollback(this.#journal, deployment, why, is)));
+    this.#incident = incident;
+    const told = production.then((is) => tellRollback(this.#journal, deployment, why, is));
+    this.#initiated = new Initiation({ incident, told });
   }
 
   /** The release runs beside the live one: traffic first, everything else after. */
@@ -249,14 +255,17 @@ class Rollback {
   }
 
   async #start({ slot, version }: LiveRelease): Promise<void> {
-    const { limits } = await this.#policy();
+    const { limits, production } = await this.#policy();
+    const { deployment, request } = this.#input;
     const readyMs = limits.readyMs + limits.settleMs;
-    await call(
-      awaitState.ensureReleaseRunning,
-      `starts ${version} in ${slot} (${this.#input.request.reason})`,
-      { ...this.#nextChange(), slot, version, readyMs },
-      { startToCloseTimeout: readyMs + 300_000 },
-    );
+    const change = { ...this.#nextChange(), slot, version, readyMs };
+    const slow = watchStart(this.#journal, { deployment, version, production }, readyMs);
+    try {
+      const summary = `starts ${version} in ${slot} (${request.reason})`;
+      await call(awaitState.ensureReleaseRunning, summary, change, startLimits(readyMs));
+    } finally {
+      slow.stop();
+    }
   }
 
   async #probe(target: LiveRelease, patient: Patient): Promise<void> {
@@ -326,7 +335,7 @@ class Rollback {
     const undone = left.length === 0 ? undefined : `Not everything is done: ${left.join('; ')}`;
     const data = this.#input.data;
     if (data !== undefined && (this.#data === undefined || this.#data.action === 'held')) {
-      return this.#report(
+      return await this.#report(
         'rollback-failed',
         sentences(`${target.version} serves, but its data is not back.`, undone),
         live,
@@ -334,7 +343,7 @@ class Rollback {
         opened,
       );
     }
-    return this.#report(
+    return await this.#report(
       'rolled-back',
       sentences(`${request.by} rolled back to ${target.version}: ${request.reason}`, undone),
       live,
@@ -361,10 +370,9 @@ class Rollback {
   async #stopSlot(release: LiveRelease, policy: PlanPolicy): Promise<string> {
     const { drainMs, stopGraceMs } = policy.limits;
     const stop = { slot: release.slot, drainMs, graceMs: stopGraceMs, remove: false };
-    await call(compensation.ensureReleaseStopped, `stops ${release.version} in ${release.slot}`, {
-      ...this.#nextChange(),
-      ...stop,
-    });
+    const waits = undoLimits(drainMs + stopGraceMs);
+    const change = { ...this.#nextChange(), ...stop };
+    await call(compensation.ensureReleaseStopped, `stops ${release.version} in ${release.slot}`, change, waits);
     return `${release.version} in ${release.slot} is stopped`;
   }
 
@@ -399,14 +407,16 @@ class Rollback {
     this.#journal.add({ name: heading, startedAt, durationMs, detail, verdict: done ? 'passed' : 'failed' });
   }
 
-  #report(
+  async #report(
     outcome: Outcome,
     reason: string,
     live: LiveRelease | null,
     untouched: boolean,
     incident?: string,
-  ): TurnReport {
+  ): Promise<TurnReport> {
     this.#closing = true;
+    const closing = isoNow();
+    const measured = (await this.#initiated?.settle()) === true ? this.#initiated : undefined;
     const { deployment, request, requestedAt, data } = this.#input;
     const { project, environment, number } = deployment;
     const begun = this.#records[0]?.startedAt ?? isoNow();
@@ -417,15 +427,17 @@ class Rollback {
       ...(deployment.version === '' ? {} : { to: deployment.version }),
       steps: underHeadings([
         headed('detect', requestedAt, begun, why),
-        headed('initiate', begun, begun, 'environment locked'),
+        measured?.asRecord() ?? headed('initiate', begun, begun, 'environment locked'),
         ...this.#records,
+        ...(measured === undefined ? [] : [measured.asCleanUp(closing, [])]),
       ]),
       ...(this.#servingAt === undefined ? {} : { servingAfterMs: between(requestedAt, this.#servingAt) }),
       totalMs,
       ...(this.#data === undefined ? {} : { data: this.#data }),
       ...(incident === undefined ? {} : { incident }),
     };
-    alertWhenSlow(this.#journal, { deployment }, totalMs);
+    this.#slow ??= watchRollback(this.#journal, deployment, requestedAt, Promise.resolve(true));
+    this.#slow.stop(totalMs);
     const result: DeploymentResult = {
       project,
       environment,

@@ -324,6 +324,39 @@ describe('a roll-out that turns out to be bad', () => {
     expect(world.serving(production)).toBe('1.0.1');
   });
 
+  test.each([
+    ['failed', 'Automatic rollback is off here'],
+    ['errored', 'could not say'],
+  ] as const)(
+    'stays where automatic rollback is off and its probes through the router have %s, held for a person',
+    async (verdict, why) => {
+      const scenario = second({ rollback: { automatic: false, restore: 'automatic' } });
+      const probe = { name: 'http', verdict, detail: '503 from green', durationMs: 1 } as const;
+      onCall(scenario, 'runProbes', 2, () => ({ verdict, probes: [probe] }));
+      const { world, when, then } = scenario;
+      const result = await (await when.deploy()).result();
+      expect(result).toMatchObject({
+        outcome: 'held',
+        live: { version: '1.0.1' },
+        reason: expect.stringContaining('503 from green'),
+      });
+      expect(result.reason).toContain(why);
+      expect(world.serving(production)).toBe('1.0.1');
+      // The release before stays as the way back.
+      expect(await then.view()).toMatchObject({ hold: { state: 'held' }, previous: { version: '0.9.0' } });
+      expect(world.called('ensureReleaseStopped')).toEqual([]);
+      expect(world.called('watchRelease')).toEqual([]);
+    },
+  );
+
+  test('is taken back where automatic rollback is off and it has no traffic yet', async () => {
+    const scenario = second({ rollback: { automatic: false, restore: 'automatic' } });
+    const probe = { name: 'http', verdict: 'failed', detail: '503 from green', durationMs: 1 } as const;
+    onCall(scenario, 'runProbes', 1, () => ({ verdict: 'failed', probes: [probe] }));
+    expect(await (await scenario.when.deploy()).result()).toMatchObject({ outcome: 'failed' });
+    expect(scenario.world.serving(production)).toBe('0.9.0');
+  });
+
   test('past the point of no return stays, held', async () => {
     const { world, when } = second({ rollback: { automatic: true, restore: 'ask' } });
     world.migrations = [{ ...migration, kind: 'contract' }];

@@ -130,7 +130,12 @@ export const Environment = z.strictObject({
     .prefault({}),
   rollback: z
     .strictObject({
-      automatic: z.boolean().describe('A failed probe or watch rolls back by itself.').default(true),
+      automatic: z
+        .boolean()
+        .describe(
+          'A failed probe or watch rolls back by itself. `false`: what has traffic keeps it, held for a person.',
+        )
+        .default(true),
       restore: z
         .enum(['ask', 'automatic'])
         .describe(
@@ -142,10 +147,14 @@ export const Environment = z.strictObject({
     .prefault({}),
   limits: z
     .strictObject({
-      ready: Duration.describe('A started release must be healthy within.').prefault('30s'),
+      ready: Duration.describe(
+        'A started release must be healthy within. A start of more than five minutes is told to people.',
+      ).prefault('30s'),
       settle: Duration.describe('Waits before the first probe counts; ends early once healthy.').prefault('30s'),
       stopGrace: Duration.describe('From SIGTERM to SIGKILL.').prefault('30s'),
-      drain: Duration.describe('Longest wait for the sessions of a slot to end before it is stopped.').prefault('30s'),
+      drain: Duration.describe(
+        'Longest wait for the sessions of a slot to end before it is stopped, in a rollback too.',
+      ).prefault('30s'),
       keepPrevious: Duration.describe('How long the previous release stays beside the live one.').prefault('24h'),
     })
     .describe('How long the pieces of a replacement may take.')

@@ -1,8 +1,12 @@
 import { patched } from '@temporalio/workflow';
-import type { DeploymentInput, DeploymentRef } from '../../domain/deployment.ts';
-import { alarmLevel } from '../../domain/notice.ts';
+import { type DeploymentInput, type DeploymentRef, rollbackAlertMs, startAlertMs } from '../../domain/deployment.ts';
+import { type NoticeEvent, alarmLevel } from '../../domain/notice.ts';
+import type { NoticeLevel } from '../../domain/outcome.ts';
 import type { Plan } from '../../domain/plan.ts';
+import { Alarm } from '../alarm.ts';
 import type { Journal } from '../journal.ts';
+import { took } from '../progress.ts';
+import { rollbackMeasured } from './initiation.ts';
 
 /** What people are told of a turn while it goes on; how it ends is told with its outcome. */
 
@@ -25,11 +29,16 @@ export function tellStarted(journal: Journal, deployment: DeploymentInput, plan:
   });
 }
 
-/** Tells people that a rollback which somebody asked for is on its way. */
-export function tellRollback(journal: Journal, deployment: DeploymentInput, why: string, production: boolean): void {
+/** Tells people that a rollback which somebody asked for is on its way. @returns whether they were, once that is known. */
+export function tellRollback(
+  journal: Journal,
+  deployment: DeploymentInput,
+  why: string,
+  production: boolean,
+): Promise<boolean> {
   const { project, environment, number, version } = deployment;
   const name = `${project}/${environment}/${number}`;
-  journal.notify({
+  return journal.tell({
     event: 'rollback-triggered',
     level: alarmLevel(production),
     project,
@@ -37,6 +46,66 @@ export function tellRollback(journal: Journal, deployment: DeploymentInput, why:
     key: `${name}/rollback-triggered`,
     title: `${project} ${environment}: going back to ${version}`,
     lines: [why, `slipway status ${name} --watch`],
+  });
+}
+
+/**
+ * One alert when a whole rollback takes longer than it may (B-07), while it still does.
+ *
+ * @param since - ISO 8601: when it was decided.
+ * @param production - settles when it is known; asked when there is something to tell, and never waited for before.
+ * @returns what to stop when it has ended.
+ */
+export function watchRollback(
+  journal: Journal,
+  { project, environment, number }: DeploymentRef,
+  since: string,
+  production: Promise<boolean>,
+): { stop(totalMs: number): void } {
+  const name = `${project}/${environment}/${number}`;
+  const tell = (event: NoticeEvent, level: NoticeLevel, how: string): void =>
+    journal.notify({
+      event,
+      level,
+      project,
+      environment,
+      key: `${name}/rollback-slow`,
+      title: `${project} ${environment}: the rollback ${how}`,
+      lines: [
+        `It should end within ${took(rollbackAlertMs)}; its steps show where the time goes.`,
+        `slipway status ${name}`,
+      ],
+    });
+  if (!patched(rollbackMeasured)) {
+    const stop = (totalMs: number): void => {
+      if (totalMs > rollbackAlertMs) tell('rollback-triggered', 'critical', `took ${took(totalMs)}`);
+    };
+    return { stop };
+  }
+  const left = Date.parse(since) + rollbackAlertMs - Date.now();
+  return new Alarm(left, 'a rollback that takes long', () => {
+    void production.then((is) => tell('rollback-slow', alarmLevel(is), `is not over after ${took(rollbackAlertMs)}`));
+  });
+}
+
+/** Tells people while a start goes on that it takes longer than five minutes. @returns what to stop when it has ended. */
+export function watchStart(journal: Journal, { deployment, version }: Patient, readyMs: number): Pick<Alarm, 'stop'> {
+  if (!patched('2026-11-26-start-slow')) return { stop: () => undefined };
+  const { project, environment, number } = deployment;
+  const name = `${project}/${environment}/${number}`;
+  return new Alarm(startAlertMs, 'a start that takes long', () => {
+    journal.notify({
+      event: 'start-slow',
+      level: 'warning',
+      project,
+      environment,
+      key: `${name}/start-slow`,
+      title: `${project} ${environment}: ${version} has been starting for ${took(startAlertMs)}`,
+      lines: [
+        `It is waited for: healthy within ${took(readyMs)} of its start, and tried again if that breaks off.`,
+        `slipway status ${name}`,
+      ],
+    });
   });
 }
 

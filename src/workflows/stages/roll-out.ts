@@ -1,12 +1,22 @@
 import { describeFailure, failure, failureType } from '../../domain/failures.ts';
 import { type LiveRelease, otherSlot } from '../../domain/release.ts';
 import type { Journal } from '../journal.ts';
-import { awaitState, call, change, compensation, long, trafficBack, watching } from '../options.ts';
+import {
+  awaitState,
+  call,
+  change,
+  compensation,
+  long,
+  startLimits,
+  trafficBack,
+  undoLimits,
+  watching,
+} from '../options.ts';
 import { took } from '../progress.ts';
 import { taskQueues } from '../queues.ts';
 import { withoutEnd } from '../saga.ts';
 import type { Rollout } from '../strategies/strategy.ts';
-import { type Patient, tellUnhealthy } from './notices.ts';
+import { type Patient, tellUnhealthy, watchStart } from './notices.ts';
 
 /** The moves that strategies are made of. Each registers its undo before it touches anything. */
 
@@ -19,7 +29,9 @@ export async function startRelease(run: Rollout): Promise<void> {
     heading: 'stop-current',
     run: async () => {
       const stop = { slot, drainMs: limits.drainMs, graceMs: limits.stopGraceMs, remove: false };
-      await call(compensation.ensureReleaseStopped, `stops ${version} in ${slot}`, { ...run.nextChange(), ...stop });
+      const waits = undoLimits(limits.drainMs + limits.stopGraceMs);
+      const how = { ...run.nextChange(), ...stop };
+      await call(compensation.ensureReleaseStopped, `stops ${version} in ${slot}`, how, waits);
       return `${version} in ${slot} is stopped`;
     },
   });
@@ -27,13 +39,14 @@ export async function startRelease(run: Rollout): Promise<void> {
   run.done.started = true;
   // One limit of both: the wait before the first probe ends as soon as the platform says healthy.
   const readyMs = limits.readyMs + limits.settleMs;
+  const slow = watchStart(journal, patientOf(run), readyMs);
   try {
     await journal.step(`start ${version} in ${slot}`, () =>
       journal.call(
         awaitState.ensureReleaseRunning,
         `starts ${version} in ${slot}`,
         { ...run.nextChange(), slot, version, readyMs },
-        { startToCloseTimeout: readyMs + 300_000 },
+        startLimits(readyMs),
       ),
     );
   } catch (error) {
@@ -41,6 +54,8 @@ export async function startRelease(run: Rollout): Promise<void> {
       tellUnhealthy(journal, patientOf(run), 'start', describeFailure(error).message);
     }
     throw error;
+  } finally {
+    slow.stop();
   }
 }
 
@@ -150,9 +165,11 @@ export async function moveTraffic(run: Rollout): Promise<void> {
 
 /** Has the release before run in its slot, whatever became of its container. */
 async function startPrevious(run: Rollout, { slot, version }: LiveRelease): Promise<string> {
-  const { readyMs } = run.plan.policy.limits;
+  const { limits } = run.plan.policy;
+  // What was given to it when it was rolled out.
+  const readyMs = limits.readyMs + limits.settleMs;
   const again = { ...run.nextChange(true), slot, version, readyMs };
-  await call(compensation.ensureReleaseRunning, `makes sure of ${version}`, again);
+  await call(compensation.ensureReleaseRunning, `makes sure of ${version}`, again, undoLimits(readyMs));
   return `${version} runs in ${slot}`;
 }
 

@@ -1,13 +1,14 @@
 import type { DataRollback, RollbackReport, RollbackStep, RollbackStepName } from '../../domain/deployment.ts';
-import { rollbackAlertMs, rollbackSteps, rollbackTargetsMs } from '../../domain/deployment.ts';
+import { rollbackSteps, rollbackTargetsMs } from '../../domain/deployment.ts';
 import { alarmLevel } from '../../domain/notice.ts';
 import { describeFailure } from '../../domain/failures.ts';
 import type { Verdict } from '../../domain/verdict.ts';
-import type { Journal } from '../journal.ts';
 import { call, compensation, record } from '../options.ts';
-import { between, isoNow, took } from '../progress.ts';
+import { between, isoNow } from '../progress.ts';
 import type { UndoRecord } from '../saga.ts';
 import type { Rollout } from '../strategies/strategy.ts';
+import { type Initiated, Initiation } from './initiation.ts';
+import { watchRollback } from './notices.ts';
 
 /** Why something is taken back, and since when. */
 export interface Trigger {
@@ -37,23 +38,24 @@ export async function undo(
   );
   const begun = isoNow();
   run.journal.enter('rolling-back', trigger.why);
-  const incident = openIncident(run, trigger);
+  const initiated = new Initiation(initiate(run, trigger));
+  const slow = watchRollback(
+    run.journal,
+    run.deployment,
+    trigger.decidedAt,
+    Promise.resolve(run.plan.policy.production),
+  );
   const records = await unwinding;
   const verified = await verify(run, dataOf());
   const undone = [...records, ...verified].every((one) => one.done);
   const data = dataOf();
-  const cleaned = undone && data?.action !== 'held' ? await cleanUp(run) : [];
-  const incidentId = await incident;
+  const closing = isoNow();
+  const dropped = undone && data?.action !== 'held' ? await cleanUp(run) : [];
+  const incidentId = await initiated.incident;
+  const kept = dropped.map(({ detail }) => detail);
+  const cleaned = (await initiated.settle()) ? [initiated.asCleanUp(closing, kept)] : dropped;
   const totalMs = Math.max(0, Date.now() - Date.parse(trigger.decidedAt));
-  const heads: UndoRecord[] = [
-    headed('detect', trigger.decidedAt, begun, trigger.why),
-    headed(
-      'initiate',
-      begun,
-      begun,
-      incidentId === undefined ? 'environment locked' : `environment locked, incident ${incidentId}`,
-    ),
-  ];
+  const heads: UndoRecord[] = [headed('detect', trigger.decidedAt, begun, trigger.why), initiated.asRecord()];
   const report: RollbackReport = {
     trigger: trigger.why,
     ...(run.live === null ? {} : { to: run.live.version }),
@@ -63,15 +65,15 @@ export async function undo(
     ...(data === undefined ? {} : { data }),
     ...(incidentId === undefined ? {} : { incident: incidentId }),
   };
-  alertWhenSlow(run.journal, run, totalMs);
+  slow.stop(totalMs);
   return { report, complete: undone, data };
 }
 
 /** A production rollback always opens an incident, elsewhere only one that nobody asked for; a release that never served opens none. */
-async function openIncident(run: Rollout, trigger: Trigger): Promise<string | undefined> {
-  if (!run.done.moved && !run.done.migrated) return undefined;
+function initiate(run: Rollout, trigger: Trigger): Initiated {
+  if (!run.done.moved && !run.done.migrated) return { incident: Promise.resolve(undefined) };
   const { project, environment, number } = run.deployment;
-  run.journal.notify({
+  const told = run.journal.tell({
     event: 'rollback-triggered',
     level: alarmLevel(run.plan.policy.production),
     project,
@@ -80,9 +82,9 @@ async function openIncident(run: Rollout, trigger: Trigger): Promise<string | un
     title: `${project} ${environment}: ${run.plan.identity.release.version} is being taken back`,
     lines: [trigger.why],
   });
-  if (trigger.manual && !run.plan.policy.production) return undefined;
+  if (trigger.manual && !run.plan.policy.production) return { incident: Promise.resolve(undefined), told };
   const summary = `${run.plan.identity.release.version} was taken back: ${trigger.why}`;
-  return await recordIncident({ project, environment, number }, trigger.why, summary);
+  return { incident: recordIncident({ project, environment, number }, trigger.why, summary), told };
 }
 
 /** Opens an incident; a rollback goes on without when that fails for good. */
@@ -186,23 +188,6 @@ export async function cleanUp(run: Pick<Rollout, 'backup' | 'nextChange' | 'jour
       ),
     ];
   }
-}
-
-/** One alert when a whole rollback took longer than it may. */
-export function alertWhenSlow(journal: Journal, run: Place, totalMs: number): void {
-  if (totalMs <= rollbackAlertMs) return;
-  const { project, environment, number } = run.deployment;
-  journal.notify({
-    event: 'rollback-triggered',
-    level: 'critical',
-    project,
-    environment,
-    key: `${project}/${environment}/${number}/rollback-slow`,
-    title: `${project} ${environment}: the rollback took ${took(totalMs)}`,
-    lines: [
-      `It should end within ${took(rollbackAlertMs)}; the report of deployment ${number} shows where the time went.`,
-    ],
-  });
 }
 
 /** The seven headings in their order; what was not needed says so. */

@@ -1,0 +1,23 @@
+import { CancellationScope, sleep } from '@temporalio/workflow';
+
+/** Tells people of something that takes longer than it should while it still goes on: afterwards nobody can help any more. */
+export class Alarm {
+  readonly #scope = new CancellationScope({ cancellable: true });
+
+  /**
+   * @param ms - from now; 0 or less tells at once.
+   * @param tell - called once, and never after {@link Alarm.stop}.
+   */
+  constructor(ms: number, summary: string, tell: () => void) {
+    const ring = async (): Promise<void> => {
+      if (ms > 0) await sleep(ms, { summary });
+      tell();
+    };
+    // Stopped, its timer ends as cancelled, which is nobody's failure.
+    this.#scope.run(ring).catch(() => undefined);
+  }
+
+  stop(): void {
+    this.#scope.cancel();
+  }
+}
