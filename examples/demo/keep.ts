@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import type { Stage } from './stage.ts';
 import { project } from './story.ts';
 
+const bin = fileURLToPath(new URL('../../bin', import.meta.url));
 const cli = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 /** As long as `slipway up` itself waits for its processes, ms. */
 const readyTimeoutMs = 60_000;
@@ -27,13 +28,15 @@ export async function handOver(stage: Stage): Promise<string> {
   });
   keeper.unref();
   await untilReady(url, keeper, logFile);
-  const options = `--api ${url} --token-file ${join(stage.stateFolder, 'secrets/admin-token')}`;
+  const tokenFile = join(stage.stateFolder, 'secrets/admin-token');
   return [
     'Everything goes on running:',
     `  ${stage.scene.addresses.staging}     staging`,
     `  ${stage.scene.addresses.production}     production`,
-    `  npm run slipway -- ${options} status`,
-    `  npm run slipway -- down --state ${stage.stateFolder} --everything     ends it`,
+    '  in a shell, for this and whatever else a page says to type:',
+    `    export PATH="${bin}:$PATH" SLIPWAY_URL=${url} SLIPWAY_TOKEN_FILE=${tokenFile}`,
+    '    slipway status',
+    `    slipway down --state ${stage.stateFolder} --everything     ends it`,
     ...(stage.components.docker.how === 'started'
       ? []
       : [`  docker rm -f $(docker ps -aq --filter label=slipway.project=${project})     removes the two releases too`]),

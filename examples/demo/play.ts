@@ -107,18 +107,16 @@ async function leave(stage: Stage, handOver: DemoParts['handOver'] | undefined):
   }
 }
 
-/** Ctrl-C and SIGTERM leave nothing behind either. */
+const endings = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** Ctrl-C, SIGTERM and a terminal that is closed leave nothing behind either. */
 function strikeWhenInterrupted(stage: Stage, say: (text: string) => void): { ignore(): void } {
   const strike = (signal: NodeJS.Signals): void => {
     say(`${signal}: ending what was started`);
     void stage.strike().finally(() => process.exit(130));
   };
-  process.once('SIGINT', strike);
-  process.once('SIGTERM', strike);
-  return {
-    ignore: () => {
-      process.off('SIGINT', strike);
-      process.off('SIGTERM', strike);
-    },
-  };
+  for (const signal of endings) process.once(signal, strike);
+  // A terminal that is gone takes no more words.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => undefined);
+  return { ignore: () => endings.forEach((signal) => process.off(signal, strike)) };
 }

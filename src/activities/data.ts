@@ -1,3 +1,4 @@
+import { counted } from '../domain/counted.ts';
 import type { DataRollback, DeploymentRef, StepRecord } from '../domain/deployment.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { Fence } from '../effects/fence.ts';
@@ -84,7 +85,7 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
         const record = await database.backup.ensureTaken(refOf(input), options);
         const rows = record.tables.reduce((sum, table) => sum + table.rows, 0);
         log.say(
-          `${record.tool} took ${record.sizeBytes} bytes in ${record.durationMs} ms, as it was at ${record.takenAt}: ${record.tables.length} tables, ${rows} rows`,
+          `${record.tool} took ${record.sizeBytes} bytes in ${record.durationMs} ms, as it was at ${record.takenAt}: ${counted(record.tables.length, 'table')}, ${counted(rows, 'row')}`,
         );
         const proof = input.prove ? await database.backup.ensureProved(record, options) : undefined;
         if (proof !== undefined) {
@@ -253,7 +254,7 @@ async function swap(
   const { inserted, updated, deleted } = laterWrites;
   return {
     action: 'swapped',
-    detail: `the proved copy took its place; writes were refused for ${refusedWritesMs} ms; since the backup ${inserted} rows were inserted, ${updated} updated, ${deleted} deleted in ${tables.length} tables, exported${laterWrites.blob === undefined ? '' : ` to ${laterWrites.blob}`}`,
+    detail: `the proved copy took its place; writes were refused for ${refusedWritesMs} ms; since the backup ${inserted} rows were inserted, ${updated} updated, ${deleted} deleted in ${counted(tables.length, 'table')}, exported${laterWrites.blob === undefined ? '' : ` to ${laterWrites.blob}`}`,
     damagedDatabase,
     laterWrites,
     refusedWritesMs,

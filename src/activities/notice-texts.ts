@@ -1,3 +1,4 @@
+import { counted } from '../domain/counted.ts';
 import type { DeploymentInput, DeploymentResult } from '../domain/deployment.ts';
 import type { NoticeEvent } from '../domain/notice.ts';
 import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
@@ -317,15 +318,11 @@ export function planLines(plan: Plan): readonly string[] {
   const { release, migrations } = plan.identity;
   const { changes, risk } = plan;
   return [
-    `commit ${release.commit.slice(0, 12)}, from ${changes.fromVersion ?? 'nothing'}: ${count(changes.commits.length, 'commit')}, ${count(changes.filesChanged, 'file')} changed, ${count(migrations.length, 'migration')}`,
+    `commit ${release.commit.slice(0, 12)}, from ${changes.fromVersion ?? 'nothing'}: ${counted(changes.commits.length, 'commit')}, ${counted(changes.filesChanged, 'file')} changed, ${counted(migrations.length, 'migration')}`,
     ...plan.checks,
     `risk ${risk.level} (${risk.score})${risk.reasons.length === 0 ? '' : `: ${risk.reasons.join('; ')}`}`,
     `plan ${plan.hash.slice(0, 8)}`,
   ];
-}
-
-function count(number: number, what: string): string {
-  return `${number} ${what}${number === 1 ? '' : 's'}`;
 }
 
 function shortRef(ref: string): string {

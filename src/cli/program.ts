@@ -29,7 +29,7 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .option('--api <url>', 'address of the API (SLIPWAY_URL, else that of the installation in this folder)')
     .option(
       '--token-file <file>',
-      'file that holds the token (SLIPWAY_TOKEN, else that of the installation in this folder)',
+      'file that holds the token (SLIPWAY_TOKEN or SLIPWAY_TOKEN_FILE, else that of the installation in this folder)',
     )
     .option('-p, --project <name>', 'project that names without one mean (SLIPWAY_PROJECT)')
     .option('--json', 'print one JSON document, however it ends')

@@ -32,7 +32,7 @@ export interface ConnectionOptions {
 export const connectionFileName = 'cli.json';
 
 /**
- * Finds address and token: options first, then SLIPWAY_URL, SLIPWAY_TOKEN and SLIPWAY_PROJECT, then `.slipway/cli.json` of this folder or
+ * Finds address and token: options first, then SLIPWAY_URL, SLIPWAY_TOKEN or SLIPWAY_TOKEN_FILE, and SLIPWAY_PROJECT, then `.slipway/cli.json` of this folder or
  * one above it, then `slipway/config.json` of the person.
  *
  * @throws CliError `not-allowed` - there is no address or no token to be found.
@@ -49,7 +49,11 @@ export function findConnection(options: ConnectionOptions): Connection {
     files.map(({ content }) => content[key]).find((value) => value !== undefined);
 
   const url = options.api ?? env['SLIPWAY_URL'] ?? from('url');
-  const token = readTokenFile(options.tokenFile) ?? env['SLIPWAY_TOKEN'] ?? from('token');
+  const token =
+    readTokenFile(options.tokenFile, '--token-file') ??
+    env['SLIPWAY_TOKEN'] ??
+    readTokenFile(env['SLIPWAY_TOKEN_FILE'], 'SLIPWAY_TOKEN_FILE') ??
+    from('token');
   const project = options.project ?? env['SLIPWAY_PROJECT'] ?? from('project');
   if (url === undefined || token === undefined) {
     throw new CliError('not-allowed', `No ${url === undefined ? 'address of the API' : 'token'} was found.`, {
@@ -97,11 +101,11 @@ export function readConnectionFile(file: string): ConnectionFile {
   }
 }
 
-function readTokenFile(file: string | undefined): string | undefined {
+function readTokenFile(file: string | undefined, given: string): string | undefined {
   if (file === undefined) return undefined;
   try {
     return readFileSync(file, 'utf8').trim();
   } catch {
-    throw new CliError('usage', `${file}, given as --token-file, cannot be read.`);
+    throw new CliError('usage', `${file}, given as ${given}, cannot be read.`);
   }
 }

@@ -1,3 +1,4 @@
+import { counted } from './counted.ts';
 import { type InfrastructureSummary, tellSummary } from './infrastructure.ts';
 import type { MigrationRef } from './migration.ts';
 import type { Risk } from './plan.ts';
@@ -72,7 +73,7 @@ interface Factor {
 
 function diffSize({ filesChanged, linesChanged, firstRelease }: RiskInput): readonly Factor[] {
   if (firstRelease) return [{ points: 20, reason: 'First release: there is nothing to go back to.' }];
-  const size = `${count(filesChanged, 'file')}, ${count(linesChanged, 'line')} changed`;
+  const size = `${counted(filesChanged, 'file')}, ${counted(linesChanged, 'line')} changed`;
   if (linesChanged > 1_000 || filesChanged > 50) return [{ points: 25, reason: `Large change: ${size}.` }];
   if (linesChanged > 200 || filesChanged > 15) return [{ points: 10, reason: `Medium change: ${size}.` }];
   return [];
@@ -92,7 +93,7 @@ function migrations({ migrations: pending }: RiskInput): readonly Factor[] {
   return [
     {
       points: 15,
-      reason: `${count(pending.length, 'migration')} of the database: ${pending.map(({ name }) => name).join(', ')}.`,
+      reason: `${counted(pending.length, 'migration')} of the database: ${pending.map(({ name }) => name).join(', ')}.`,
     },
   ];
 }
@@ -104,7 +105,7 @@ function checks({ warnedChecks, erroredChecks }: RiskInput): readonly Factor[] {
       : [
           {
             points: 20,
-            reason: `${count(erroredChecks.length, 'check')} could not be judged: ${erroredChecks.join(', ')}.`,
+            reason: `${counted(erroredChecks.length, 'check')} could not be judged: ${erroredChecks.join(', ')}.`,
           },
         ]),
     ...(warnedChecks.length === 0
@@ -112,7 +113,7 @@ function checks({ warnedChecks, erroredChecks }: RiskInput): readonly Factor[] {
       : [
           {
             points: Math.min(30, 10 * warnedChecks.length),
-            reason: `${count(warnedChecks.length, 'check')} failed and only warned: ${warnedChecks.join(', ')}.`,
+            reason: `${counted(warnedChecks.length, 'check')} failed and only warned: ${warnedChecks.join(', ')}.`,
           },
         ]),
   ];
@@ -134,7 +135,7 @@ function definition({ definitionChanged, configurationKeys }: RiskInput): readon
       : [
           {
             points: 10,
-            reason: `${count(configurationKeys.length, 'setting')} changed: ${configurationKeys.join(', ')}.`,
+            reason: `${counted(configurationKeys.length, 'setting')} changed: ${configurationKeys.join(', ')}.`,
           },
         ]),
   ];
@@ -152,7 +153,7 @@ function infrastructure({ infrastructure: summary }: RiskInput): readonly Factor
     return [
       {
         points: 40,
-        reason: `${count(lost, 'resource')} of the infrastructure would be destroyed or replaced, which nothing takes back: ${named.join(', ')}${more}.`,
+        reason: `${counted(lost, 'resource')} of the infrastructure would be destroyed or replaced, which nothing takes back: ${named.join(', ')}${more}.`,
       },
     ];
   }
@@ -167,7 +168,7 @@ function recentFailure({ lastFailureAt, at }: RiskInput): readonly Factor[] {
   if (lastFailureAt === undefined) return [];
   const days = (Date.parse(at) - Date.parse(lastFailureAt)) / dayMs;
   if (!(days >= 0) || days > 7) return [];
-  const when = days < 1 ? 'less than a day' : count(Math.floor(days), 'day');
+  const when = days < 1 ? 'less than a day' : counted(Math.floor(days), 'day');
   return [{ points: days < 1 ? 25 : 15, reason: `The last failure here was ${when} ago.` }];
 }
 
@@ -214,8 +215,4 @@ function localTime(at: string, timeZone: string): { readonly weekday: string; re
 function minutesOf(time: string): number {
   const [hours = '0', minutes = '0'] = time.split(':');
   return Number(hours) * 60 + Number(minutes);
-}
-
-function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`;
 }

@@ -97,14 +97,22 @@ export async function installGoProgram(
   return await withLock(join(context.cacheFolder, `go-${name}.lock`), async () => {
     // Another process may have built it while this one waited.
     if (existsSync(program)) return program;
+    // Of this build alone: what it fetched and compiled is gigabytes, and nobody asked for them to stay.
+    const work = join(context.cacheFolder, `go-${name}`);
     const message = `building ${target}${options.hint === undefined ? '' : ` (${options.hint})`}`;
     const result = await announce(context, component, message, (detail) =>
       runTool(go, ['install', '-v', '-ldflags', `-s -w ${options.ldflags ?? ''}`.trim(), target], {
-        env: { ...context.env, GOBIN: bin, GOTOOLCHAIN: 'auto' },
+        env: {
+          ...context.env,
+          ...{ GOBIN: bin, GOTOOLCHAIN: 'auto', GOPATH: join(work, 'path'), GOCACHE: join(work, 'cache') },
+          // Without it what was fetched may not be removed.
+          GOFLAGS: `${context.env['GOFLAGS'] ?? ''} -modcacherw`.trim(),
+        },
         timeoutMs: goTimeoutMs,
         onLine: detail,
       }),
     );
+    rmSync(work, { recursive: true, force: true });
     if (result.exitCode !== 0) throw new Error(`go install ${target} failed: ${lastLines(result.stderr)}`);
     return program;
   });

@@ -1,3 +1,4 @@
+import { counted } from '../domain/counted.ts';
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import {
   CancellationScope,
@@ -459,6 +460,6 @@ function succeededReason(plan: RunPlan, stages: readonly StageReport[], images: 
   if (plan.skipped !== undefined) return `Nothing was run: ${plan.skipped}`;
   const where = plan.environments.length === 0 ? '' : `, goes to ${plan.environments.join(', ')}`;
   const skipped = stages.filter((stage) => stage.skipped === true).length;
-  const ran = `${plan.stages.length - skipped} stages passed${skipped === 0 ? '' : `, ${skipped} skipped`}`;
-  return `${ran}${images.length === 0 ? '' : `, ${images.length} images`}${where}.`;
+  const ran = `${counted(plan.stages.length - skipped, 'stage')} passed${skipped === 0 ? '' : `, ${skipped} skipped`}`;
+  return `${ran}${images.length === 0 ? '' : `, ${counted(images.length, 'image')}`}${where}.`;
 }

@@ -124,10 +124,10 @@ function addressPage(addresses: Readonly<Record<string, string | null>>, bold: (
   return [bold('Slipway is up.'), ...rows, '', 'Ctrl-C stops Slipway; what it deployed goes on.'].join('\n');
 }
 
-/** Aborted by Ctrl-C as every command is, and by SIGTERM, which is how a service manager stops it. */
+/** Aborted by Ctrl-C as every command is, by SIGTERM, which is how a service manager stops it, and when its terminal is closed. */
 function stopSignal(interrupted: AbortSignal): AbortSignal {
   const terminated = new AbortController();
-  process.once('SIGTERM', () => terminated.abort());
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.once(signal, () => terminated.abort());
   return AbortSignal.any([interrupted, terminated.signal]);
 }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdtemp, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -66,6 +66,16 @@ describe('the connection', () => {
       token: 'env',
       project: 'p',
     });
+  });
+
+  test('a token may be in a file that a variable names; one that cannot be read is said', async () => {
+    const file = join(folder, 'token');
+    await writeFile(file, 'of-a-file\n');
+    const env = { HOME: folder, SLIPWAY_URL: 'http://env', SLIPWAY_TOKEN_FILE: file };
+    expect(findConnection({ folder, env })).toMatchObject({ token: 'of-a-file' });
+    expect(findConnection({ folder, env: { ...env, SLIPWAY_TOKEN: 'itself' } })).toMatchObject({ token: 'itself' });
+    const error = thrown(() => findConnection({ folder, env: { ...env, SLIPWAY_TOKEN_FILE: `${file}s` } }));
+    expect(error.message).toBe(`${file}s, given as SLIPWAY_TOKEN_FILE, cannot be read.`);
   });
 
   test('without one, the person is told how to get it', () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { validateFiles } from '../../../src/definition/load.ts';
 import { renderReference } from '../../../src/definition/reference.ts';
+import { preferredPorts } from '../../../src/local/ports.ts';
 
 const root = join(import.meta.dirname, '../../..');
 const reference = renderReference();
@@ -51,5 +52,10 @@ describe('the examples', () => {
       looked.push(...files);
     }
     expect(looked.length).toBeGreaterThanOrEqual(2);
+  });
+
+  test.each(['hello', 'python-service'])('%s pushes to the registry of `slipway up`', async (name) => {
+    const text = await readFile(join(root, 'examples', name, 'project.yaml'), 'utf8');
+    expect(text).toContain(`  address: 127.0.0.1:${preferredPorts.registry}\n`);
   });
 });

@@ -129,7 +129,7 @@ describe('the process of the demo', () => {
     timeoutMs,
   );
 
-  test.each(['SIGINT', 'SIGTERM'] as const)(
+  test.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
     'ends with 130 and leaves nothing behind after %s',
     async (signal) => {
       const { child, ended, said, seen } = await begin({ acts: ['never ends'] });

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -87,7 +87,7 @@ describe('installing', () => {
 
   test('by Go puts the program into the cache, once', async () => {
     const script =
-      '#!/bin/sh\necho run >> "$GOBIN/../count"\nmkdir -p "$GOBIN"\necho x > "$GOBIN/tool"\nchmod 755 "$GOBIN/tool"\n';
+      '#!/bin/sh\necho run >> "$GOBIN/../count"\nmkdir -p "$GOBIN"\necho x > "$GOBIN/tool"\nmkdir -p "$GOPATH/pkg" "$GOCACHE/00"\necho "$GOFLAGS" > "$GOBIN/../flags"\nchmod 755 "$GOBIN/tool"\n';
     program(join(folder, 'path', 'go'), script);
     mkdirSync(join(folder, 'cache', 'bin'), { recursive: true });
     const context = contextWith({ PATH: `${join(folder, 'path')}:/usr/bin:/bin` });
@@ -95,6 +95,9 @@ describe('installing', () => {
     const paths = await Promise.all([install(), install()]);
     expect(paths).toEqual([join(folder, 'cache/bin/tool'), join(folder, 'cache/bin/tool')]);
     expect(findProgram(context, 'tool')).toBe(paths[0]);
+    // What was fetched and compiled for it is gone again, and nothing of it was anywhere else.
+    expect(readFileSync(join(folder, 'cache/flags'), 'utf8')).toBe('-modcacherw\n');
+    expect(readdirSync(join(folder, 'cache')).sort()).toEqual(['bin', 'count', 'flags']);
   });
 
   test('by apt asks for the lists first and shows its complaint', async () => {
