@@ -90,7 +90,7 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
         const proof = input.prove ? await database.backup.ensureProved(record, options) : undefined;
         if (proof !== undefined) {
           log.say(
-            `proved in ${proof.durationMs} ms: restored into ${proof.database}, its ${proof.tables} tables with ${proof.rows} rows are those of the backup`,
+            `proved in ${proof.durationMs} ms: restored into ${proof.database}, its ${counted(proof.tables, 'table')} with ${counted(proof.rows, 'row')} are those of the backup`,
           );
           const { project, environment, number } = input;
           deps.recordProof({ project, environment, number }, new Date().toISOString(), proof.durationMs);

@@ -1,4 +1,5 @@
 import type { ScanVerdict, Vulnerability, VulnerabilitySeverity } from './image-scan.ts';
+import { counted } from './counted.ts';
 import { type UpkeepRound, mostLines } from './upkeep.ts';
 import { type Verdict, worst } from './verdict.ts';
 
@@ -110,7 +111,7 @@ function summaryOf(images: readonly ShownImage[], fresh: number): string {
   const with_ = (verdict: Verdict): number => images.filter(({ scan }) => scan.verdict === verdict).length;
   const since = images.reduce((sum, { newSinceBuild }) => sum + newSinceBuild.length, 0);
   const parts = [
-    `${images.length} images looked at`,
+    `${counted(images.length, 'image')} looked at`,
     ...(with_('failed') > 0 ? [`${with_('failed')} with advisories that count`] : []),
     ...(with_('errored') > 0 ? [`${with_('errored')} could not be scanned`] : []),
     ...(with_('inconclusive') > 0 ? [`${with_('inconclusive')} with nothing that the database knows`] : []),

@@ -5,7 +5,7 @@ import type { RunOutcome } from '../domain/outcome.ts';
 import type { RunInput, RunRef } from '../domain/run.ts';
 import { appendAudit } from './audit.ts';
 import { settleDeploymentRow } from './settlements.ts';
-import { type StageView, holdRuns, readStages, settleRunRow } from './runs.ts';
+import { type StageView, endOpenStages, holdRuns, readStages, settleRunRow } from './runs.ts';
 import type { Db, Row } from './schema.ts';
 import { inTransaction } from './transaction.ts';
 
@@ -97,18 +97,7 @@ export async function endAbandonedRun(
 
 /** Stages and steps without a verdict, and logs without an end: nothing more will come of them. */
 async function endOpenParts(tx: Db, run: RunRef): Promise<void> {
-  const verdict = 'errored';
-  const detail = sql<string>`coalesce(detail, 'its workflow was ended from outside')`;
-  const durationMs = sql<number>`(extract(epoch from now() - started_at) * 1000)::bigint`;
-  for (const table of ['stages', 'steps'] as const) {
-    await tx
-      .updateTable(table)
-      .set({ verdict, detail, durationMs })
-      .where('project', '=', run.project)
-      .where('run', '=', run.number)
-      .where('verdict', 'is', null)
-      .execute();
-  }
+  await endOpenStages(tx, run, 'its workflow was ended from outside');
   await tx
     .updateTable('logStreams')
     .set({ closedAt: sql<string>`now()` })

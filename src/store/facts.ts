@@ -119,14 +119,19 @@ async function applyTogether(db: Db, facts: readonly KeyedFact[]): Promise<void>
       insert into facts (key) select distinct unnest(${facts.map((each) => each.key)}::text[])
       on conflict do nothing returning key`.execute(tx);
     const unseen = new Set(rows.map((row) => row.key));
-    await holdRuns(
+    const { isClosed } = await holdRuns(
       tx,
       facts.flatMap(({ fact }) => runsOf(fact)),
     );
     for (const { key, fact } of facts) {
-      if (unseen.delete(key)) await applyFact(tx, fact);
+      // A worker that was away for long may say that something begins of a run that was ended without it.
+      if (unseen.delete(key) && !(isBeginning(fact) && isClosed(fact.run))) await applyFact(tx, fact);
     }
   });
+}
+
+function isBeginning(fact: Fact): fact is Extract<Fact, { readonly kind: 'stage' | 'step' }> {
+  return (fact.kind === 'stage' && fact.stage.verdict === null) || (fact.kind === 'step' && fact.step.verdict === null);
 }
 
 function runsOf(fact: Fact): readonly RunRef[] {

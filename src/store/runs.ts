@@ -212,13 +212,20 @@ async function recordSteps(
 /**
  * Holds runs until the end of the transaction. Whoever writes several rows of one does so first: two that take its stages and steps in
  * different orders would wait for each other, for the second that PostgreSQL takes to notice.
+ *
+ * @returns which of them have their outcome already.
  */
-export async function holdRuns(tx: Db, runs: readonly Pick<RunRef, 'project' | 'number'>[]): Promise<void> {
-  if (runs.length === 0) return;
+export async function holdRuns(
+  tx: Db,
+  runs: readonly Pick<RunRef, 'project' | 'number'>[],
+): Promise<{ readonly isClosed: (run: Pick<RunRef, 'project' | 'number'>) => boolean }> {
+  if (runs.length === 0) return { isClosed: () => false };
   const pairs = sql.join(runs.map(({ project, number }) => sql`(${project}, ${number}::integer)`));
-  await sql`select 1 from runs where (project, number) in (${pairs}) order by project, number for no key update`.execute(
-    tx,
-  );
+  const { rows } = await sql<{ project: string; number: number; closed: boolean }>`
+    select project, number, outcome is not null as closed from runs
+    where (project, number) in (${pairs}) order by project, number for no key update`.execute(tx);
+  const closed = new Set(rows.filter((row) => row.closed).map(({ project, number }) => `${project}/${number}`));
+  return { isClosed: ({ project, number }) => closed.has(`${project}/${number}`) };
 }
 
 /** How CI ended. The first word holds: a repeated call changes nothing. */
@@ -234,7 +241,25 @@ export async function settleRunRow(
     .where('number', '=', run.number)
     .where('outcome', 'is', null)
     .executeTakeFirst();
-  if (changed.numUpdatedRows > 0n) await publish(db, [runEvent(run, { phase: 'closed', ...end })]);
+  if (changed.numUpdatedRows === 0n) return;
+  // What ran when its worker was lost, or could not go on, has said nothing more; without this it would be shown as running for ever.
+  await endOpenStages(db, run, 'it had not ended when its run did');
+  await publish(db, [runEvent(run, { phase: 'closed', ...end })]);
+}
+
+/** Stages and steps without a verdict: nothing more will come of them. @param why - where they do not say it themselves. */
+export async function endOpenStages(db: Db, run: RunRef, why: string): Promise<void> {
+  const detail = sql<string>`coalesce(detail, ${why}::text)`;
+  const durationMs = sql<number>`(extract(epoch from now() - started_at) * 1000)::bigint`;
+  for (const table of ['stages', 'steps'] as const) {
+    await db
+      .updateTable(table)
+      .set({ verdict: 'errored', detail, durationMs })
+      .where('project', '=', run.project)
+      .where('run', '=', run.number)
+      .where('verdict', 'is', null)
+      .execute();
+  }
 }
 
 /** The images of a run; again the last word holds. */

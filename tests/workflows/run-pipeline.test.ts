@@ -78,6 +78,16 @@ describe('a run', () => {
     expect(world.called('releaseWorkspace')).toHaveLength(0);
   });
 
+  test('whose stage could not be run says so of the stage as well', async () => {
+    const { world, when } = createScenario(env);
+    world.on('runStage', () => {
+      throw broken('ToolMissing', 'the image of the step cannot be had');
+    });
+    expect(await (await when.push()).result()).toMatchObject({ outcome: 'errored' });
+    const stages = [{ name: 'check', verdict: 'errored', detail: 'the image of the step cannot be had' }];
+    expect(world.settledRuns).toMatchObject([{ outcome: 'errored', stages }]);
+  });
+
   test('whose build fails carries the last lines of it', async () => {
     const { world, when } = createScenario(env);
     world.runPlan = { buildImages: 'push', images: ['api'] };
@@ -298,7 +308,7 @@ describe('a run', () => {
       world.runPlan = { stages: [staged('unit'), staged('publish', { skip: 'The branch is x, not main.' })] };
       expect(await (await when.push()).result()).toEqual({
         outcome: 'succeeded',
-        reason: '1 stages passed, 1 skipped.',
+        reason: '1 stage passed, 1 skipped.',
       });
       expect(world.settledRuns[0]?.stages[1]).toMatchObject({
         name: 'publish',

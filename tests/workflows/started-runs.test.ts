@@ -50,7 +50,7 @@ describe('a stage that starts a run of another project', () => {
     expect(front.world.called('runStage')).toHaveLength(0);
     expect(api.settledRuns).toMatchObject([{ outcome: 'succeeded' }]);
     expect(front.world.settledRuns[0]?.stages).toMatchObject([
-      { name: 'contract', verdict: 'passed', detail: `${api.project}#1 succeeded: 1 stages passed.` },
+      { name: 'contract', verdict: 'passed', detail: `${api.project}#1 succeeded: 1 stage passed.` },
     ]);
   });
 
@@ -212,7 +212,7 @@ describe('a stage that starts a run of another project', () => {
     });
     expect(await (await front.when.push()).result()).toMatchObject({ outcome: 'succeeded' });
     expect(front.world.settledRuns[0]?.stages).toMatchObject([
-      { detail: `${api.project}#1 succeeded: 1 stages passed.` },
+      { detail: `${api.project}#1 succeeded: 1 stage passed.` },
     ]);
     expect(api.settledRuns).toHaveLength(1);
   });

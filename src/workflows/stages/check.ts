@@ -1,4 +1,5 @@
-import { CancellationScope, CancelledFailure, isCancellation, sleep } from '@temporalio/workflow';
+import { CancellationScope, CancelledFailure, isCancellation, patched, sleep } from '@temporalio/workflow';
+import { describeFailure } from '../../domain/failures.ts';
 import type { RunOutcome } from '../../domain/outcome.ts';
 import type { RunPlan, StagePlan, StageReport } from '../../domain/run.ts';
 import { sentences } from '../../domain/sentences.ts';
@@ -137,6 +138,9 @@ export class Check {
     }
     this.#ended.set(stage.name, 'failed');
     this.#first ??= { error };
+    if (patched('2026-11-26-errored-stage')) {
+      this.#report({ ...idle(stage.name, describeFailure(error).message, startedMs), verdict: 'errored' });
+    }
     this.#stopAfter(stage);
   }
 

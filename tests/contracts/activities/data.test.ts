@@ -157,7 +157,7 @@ describe('the data of a release that is taken back', () => {
       /pg_restore: .*TABLE DATA "?public\.notes|pg_restore: processing data for table "public\.notes"/,
     );
     expect(text).toContain(`took ${backup.sizeBytes} bytes`);
-    expect(text).toMatch(/proved in \d+ ms: .*1 tables with 2 rows/);
+    expect(text).toMatch(/proved in \d+ ms: .*1 table with 2 rows/);
     expect(text).not.toContain(decodeURIComponent(new URL(database.url).password));
     await until(async () => (await readLastProofMs(store.db, project, environment)) === backup.proofMs, {
       what: 'the store to know the proof',

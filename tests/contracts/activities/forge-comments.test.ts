@@ -121,7 +121,7 @@ async function run(event: SourceEvent, coverage: number, fingerprints: readonly 
     pages: [],
     lost: [],
   });
-  await settleRunRow(store.db, ref, { outcome: 'succeeded', reason: '1 stages passed.' });
+  await settleRunRow(store.db, ref, { outcome: 'succeeded', reason: '1 stage passed.' });
   return number;
 }
 

@@ -23,6 +23,7 @@ import {
   recordStage,
   settleRunRow,
 } from '../../../src/store/runs.ts';
+import { type Fact, applyFacts } from '../../../src/store/facts.ts';
 import { migrate, openStore } from '../../../src/store/store.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
 
@@ -214,6 +215,33 @@ describe('a run', () => {
     expect(await phase()).toBe('closed');
     const told = (await readEvents(store.db, began, { project })).map(({ data }) => data['phase']);
     expect(told).toEqual(['building', 'building', 'pushing', 'closed', 'closed']);
+  });
+
+  test('that has ended has no stage that goes on, also where its worker says so later', async () => {
+    const project = await newProject();
+    const run = await openRun(store.db, (await acceptRun(store.db, request(project, 6))).input);
+    const at = '2026-01-01T00:00:00.000Z';
+    const open = { verdict: null, detail: null, startedAt: at, durationMs: null };
+    const stage = (name: string): Fact => ({ kind: 'stage', run, position: 0, stage: { ...open, name, steps: [] } });
+    const step = (name: string): Fact => {
+      return { kind: 'step', run, stage: 'tests', position: 0, step: { ...open, name, exitCode: null } };
+    };
+    const tell = async (...facts: readonly Fact[]): Promise<void> => {
+      const keyed = facts.map((fact) => ({ key: crypto.randomUUID(), fact }));
+      expect(await applyFacts(store.db, keyed)).toEqual([]);
+    };
+    await tell(stage('tests'), step('unit'));
+    await settleRunRow(store.db, run, { outcome: 'errored', reason: 'The worker was lost.' });
+    const detail = 'it had not ended when its run did';
+    const ended = { verdict: 'errored', detail, durationMs: expect.any(Number) };
+    const tests = { ...ended, name: 'tests', steps: [{ ...ended, name: 'unit' }] };
+    expect((await readRun(store.db, project, run.number))?.stages).toMatchObject([tests]);
+    await tell(stage('tests'), step('unit'), step('late'), stage('later'));
+    expect((await readRun(store.db, project, run.number))?.stages).toMatchObject([tests]);
+    // What was found out in the end is worth more than that it was not known.
+    const found = { ...open, verdict: 'failed', detail: 'exit code 1', durationMs: 9, exitCode: 1 } as const;
+    await tell({ kind: 'step', run, stage: 'tests', position: 0, step: { ...found, name: 'unit' } });
+    expect((await readRun(store.db, project, run.number))?.stages[0]?.steps).toMatchObject([found]);
   });
 
   test('a workflow started past the API makes its own row', async () => {

@@ -126,7 +126,7 @@ describe('upkeep', () => {
     project: 'hello',
     environment: 'production',
     verdict: 'failed',
-    summary: '1 images looked at',
+    summary: '1 image looked at',
     lines: ['critical TEST-1\u001b[2J in left-paddle'],
     detail: {},
     at: at(0),
@@ -155,7 +155,7 @@ describe('upkeep', () => {
 
   test('shows the newest rounds, and an audit of a time as a page or as data', async () => {
     answers['GET /v1/upkeep'] = { body: [round] };
-    expect((await slipway(['upkeep'])).stdout).toContain('1 images looked at');
+    expect((await slipway(['upkeep'])).stdout).toContain('1 image looked at');
     expect((await slipway(['upkeep', '--kind', 'nothing'])).code).toBe(2);
     answers['GET /v1/audit/report.md'] = { body: '# Audit of hello\u001b[2J\n' };
     answers['GET /v1/audit/report'] = { body: { since: 'x' } };

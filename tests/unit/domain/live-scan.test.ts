@@ -32,7 +32,7 @@ describe('what a scan of what is live tells', () => {
       subject: 'hello/production',
       verdict: 'failed',
       summary:
-        '1 images looked at, 1 with advisories that count, 2 advisories new since the build, 1 of them for the first time',
+        '1 image looked at, 1 with advisories that count, 2 advisories new since the build, 1 of them for the first time',
     });
     expect(round.lines[0]).toContain('osv-scanner 2.2.0, advisories of 2026-11-25');
     expect(round.detail['keys']).toEqual(['new', 'old', 'seen'].map(keyOf));
