@@ -16,8 +16,8 @@ import type { LogWriter } from './logs.ts';
 import { repositoryAddress } from './secrets.ts';
 import { foldersOf } from './workspaces.ts';
 
-/** Label by which an image of equal inputs is found again. */
-export const keyLabel = 'slipway.build-key';
+/** Label for people who look at an image. Anybody can put it on one, so nothing here goes by it. */
+const keyLabel = 'slipway.build-key';
 
 /** Builds one image, or takes the one that equal inputs gave before. */
 export async function buildImage(
@@ -35,7 +35,7 @@ export async function buildImage(
   const [bases, stored, here, latest] = await Promise.all([
     publicDigests(work, inputs.bases),
     findPushed(work, image, key),
-    work.builder.find({ 'slipway.project': run.project, [keyLabel]: key }),
+    findBuiltHere(work, key),
     deps.builds.latest(run.project, image.name).catch(() => undefined),
   ]);
   const evidence = { buildKey: key, bases, warnings };
@@ -81,6 +81,10 @@ export async function buildImage(
   );
   for (const { name, digest, sizeBytes } of builtOf(built)) {
     log.say(`built ${name}${digest}, ${Math.round(sizeBytes / 1024)} KiB`);
+  }
+  // What only had to be seen to build is thrown away.
+  if (plan.buildImages !== 'validate') {
+    await deps.builds.recordBuilt({ project: run.project, key, name: image.name, id: built.id }).catch(() => undefined);
   }
   if (tags[0] !== undefined) await work.builder.tag(built.id, image.repository, tags[0]);
   const { maxSizeBytes } = work.known.pipeline.supplyChain;
@@ -136,7 +140,7 @@ interface Inputs {
 
 /** Everything that decides what the image will be, read from the commit itself: what steps have made meanwhile is no part of it. */
 async function readInputs(work: ImageWork, image: ImageSpec, progress: BuildProgress): Promise<Inputs> {
-  const { deps, run, plan, registry, signal } = work;
+  const { deps, known, run, plan, registry, signal } = work;
   const at = { project: run.project, commit: plan.commit.sha, signal };
   const path = (name: string): string => posix.join(image.context, name);
   const [tree, dockerfile, special, common] = await Promise.all([
@@ -164,6 +168,9 @@ async function readInputs(work: ImageWork, image: ImageSpec, progress: BuildProg
     bases,
     platforms: image.platforms,
     network: image.network,
+    secrets: Object.keys(image.secrets),
+    ssh: Object.keys(image.ssh),
+    fork: known.input.event.fork === true,
   });
   const mounts = Object.keys(image.secrets).length > 0 || Object.keys(image.ssh).length > 0;
   const buildKit = mounts || image.cache !== undefined || needsBuildKit(dockerfile);
@@ -204,6 +211,15 @@ function missing(image: ImageSpec, what: string): ProviderError {
   return new ProviderError('BuildFailed', `the image ${image.name} cannot be built: ${what}`, {
     details: { image: image.name },
   });
+}
+
+/** The image on this engine that a worker has built of equal inputs. Without the store nothing is known of any, and it is built. */
+async function findBuiltHere({ deps, run, builder }: ImageWork, key: string): Promise<LocalImage | undefined> {
+  for (const id of await deps.builds.listBuilt(run.project, key).catch(() => [])) {
+    const here = await builder.inspect(id);
+    if (here?.id === id) return here;
+  }
+  return undefined;
 }
 
 /** The image in the registry that equal inputs gave, if the registry still has it. The store or the registry away: it is built. */

@@ -4,7 +4,7 @@ import type { ImageReport, StageReport } from '../domain/run.ts';
 import type { LocalImage } from '../providers/builders/port.ts';
 import type { ImageRegistry } from '../providers/registries/port.ts';
 import { attestImage } from './image-attest.ts';
-import { keyLabel, tagsOf } from './image-build.ts';
+import { tagsOf } from './image-build.ts';
 import { type ImageEnd, type ImageWork, type OpenedRegistry, progressOf } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
 
@@ -48,8 +48,9 @@ export async function pushImage(
   } else {
     await ensureFree(manifests, repository, tags, namesOf(here, repository), signal);
     digest = await pusher.push({ id: here.id, repository, tag: first.name, output, moved, signal });
-    const key = here.labels[keyLabel];
-    if (key !== undefined) {
+    const key = image.evidence?.buildKey ?? '';
+    // The layers of the newest of a name are the cache of the next build, which strangers have no part in.
+    if (key !== '' && known.input.event.fork !== true) {
       const build = { project: run.project, key, name: image.name, repository, digest, sizeBytes: image.sizeBytes };
       // Forgotten, it is built again some day.
       await deps.builds.record(build).catch(() => undefined);

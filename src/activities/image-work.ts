@@ -32,8 +32,23 @@ export interface KnownBuild {
   readonly sizeBytes: number;
 }
 
+/** An image on the engine of the worker that built it, by what it was made of. */
+export interface BuiltHere {
+  readonly project: string;
+  readonly key: string;
+  readonly name: string;
+  /** As the builder names it: a hash over its content. */
+  readonly id: string;
+}
+
 /** Which inputs gave which image; what is not known is built again, so none of these may fail a build. */
 export interface KnownBuilds {
+  /**
+   * Ids of images that workers have built of these inputs, the newest first. This alone says what an image on an engine was made of: its labels
+   * are the word of whoever made it.
+   */
+  listBuilt(project: string, key: string): Promise<readonly string[]>;
+  recordBuilt(build: BuiltHere): Promise<void>;
   find(project: string, key: string): Promise<KnownBuild | undefined>;
   /** The newest image of the name: its layers serve as cache. */
   latest(project: string, name: string): Promise<KnownBuild | undefined>;

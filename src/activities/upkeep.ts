@@ -8,6 +8,7 @@ import type { BlobStore } from '../providers/blobs/port.ts';
 import type { ImageBuilder } from '../providers/builders/port.ts';
 import type { LeftFile, SourceRepository } from '../providers/repositories/port.ts';
 import { appendAudit } from '../store/audit.ts';
+import { forgetOldBuiltImages } from '../store/builds.ts';
 import { listEnvironments } from '../store/environments.ts';
 import { forgetOldEvents } from '../store/events.ts';
 import { forgetOldFacts } from '../store/facts.ts';
@@ -121,6 +122,7 @@ export function createUpkeepActivities(deps: UpkeepDependencies): Upkeep {
           await rows('keys of facts', () => forgetOldFacts(store.db)),
           await rows('events', () => forgetOldEvents(store.db)),
           await rows('rounds of upkeep', () => forgetOldRounds(store.db)),
+          await rows('records of built images', () => forgetOldBuiltImages(store.db)),
         ];
       }),
 

@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import { deleteOld } from './retention.ts';
 import type { Db } from './schema.ts';
 
 /** An image that is in the registry, by what it was made of. */
@@ -41,6 +42,50 @@ export async function recordBuild(db: Db, build: StoredBuild): Promise<void> {
     .values(build)
     .onConflict((conflict) => conflict.doNothing())
     .execute();
+}
+
+/** An image on the engine of some worker, by what it was made of. */
+export interface StoredBuiltImage {
+  readonly project: string;
+  /** Hash over all inputs of the build. */
+  readonly key: string;
+  readonly name: string;
+  /** Hash over the content of the image. */
+  readonly id: string;
+}
+
+/** Engines that may have an image of one key at once; of more the oldest are not asked about. Judgement. */
+const mostBuilt = 20;
+/** Unasked for so long, an image is long gone from its engine, or is built again. Judgement. */
+const builtKeptDays = 90;
+
+/** Ids of the images that were built of equal inputs, the newest first; asking counts as use. */
+export async function listBuiltImages(db: Db, project: string, key: string): Promise<readonly string[]> {
+  const rows = await db
+    .updateTable('builtImages')
+    .set({ usedAt: sql<string>`now()` })
+    .where('project', '=', project)
+    .where('key', '=', key)
+    .returning(['id', 'builtAt'])
+    .execute();
+  return rows
+    .sort((a, b) => Date.parse(b.builtAt) - Date.parse(a.builtAt))
+    .slice(0, mostBuilt)
+    .map(({ id }) => id);
+}
+
+/** Remembers what a worker has just built. */
+export async function recordBuiltImage(db: Db, image: StoredBuiltImage): Promise<void> {
+  await db
+    .insertInto('builtImages')
+    .values(image)
+    .onConflict((conflict) => conflict.columns(['project', 'key', 'id']).doUpdateSet({ usedAt: sql<string>`now()` }))
+    .execute();
+}
+
+/** Removes what nobody has asked for in a long time. @returns how many were removed. */
+export async function forgetOldBuiltImages(db: Db, keptDays = builtKeptDays): Promise<number> {
+  return await deleteOld(db, 'built_images', 'used_at', keptDays);
 }
 
 /** Forgets an image that the registry no longer has. */

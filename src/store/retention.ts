@@ -214,8 +214,8 @@ export async function readMachines(db: Db, days: number): Promise<readonly strin
 /** Deletes rows older than so many days, some at a time. @returns how many. */
 export async function deleteOld(
   db: Db,
-  table: 'deliveries' | 'facts' | 'events',
-  column: 'received_at' | 'at',
+  table: 'deliveries' | 'facts' | 'events' | 'built_images',
+  column: 'received_at' | 'at' | 'used_at',
   days: number,
 ): Promise<number> {
   for (let deleted = 0; ;) {

@@ -201,6 +201,15 @@ export interface BuildsTable {
   usedAt: Instant;
 }
 
+export interface BuiltImagesTable {
+  project: string;
+  key: string;
+  name: string;
+  id: string;
+  builtAt: Instant;
+  usedAt: Instant;
+}
+
 export interface ReleasesTable {
   id: Identity;
   project: string;
@@ -490,6 +499,7 @@ export interface Database {
   gates: GatesTable;
   pages: PagesTable;
   builds: BuildsTable;
+  builtImages: BuiltImagesTable;
   releases: ReleasesTable;
   environments: EnvironmentsTable;
   operatorWords: OperatorWordsTable;

@@ -12,7 +12,14 @@ import { ProviderError } from '../domain/failures.ts';
 import type { RunPlan, RunRef } from '../domain/run.ts';
 import type { LogFiles } from '../effects/log-files.ts';
 import { createLogWriter } from '../effects/log-writer.ts';
-import { findBuild, forgetBuild, latestBuild, recordBuild } from '../store/builds.ts';
+import {
+  findBuild,
+  forgetBuild,
+  latestBuild,
+  listBuiltImages,
+  recordBuild,
+  recordBuiltImage,
+} from '../store/builds.ts';
 import { type Fact, applyFacts } from '../store/facts.ts';
 import { type LogOwner, logId } from '../store/logs.ts';
 import { putDefinition, readDefinition, readProject } from '../store/projects.ts';
@@ -156,6 +163,12 @@ export function createKnownBuilds({ db }: Store, onError: (error: unknown) => vo
     return undefined;
   };
   return {
+    listBuilt: (project, key) =>
+      listBuiltImages(db, project, key).catch((error: unknown) => {
+        onError(error);
+        return [];
+      }),
+    recordBuilt: (build) => recordBuiltImage(db, build).catch(unknown),
     find: (project, key) => findBuild(db, project, key).catch(unknown),
     latest: (project, name) => latestBuild(db, project, name).catch(unknown),
     record: (build) => recordBuild(db, build).catch(unknown),

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import Docker from 'dockerode';
 import { createImageTrust } from '../../src/activities/image-trust.ts';
-import type { ImageDependencies, KnownBuild } from '../../src/activities/image-work.ts';
+import type { ImageDependencies } from '../../src/activities/image-work.ts';
 import { createImageActivities } from '../../src/activities/images.ts';
 import type { Place } from '../../src/activities/places.ts';
 import type { ImageTrustSpec } from '../../src/definition/specs.ts';
@@ -18,6 +18,7 @@ import { createRegistryReader } from '../../src/providers/registries/logins/inde
 import { createOciRegistry } from '../../src/providers/registries/oci.ts';
 import { createDockerPusher } from '../../src/providers/registries/pusher.ts';
 import { components } from '../support/components.ts';
+import { createMemoryBuilds } from '../support/fakes/builds.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../support/run-fixture.ts';
 import {
   type TestKey,
@@ -39,7 +40,6 @@ let cosign: string;
 let key: TestKey;
 let stranger: TestKey;
 const blobs = new Map<string, number>();
-const builtBefore = new Map<string, KnownBuild>();
 const vector = 'CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H';
 
 beforeAll(async () => {
@@ -66,12 +66,7 @@ beforeAll(async () => {
       const manifests = createOciRegistry(address);
       return { manifests, pusher: await createDockerPusher(parts.docker.address, address, manifests) };
     },
-    builds: {
-      find: (_, id) => Promise.resolve(builtBefore.get(id)),
-      latest: () => Promise.resolve(undefined),
-      record: (build) => Promise.resolve(void builtBefore.set(build.key, build)),
-      forget: (_, id) => Promise.resolve(void builtBefore.delete(id)),
-    },
+    builds: createMemoryBuilds(),
   };
 }, 1_200_000);
 

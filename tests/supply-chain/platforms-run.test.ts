@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { createImageTrust } from '../../src/activities/image-trust.ts';
-import type { ImageDependencies, KnownBuild } from '../../src/activities/image-work.ts';
+import type { ImageDependencies } from '../../src/activities/image-work.ts';
 import { createImageActivities } from '../../src/activities/images.ts';
 import type { Place } from '../../src/activities/places.ts';
 import type { ImageReport, PlatformEvidence, RunPlan } from '../../src/domain/run.ts';
@@ -15,6 +15,7 @@ import { createOciRegistry } from '../../src/providers/registries/oci.ts';
 import type { ImagePusher } from '../../src/providers/registries/port.ts';
 import { type TestBuildKit, startBuildKit, writeShellContext } from '../support/buildkit.ts';
 import { components } from '../support/components.ts';
+import { createMemoryBuilds } from '../support/fakes/builds.ts';
 import { startEmptyEngine } from '../support/empty-engine.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../support/run-fixture.ts';
 import {
@@ -34,7 +35,6 @@ let folder: string;
 let deps: ImageDependencies;
 let key: TestKey;
 const blobs = new Map<string, number>();
-const builtBefore = new Map<string, KnownBuild>();
 const vector = 'CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H';
 
 /** An engine or pusher that nobody may ask. */
@@ -76,12 +76,7 @@ beforeAll(async () => {
         manifests: createOciRegistry(address),
         pusher: unasked('pusher of the engine') as ImagePusher,
       }),
-    builds: {
-      find: (_, id) => Promise.resolve(builtBefore.get(id)),
-      latest: () => Promise.resolve(undefined),
-      record: (build) => Promise.resolve(void builtBefore.set(build.key, build)),
-      forget: (_, id) => Promise.resolve(void builtBefore.delete(id)),
-    },
+    builds: createMemoryBuilds(),
   };
 }, 1_200_000);
 

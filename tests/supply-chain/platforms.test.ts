@@ -146,8 +146,8 @@ describe('a BuildKit daemon', () => {
     expect(built.labels).toMatchObject({ 'slipway.build-key': 'k' });
     expect(before).toEqual([]);
     expect(await registry.readManifest(named('two'), built.id)).toBeUndefined();
-    expect(await builder.find({ 'slipway.build-key': 'k' })).toMatchObject({ id: built.id });
-    expect(await builder.find({ 'slipway.build-key': 'other' })).toBeUndefined();
+    expect(await builder.list({ 'slipway.build-key': 'k' })).toMatchObject([{ id: built.id }]);
+    expect(await builder.list({ 'slipway.build-key': 'other' })).toEqual([]);
 
     const pushed = await pusher.push({ id: built.id, repository: named('two'), tag: '1-abc', ...progress() });
     expect(pushed).toBe(built.id);

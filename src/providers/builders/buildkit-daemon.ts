@@ -145,11 +145,6 @@ export function createBuildKitDaemonBuilder(options: BuildKitDaemonOptions): Lay
       }
     },
 
-    async find(labels) {
-      const [found] = await withLabels(labels);
-      return found === undefined ? undefined : described(found);
-    },
-
     async inspect(reference) {
       const found = await readImage(reference);
       return found === undefined ? undefined : described(found);

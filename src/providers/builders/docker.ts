@@ -274,11 +274,6 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
     inspect,
     readLayers,
 
-    async find(labels) {
-      const [newest] = await listByLabels(docker, labels);
-      return newest === undefined ? undefined : inspect(newest.Id);
-    },
-
     async resolve(references, { credentials, ...progress }) {
       const found: Record<string, string> = {};
       for (const reference of references) found[reference] = await ensureBase(reference, progress, credentials);

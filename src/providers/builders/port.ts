@@ -4,7 +4,7 @@ import type { RegistryAddress, RegistryCredentials } from '../registries/port.ts
 
 /** An image as the engine of the worker has it. */
 export interface LocalImage {
-  /** `sha256:…` of its configuration. */
+  /** `sha256:…` of its configuration, or of its manifest: a hash over everything that is in it, so that no other image has it. */
   readonly id: string;
   readonly sizeBytes: number;
   /** Digests of manifests it is known by in registries, as `repository@sha256:…`. */
@@ -89,8 +89,6 @@ export interface BuildCaches {
  * restart of the engine left is removed by the engine.
  */
 export interface ImageBuilder {
-  /** The image that was built with these labels and is still here. */
-  find(labels: Readonly<Record<string, string>>): Promise<LocalImage | undefined>;
   /** By id, tag or digest; undefined where it is not here. */
   inspect(reference: string): Promise<LocalImage | undefined>;
   /** How an image was made, by id, tag or digest; undefined where it is not here. @param platform - of a list; default: its first. */
@@ -117,7 +115,7 @@ export interface ImageBuilder {
   build(request: BuildRequest, progress: BuildProgress): Promise<LocalImage>;
   /** Adds a name for people. */
   tag(id: string, repository: string, tag: string): Promise<void>;
-  /** Every image here that has these labels. */
+  /** Every image here that has these labels. Images that were fetched have those that somebody else gave them. */
   list(labels: Readonly<Record<string, string>>): Promise<readonly BuiltImage[]>;
   /**
    * Whether a container is of it, running or not.

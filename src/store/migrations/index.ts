@@ -14,6 +14,7 @@ import { packages } from './0015-packages.ts';
 import { runTurns } from './0016-run-turns.ts';
 import { proofs } from './0019-proofs.ts';
 import { undelivered } from './0019-undelivered.ts';
+import { builtImages } from './0022-built-images.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -31,6 +32,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0016-run-turns': fromText(runTurns),
   '0019-proofs': fromText(proofs),
   '0019-undelivered': fromText(undelivered),
+  '0022-built-images': fromText(builtImages),
 };
 
 function fromText(text: string): Migration {

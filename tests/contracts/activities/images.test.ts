@@ -2,7 +2,7 @@ import { symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import Docker from 'dockerode';
-import type { ImageDependencies, KnownBuild } from '../../../src/activities/image-work.ts';
+import type { ImageDependencies } from '../../../src/activities/image-work.ts';
 import { createImageActivities } from '../../../src/activities/images.ts';
 import type { ImageReport, RunPlan } from '../../../src/domain/run.ts';
 import { createDockerBuilder } from '../../../src/providers/builders/docker.ts';
@@ -10,6 +10,7 @@ import { createRegistryReader } from '../../../src/providers/registries/logins/i
 import { createOciRegistry } from '../../../src/providers/registries/oci.ts';
 import { createDockerPusher } from '../../../src/providers/registries/pusher.ts';
 import { components } from '../../support/components.ts';
+import { createMemoryBuilds } from '../../support/fakes/builds.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../../support/run-fixture.ts';
 import { emptySupplyChain } from '../../support/supply-chain.ts';
 import { until } from '../../support/until.ts';
@@ -19,7 +20,6 @@ let docker: Docker;
 let registry: string;
 let base: string;
 let deps: ImageDependencies;
-const known = new Map<string, KnownBuild>();
 
 beforeAll(async () => {
   const parts = await components('docker', 'registry', 'toolsImage');
@@ -43,12 +43,7 @@ beforeAll(async () => {
       const manifests = createOciRegistry(address);
       return { manifests, pusher: await createDockerPusher(parts.docker.address, address, manifests) };
     },
-    builds: {
-      find: (_, key) => Promise.resolve(known.get(key)),
-      latest: (_, name) => Promise.resolve([...known.values()].findLast((build) => build.name === name)),
-      record: (build) => Promise.resolve(void known.set(build.key, build)),
-      forget: (_, key) => Promise.resolve(void known.delete(key)),
-    },
+    builds: createMemoryBuilds(),
   };
 }, 120_000);
 
@@ -202,6 +197,52 @@ describe('images of a run', () => {
     const manifests = createOciRegistry({ address: registry, insecure: true });
     expect(await manifests.readManifest(pushed!.repository, '3.1.4')).toMatchObject({ digest: pushed!.digest });
   });
+
+  test('are never taken from what only carries the labels of one, not even fetched as the image of a step', async () => {
+    const files = { 'app/file': 'planted\n' };
+    const seen = await prepare(files, 'refs/heads/feature/planted');
+    const [honest] = await build(seen);
+    const labels = {
+      'slipway.project': 'hello',
+      'slipway.build-key': honest!.evidence!.buildKey,
+      'slipway.image': 'app',
+    };
+    const name = `${registry}/slipway-test-${process.pid}/stranger:1`;
+    const container = await docker.createContainer({ Image: base, Cmd: ['true'] });
+    const { Id: planted } = (await container.commit({
+      repo: name.replace(/:1$/, ''),
+      tag: '1',
+      changes: Object.entries(labels).map(([label, value]) => `LABEL ${label}=${value}`),
+    })) as { readonly Id: string };
+    await container.remove({ force: true });
+    const opened = await deps.openRegistry({ address: registry, insecure: true });
+    await opened.pusher.push({
+      ...{
+        id: planted,
+        repository: name.replace(/:1$/, ''),
+        tag: '1',
+        output: () => undefined,
+        moved: () => undefined,
+      },
+      signal: new AbortController().signal,
+    });
+    await docker.getImage(planted).remove({ force: true });
+    // As the executor of steps does with an image that any branch names.
+    await deps.builder.resolve([name], {
+      output: () => undefined,
+      moved: () => undefined,
+      signal: new AbortController().signal,
+    });
+    const carrying = await deps.builder.list({ 'slipway.build-key': labels['slipway.build-key'] });
+    expect(carrying.map(({ tags }) => tags)).toContainEqual([name]);
+
+    const plan = await prepare({ ...files, 'other.txt': 'reviewed by others' });
+    const [built] = await build(plan);
+    expect(built).toMatchObject({ reused: false, evidence: { buildKey: labels['slipway.build-key'] } });
+    expect(carrying.map(({ id }) => id)).not.toContain(built!.digest);
+    expect(await contentOf(built!.digest)).toMatch(/^planted\n/);
+    await docker.getImage(name).remove({ force: true });
+  }, 120_000);
 
   test('are built again when the registry has lost them', async () => {
     const plan = await prepare({ 'app/file': 'lost\n' });

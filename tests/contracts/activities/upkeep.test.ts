@@ -464,6 +464,7 @@ describe('what is kept', () => {
       .execute();
     const removed = await call(upkeep.removeOldRows, undefined);
     expect(removed.find(({ what }) => what === 'deliveries')?.count).toBe(1);
+    expect(removed.map(({ what }) => what)).toContain('records of built images');
     const rows = await store.db.selectFrom('deliveries').select('id').where('project', '=', project).execute();
     expect(rows).toEqual([{ id: `d${deliveriesKeptDays - 1}` }]);
   });

@@ -95,6 +95,9 @@ describe('the key of a build', () => {
     bases: { a: 'sha256:1' },
     platforms: [],
     network: 'default',
+    secrets: ['npm'],
+    ssh: [],
+    fork: false,
   };
 
   test('is the same for equal inputs, in whatever order they were given', () => {
@@ -110,6 +113,9 @@ describe('the key of a build', () => {
     ['a base image', { bases: { a: 'sha256:2' } }],
     ['the target', { target: 'x' }],
     ['the platform', { platforms: ['linux/arm64'] }],
+    ['a secret that is not given', { secrets: [] }],
+    ['a key that is given', { ssh: ['npm'] }],
+    ['whose pull request it is', { fork: true }],
   ])('changes with %s', (_, change) => {
     expect(buildKey({ ...inputs, ...change })).not.toBe(buildKey(inputs));
   });
