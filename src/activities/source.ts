@@ -17,6 +17,7 @@ import { asksToSkip } from '../domain/skip.ts';
 import { versionOf } from '../domain/version.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import type { RepositoryAddress, SourceRepository } from '../providers/repositories/port.ts';
+import { checkOnRef } from './commit-on-ref.ts';
 import type { NoticeActivities, SourceActivities } from './contracts.ts';
 import { tellsFindings } from './findings-told.ts';
 import { forgeApiOf } from './forges.ts';
@@ -119,10 +120,13 @@ async function prepareRun(
   const { after, ref, from } = asked.event;
   // The checkout needs nothing of the run's row, and takes as long as the store takes to write it.
   const [run, commit] = await beside(opening, signal, async (until) => {
-    const [checkedOut] = await Promise.all([
+    const isByHand = asked.event.kind === 'manual';
+    const [checkedOut, newest] = await Promise.all([
       deps.repositories.checkOut({ repository, commit: after, ref: from ?? ref, path: folders.source, signal: until }),
+      isByHand ? deps.repositories.resolveRef(repository, ref, until) : undefined,
       writeRequest(folders, asked),
     ]);
+    if (isByHand) await checkOnRef(deps.repositories, repository, asked.event, newest, until);
     return checkedOut;
   });
   const pair = await documents.pair(folders, project, text);

@@ -2,7 +2,7 @@ import type { SourceEvent } from './run.ts';
 
 /**
  * What people write into a commit so that nothing is run for it. The words of GitHub (docs.github.com, skipping workflow runs), GitLab
- * (docs.gitlab.com, skip a pipeline) and Bitbucket, whichever forge it comes from: people move, and their habits with them.
+ * (docs.gitlab.com, skip a pipeline) and Bitbucket, and those with our own name; whichever forge it comes from: people move, and their habits with them.
  */
 const words = /\[(?:skip ci|ci skip|no ci|skip actions|actions skip|skip slipway|slipway skip)\]/i;
 const trailer = /^skip-checks:\s*true$/i;

@@ -1,4 +1,4 @@
-import { condition } from '@temporalio/workflow';
+import { condition, patched } from '@temporalio/workflow';
 import type { ForgeStatus } from '../domain/deployment.ts';
 import type { RunPlan, RunRef, SourceEvent, StageReport } from '../domain/run.ts';
 import type { Verdict } from '../domain/verdict.ts';
@@ -47,7 +47,9 @@ export class ForgeTeller {
   ): void {
     if (plan?.tellsForge !== true) return;
     this.#plan = plan;
-    const statuses = [overall(ending), ...plan.stages.map(({ name }) => statusOf(name, stages, ending))];
+    const statuses = isTaken(plan)
+      ? [overall(ending), ...plan.stages.map(({ name }) => statusOf(name, stages, ending))]
+      : this.#skippedStatuses(plan);
     this.#wanted = new Map(statuses.map((status) => [status.context, status]));
     if (ending !== undefined && comments === 'now' && this.#event.pullRequest !== undefined) {
       this.#comment = { body: commentOf(plan, stages, ending) };
@@ -84,6 +86,15 @@ export class ForgeTeller {
     if (this.#busy) await condition(() => !this.#busy);
   }
 
+  /**
+   * What was not run has not passed: whatever waits for the check of a pull request goes on waiting. Of a branch nothing is told, for the same
+   * commit may be that of a pull request whose run has looked at it.
+   */
+  #skippedStatuses({ skipped }: RunPlan): ForgeStatus[] {
+    if (this.#event.kind !== 'pull-request') return [];
+    return [{ context: 'slipway', state: 'pending', description: `Nothing was run: ${skipped ?? ''}` }];
+  }
+
   async #tell(): Promise<void> {
     this.#busy = true;
     if (this.#alone !== undefined) await this.#alone;
@@ -108,6 +119,11 @@ export class ForgeTeller {
   }
 }
 
+/** Whether something of it is run; what was told of the others before {@link patched} came is told again by a replay. */
+export function isTaken({ skipped }: RunPlan): boolean {
+  return skipped === undefined || !patched('2026-11-26-skips-told');
+}
+
 function textOf({ state, description }: ForgeStatus): string {
   return `${state} ${description}`;
 }
@@ -121,6 +137,9 @@ function overall(ending: Ending | undefined): ForgeStatus {
 function statusOf(name: string, stages: readonly StageReport[], ending: Ending | undefined): ForgeStatus {
   const context = `slipway/${name}`;
   const report = stages.find((stage) => stage.name === name);
+  if (report?.skipped === true) {
+    return { context, state: 'success', description: `skipped: ${report.detail ?? 'nothing of it was to be run'}` };
+  }
   if (report !== undefined) {
     const bad = report.steps.find(({ verdict }) => verdict === report.verdict && verdict !== 'passed');
     const detail = bad === undefined ? report.detail : `${bad.name}: ${bad.detail ?? 'see its log'}`;
@@ -144,10 +163,11 @@ function commentOf(plan: RunPlan, stages: readonly StageReport[], { outcome, rea
       .replaceAll(/[\r\n|]+/g, ' ')
       .slice(0, 300)}\``;
   const rows = stages.map(
-    ({ name, verdict, durationMs }) => `| ${name} | ${verdict} | ${(durationMs / 1_000).toFixed(1)} s |`,
+    ({ name, verdict, durationMs, skipped }) =>
+      `| ${name} | ${skipped === true ? 'skipped' : verdict} | ${(durationMs / 1_000).toFixed(1)} s |`,
   );
   return [
-    `**${outcome}**: run ${plan.run.number} of ${code(plan.commit.sha.slice(0, 12))}`,
+    `**${plan.skipped === undefined ? outcome : 'skipped'}**: run ${plan.run.number} of ${code(plan.commit.sha.slice(0, 12))}`,
     '',
     code(reason),
     ...(rows.length === 0 ? [] : ['', '| stage | verdict | took |', '| --- | --- | --- |', ...rows]),

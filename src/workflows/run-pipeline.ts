@@ -19,7 +19,7 @@ import { nameOfRun } from '../domain/run-start.ts';
 import { supersededSentence } from '../domain/run-turn.ts';
 import { sentences } from '../domain/sentences.ts';
 import { deployRelease } from './deploy-release.ts';
-import { ForgeTeller } from './forge-teller.ts';
+import { ForgeTeller, isTaken } from './forge-teller.ts';
 import { accept, readAbort, readAllow, readSupersede } from './inbound.ts';
 import {
   type AbortMessage,
@@ -201,6 +201,8 @@ class Run {
     const commentsLater =
       this.#plan?.tellsForge === true &&
       this.#input.event.pullRequest !== undefined &&
+      // Of what was not run the store has nothing to show.
+      isTaken(this.#plan) &&
       patched('2026-11-26-comment-of-record');
     this.#forge.update(this.#plan, this.#stages, ending, commentsLater ? 'later' : 'now');
     if (this.#plan === undefined && this.#toTell !== undefined) {

@@ -455,6 +455,45 @@ describe('a run whose project tells its forge', () => {
     );
   });
 
+  test.each([
+    ['asked to be skipped', 'The commit asks to be skipped.'],
+    ['that changes nothing that a route looks at', 'None of the 2 changed paths is one that a route for 7 looks at.'],
+  ])('of a pull request %s: its check stays open, and nothing is called a success', async (_, skipped) => {
+    const { world, when } = createScenario(env);
+    world.runPlan = { tellsForge: true, skipped, stages: [] };
+    await (await when.push({ event: pullRequest })).result();
+    const calls = told(world.called('tellForge'));
+    const statuses = calls.flatMap((call) => call.statuses);
+    expect(statuses).toEqual([{ context: 'slipway', state: 'pending', description: `Nothing was run: ${skipped}` }]);
+    const comments = calls.flatMap(({ comment }) => (comment === undefined ? [] : [comment.body]));
+    expect(comments).toEqual([expect.stringMatching(/^\*\*skipped\*\*: run /)]);
+  });
+
+  test('of a branch that is skipped: nothing is told, for its commit may be that of a pull request', async () => {
+    const { world, when } = createScenario(env);
+    world.runPlan = { tellsForge: true, skipped: 'The commit asks to be skipped.', stages: [] };
+    expect(await (await when.push()).result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.called('tellForge')).toEqual([]);
+  });
+
+  test('of a stage that its condition skips says so, and nothing of it is red', async () => {
+    const { world, when } = createScenario(env);
+    const condition = 'It is for main only.';
+    const docs = { name: 'docs', steps: ['docs'], timeoutMs: 1000, skip: condition };
+    const onFailure = { name: 'clean', steps: ['clean'], timeoutMs: 1000, outcome: 'failure' as const };
+    const check = { name: 'check', steps: ['check'], timeoutMs: 1000 };
+    world.runPlan = { tellsForge: true, stages: [check, docs, onFailure] };
+    expect(await (await when.push()).result()).toMatchObject({ outcome: 'succeeded' });
+    const statuses = told(world.called('tellForge')).flatMap((call) => call.statuses);
+    const last = (context: string): unknown => statuses.findLast((status) => status.context === context);
+    expect(last('slipway/docs')).toMatchObject({ state: 'success', description: `skipped: ${condition}` });
+    expect(last('slipway/clean')).toMatchObject({
+      state: 'success',
+      description: 'skipped: Nothing before it failed.',
+    });
+    expect(statuses.map(({ state }) => state)).not.toContain('error');
+  });
+
   test('ends as it would have, whatever the forge says', async () => {
     const { world, when } = createScenario(env);
     world.runPlan = { tellsForge: true };

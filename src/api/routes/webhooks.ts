@@ -186,7 +186,8 @@ function prove(forge: Forge, project: KnownProject, request: ForgeRequest): void
 function whyNot(project: KnownProject, { event, paths }: ForgeEvent): string | undefined {
   const decision = routeEvent(event, routesOf(project.definition), paths);
   if (decision.kind === 'ignored') return decision.why;
-  return asksToSkip(event.kind, event.message) ? 'The commit asks to be skipped.' : undefined;
+  // What a pull request has here is its title; its commit is looked at with the checkout, and its forge is told.
+  return event.kind === 'push' && asksToSkip(event.kind, event.message) ? 'The commit asks to be skipped.' : undefined;
 }
 
 function requestOf(request: FastifyRequest): ForgeRequest {

@@ -6,6 +6,7 @@ import {
   ShortCommit,
   ShortRef,
   addresses,
+  isFork,
   messageOf,
   noCommit,
   pullRequestMoved,
@@ -103,7 +104,7 @@ function readPush({ actor, push }: z.output<typeof Push>): ForgeMessage {
 function readPullRequest({ actor, pullrequest }: z.output<typeof PullRequest>): ForgeMessage {
   const { id, title, author, source, destination } = pullrequest;
   if (!source.commit) return { kind: 'ignored', why: `The source of pull request ${id} is gone.` };
-  const fork = source.repository?.full_name !== destination.repository?.full_name;
+  const fork = isFork(source.repository?.full_name, destination.repository?.full_name);
   if (fork) {
     // Neither its commits nor a ref of them are in the repository that can be read (BCLOUD-5814), and the delivery has but 12 digits.
     return {

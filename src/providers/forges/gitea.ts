@@ -1,6 +1,16 @@
 import { z } from 'zod';
 import type { Forge, ForgeMessage } from './port.ts';
-import { Address, Commit, FullRef, Into, addresses, messageOfOne, pullRequestMoved, refMoved } from './payload.ts';
+import {
+  Address,
+  Commit,
+  FullRef,
+  Into,
+  addresses,
+  isFork,
+  messageOfOne,
+  pullRequestMoved,
+  refMoved,
+} from './payload.ts';
 import { deliveryOf, firstHeader, isSignedBy, parse, parseJson, textOf } from './request.ts';
 
 const name = 'Gitea';
@@ -96,7 +106,7 @@ function readPullRequest(payload: z.output<typeof PullRequest>): ForgeMessage {
       pullRequest: payload.number,
       before: base.sha,
       after: head.sha,
-      fork: head.repo_id !== base.repo_id,
+      fork: isFork(head.repo_id, base.repo_id),
       ...(base.ref ? { into: base.ref } : {}),
       author: nameOf(user) ?? nameOf(payload.sender) ?? 'unknown',
       message: title,

@@ -7,6 +7,7 @@ import {
   Into,
   addresses,
   messageOf,
+  isFork,
   messageOfOne,
   noCommit,
   pullRequestMoved,
@@ -131,7 +132,7 @@ function readPullRequest(payload: z.output<typeof PullRequest>): ForgeMessage {
       before: payload.before ?? base.sha,
       after: head.sha,
       // A fork that is gone has no repository; it was one all the same.
-      fork: head.repo?.full_name !== base.repo?.full_name,
+      fork: isFork(head.repo?.full_name, base.repo?.full_name),
       ...(base.ref ? { into: base.ref } : {}),
       author: nameOf(user) ?? nameOf(payload.sender) ?? 'unknown',
       message: title,

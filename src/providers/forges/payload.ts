@@ -48,6 +48,14 @@ export function refMoved(draft: Draft): SourceEvent | string {
   return sourceEvent(kind, draft);
 }
 
+/** Whether a pull request comes from another repository than it goes into. One of which that is not told is of strangers. */
+export function isFork(
+  source: string | number | null | undefined,
+  target: string | number | null | undefined,
+): boolean {
+  return source === undefined || source === null || source === '' || source !== target;
+}
+
 /** An event of a pull request. */
 export function pullRequestMoved(draft: Omit<Draft, 'ref'> & { readonly pullRequest: number }): SourceEvent {
   return sourceEvent('pull-request', { ...draft, ref: `refs/pull/${draft.pullRequest}/head` });

@@ -342,6 +342,14 @@ export function createGitRepository(options: GitOptions): SourceRepository {
       return result.stdout.split('\0').filter((path) => path !== '');
     },
 
+    async isBehind({ project, commit, newer, signal }) {
+      checkCommit(commit);
+      checkCommit(newer);
+      const gitDir = `--git-dir=${await mirror(project)}`;
+      const result = await git({ args: [gitDir, 'merge-base', '--is-ancestor', commit, newer], signal });
+      return result.exitCode === 0;
+    },
+
     async readFile({ project, commit, path, maxBytes = maxFileBytes, signal }) {
       checkCommit(commit);
       const gitDir = `--git-dir=${await mirror(project)}`;

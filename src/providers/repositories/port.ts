@@ -79,6 +79,13 @@ export interface SourceRepository {
     readonly sinceMerge: boolean;
     readonly signal?: AbortSignal;
   }): Promise<readonly string[] | undefined>;
+  /** Whether a commit is another one or lies behind it; false too where one of them is unknown here. */
+  isBehind(request: {
+    readonly project: string;
+    readonly commit: string;
+    readonly newer: string;
+    readonly signal?: AbortSignal;
+  }): Promise<boolean>;
   /**
    * Text of a file at a commit; undefined where it has none.
    *

@@ -317,6 +317,57 @@ test('a commit that asks to be skipped is, unless somebody asks for it by hand',
   ).toBeUndefined();
 });
 
+describe('a run by hand', () => {
+  let own: RunFixture;
+  let first: string;
+  let second: string;
+  let stray: string;
+  beforeAll(() => {
+    own = createRunFixture();
+    first = own.origin.commit({ 'slipway.yaml': definition, 'a.txt': '1\n' });
+    second = own.origin.commit({ 'a.txt': '2\n' });
+    own.origin.git('tag', 'v1.0.0', second);
+    // As a forge keeps the commits of forks: no branch leads to it, and whoever knows its hash is given it.
+    own.origin.git('checkout', '--quiet', '--detach', first);
+    stray = own.origin.commit({ 'a.txt': 'mine\n' });
+    own.origin.git('update-ref', 'refs/pull/7/head', stray);
+    own.origin.git('checkout', '--quiet', 'main');
+  });
+  afterAll(() => own.remove());
+  const asked = (commit: string, ref: string): RunInput => own.input(commit, { kind: 'manual', ref });
+
+  test('is of any commit that its branch leads to, and of that of its tag', async () => {
+    for (const commit of [first, second]) {
+      expect((await own.prepare(asked(commit, 'refs/heads/main'))).commit.sha).toBe(commit);
+    }
+    expect((await own.prepare(asked(second, 'refs/tags/v1.0.0'))).version).toBe('1.0.0');
+  });
+
+  test.each([
+    [
+      'a commit that its branch does not lead to',
+      () => stray,
+      'refs/heads/main',
+      /refs\/heads\/main does not lead to /,
+    ],
+    ['a commit before its tag', () => first, 'refs/tags/v1.0.0', /refs\/tags\/v1\.0\.0 is not /],
+    ['a commit after its tag', () => stray, 'refs/tags/v1.0.0', /is not /],
+    ['a branch that is not there', () => second, 'refs/heads/gone', /has no refs\/heads\/gone/],
+  ])('of %s is refused before anything of it is read', async (_, commit, ref, message) => {
+    const before = [...own.facts];
+    await expect(own.prepare(asked(commit(), ref))).rejects.toMatchObject({
+      type: 'InvalidInput',
+      nonRetryable: true,
+      message: expect.stringMatching(message),
+    });
+    expect(own.facts).toEqual(before);
+  });
+
+  test('that names no commit of its own is not touched by it: a forge knows what was pushed', async () => {
+    expect((await own.prepare(own.input(stray))).commit.sha).toBe(stray);
+  });
+});
+
 describe('the parameters that a repository declares', () => {
   const declared = `${definition}parameters:
   DEPLOY_ENV: { type: choice, options: [staging, production] }

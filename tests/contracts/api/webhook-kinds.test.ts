@@ -219,6 +219,21 @@ test.each([
   expect(response.json()).toMatchObject({ status });
 });
 
+test('a pull request is not skipped by its title: anybody may edit that, and its commit is what is looked at', async () => {
+  const repo = { full_name: 'team/hello' };
+  const body = {
+    action: 'opened',
+    number: 4,
+    pull_request: {
+      title: 'Better [skip ci]',
+      head: { sha: sha('6'), repo },
+      base: { sha: sha('7'), ref: 'main', repo },
+    },
+  };
+  const response = await deliver(api.app, named('github'), body, { event: 'pull_request' });
+  expect(response.json()).toMatchObject({ status: 'accepted' });
+});
+
 test('every published example of GitHub is answered, none with a fault of ours', async () => {
   const project = named('examples');
   await api.addProject(project, `routes:\n  - { on: push }\n  - { on: tag }\n  - { on: pull-request }\n`);

@@ -195,6 +195,27 @@ describe.each(forgeKinds)('%s', (kind) => {
       else expect(fork).toMatchObject({ events: [{ event: { fork: true } }] });
     });
 
+    test('of which it is not told where it comes from is one of a fork', () => {
+      if (kind === 'generic') return expectRefused();
+      const draft = dialect.pullRequest(toldPullRequest);
+      for (const untold of [undefined, null]) {
+        const text = JSON.stringify(draft.body, (key, value: unknown) =>
+          /^(?:source_project_id|target_project_id|repo_id|repo|repository)$/.test(key) ? untold : value,
+        );
+        const found = read({ ...draft, body: JSON.parse(text) as typeof draft.body });
+        if (dialect.lacks.includes('forks'))
+          expect(found).toMatchObject({ kind: 'ignored', why: expect.stringContaining('fork') });
+        else expect(found).toMatchObject({ events: [{ event: { fork: true } }] });
+      }
+
+      function expectRefused(): void {
+        const body = { ...(dialect.pullRequest(toldPullRequest).body as Record<string, unknown>), fork: undefined };
+        expect(() => read({ ...dialect.pullRequest(toldPullRequest), body })).toThrow(
+          expect.objectContaining({ type: 'InvalidInput' }),
+        );
+      }
+    });
+
     test('that is closed is ignored', () => {
       expect(read(dialect.pullRequest({ ...toldPullRequest, action: 'closed' }))).toMatchObject({ kind: 'ignored' });
     });

@@ -177,6 +177,28 @@ describe('what changed', () => {
   });
 });
 
+describe('whether a commit lies behind another one', () => {
+  const behind = (commit: string, newer: string): Promise<boolean> =>
+    source.isBehind({ project: 'hello', commit, newer });
+
+  test('is so for itself and what led to it, and not the other way round', async () => {
+    for (const commit of [first, second]) await source.ensureCommit({ repository, commit });
+    expect(await behind(first, second)).toBe(true);
+    expect(await behind(second, second)).toBe(true);
+    expect(await behind(second, first)).toBe(false);
+  });
+
+  test('is not so for what left it, and what is unknown', async () => {
+    origin.git('checkout', '--quiet', '-B', 'aside', first);
+    const aside = origin.commit({ 'aside.txt': 'x\n' });
+    origin.git('checkout', '--quiet', 'main');
+    await source.ensureCommit({ repository, commit: aside, ref: 'refs/heads/aside' });
+    expect(await behind(aside, second)).toBe(false);
+    expect(await behind('3'.repeat(40), second)).toBe(false);
+    expect(await behind(second, '3'.repeat(40))).toBe(false);
+  });
+});
+
 describe('a checkout', () => {
   test('has exactly the files of the commit, whatever was there before', async () => {
     const path = join(folder, 'exact');
