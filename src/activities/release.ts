@@ -3,6 +3,7 @@ import type { SecretRefs } from '../definition/specs.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { LiveRelease, Slot } from '../domain/release.ts';
 import type { Fence } from '../effects/fence.ts';
+import { stallAfter } from '../effects/heartbeat.ts';
 import { type Redactor, createRedactor } from '../effects/redact.ts';
 import type { HealthCommand, SlotRef, SlotState } from '../providers/targets/port.ts';
 import { changing, typed } from './changes.ts';
@@ -118,8 +119,14 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
         }
       };
       const subject = { project: spec.project, environment: spec.name, number: input.number, stage: 'start' } as const;
-      await changing(deps.fence, place, input, (signal, progress) =>
-        deps.logs.during({ ...subject, what: input.slot }, place, (log) => run(log, signal, progress)),
+      // What is left in the slot is stopped first, and until it has ended there is nothing to tell.
+      await changing(
+        deps.fence,
+        place,
+        input,
+        (signal, progress) =>
+          deps.logs.during({ ...subject, what: input.slot }, place, (log) => run(log, signal, progress)),
+        stallAfter(spec.service.stopGraceMs),
       );
     },
 
@@ -127,19 +134,32 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
       const place = await typed(async () => deps.places.open(await anyVersion(deps, input)));
       const ref = { project: input.project, environment: input.environment, slot: input.slot };
       const subject = { project: input.project, environment: input.environment, number: input.number } as const;
-      await changing(deps.fence, place, input, (signal, progress) =>
-        deps.logs.during({ ...subject, stage: 'stop', what: input.slot }, place, async (log) => {
-          await drain(place, input.slot, input.drainMs, signal, progress);
-          // Before it is stopped, for what is removed has no log any more.
-          const words = await lastWords(place, ref, signal);
-          log.say(words.length === 0 ? `${input.slot} has written nothing` : `the last lines of ${input.slot}:`);
-          log.lines(words);
-          const options = { graceMs: input.graceMs, signal };
-          await (input.remove
-            ? place.target.ensureSlotRemoved(ref, options)
-            : place.target.ensureSlotStopped(ref, options));
-          log.say(`${input.slot} is ${input.remove ? 'removed' : 'stopped'}`);
-        }),
+      const stop = async (
+        log: DeploymentLog,
+        signal: AbortSignal,
+        progress: (detail?: unknown) => void,
+      ): Promise<void> => {
+        await drain(place, input.slot, input.drainMs, signal, progress);
+        // Before it is stopped, for what is removed has no log any more.
+        const words = await lastWords(place, ref, signal);
+        log.say(words.length === 0 ? `${input.slot} has written nothing` : `the last lines of ${input.slot}:`);
+        log.lines(words);
+        progress();
+        const options = { graceMs: input.graceMs, signal };
+        await (input.remove
+          ? place.target.ensureSlotRemoved(ref, options)
+          : place.target.ensureSlotStopped(ref, options));
+        log.say(`${input.slot} is ${input.remove ? 'removed' : 'stopped'}`);
+      };
+      await changing(
+        deps.fence,
+        place,
+        input,
+        (signal, progress) =>
+          deps.logs.during({ ...subject, stage: 'stop', what: input.slot }, place, (log) =>
+            stop(log, signal, progress),
+          ),
+        stallAfter(input.graceMs),
       );
     },
   };

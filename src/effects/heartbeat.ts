@@ -3,6 +3,8 @@ import { failure } from '../domain/failures.ts';
 
 /** How long work may go without progress before it counts as hung: 5 minutes. Judgement. */
 const defaultStallAfterMs = 300_000;
+/** What work may say nothing for beside a wait that it has been told of, ms. Judgement. */
+const besideSilenceMs = 60_000;
 /** How long stalled work is given to clean up after it was told to stop, before the activity fails without it. Judgement. */
 const stallGraceMs = 5_000;
 /**
@@ -15,6 +17,11 @@ const longestPauseMs = 1_000;
 
 /** How much work of this process is beating. */
 let beating = 0;
+
+/** When work counts as hung that has to wait for so long without a word. */
+export function stallAfter(silenceMs: number): number {
+  return Math.max(defaultStallAfterMs, silenceMs + besideSilenceMs);
+}
 
 /** How long work waits for its next heartbeat, ms: as long as it wants to, or longer where much is under way. */
 export function pauseMs(everyMs: number, alike: number): number {

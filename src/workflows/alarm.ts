@@ -6,11 +6,12 @@ export class Alarm {
 
   /**
    * @param ms - from now; 0 or less tells at once.
+   * @param what - what people read of its timer.
    * @param tell - called once, and never after {@link Alarm.stop}.
    */
-  constructor(ms: number, summary: string, tell: () => void) {
+  constructor(ms: number, what: string, tell: () => void) {
     const ring = async (): Promise<void> => {
-      if (ms > 0) await sleep(ms, { summary });
+      if (ms > 0) await sleep(ms, { summary: what });
       tell();
     };
     // Stopped, its timer ends as cancelled, which is nobody's failure.

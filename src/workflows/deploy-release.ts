@@ -91,6 +91,8 @@ class Deployment {
   /** From when the longest wait for the turn is counted. */
   #askedAt = '';
   #granted = false;
+  /** Why the turn could never be asked for: nobody stopped it, its turn did not come. */
+  #unasked: string | undefined;
   /** The turn that it wanted at once was not free. */
   #busy = false;
   #settled: TurnSettled | undefined;
@@ -366,7 +368,7 @@ class Deployment {
   async #awaitEnvironment(enough: () => boolean, approved: boolean): Promise<DeploymentResult | Plan | undefined> {
     const awake = (): boolean => this.#settled !== undefined || enough() || this.#abort !== undefined;
     for (let round = 0; this.#settled === undefined; round += 1) {
-      if (!(await condition(awake, this.#pause(round), { summary: 'turn' }))) await this.#requestTurn(approved);
+      if (!(await condition(awake, this.#pause(round), { summary: 'turn' }))) await this.#requestTurn(approved, true);
       else if (this.#abort !== undefined) return await this.#withdraw(this.#abort);
       else if (enough()) return undefined;
     }
@@ -378,11 +380,24 @@ class Deployment {
     return first * ([1, 3][round] ?? 6);
   }
 
-  async #requestTurn(approved: boolean): Promise<void> {
+  /** @param again - it has been asked for before: nobody waits for this word longer than for the next. */
+  async #requestTurn(approved: boolean, again = false): Promise<void> {
     const plan = this.#plan;
     if (plan === undefined) return;
     const input = { deployment: this.#input, plan, approved, ask: this.#ask, requestedAt: this.#askedAt };
-    await this.#journal.call(record.requestTurn, 'asks for the turn', input);
+    const { timeoutMs } = plan.policy.queue;
+    const scheduleToCloseTimeout = again ? this.#pause(0) : timeoutMs;
+    try {
+      await this.#journal.call(record.requestTurn, 'asks for the turn', input, { scheduleToCloseTimeout });
+    } catch (error) {
+      // Who answers has heard it.
+      if (again || this.#granted || this.#settled !== undefined) return;
+      if (this.#abort === undefined) {
+        this.#unasked = sentences(`The turn could not be asked for within ${took(timeoutMs)}: ${tellFailure(error)}`);
+      }
+      // It may have been asked for all the same, so the environment has the last word, as with every abort.
+      this.abort({ by: 'Slipway', reason: 'the turn could not be asked for' });
+    }
   }
 
   /** Aborted after the turn was asked for: the environment has the last word, or a roll-out that outlived it, or nobody. */
@@ -430,7 +445,7 @@ class Deployment {
       case 'expired':
         return this.#end('expired', settled.reason);
       case 'withdrawn':
-        return this.#end('aborted', settled.reason);
+        return this.#unasked === undefined ? this.#end('aborted', settled.reason) : this.#end('expired', this.#unasked);
       case 'refused':
         return this.#end('errored', settled.reason);
     }
@@ -571,6 +586,7 @@ class Deployment {
   }
 
   #aborted(abort: AbortMessage): DeploymentResult {
+    if (this.#unasked !== undefined) return this.#end('expired', this.#unasked);
     const why = `${abort.by} aborted it: ${abort.reason ?? 'no reason given'}`;
     return this.#end('aborted', sentences(why, 'Nothing was changed.'));
   }

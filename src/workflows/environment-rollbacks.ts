@@ -11,6 +11,9 @@ const longestRequests = 50;
 /** A rollback does not wait longer for the store to give it a number when the release to go back to still runs, ms. */
 const openRollbackMs = 3_000;
 
+/** Nor longer where that one has to be started anyway, ms: nothing else begins meanwhile, and who asked is told to ask again. Judgement. */
+const openWithoutStandbyMs = 600_000;
+
 /** How an environment takes a person's word to go back. */
 export class Rollbacks {
   readonly #core: EnvironmentCore;
@@ -96,7 +99,7 @@ export class Rollbacks {
     this.#opening += 1;
     try {
       const input = { project, environment, requestId, reason, by, ...(to === undefined ? {} : { to }) };
-      const limits = canFlip ? { scheduleToCloseTimeout: openRollbackMs } : {};
+      const limits = { scheduleToCloseTimeout: canFlip ? openRollbackMs : openWithoutStandbyMs };
       return await callAnyway(
         record.openRollback,
         `rollback to ${to ?? 'the last good release'}: ${reason}`,

@@ -258,8 +258,8 @@ export const compensation = proxyActivities<
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
-/** What an undo is given beside its waits: the three minutes hold this beside a drain and a grace of the default 30 s each. */
-const undoMarginMs = 120_000;
+/** What an undo is given beside its waits: the three minutes hold this beside three waits (ready, settle, grace) of the default 30 s each. */
+const undoMarginMs = 90_000;
 
 /** Limits of an undo that waits by definition: the three minutes, or longer where somebody has asked for longer waits than fit into them. */
 export function undoLimits(waitsMs: number): ActivityOptions {
@@ -270,9 +270,9 @@ export function undoLimits(waitsMs: number): ActivityOptions {
 /** What a start is given to fetch images and to make the container, beside the wait until it is healthy, ms. Judgement. */
 const startMarginMs = 300_000;
 
-/** Limits of a start that waits until the release is healthy, at most so long. */
-export function startLimits(readyMs: number): ActivityOptions {
-  const startToCloseTimeout = readyMs + startMarginMs;
+/** Limits of a start that waits at most so long: until what is left in its slot has ended, and until the release is healthy. */
+export function startLimits(waitsMs: number): ActivityOptions {
+  const startToCloseTimeout = waitsMs + startMarginMs;
   return { startToCloseTimeout, scheduleToCloseTimeout: Math.max(stateMs, 2 * startToCloseTimeout) };
 }
 

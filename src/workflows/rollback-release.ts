@@ -262,7 +262,7 @@ class Rollback {
     const slow = watchStart(this.#journal, { deployment, version, production }, readyMs);
     try {
       const summary = `starts ${version} in ${slot} (${request.reason})`;
-      await call(awaitState.ensureReleaseRunning, summary, change, startLimits(readyMs));
+      await call(awaitState.ensureReleaseRunning, summary, change, startLimits(readyMs + limits.stopGraceMs));
     } finally {
       slow.stop();
     }
@@ -416,6 +416,7 @@ class Rollback {
   ): Promise<TurnReport> {
     this.#closing = true;
     const closing = isoNow();
+    const holds = outcome === 'rollback-failed' || outcome === 'held';
     const measured = (await this.#initiated?.settle()) === true ? this.#initiated : undefined;
     const { deployment, request, requestedAt, data } = this.#input;
     const { project, environment, number } = deployment;
@@ -429,7 +430,7 @@ class Rollback {
         headed('detect', requestedAt, begun, why),
         measured?.asRecord() ?? headed('initiate', begun, begun, 'environment locked'),
         ...this.#records,
-        ...(measured === undefined ? [] : [measured.asCleanUp(closing, [])]),
+        ...(measured === undefined ? [] : [measured.asCleanUp(closing, [], !holds)]),
       ]),
       ...(this.#servingAt === undefined ? {} : { servingAfterMs: between(requestedAt, this.#servingAt) }),
       totalMs,
@@ -448,7 +449,6 @@ class Rollback {
       steps: this.#journal.steps,
       rollback: report,
     };
-    const holds = outcome === 'rollback-failed' || outcome === 'held';
     return {
       kind: 'result',
       result,

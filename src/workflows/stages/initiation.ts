@@ -52,10 +52,15 @@ export class Initiation {
     return record('initiate', this.#begun, to, [...lines, ...this.#alert()], !this.#measured || this.#isOut());
   }
 
-  /** Step 7 (specification 2.20): what was kept for the rollback is gone, people know, there is an incident, and the turn is given back. */
-  asCleanUp(since: string, kept: readonly string[]): UndoRecord {
+  /**
+   * Step 7 (specification 2.20): what was kept for the rollback is gone, people know, there is an incident, and the turn is given back.
+   *
+   * @param unlocks - nothing holds the environment after it.
+   */
+  asCleanUp(since: string, kept: readonly string[], unlocks: boolean): UndoRecord {
     const incident = this.#incident === undefined ? [] : [`incident ${this.#incident} is open`];
-    return record('clean-up', since, isoNow(), [...kept, ...this.#alert(), ...incident, 'the turn is given back']);
+    const turn = unlocks ? 'the turn is given back' : 'the environment is held';
+    return record('clean-up', since, isoNow(), [...kept, ...this.#alert(), ...incident, turn]);
   }
 
   #isOut(): boolean {

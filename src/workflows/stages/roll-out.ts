@@ -46,7 +46,7 @@ export async function startRelease(run: Rollout): Promise<void> {
         awaitState.ensureReleaseRunning,
         `starts ${version} in ${slot}`,
         { ...run.nextChange(), slot, version, readyMs },
-        startLimits(readyMs),
+        startLimits(readyMs + limits.stopGraceMs),
       ),
     );
   } catch (error) {
@@ -169,7 +169,8 @@ async function startPrevious(run: Rollout, { slot, version }: LiveRelease): Prom
   // What was given to it when it was rolled out.
   const readyMs = limits.readyMs + limits.settleMs;
   const again = { ...run.nextChange(true), slot, version, readyMs };
-  await call(compensation.ensureReleaseRunning, `makes sure of ${version}`, again, undoLimits(readyMs));
+  const waits = undoLimits(readyMs + limits.stopGraceMs);
+  await call(compensation.ensureReleaseRunning, `makes sure of ${version}`, again, waits);
   return `${version} runs in ${slot}`;
 }
 

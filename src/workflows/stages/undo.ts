@@ -52,8 +52,9 @@ export async function undo(
   const closing = isoNow();
   const dropped = undone && data?.action !== 'held' ? await cleanUp(run) : [];
   const incidentId = await initiated.incident;
+  const unlocks = undone && data?.action !== 'held' && !(run.done.moved && run.live === null);
   const kept = dropped.map(({ detail }) => detail);
-  const cleaned = (await initiated.settle()) ? [initiated.asCleanUp(closing, kept)] : dropped;
+  const cleaned = (await initiated.settle()) ? [initiated.asCleanUp(closing, kept, unlocks)] : dropped;
   const totalMs = Math.max(0, Date.now() - Date.parse(trigger.decidedAt));
   const heads: UndoRecord[] = [headed('detect', trigger.decidedAt, begun, trigger.why), initiated.asRecord()];
   const report: RollbackReport = {

@@ -30,6 +30,9 @@ function propertiesOf(call: ts.CallExpression): string[] {
   return options.properties.map((property) => property.name?.getText() ?? '');
 }
 
+/** What must not give up, each with its reason in CONTRIBUTING.md and beside it. */
+const withoutDeadline = ['following', 'readOwn', 'record', 'trafficBack'];
+
 describe('every proxy of activities', () => {
   const proxies = files.flatMap((file) => callsOf(parse(file), 'proxyActivities').map((call) => ({ file, call })));
 
@@ -46,6 +49,13 @@ describe('every proxy of activities', () => {
         properties: expect.arrayContaining(['cancellationType', 'retry', 'startToCloseTimeout']),
       });
     }
+  });
+
+  test('has a deadline over all its tries, but for the four that must not give up', () => {
+    const without = proxies
+      .filter(({ call }) => !propertiesOf(call).includes('scheduleToCloseTimeout'))
+      .map(({ call }) => (ts.isVariableDeclaration(call.parent) ? call.parent.name.getText() : call.parent.getText()));
+    expect(without.sort()).toEqual(withoutDeadline);
   });
 });
 
