@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { globalFileName, haproxyArguments, renderGlobal } from '../providers/routers/haproxy-file.ts';
@@ -59,7 +59,11 @@ export async function ensureRouter(
     masterSocket: join(sockets, 'master.sock'),
     statsSocket: join(sockets, 'stats.sock'),
   };
-  if (!existsSync(place.configFile)) writeFileSync(place.configFile, renderGlobal({ statsSocket: place.statsSocket }));
+  const global = renderGlobal({ statsSocket: place.statsSocket });
+  // One that an older Slipway wrote holds until the next switch of traffic, which loads it anew.
+  if (!existsSync(place.configFile) || readFileSync(place.configFile, 'utf8') !== global) {
+    writeFileSync(place.configFile, global);
+  }
   const running = await findOrStartContainer(context, docker, {
     name: 'router',
     owner: 'target',

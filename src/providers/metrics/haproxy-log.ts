@@ -38,12 +38,13 @@ interface LogLine {
   readonly status: number;
   readonly ta: number;
   readonly ts: string;
+  readonly by?: string;
 }
 
 /** Termination states in which it was the server that failed: `S` closed or refused, `s` timed out while we waited for it. */
 const serverFault = /^[Ss]/;
 
-/** @returns undefined for lines of other routes and for what is no request. */
+/** @returns undefined for lines of other routes, for what is no request, and for probes: the watch judges by what users got. */
 export function parseRequest(line: string, backend: string): RequestRecord | undefined {
   // Most lines of a shared router are other routes'; a look is cheaper than a parse.
   if (!line.startsWith('{') || !line.includes(`"route":"${backend}"`)) return undefined;
@@ -53,7 +54,8 @@ export function parseRequest(line: string, backend: string): RequestRecord | und
   } catch {
     return undefined;
   }
-  const { at, route, server, status, ta, ts } = fields;
+  const { at, route, server, status, ta, ts, by } = fields;
+  if (by === 'probe') return undefined;
   if (route !== backend || typeof at !== 'number' || typeof status !== 'number') return undefined;
   const colon = server?.indexOf(':') ?? -1;
   // `<NOSRV>`: no server was there to take it, which nobody's release has caused but every user sees.

@@ -25,7 +25,8 @@ export interface WindowFigures {
 /** Requests of one environment as they are finished. */
 export interface RequestLog {
   /**
-   * Follows from a moment on, through restarts of the router, until the signal. No request comes twice. Never throws for a router that is
+   * Follows the requests of users, not those of Slipway's own probes, from a moment on, through restarts of the router, until the signal. No
+   * request comes twice. Never throws for a router that is
    * away: it goes on when it is back.
    *
    * @param since - ISO 8601.

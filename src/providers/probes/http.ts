@@ -1,4 +1,5 @@
 import type { HttpProbeSpec } from '../../definition/specs.ts';
+import { probeAgent } from './agent.ts';
 import type { Probe, ProbeTry } from './port.ts';
 
 /** What is read of a body at most, bytes. A health page is small; a hostile one shall not fill the worker. */
@@ -17,7 +18,7 @@ export function createHttpProbe(spec: HttpProbeSpec): Probe {
           method: spec.method,
           redirect: 'manual',
           // A connection kept from the slot's former release would ask that one.
-          headers: { connection: 'close', 'user-agent': 'slipway-probe' },
+          headers: { connection: 'close', 'user-agent': probeAgent },
           signal,
         });
         const body = await readSome(response);

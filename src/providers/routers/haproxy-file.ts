@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { probeAgent } from '../probes/agent.ts';
 import type { Route, RouteRef, RouteServer } from './port.ts';
 
 /** Paths and limits of the file that is loaded before every route. */
@@ -17,10 +18,11 @@ export const globalFileName = '00-global.cfg';
 /**
  * The fields of one request, one JSON object a line; {@link ../metrics/haproxy-log.ts} reads them.
  *
- * `at` is the moment of completion in ms since 1970; `ta` total, `tq` queue, `tc` connect and `tr` response time in ms (-1: never got there).
+ * `at` is the moment of completion in ms since 1970; `ta` total, `tq` queue, `tc` connect and `tr` response time in ms (-1: never got there);
+ * `by` is `probe` for a request of Slipway's own, which says nothing of what users get.
  */
 const logFormat =
-  '{"at":%[date(0,ms)],"route":"%b","server":"%s","status":%ST,"ta":%Ta,"tq":%Tw,"tc":%Tc,"tr":%Tr,"ts":"%tsc","retries":"%rc","in":%U,"out":%B,"method":"%HM"}';
+  '{"at":%[date(0,ms)],"route":"%b","server":"%s","status":%ST,"ta":%Ta,"tq":%Tw,"tc":%Tc,"tr":%Tr,"ts":"%tsc","retries":"%rc","in":%U,"out":%B,"method":"%HM","by":"%[var(txn.by)]"}';
 
 /**
  * Renders `00-global.cfg`: the log to stdout, the runtime API and the defaults of all routes.
@@ -108,7 +110,10 @@ export function renderRoute(route: Route): RenderedRoute {
     ...route.servers.map(renderServer),
   ].join('\n');
   const header = `# slipway ${JSON.stringify(route)}`;
-  const listen = route.listen.map((address) => `  bind ${address}`).join('\n');
+  const listen = [
+    ...route.listen.map((address) => `  bind ${address}`),
+    `  http-request set-var(txn.by) str(probe) if { req.hdr(user-agent) -m str ${probeAgent} }`,
+  ].join('\n');
   const generation = createHash('sha256').update(`${header}\n${listen}\n${body}`).digest('hex').slice(0, 10);
   const text = `# Rendered by Slipway, which overwrites changes made here.
 ${header}

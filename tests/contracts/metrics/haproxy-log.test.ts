@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import Docker from 'dockerode';
 import { createHaproxyRequestLog, parseRequest } from '../../../src/providers/metrics/haproxy-log.ts';
 import type { RequestRecord } from '../../../src/providers/metrics/port.ts';
+import { createHttpProbe } from '../../../src/providers/probes/http.ts';
 import { HaproxyRouter, createHaproxyRouter } from '../../../src/providers/routers/haproxy.ts';
 import type { Route, Router } from '../../../src/providers/routers/port.ts';
 import { components } from '../../support/components.ts';
@@ -79,6 +80,33 @@ describe('requests from the log of haproxy', () => {
     }
   }, 90_000);
 
+  test('those of probes are none of users', async () => {
+    const stop = new AbortController();
+    const seen: RequestRecord[] = [];
+    await router.ensureTraffic(route('blue'));
+    const reading = (async () => {
+      const log = createHaproxyRequestLog({ docker, container });
+      for await (const record of log.follow(ref, new Date().toISOString(), stop.signal)) seen.push(record);
+    })();
+    const spec = { kind: 'http', name: 'health', path: '/', method: 'GET', expectStatus: 200 };
+    const probe = createHttpProbe(spec as Parameters<typeof createHttpProbe>[0]);
+    const subject = {
+      ...ref,
+      slot: 'blue',
+      version: '1.3.0',
+      address: `127.0.0.1:${port}`,
+      through: 'router',
+    } as const;
+    for (let count = 0; count < 3; count += 1) {
+      expect(await probe.check(subject, new AbortController().signal)).toMatchObject({ verdict: 'passed' });
+    }
+    await get('/?of=a-user');
+    await until(() => seen.length > 0, { timeoutMs: 30_000 });
+    stop.abort();
+    await reading;
+    expect(seen).toMatchObject([{ release: '1.3.0', status: 200 }]);
+  }, 90_000);
+
   test('says when everything that was finished before has been given, and not before, and goes on', async () => {
     await router.ensureTraffic(route('blue'));
     const since = new Date();
@@ -118,6 +146,8 @@ describe('requests from the log of haproxy', () => {
   test('what is no request of the route is left out', () => {
     const line = '{"at":1,"route":"hello:production","server":"green:1.4.0","status":200,"ta":3,"ts":"--"}';
     expect(parseRequest(line, 'hello:production')).toMatchObject({ release: '1.4.0', totalMs: 3 });
+    expect(parseRequest(line.replace('}', ',"by":"-"}'), 'hello:production')).toMatchObject({ release: '1.4.0' });
+    expect(parseRequest(line.replace('}', ',"by":"probe"}'), 'hello:production')).toBeUndefined();
     expect(parseRequest(line, 'hello:staging')).toBeUndefined();
     expect(parseRequest('Server hello:production/green:1.4.0 is DOWN', 'hello:production')).toBeUndefined();
     expect(parseRequest('{"at":1,"route":"hello:production"', 'hello:production')).toBeUndefined();
