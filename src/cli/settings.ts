@@ -61,9 +61,12 @@ export function findConnection(options: ConnectionOptions): Connection {
       next: [
         {
           command: 'slipway up',
-          when: 'to start an installation on this machine; its commands then find it by themselves',
+          when: 'to start an installation on this machine; commands typed in its folder then find it by themselves',
         },
-        { command: 'export SLIPWAY_URL=… SLIPWAY_TOKEN=…', when: 'to use one that runs somewhere else' },
+        {
+          command: 'export SLIPWAY_URL=… SLIPWAY_TOKEN_FILE=…',
+          when: 'to use one that runs, from any folder: `slipway up` prints both',
+        },
       ],
     });
   }

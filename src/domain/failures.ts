@@ -55,7 +55,12 @@ export const failures = {
   },
   NotAuthenticated: { retryable: false, status: 401, sentence: 'Send a valid token as `Authorization: Bearer …`.' },
   NotAllowed: { retryable: false, status: 403, sentence: 'Ask somebody with the role named in the message.' },
-  NotFound: { retryable: false, status: 404, sentence: 'Check the name; `slipway list` shows what there is.' },
+  NotFound: {
+    retryable: false,
+    status: 404,
+    sentence:
+      'Check the name; `slipway list` shows the runs, `slipway deployments` the deployments, `slipway status` the environments there are.',
+  },
   Conflict: { retryable: false, status: 409, sentence: 'Read the present state again, then decide anew.' },
   TooLate: { retryable: false, status: 409, sentence: 'It was decided before; `slipway status` shows how.' },
   SecretMissing: {
@@ -146,7 +151,7 @@ export const failures = {
   RegistryUnavailable: {
     retryable: true,
     status: 502,
-    sentence: 'Check that the registry runs and can be reached from the worker; the push is repeated.',
+    sentence: 'Check that the registry runs and can be reached from the worker, which asks again.',
   },
   IndexRefused: {
     retryable: false,

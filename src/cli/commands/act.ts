@@ -120,9 +120,19 @@ async function confirmRollback(
 ): Promise<void> {
   const view = await client.readEnvironment(name);
   const target = to ?? view.previous?.version;
-  terminal.say(
-    `${shown}: ${view.live?.version ?? 'nothing'} is live; ${target === undefined ? 'nothing is known to go back to' : `${target} would serve instead`}.`,
-  );
+  if (target === undefined) {
+    throw new CliError(
+      'action-required',
+      `${shown}: ${view.live?.version ?? 'nothing'} is live, and no release before it is known. Nothing was changed.`,
+      {
+        next: [
+          { command: `slipway releases --project ${name.project}`, when: 'to see what else there is' },
+          { command: `slipway rollback ${shown} --to-version …`, when: 'to go to one of them' },
+        ],
+      },
+    );
+  }
+  terminal.say(`${shown}: ${view.live?.version ?? 'nothing'} is live; ${target} would serve instead.`);
   terminal.say(
     'Traffic goes back. Data goes back only by the rollback policy of the project; mails sent and calls made do not come back.',
   );

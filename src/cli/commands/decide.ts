@@ -14,6 +14,9 @@ export interface DecideOptions {
   readonly wait?: true | undefined;
 }
 
+/** As the API has it. */
+const planName = /^[0-9a-f]{8,64}$/i;
+
 /** `slipway plan <deployment>`: what approval is asked for. */
 export async function showPlan(context: CommandContext, name: string): Promise<void> {
   const client = await context.connect();
@@ -41,6 +44,15 @@ export async function decide(
   const { terminal } = context;
   const client = await context.connect();
   const ref = parseDeployment(name, await defaultProject(client));
+  if (options.plan !== undefined && !planName.test(options.plan)) {
+    throw new CliError(
+      'usage',
+      `--plan ${options.plan} is no hash of a plan: at least its first 8 characters are needed.`,
+      {
+        next: [{ command: `slipway plan ${nameOf(ref)}`, when: 'to see it' }],
+      },
+    );
+  }
   const plan = options.plan ?? (await askAbout(context, client, ref, verdict));
   const body = { plan, ...(options.comment === undefined ? {} : { comment: options.comment }) };
   const state = await (verdict === 'approve' ? client.approve(ref, body) : client.reject(ref, body));

@@ -62,7 +62,11 @@ export async function up(context: CommandContext, options: UpOptions): Promise<v
         ...(withDatabase ? { applicationDatabase: components.applicationPostgres.address } : {}),
         connection: file,
       };
-      terminal.result('up', addresses, () => addressPage(addresses, (text) => terminal.paint.bold(text)));
+      terminal.result('up', addresses, () =>
+        addressPage(addresses, join(localContext.stateFolder, 'secrets/admin-token'), (text) =>
+          terminal.paint.bold(text),
+        ),
+      );
       await keepUp(
         stop,
         async () => {
@@ -108,7 +112,11 @@ export async function down(
   );
 }
 
-function addressPage(addresses: Readonly<Record<string, string | null>>, bold: (text: string) => string): string {
+function addressPage(
+  addresses: Readonly<Record<string, string | null>>,
+  tokenFile: string,
+  bold: (text: string) => string,
+): string {
   const words: Readonly<Record<string, string>> = {
     api: 'API',
     documentation: 'its documentation',
@@ -121,7 +129,16 @@ function addressPage(addresses: Readonly<Record<string, string | null>>, bold: (
   const rows = Object.entries(addresses).map(
     ([name, value]) => `  ${(words[name] ?? name).padEnd(32)}${value ?? 'none'}`,
   );
-  return [bold('Slipway is up.'), ...rows, '', 'Ctrl-C stops Slipway; what it deployed goes on.'].join('\n');
+  const elsewhere = `  export SLIPWAY_URL=${addresses['api'] ?? ''} SLIPWAY_TOKEN_FILE=${tokenFile}`;
+  return [
+    bold('Slipway is up.'),
+    ...rows,
+    '',
+    'For commands typed in another folder:',
+    elsewhere,
+    '',
+    'Ctrl-C stops Slipway; what it deployed goes on.',
+  ].join('\n');
 }
 
 /** Aborted by Ctrl-C as every command is, by SIGTERM, which is how a service manager stops it, and when its terminal is closed. */
