@@ -113,7 +113,7 @@ function newsOf(gate: StoredGate, reports: readonly StoredReport[], base: readon
   const fresh = { ...noCounts };
   const findings: Finding[] = [];
   let knownCount = 0;
-  let suppressed = 0;
+  let suppressed = (gate.putAside ?? []).reduce((sum, { found }) => sum + found, 0);
   for (const report of reports) {
     if (report.state !== 'read' || report.gate !== gate.gate || report.stage !== gate.stage) continue;
     const sifted = sieve.sift(report.findings, report.counts, report.findings.length);

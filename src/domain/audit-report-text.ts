@@ -43,7 +43,7 @@ export function renderAuditReport(report: AuditReport): string {
     ...section('What was lived with', [
       ...suppressions.map(
         ({ project, gate, rule, reason, until, runs, expired }) =>
-          `- ${text(project)}, gate ${text(gate)}: ${code(rule)} until ${text(until)}${expired ? ' (**over**)' : ''}, in ${runs} runs: ${text(reason)}`,
+          `- ${text(project)}, gate ${text(gate)}: ${code(rule)} ${until === null ? 'by its own tool' : `until ${text(until)}`}${expired ? ' (**over**)' : ''}, in ${runs} runs: ${text(reason)}`,
       ),
       ...exceptions.map(({ project, line, runs }) => `- ${text(project)}, images: ${text(line)}; in ${runs} runs`),
       ...gatesPassedOver.map(

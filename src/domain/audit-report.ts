@@ -44,7 +44,8 @@ export interface AuditReport {
     readonly gate: string;
     readonly rule: string;
     readonly reason: string;
-    readonly until: string;
+    /** Its last day; null where a tool was told to put it aside, which has no end. */
+    readonly until: string | null;
     /** Runs in which it was made use of. */
     readonly runs: number;
     /** It had ended by the last of them. */

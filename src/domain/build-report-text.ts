@@ -136,11 +136,16 @@ function findingLine({ severity, rule, message, file, line, component }: Finding
   return `**${severity}** ${code(rule)}${where}${what} ${text(message)}`;
 }
 
-function suppressionLines({ suppressions }: BuildReport): readonly string[] {
-  return suppressions.map(
+function suppressionLines({ suppressions, putAside }: BuildReport): readonly string[] {
+  const byTools = putAside.map(
+    ({ rule, file, component, severity, found, reason }) =>
+      `- ${code([rule, file ?? component?.name].filter(Boolean).join(' in '))} (${severity}) by its own tool, ${found} found: ${text(reason)}`,
+  );
+  const own = suppressions.map(
     ({ rule, file, reason, expires, matched, expired }) =>
       `- ${code([rule, file].filter(Boolean).join(' in '))} until ${text(expires)}, ${matched} found: ${text(reason)}${expired ? ' **Expired: it counts again.**' : ''}`,
   );
+  return [...own, ...byTools];
 }
 
 function timeLines(stages: readonly StageTime[]): readonly string[] {

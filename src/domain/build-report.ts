@@ -1,10 +1,11 @@
 /** What a run showed, on one page: for people as Markdown, for programs as the same data. */
 import type { Documentation } from './documentation.ts';
 import type { EvidenceFile } from './evidence-files.ts';
+import type { GateName } from './gate.ts';
 import type { GateVerdict } from './gate-verdict.ts';
 import type { AppliedSuppression } from './gate-findings.ts';
 import type { RunOutcome } from './outcome.ts';
-import { type CoverageFigures, type TestFigures, mostFailures, ratioOf } from './report.ts';
+import { type CoverageFigures, type PutAside, type TestFigures, mostFailures, ratioOf } from './report.ts';
 import type { GatedReport, KeptPages } from './evidence.ts';
 import type { ImageReport } from './run.ts';
 import { type RunFigures, type Trend, trendOf } from './run-trend.ts';
@@ -35,6 +36,8 @@ export interface BuildReport {
     readonly remedy: string;
   }[];
   readonly suppressions: readonly AppliedSuppression[];
+  /** What would count and was put aside by its own tool. */
+  readonly putAside: readonly (PutAside & { readonly gate: GateName })[];
   readonly images: readonly ImageReport[];
   readonly documentation: readonly Documentation[];
   /** Files that say what is known of the images, as long as they are kept; `address` is a path of the API. */
@@ -84,7 +87,7 @@ const nominalMinutes: Readonly<Record<string, readonly [number, number]>> = {
 export interface BuildReportInput {
   readonly run: Omit<
     BuildReport,
-    'tests' | 'coverage' | 'gates' | 'errored' | 'suppressions' | 'stages' | 'pages' | 'trend'
+    'tests' | 'coverage' | 'gates' | 'errored' | 'suppressions' | 'putAside' | 'stages' | 'pages' | 'trend'
   > & {
     readonly startedAt: string | null;
   };
@@ -124,6 +127,7 @@ export function buildReport(input: BuildReportInput): BuildReport {
         : [],
     ),
     suppressions: gates.flatMap(({ suppressions }) => suppressions),
+    putAside: gates.flatMap(({ gate, putAside = [] }) => putAside.map((one) => ({ ...one, gate }))),
     stages: stages.map((stage) => {
       const minutes = Object.hasOwn(nominalMinutes, stage.name) ? nominalMinutes[stage.name] : undefined;
       return { ...stage, nominalMs: minutes === undefined ? null : [minutes[0] * minuteMs, minutes[1] * minuteMs] };

@@ -1,4 +1,12 @@
-import { type Finding, type Severity, type SeverityCounts, noCounts, rankOf, severities } from './report.ts';
+import {
+  type Finding,
+  type PutAside,
+  type Severity,
+  type SeverityCounts,
+  noCounts,
+  rankOf,
+  severities,
+} from './report.ts';
 
 /** A finding that somebody has decided to live with, until a day. */
 export interface Suppression {
@@ -50,6 +58,8 @@ export interface Sieve {
    * @param kept - how many of `findings`, from the first, are in `counts` too.
    */
   sift(findings: readonly Finding[], counts: SeverityCounts, kept: number): Sifted;
+  /** Those that would count if their tool had not been told to put them aside. */
+  wouldCount(aside: readonly PutAside[]): readonly PutAside[];
   applied(): readonly AppliedSuppression[];
 }
 
@@ -85,6 +95,7 @@ export function createSieve({ least, ratings, suppressions, known, at }: Adjustm
       }
       return { counted, findings: shown, known: knownCount, suppressed };
     },
+    wouldCount: (aside) => aside.filter((one) => counts(rated(one, ratings).severity)),
     applied: () => applied,
   };
 }
@@ -114,7 +125,7 @@ function matchesFile(pattern: string, file: string | undefined): boolean {
 }
 
 /** Of several ratings of a rule the last holds; one of the repository only where it makes the finding more severe. */
-function rated(finding: Finding, ratings: readonly Rating[]): Finding {
+function rated<Rated extends Pick<Finding, 'rule' | 'severity'>>(finding: Rated, ratings: readonly Rating[]): Rated {
   let { severity } = finding;
   for (const rating of ratings) {
     if (!matchesName(rating.rule, finding.rule)) continue;

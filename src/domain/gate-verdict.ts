@@ -4,6 +4,7 @@ import { type Adjustments, type AppliedSuppression, createSieve } from './gate-f
 import { judgeLicences } from './licence.ts';
 import {
   type Finding,
+  type PutAside,
   type Report,
   type ReportKind,
   type Severity,
@@ -48,9 +49,12 @@ export interface GateVerdict {
   readonly known: number;
   readonly suppressed: number;
   readonly suppressions: readonly AppliedSuppression[];
+  /** What would count and was put aside by its own tool, the most severe first; at most {@link mostAside} entries. Absent where there is none. */
+  readonly putAside?: readonly PutAside[];
 }
 
 export const mostShown = 20;
+export const mostAside = 100;
 
 export interface GateInput {
   readonly policy: GatePolicy;
@@ -80,6 +84,10 @@ export function judgeGate(input: GateInput): GateVerdict | undefined {
   const critical = judged.some((one) => one.critical);
   const counted = judged.reduce((sum, one) => add(sum, one.counted), noCounts);
   const decisive = all.filter((one) => one.verdict === verdict);
+  const aside = judged
+    .flatMap(({ putAside }) => putAside)
+    .sort((a, b) => rankOf(a.severity) - rankOf(b.severity))
+    .slice(0, mostAside);
   return {
     gate: policy.gate,
     mode: policy.mode,
@@ -95,6 +103,7 @@ export function judgeGate(input: GateInput): GateVerdict | undefined {
     known: judged.reduce((sum, one) => sum + one.known, 0),
     suppressed: judged.reduce((sum, one) => sum + one.suppressed, 0),
     suppressions: sieve.applied(),
+    ...(aside.length === 0 ? {} : { putAside: aside }),
   };
 }
 
@@ -135,12 +144,13 @@ interface Judged {
   readonly findings: readonly Finding[];
   readonly known: number;
   readonly suppressed: number;
+  readonly putAside: readonly PutAside[];
 }
 
 type ReadReport = Extract<Report, { state: 'read' }>;
 
 function judgeReport(report: Report, input: GateInput, sieve: ReturnType<typeof createSieve>): Judged {
-  const nothing = { critical: false, counted: noCounts, findings: [], known: 0, suppressed: 0 };
+  const nothing = { critical: false, counted: noCounts, findings: [], known: 0, suppressed: 0, putAside: [] };
   const { kind, path } = report;
   if (report.state === 'errored') {
     const { reason, place, remedy } = report.problem;
@@ -159,6 +169,7 @@ function judgeReport(report: Report, input: GateInput, sieve: ReturnType<typeof 
     report.counts,
     report.findings.length,
   );
+  const aside = sieve.wouldCount(report.putAside ?? []);
   const parts = [
     testsPart(report),
     coveragePart(report, input.policy),
@@ -182,6 +193,8 @@ function judgeReport(report: Report, input: GateInput, sieve: ReturnType<typeof 
     },
     critical: parts.some((part) => part.critical === true),
     ...sifted,
+    suppressed: sifted.suppressed + aside.reduce((sum, { found }) => sum + found, 0),
+    putAside: aside,
   };
 }
 
@@ -238,16 +251,23 @@ function scorePart({ kind, score }: ReadReport, policy: GatePolicy): Part | unde
 
 /** A scanner whose database is out of date has not looked for what is newer. */
 function agePart({ tool: { databaseAt } }: ReadReport, { policy, at }: GateInput): Part | undefined {
+  if (databaseAt === undefined) return undefined;
   const days = ageDays(databaseAt, at);
-  if (days === undefined || days <= policy.databaseAgeDays) return undefined;
+  if (days === undefined) {
+    return { verdict: 'errored', reason: `its database is of \`${databaseAt.slice(0, 40)}\`, which is no time` };
+  }
+  if (days <= policy.databaseAgeDays) return undefined;
   return {
     verdict: 'errored',
     reason: `its database is ${Math.floor(days)} days old, at most ${policy.databaseAgeDays} are allowed; update it`,
   };
 }
 
+/** Scanners that compare with a copy of a database on their machine and do not say in this form of report how old that is. */
+const comparesSilently: ReadonlySet<ReportKind> = new Set(['trivy', 'clair', 'osv-scanner']);
+
 function findingsPart(
-  { kind, tests, coverage, score }: ReadReport,
+  { kind, tool, tests, coverage, score }: ReadReport,
   counted: SeverityCounts,
   known: number,
   { policy, baseline }: GateInput,
@@ -260,6 +280,9 @@ function findingsPart(
     const beside = [
       total > 0 ? `${total} findings are allowed` : 'no finding counts',
       ...(known > 0 ? [`${known} are of the last release`] : []),
+      ...(comparesSilently.has(kind) && tool.databaseAt === undefined
+        ? ['how old what it compares with is its report does not say']
+        : []),
     ];
     return { verdict: 'passed', reason: beside.join(', ') };
   }

@@ -71,6 +71,20 @@ export interface Component {
   readonly fixedIn?: readonly string[];
 }
 
+/** Findings that a tool was told to put aside, by a comment in the source or in a file or service of its own; alike ones are one entry. */
+export interface PutAside {
+  readonly rule: string;
+  readonly severity: Severity;
+  readonly file?: string;
+  readonly component?: Component;
+  /** Where it was told to, and why, where the report says it; one line. */
+  readonly reason: string;
+  readonly found: number;
+}
+
+/** Of each report so many entries are kept, the most severe ones. Judgement. */
+export const mostPutAside = 500;
+
 export const longestMessage = 500;
 
 /** Of each report so many findings are kept, the most severe ones; the others are counted only. Judgement. */
@@ -162,6 +176,8 @@ export interface ReportContent {
   readonly lookedAt: string;
   readonly findings: readonly Finding[];
   readonly counts: SeverityCounts;
+  /** What the tool found and was told not to count; in neither of the two above. Absent where there is none. */
+  readonly putAside?: readonly PutAside[];
   readonly tests?: TestFigures;
   readonly coverage?: CoverageFigures;
   readonly score?: Score;

@@ -47,11 +47,12 @@ export async function readAuditReport(db: Db, { project, since, until }: AuditPe
         select project || '/' || environment || '/' || number as name, opened_at, trigger, post_mortem_due_at, closed_at
         from incidents where ${within('opened_at')} and ${mine()} order by opened_at limit ${one}`);
       const suppressions = await query(sql<AuditReport['suppressions'][number]>`
-        select g.project, g.gate, each->>'rule' as rule, each->>'reason' as reason, each->>'until' as until,
-          count(distinct g.run)::int as runs, bool_or((each->>'expired')::boolean) as expired
+        select g.project, g.gate, each->>'rule' as rule, each->>'reason' as reason, each->>'expires' as until,
+          count(distinct g.run)::int as runs, bool_or(coalesce((each->>'expired')::boolean, false)) as expired
         from gates g join runs r on r.project = g.project and r.number = g.run
-          cross join lateral jsonb_array_elements(g.verdict_document->'suppressions') each
-        where ${within('r.accepted_at')} and ${mine('g.project')} and (each->>'matched')::int > 0
+          cross join lateral jsonb_array_elements(
+            g.verdict_document->'suppressions' || coalesce(g.verdict_document->'putAside', '[]')) each
+        where ${within('r.accepted_at')} and ${mine('g.project')} and coalesce(each->>'matched', each->>'found')::int > 0
         group by 1, 2, 3, 4, 5 order by 1, 2, 3, 4, 5 limit ${one}`);
       const exceptions = await query(sql<AuditReport['exceptions'][number]>`
         select i.project, line, count(distinct i.run)::int as runs

@@ -1,4 +1,4 @@
-import type { CoverageFigures, ReportContent } from '../../domain/report.ts';
+import { type CoverageFigures, type ReportContent, type Share, ratioOf } from '../../domain/report.ts';
 import { count, createFindings } from './findings.ts';
 import { type ReportReader, type ReportSource, UnreadableReport, mostStreamedBytes } from './port.ts';
 import { numberOf, readXml } from './xml.ts';
@@ -11,12 +11,15 @@ export const cobertura: ReportReader = {
   read: async (source) => await readCobertura(source, 'Cobertura'),
 };
 
-/** Lines are counted, not believed: the totals at the top must agree with them where both are there. */
+/**
+ * Lines are counted, not believed. Where there are totals at the top as well, no line that they count may be missing; tools that list a line of two
+ * classes twice have more lines than that, and then the lesser share holds.
+ */
 export async function readCobertura(source: ReportSource, name: string): Promise<ReportContent> {
   const lines = { covered: 0, total: 0 };
   const branches = { covered: 0, total: 0 };
   const files = new Set<string>();
-  let declared: { readonly covered: number; readonly total: number } | undefined;
+  let declared: Share | undefined;
   let version: string | undefined;
   let classes = 0;
   await readXml(source, {
@@ -46,13 +49,22 @@ export async function readCobertura(source: ReportSource, name: string): Promise
       },
     },
   });
+  if (declared !== undefined && lines.total > 0 && lines.total < declared.total) {
+    throw new UnreadableReport(`counts ${declared.total} lines and lists ${lines.total} of them`, {
+      remedy: 'Write the report with all of its lines, or with none of them.',
+    });
+  }
   // Some tools leave the lines out and write the totals only.
-  const counted = lines.total > 0 ? lines : (declared ?? lines);
+  const counted = lines.total === 0 || isLess(declared, lines) ? (declared ?? lines) : lines;
   return coverageContent(name, version, {
     lines: counted,
     ...(branches.total > 0 ? { branches } : {}),
     files: files.size,
   });
+}
+
+function isLess(declared: Share | undefined, counted: Share): boolean {
+  return declared !== undefined && (ratioOf(declared) ?? 1) < (ratioOf(counted) ?? 1);
 }
 
 /** The content of any report of coverage. */

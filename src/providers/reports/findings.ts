@@ -6,8 +6,11 @@ import {
   type Severity,
   type SeverityCounts,
   longestMessage,
+  type PutAside,
   mostFindings,
+  mostPutAside,
   noCounts,
+  rankOf,
   severities,
 } from '../../domain/report.ts';
 import { type ReportSource, UnreadableReport } from './port.ts';
@@ -29,7 +32,13 @@ export interface RawFinding {
 /** Collects findings: counts all of them, keeps the most severe. */
 export interface FindingSet {
   add(finding: RawFinding): void;
-  done(): { readonly findings: readonly Finding[]; readonly counts: SeverityCounts };
+  /** One that the tool was told not to count. @param reason - where it was told to, and why. */
+  putAside(finding: RawFinding, reason: string): void;
+  done(): {
+    readonly findings: readonly Finding[];
+    readonly counts: SeverityCounts;
+    readonly putAside?: readonly PutAside[];
+  };
 }
 
 const longestName = 300;
@@ -39,6 +48,7 @@ const longestFile = 1_000;
 export function createFindings(tool: string): FindingSet {
   const counts = { ...noCounts };
   const kept = new Map<Severity, RawFinding[]>();
+  const aside = new Map<string, PutAside>();
   return {
     add(raw) {
       counts[raw.severity] += 1;
@@ -46,10 +56,28 @@ export function createFindings(tool: string): FindingSet {
       if (alike.length === 0) kept.set(raw.severity, alike);
       if (alike.length < mostFindings) alike.push({ ...raw, message: oneLine(raw.message, longestMessage) });
     },
+    putAside({ rule, severity, file, component }, reason) {
+      const one = {
+        rule: oneLine(rule, longestName),
+        severity,
+        ...(file === undefined || file === '' ? {} : { file: file.slice(0, longestFile) }),
+        ...(component === undefined ? {} : { component: tidy(component) }),
+        reason: oneLine(reason, longestMessage),
+      };
+      const key = JSON.stringify(one);
+      const found = (aside.get(key)?.found ?? 0) + 1;
+      // Twice as many as are kept in the end, so that late grave ones have their place; what is beyond that is more of the same.
+      if (found > 1 || aside.size < 2 * mostPutAside) aside.set(key, { ...one, found });
+    },
     done() {
       const seen = new Map<string, number>();
       const all = severities.flatMap((severity) => kept.get(severity) ?? []).slice(0, mostFindings);
-      return { counts, findings: all.map((raw) => finish(tool, raw, seen)) };
+      const put = [...aside.values()].sort((a, b) => rankOf(a.severity) - rankOf(b.severity)).slice(0, mostPutAside);
+      return {
+        counts,
+        findings: all.map((raw) => finish(tool, raw, seen)),
+        ...(put.length === 0 ? {} : { putAside: put }),
+      };
     },
   };
 }

@@ -36,6 +36,7 @@ export const greatExpectations: ReportReader = {
     let version: string | undefined;
     let validations = 0;
     let declared = 0;
+    const word = { failed: false };
     const take = (one: Result): void => {
       figures.total += 1;
       if (one.success) return;
@@ -54,6 +55,10 @@ export const greatExpectations: ReportReader = {
       validations += 1;
       declared += evaluated_expectations;
     });
+    // The word of a validation, or of the whole checkpoint, comes before or after its expectations.
+    const said = each(z.boolean(), (success) => {
+      word.failed ||= !success;
+    });
     const forms = ['', 'run_results/*/validation_result/', 'run_results/*/', 'validation_results/*/'];
     await readJson(source, {
       maxBytes: this.maxBytes,
@@ -63,6 +68,7 @@ export const greatExpectations: ReportReader = {
           [`${form}results/*`, result],
           [`${form}expectations/*`, described],
           [`${form}statistics`, statistics],
+          [`${form}success`, said],
           [`${form}meta/great_expectations_version`, meta],
         ]),
       ),
@@ -70,6 +76,15 @@ export const greatExpectations: ReportReader = {
     if (declared > figures.total) {
       throw new UnreadableReport(`names ${figures.total} of the ${declared} expectations that were evaluated`, {
         remedy: 'Write the whole result, without leaving any expectation out.',
+      });
+    }
+    if (word.failed && figures.failed + figures.errored === 0) {
+      figures.total += 1;
+      figures.failed += 1;
+      failures.push({
+        name: 'the validation',
+        kind: 'failed',
+        message: 'It says that it failed, and every expectation that it lists was met.',
       });
     }
     return {

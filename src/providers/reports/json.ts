@@ -45,7 +45,18 @@ export interface JsonForm {
   readonly picks: Readonly<Record<string, Pick>>;
   /** What the report must have to be one of this tool, by path without `*`; `` is the document itself. */
   readonly needs: Readonly<Record<string, 'array' | 'object' | 'value'>>;
+  /** What every object at a path must have, and what is done at its end. Paths as those of `picks`. */
+  readonly parts?: Readonly<Record<string, Part>>;
   readonly maxBytes: number;
+}
+
+/** An object that stands in a report several times. */
+export interface Part {
+  /** As {@link JsonForm.needs}, from the object on. */
+  readonly needs: JsonForm['needs'];
+  /** What it means that something of these is missing, or is `null`. Default: it is not a report of this tool. */
+  readonly missing?: Readonly<Record<string, { readonly reason: string; readonly remedy: string }>>;
+  readonly done?: (place: string) => void;
 }
 
 type Container = { readonly array: boolean; key: string; index: number };
@@ -55,7 +66,7 @@ type Container = { readonly array: boolean; key: string; index: number };
  *
  * @throws {@link UnreadableReport}: no JSON, cut off, nested too deeply, of another tool.
  */
-export async function readJson(source: ReportSource, { picks, needs, maxBytes }: JsonForm): Promise<void> {
+export async function readJson(source: ReportSource, { picks, needs, parts = {}, maxBytes }: JsonForm): Promise<void> {
   const [{ jsonParser }, { getManyValues, isMany, none }] = await Promise.all([
     import('stream-json/core/parser.js'),
     import('stream-chain/defs.js'),
@@ -64,7 +75,7 @@ export async function readJson(source: ReportSource, { picks, needs, maxBytes }:
   const parse = jsonParser({ packValues: false, streamValues: true }) as (
     input: unknown,
   ) => ReturnType<ReturnType<typeof jsonParser>>;
-  const walker = createWalker(picks, needs);
+  const walker = createWalker(picks, needs, parts);
   let characters = 0;
   const feed = (input: string | typeof none): void => {
     let tokens;
@@ -96,9 +107,21 @@ interface Walker {
   end(): void;
 }
 
-function createWalker(picks: JsonForm['picks'], needs: JsonForm['needs']): Walker {
+function createWalker(
+  picks: JsonForm['picks'],
+  needs: JsonForm['needs'],
+  parts: Readonly<Record<string, Part>>,
+): Walker {
   const patterns = Object.entries(picks).map(([path, pick]) => ({ parts: path === '' ? [] : path.split('/'), pick }));
   const missing = new Map(Object.entries(needs));
+  const forms = Object.entries(parts).map(([at, part]) => ({ parts: at.split('/'), part }));
+  /** The parts that are being read, the outer ones first. */
+  const reading: {
+    readonly part: Part;
+    readonly depth: number;
+    readonly start: string;
+    readonly missing: Map<string, string>;
+  }[] = [];
   const open: Container[] = [];
   let text: string[] = [];
   let textLength = 0;
@@ -117,17 +140,25 @@ function createWalker(picks: JsonForm['picks'], needs: JsonForm['needs']): Walke
   /** What is asked for here, when nothing around it is. */
   function wanted(): Pick | undefined {
     if (building !== undefined) return undefined;
-    return patterns.find(
-      ({ parts }) =>
-        parts.length === open.length &&
-        parts.every((part, index) => {
-          const at = open[index];
-          return at !== undefined && (part === '*' || (!at.array && at.key === part));
-        }),
-    )?.pick;
+    return patterns.find(({ parts: at }) => isHere(at))?.pick;
   }
 
-  function note(form: 'array' | 'object' | 'value'): void {
+  function isHere(parts: readonly string[]): boolean {
+    return (
+      parts.length === open.length &&
+      parts.every((part, index) => {
+        const at = open[index];
+        return at !== undefined && (part === '*' || (!at.array && at.key === part));
+      })
+    );
+  }
+
+  function note(form: 'array' | 'object' | 'value', isNull = false): void {
+    noteInPart(form, isNull);
+    const begun = forms.find(({ parts: at }) => isHere(at));
+    if (begun !== undefined && form !== 'object') {
+      throw new UnreadableReport(`is not a report of this tool: ${place()} is no object`, { place: place() });
+    }
     if (missing.size === 0) return;
     const here = path().join('/');
     const needed = missing.get(here);
@@ -138,9 +169,22 @@ function createWalker(picks: JsonForm['picks'], needs: JsonForm['needs']): Walke
     missing.delete(here);
   }
 
+  function noteInPart(form: 'array' | 'object' | 'value', isNull: boolean): void {
+    const inner = reading.at(-1);
+    if (inner === undefined || inner.missing.size === 0) return;
+    const here = path().slice(inner.depth).join('/');
+    const needed = inner.missing.get(here);
+    if (needed === undefined) return;
+    if (needed !== form) {
+      if (isNull) throw lacks(inner.part, here, place());
+      throw new UnreadableReport(`is not a report of this tool: ${place()} is no ${needed}`, { place: place() });
+    }
+    inner.missing.delete(here);
+  }
+
   function scalar(value: unknown): void {
     begins();
-    note('value');
+    note('value', value === null);
     if (building !== undefined) {
       building.add(open.at(-1)?.key ?? '', value, place);
       return;
@@ -157,11 +201,23 @@ function createWalker(picks: JsonForm['picks'], needs: JsonForm['needs']): Walke
     if (open.length >= deepest) {
       throw new UnreadableReport(`is nested more than ${deepest} levels deep`, { place: place() });
     }
+    const begun = array ? undefined : forms.find(({ parts: at }) => isHere(at));
+    if (begun !== undefined) {
+      const { part } = begun;
+      reading.push({ part, depth: open.length, start: place(), missing: new Map(Object.entries(part.needs)) });
+    }
     open.push({ array, key: '', index: -1 });
   }
 
   function leave(): void {
     open.pop();
+    const inner = reading.at(-1);
+    if (inner?.depth === open.length) {
+      reading.pop();
+      const [first] = inner.missing.keys();
+      if (first !== undefined) throw lacks(inner.part, first, inner.start);
+      inner.part.done?.(inner.start);
+    }
     if (building?.leave() === true) {
       const done = building;
       building = undefined;
@@ -234,6 +290,17 @@ function createWalker(picks: JsonForm['picks'], needs: JsonForm['needs']): Walke
       );
     },
   };
+}
+
+function lacks({ missing = {} }: Part, what: string, place: string): UnreadableReport {
+  const { reason, remedy } = missing[what] ?? {};
+  return new UnreadableReport(
+    reason ?? `is not a report of this tool: ${place} has no \`${what.replaceAll('/', '.')}\``,
+    {
+      place,
+      ...(remedy === undefined ? {} : { remedy }),
+    },
+  );
 }
 
 interface Building {

@@ -1,10 +1,13 @@
 import { type TestFailure, mostFailures } from '../../domain/report.ts';
 import { count, createFindings, oneLine } from './findings.ts';
-import { type ReportReader, mostStreamedBytes } from './port.ts';
+import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 import { type Attributes, numberOf, readXml } from './xml.ts';
 
 const longestName = 300;
 const longestFailure = 500;
+
+/** pytest counts each subtest that passed, and writes one element for the test they are of (measured with 9.0). */
+const countsSubtests = /^pytest(?: tests)?$/;
 
 interface Case {
   readonly name: string;
@@ -14,9 +17,11 @@ interface Case {
 
 interface Suite {
   readonly name: string;
-  readonly declared: { readonly failed: number; readonly errored: number };
+  readonly declared: { readonly failed: number; readonly errored: number; readonly tests: number };
   failed: number;
   errored: number;
+  /** Tests that stand in it, or in one of it. */
+  tests: number;
 }
 
 /** Results of tests, as nearly every test runner writes them (github.com/testmoapp/junitxml describes the common form). */
@@ -30,6 +35,7 @@ export const junit: ReportReader = {
     const suites: Suite[] = [];
     let suiteCount = 0;
     let runner = '';
+    let untold = 0;
     let current: Case | undefined;
 
     const tell = (kind: 'failed' | 'errored', name: string, message: string): void => {
@@ -38,13 +44,12 @@ export const junit: ReportReader = {
     };
 
     function openSuite(attributes: Attributes, place: string): void {
-      suiteCount += 1;
       const declared = {
         failed: numberOf(attributes, 'failures', place) ?? 0,
         errored: numberOf(attributes, 'errors', place) ?? 0,
+        tests: numberOf(attributes, 'tests', place) ?? 0,
       };
-      runner ||= attributes['name'] ?? '';
-      suites.push({ name: attributes['name'] ?? 'a suite', declared, failed: 0, errored: 0 });
+      suites.push({ name: attributes['name'] ?? 'a suite', declared, failed: 0, errored: 0, tests: 0 });
     }
 
     function closeSuite(): void {
@@ -52,16 +57,18 @@ export const junit: ReportReader = {
       if (suite === undefined) return;
       // A suite that says it failed, without a test that did: something around its tests broke.
       for (const kind of ['failed', 'errored'] as const) {
-        const untold = suite.declared[kind] - suite[kind];
-        if (untold > 0) {
-          figures.total += untold;
-          figures[kind] += untold;
-          suite[kind] += untold;
-          tell(kind, suite.name, `The suite names ${untold} that no test of it stands for.`);
+        const more = suite.declared[kind] - suite[kind];
+        if (more > 0) {
+          figures.total += more;
+          figures[kind] += more;
+          suite[kind] += more;
+          tell(kind, suite.name, `The suite names ${more} that no test of it stands for.`);
         }
       }
+      untold += countsSubtests.test(suite.name) ? 0 : Math.max(0, suite.declared.tests - suite.tests);
       const around = suites.at(-1);
       if (around === undefined) return;
+      around.tests += Math.max(suite.tests, suite.declared.tests);
       around.failed += suite.failed;
       around.errored += suite.errored;
     }
@@ -71,11 +78,12 @@ export const junit: ReportReader = {
       const { name, outcome, message } = current;
       current = undefined;
       figures.total += 1;
+      const within = suites.at(-1);
+      if (within !== undefined) within.tests += 1;
       if (outcome === 'passed') return;
       figures[outcome] += 1;
       if (outcome === 'skipped') return;
-      const suite = suites.at(-1);
-      if (suite !== undefined) suite[outcome] += 1;
+      if (within !== undefined) within[outcome] += 1;
       tell(outcome, name, message);
     }
 
@@ -85,7 +93,12 @@ export const junit: ReportReader = {
       handler: {
         open(path, attributes, place) {
           const element = path.at(-1);
-          if (element === 'testsuite') openSuite(attributes, place);
+          // The document around them counts as they do.
+          if (element === 'testsuite' || element === 'testsuites') openSuite(attributes, place);
+          if (element === 'testsuite') {
+            suiteCount += 1;
+            runner ||= attributes['name'] ?? '';
+          }
           if (element === 'testcase') {
             const name = [attributes['classname'], attributes['name']].filter(
               (part) => part !== undefined && part !== '',
@@ -106,10 +119,16 @@ export const junit: ReportReader = {
         },
         close(path) {
           if (path.at(-1) === 'testcase') closeCase();
-          if (path.at(-1) === 'testsuite') closeSuite();
+          if (path.at(-1) === 'testsuite' || path.at(-1) === 'testsuites') closeSuite();
         },
       },
     });
+    // One that failed needs no more proof; pytest counts a test and what went wrong after it as two.
+    if (untold > 0 && figures.failed + figures.errored === 0) {
+      throw new UnreadableReport(`counts ${figures.total + untold} tests and lists ${figures.total} of them`, {
+        remedy: 'Let the runner write every test; how the others ended is not known.',
+      });
+    }
     return {
       tool: { name: oneLine(runner, 60) || 'JUnit' },
       lookedAt: `${count(figures.total, 'test')} in ${count(suiteCount, 'suite')}`,

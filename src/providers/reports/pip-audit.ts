@@ -19,9 +19,12 @@ const Dependency = z.looseObject({
     .optional(),
 });
 
+/** Whoever runs it with `--skip-editable` says that these are the project's own. */
+const ownPackage = /marked as editable$/;
+
 /**
  * pip-audit's JSON. It passes over what its service does not know and still ends well: where nothing at all could be looked up, the report is
- * errored. It has no severities.
+ * errored, and each package that could not be is a finding (`not-looked-up`), which a suppression can put aside. It has no severities.
  */
 export const pipAudit: ReportReader = {
   kind: 'pip-audit',
@@ -40,6 +43,14 @@ export const pipAudit: ReportReader = {
           if (vulns === undefined) {
             skipped += 1;
             why ||= skip_reason ?? '';
+            if (ownPackage.test(skip_reason ?? '')) return;
+            findings.add({
+              rule: 'not-looked-up',
+              severity: 'unknown',
+              message: skip_reason ?? 'pip-audit passed over it and does not say why',
+              component: { name },
+              identity: name,
+            });
             return;
           }
           audited += 1;

@@ -7,7 +7,10 @@ import { type ReportReader, mostHeldBytes } from './port.ts';
 
 const Outdated = z.looseObject({ name: z.string(), version: z.string(), latest_version: z.string() });
 
-/** Packages that are behind, as pip lists them. A whole version behind is medium, less is low or for information; judgement. */
+/**
+ * Packages that are behind, as pip lists them. A whole version behind is high, for gate 2 asks for outdated packages (S1-59); less is
+ * low or for information. Judgement; `ratings: { outdated: medium }` of the gate lets it pass.
+ */
 export const pipOutdated: ReportReader = {
   kind: 'pip-outdated',
   made: 'pip list --outdated --format=json > outdated.json',
@@ -37,5 +40,5 @@ function severityOfDistance(version: string, latest: string): Severity {
   const [from, to] = [coerce(version), coerce(latest)];
   if (from === null || to === null) return 'low';
   const distance = diff(from, to);
-  return distance === 'major' ? 'medium' : distance === 'minor' ? 'low' : 'info';
+  return distance === 'major' ? 'high' : distance === 'minor' ? 'low' : 'info';
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Severity } from '../../domain/report.ts';
-import { count, createFindings, oneLine, severityOf, severityOfScore } from './findings.ts';
+import { type RawFinding, count, createFindings, oneLine, severityOf, severityOfScore } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -15,8 +15,15 @@ const Vulnerability = z.looseObject({
   advisory: z.string().nullable().optional(),
   CVE: z.string().nullable().optional(),
   ignored: z.union([z.boolean(), z.string()]).nullable().optional(),
+  ignored_reason: z.string().nullable().optional(),
+  ignored_expires: z.string().nullable().optional(),
   fixed_versions: z.array(z.string()).nullable().optional(),
   severity: z.looseObject({ cvssv3: Cvss.nullable().optional() }).nullable().optional(),
+});
+const Ignored = z.looseObject({
+  code: z.string().optional(),
+  reason: z.string().nullable().optional(),
+  expires: z.string().nullable().optional(),
 });
 const Dependency = z.looseObject({
   name: z.string(),
@@ -26,7 +33,7 @@ const Dependency = z.looseObject({
       vulnerabilities: z
         .looseObject({
           known_vulnerabilities: z
-            .array(z.looseObject({ id: z.string(), ignored: z.looseObject({}).nullable().optional() }))
+            .array(z.looseObject({ id: z.string(), ignored: Ignored.nullable().optional() }))
             .optional(),
         })
         .optional(),
@@ -57,32 +64,28 @@ export const safety: ReportReader = {
         'report_meta/timestamp': { take: () => undefined },
         'report_meta/database_timestamp': each(z.string(), (text) => (databaseAt = text)),
         'vulnerabilities/*': each(Vulnerability, (one) => {
-          if (one.ignored === true || (typeof one.ignored === 'string' && one.ignored !== '')) return;
-          findings.add({
-            rule: one.CVE ?? one.vulnerability_id,
-            severity: severityOfAdvisory(one.severity?.cvssv3 ?? undefined),
-            message: one.advisory ?? one.vulnerability_id,
-            component: {
-              name: one.package_name,
-              ...(typeof one.analyzed_version === 'string' ? { version: one.analyzed_version } : {}),
-              fixedIn: one.fixed_versions ?? [],
-            },
-            identity: one.vulnerability_id,
-          });
+          const ignored = one.ignored === true || (typeof one.ignored === 'string' && one.ignored !== '');
+          if (ignored) findings.putAside(findingOf(one), aside(one.ignored_reason, one.ignored_expires));
+          else findings.add(findingOf(one));
         }),
+        // `safety check` leaves them out of the others.
+        'ignored_vulnerabilities/*': each(Vulnerability, (one) =>
+          findings.putAside(findingOf(one), aside(one.ignored_reason, one.ignored_expires)),
+        ),
         'scan_results/projects/*/files/*/results/dependencies/*': each(Dependency, ({ name, specifications }) => {
           packages += 1;
           for (const { raw = '', vulnerabilities } of specifications) {
             const [, pinned] = /==\s*([^\s;,]+)/.exec(raw) ?? [];
             for (const { id, ignored } of vulnerabilities?.known_vulnerabilities ?? []) {
-              if (typeof ignored?.['code'] === 'string') continue;
-              findings.add({
+              const finding = {
                 rule: id,
-                severity: 'unknown',
+                severity: 'unknown' as const,
                 message: `${name} has the known vulnerability ${id}`,
                 component: { name, ...(pinned === undefined ? {} : { version: pinned }) },
                 identity: id,
-              });
+              };
+              if (typeof ignored?.code === 'string') findings.putAside(finding, aside(ignored.reason, ignored.expires));
+              else findings.add(finding);
             }
           }
         }),
@@ -102,6 +105,26 @@ export const safety: ReportReader = {
     };
   },
 };
+
+function findingOf(one: z.output<typeof Vulnerability>): RawFinding {
+  return {
+    rule: one.CVE ?? one.vulnerability_id,
+    severity: severityOfAdvisory(one.severity?.cvssv3 ?? undefined),
+    message: one.advisory ?? one.vulnerability_id,
+    component: {
+      name: one.package_name,
+      ...(typeof one.analyzed_version === 'string' ? { version: one.analyzed_version } : {}),
+      fixedIn: one.fixed_versions ?? [],
+    },
+    identity: one.vulnerability_id,
+  };
+}
+
+/** A policy file or an option of safety says so, and may say why and until when. */
+function aside(reason: string | null | undefined, expires: string | null | undefined): string {
+  const until = expires === undefined || expires === null || expires === '' ? '' : ` until ${expires}`;
+  return `ignored${until}: ${reason === undefined || reason === null || reason === '' ? 'without a reason' : reason}`;
+}
 
 function severityOfAdvisory(cvss: z.output<typeof Cvss> | undefined): Severity {
   const named = severityOf(cvss?.base_severity);

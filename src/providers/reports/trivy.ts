@@ -44,6 +44,7 @@ export const trivy: ReportReader = {
     let user = '';
     let layers = 0;
     let oldest: string | undefined;
+    const dates = { missing: false };
     await readJson(source, {
       maxBytes: this.maxBytes,
       needs: { SchemaVersion: 'value', ArtifactName: 'value' },
@@ -56,8 +57,9 @@ export const trivy: ReportReader = {
         'Metadata/ImageConfig/history/*': each(Layer, ({ created, empty_layer = false }) => {
           if (!empty_layer) layers += 1;
           const at = Date.parse(created ?? '');
-          // Reproducible builds date their layers to 1970; that is no age.
-          if (at > 86_400_000 && (oldest === undefined || at < Date.parse(oldest))) oldest = new Date(at).toISOString();
+          // Reproducible builds date their layers to 1970; that is no age, and what stands on one may be as new as it likes.
+          if (!(at > 86_400_000)) dates.missing = true;
+          else if (oldest === undefined || at < Date.parse(oldest)) oldest = new Date(at).toISOString();
         }),
         'Results/*/Target': each(z.string(), (text) => {
           targets += 1;
@@ -95,7 +97,7 @@ export const trivy: ReportReader = {
     }
     const image: ImageFacts | undefined =
       type === 'container_image'
-        ? { name, layers, user, ...(oldest === undefined ? {} : { baseCreatedAt: oldest }) }
+        ? { name, layers, user, baseCreatedAt: dates.missing ? null : (oldest ?? null) }
         : undefined;
     return {
       tool: { name: 'trivy', ...(version === undefined ? {} : { version }) },

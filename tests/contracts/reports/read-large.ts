@@ -41,7 +41,7 @@ const forms: Partial<Record<ReportKind, Form>> = {
 const endless: Partial<Record<ReportKind, Form>> = {
   junit: { start: '<testsuite><testcase name="a"/><system-out>', entry: () => words, end: '</system-out></testsuite>' },
   sarif: {
-    start: '{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"T"}},"properties":{"log":"',
+    start: '{"version":"2.1.0","runs":[{"tool":{"driver":{"name":"T","rules":[{"id":"r1"}]}},"properties":{"log":"',
     entry: () => words,
     end: '"},"results":[]}]}',
   },

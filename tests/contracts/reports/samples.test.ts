@@ -87,7 +87,7 @@ const samples: readonly (readonly [kind: ReportKind, name: string, told: readonl
     'sarif',
     'codeql.sarif',
     [
-      'CodeQL 2.19.3: 2 files, 1 run of it, 2 results',
+      'CodeQL 2.19.3: 2 files, 1 run of it, 3 results',
       'high py/sql-injection shop/db.py:31',
       'low py/unused-import shop/prices.py:2',
     ],
@@ -97,6 +97,7 @@ const samples: readonly (readonly [kind: ReportKind, name: string, told: readonl
     'check.json',
     ['safety 3.2.14: 2 packages', 'high CVE-2024-56326 jinja2 2.4.1 → 3.1.5', 'unknown 25866 jinja2 2.4.1 → 2.7.2'],
   ],
+  ['sarif', 'clean.sarif', ['SnykCode 1.1300.0: 8 files or packages by its own count, 1 run of it, 0 results']],
   ['safety', 'scan.json', ['safety: 2 packages', 'unknown 70612 jinja2 2.4.1 → ']],
   [
     'pip-audit',
@@ -105,6 +106,7 @@ const samples: readonly (readonly [kind: ReportKind, name: string, told: readonl
       'pip-audit: 2 packages, 1 more could not be looked up',
       'unknown CVE-2019-1010083 flask 0.5 → 1.0',
       'unknown CVE-2018-1000656 flask 0.5 → 0.12.3',
+      'unknown not-looked-up private-package ? → ',
     ],
   ],
   [

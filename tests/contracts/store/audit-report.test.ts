@@ -48,10 +48,11 @@ async function happen(project: string): Promise<void> {
   const image = { name: 'web', repository: 'r/web', digest: `sha256:${'b'.repeat(64)}`, tags: [], sizeBytes: 1 };
   const evidence = { buildKey: 'k', bases: {}, warnings: [], scan };
   await recordImages(db, run, [{ ...image, reused: false, durationMs: 1, evidence }]);
-  const suppression = { rule: 'B101', reason: 'a test', until: '2026-12-31', matched: 2, expired: false };
+  const suppression = { rule: 'B101', reason: 'a test', expires: '2026-12-31', matched: 2, expired: false };
+  const aside = { rule: 'B103', severity: 'high', reason: 'in the source: a test', found: 3 };
   const unused = { ...suppression, rule: 'B102', matched: 0 };
   await sql`insert into gates (project, run, stage, gate, mode, verdict, blocks, reason, verdict_document) values
-    (${project}, ${run.number}, 'check', 'code-security', 'warn', 'failed', false, 'bad', ${JSON.stringify({ suppressions: [suppression, unused] })}::jsonb)`.execute(
+    (${project}, ${run.number}, 'check', 'code-security', 'warn', 'failed', false, 'bad', ${JSON.stringify({ suppressions: [suppression, unused], putAside: [aside] })}::jsonb)`.execute(
     db,
   );
   await settleRunRow(db, run, { outcome: 'succeeded', reason: 'ok' });
@@ -135,6 +136,10 @@ test('a report of a project has all of it, and nothing of another', async () => 
       until: '2026-12-31',
       runs: 1,
       expired: false,
+    },
+    {
+      ...{ project: 'hello', gate: 'code-security', rule: 'B103', reason: 'in the source: a test' },
+      ...{ until: null, runs: 1, expired: false },
     },
   ]);
   expect(report.exceptions).toEqual([

@@ -112,7 +112,9 @@ const input: BuildReportInput = {
     { name: 'own', verdict: 'passed', durationMs: 1_000 },
   ],
   reports,
-  gates: [{ ...gate, stage: 'security' }],
+  gates: [
+    { ...gate, stage: 'security', putAside: [{ rule: 'B9', severity: 'high', reason: 'in the source', found: 2 }] },
+  ],
   pages: [{ path: 'htmlcov', prefix: 'p', entry: 'index.html', files: 2, sizeBytes: 3, stage: 'test', position: 0 }],
   coverageBefore: 0.8,
   earlier: { ref: 'refs/heads/main', runs: [] },
@@ -127,6 +129,8 @@ describe('the report of a run', () => {
       { stage: 'security', path: 'safety.json', reason: 'is empty', remedy: 'Run it again.' },
     ]);
     expect(report.suppressions).toMatchObject([{ rule: 'B1*', expired: true, matched: 0 }]);
+    expect(report.putAside).toMatchObject([{ gate: 'code-security', rule: 'B9', found: 2 }]);
+    expect(renderBuildReport(report)).toContain('- `B9` (high) by its own tool, 2 found: in the source');
     expect(report.stages.map(({ nominalMs }) => nominalMs)).toEqual([[300_000, 420_000], null]);
     expect(report.pages).toEqual([
       { stage: 'test', path: 'htmlcov', address: '/v1/projects/shop/runs/12/pages/test/0/index.html' },

@@ -1,0 +1,291 @@
+import { describe, expect, test } from '@jest/globals';
+import { defaultGate, gateOfKind } from '../../../src/domain/gate.ts';
+import { type GateVerdict, judgeGate } from '../../../src/domain/gate-verdict.ts';
+import type { Report, ReportContent, ReportKind } from '../../../src/domain/report.ts';
+import { UnreadableReport } from '../../../src/providers/reports/port.ts';
+import { attempt } from './suite.ts';
+
+const at = '2026-11-25T12:00:00Z';
+
+/** What a gate that blocks says of one report. */
+async function judged(kind: ReportKind, text: string): Promise<GateVerdict> {
+  const read: ReportContent | UnreadableReport = await attempt(kind, Buffer.from(text));
+  const report: Report =
+    read instanceof UnreadableReport
+      ? { state: 'errored', kind, path: 'r', problem: { reason: read.message, place: read.place ?? 'r', remedy: '' } }
+      : { ...read, state: 'read', kind, path: 'r' };
+  const policy = { ...defaultGate(gateOfKind[kind]), mode: 'block' as const, demanded: true };
+  return judgeGate({ policy, reports: [report], at })!;
+}
+
+const sarif = (run: object): string =>
+  JSON.stringify({
+    version: '2.1.0',
+    runs: [{ tool: { driver: { name: 'T', rules: [{ id: 'R' }] } }, results: [], ...run }],
+  });
+const flaw = { ruleId: 'R', level: 'error', message: { text: 'bad' } };
+
+describe('SARIF that does not show that anything was looked at is errored', () => {
+  test.each<[string, object, RegExp]>([
+    ['no results', { results: undefined }, /nothing was scanned/],
+    ['results that are null', { results: null }, /nothing was scanned/],
+    ['results in another file', { externalPropertyFileReferences: { results: [{}] } }, /keeps its results in another/],
+    ['rules in another file', { externalPropertyFileReferences: { driver: {} } }, /keeps its driver in another/],
+    ['nothing at all', { tool: { driver: { name: 'T' } } }, /has no result, and neither/],
+    [
+      'a count of nothing',
+      { tool: { driver: { name: 'Snyk', properties: { artifactsScanned: 0 }, rules: [{ id: 'R' }] } } },
+      /looked at nothing/,
+    ],
+    [
+      'an error on the way',
+      {
+        invocations: [
+          {
+            executionSuccessful: true,
+            toolExecutionNotifications: [{ level: 'error', message: { text: 'cannot parse a.py' } }],
+          },
+        ],
+      },
+      /an error of the tool: cannot parse a\.py/,
+    ],
+    [
+      'a configuration that is not understood',
+      { invocations: [{ executionSuccessful: true, toolConfigurationNotifications: [{ level: 'error' }] }] },
+      /an error of the tool/,
+    ],
+    ['a run that is none', { tool: { driver: {} } }, /`tool\.driver\.name`/],
+  ])('%s', async (_, run, reason) => {
+    expect(await judged('sarif', sarif(run))).toMatchObject({
+      verdict: 'errored',
+      blocks: true,
+      reason: expect.stringMatching(reason),
+    });
+  });
+
+  test('also of the second of two runs', async () => {
+    const run = { tool: { driver: { name: 'T', rules: [{ id: 'R' }] } }, results: [] };
+    const text = JSON.stringify({ version: '2.1.0', runs: [run, { tool: { driver: { name: 'U' } } }] });
+    expect(await judged('sarif', text)).toMatchObject({ verdict: 'errored' });
+    expect(await judged('sarif', JSON.stringify({ version: '2.1.0', runs: [null, run] }))).toMatchObject({
+      verdict: 'errored',
+    });
+  });
+
+  test.each<[string, object]>([
+    ['rules', {}],
+    ['a file', { tool: { driver: { name: 'T' } }, artifacts: [{}] }],
+    ['an invocation', { tool: { driver: { name: 'T' } }, invocations: [{ executionSuccessful: true }] }],
+    ['packages', { tool: { driver: { name: 'T', properties: { artifactsScanned: 3 } } } }],
+    ['a warning on the way', { invocations: [{ toolExecutionNotifications: [{ level: 'warning' }, {}] }] }],
+    ['what is in order', { tool: { driver: { name: 'T' } }, results: [{ ...flaw, kind: 'pass' }] }],
+  ])('a clean one with %s is passed', async (_, run) => {
+    expect(await judged('sarif', sarif(run))).toMatchObject({ verdict: 'passed' });
+  });
+});
+
+describe('SARIF', () => {
+  test('a severity is that of the rule of an extension, where the rule is one', async () => {
+    const scored = (id: string, score: string) => ({ id, properties: { 'security-severity': score } });
+    const tool = {
+      extensions: [
+        { name: 'a', rules: [scored('x', '1.0')] },
+        { name: 'b', rules: [scored('q', '9.8')] },
+      ],
+      driver: { name: 'CodeQL', rules: [scored('y', '2.0')] },
+    };
+    const place = { rule: { index: 0, toolComponent: { index: 1 } }, message: { text: 'm' } };
+    for (const result of [{ ruleId: 'q', message: { text: 'm' } }, place, { ...place, ruleId: 'q' }]) {
+      expect(await judged('sarif', sarif({ tool, results: [result] }))).toMatchObject({
+        verdict: 'failed',
+        counted: { critical: 1 },
+      });
+    }
+  });
+
+  test('what its tool put aside does not count, and is listed with the reason', async () => {
+    const aside = (suppression: object) => ({ ...flaw, suppressions: [{ status: 'accepted', ...suppression }] });
+    const results = [
+      aside({ kind: 'external', justification: 'a test' }),
+      aside({ kind: 'external', justification: 'a test' }),
+      aside({ kind: 'inSource' }),
+    ];
+    expect(await judged('sarif', sarif({ results }))).toMatchObject({
+      verdict: 'passed',
+      suppressed: 3,
+      putAside: [
+        { rule: 'R', severity: 'high', reason: 'outside of the source: a test', found: 2 },
+        { rule: 'R', severity: 'high', reason: 'in the source, without a reason', found: 1 },
+      ],
+    });
+    for (const status of ['underReview', 'rejected']) {
+      const open = { ...flaw, suppressions: [{ kind: 'external' }, { kind: 'external', status }] };
+      expect(await judged('sarif', sarif({ results: [open] }))).toMatchObject({ verdict: 'failed', suppressed: 0 });
+    }
+    // What would not have counted is not worth a line.
+    const note = { ...aside({}), level: 'note' };
+    expect(await judged('sarif', sarif({ results: [note] }))).not.toHaveProperty('putAside');
+  });
+});
+
+describe('safety lists what it was told to ignore', () => {
+  const one = { vulnerability_id: '1', package_name: 'jinja2', CVE: 'CVE-2026-1', ignored: true };
+  const check = (more: object): string =>
+    JSON.stringify({ report_meta: { packages_found: 2, vulnerabilities_found: 0 }, vulnerabilities: [], ...more });
+
+  test.each([
+    ['a policy', { vulnerabilities: [{ ...one, ignored_reason: 'not reached', ignored_expires: '2026-12-31' }] }],
+    [
+      '`safety check`',
+      { ignored_vulnerabilities: [{ ...one, ignored_reason: 'not reached', ignored_expires: '2026-12-31' }] },
+    ],
+  ])('by %s', async (_, more) => {
+    expect(await judged('safety', check(more))).toMatchObject({
+      verdict: 'passed',
+      suppressed: 1,
+      putAside: [
+        {
+          rule: 'CVE-2026-1',
+          component: { name: 'jinja2' },
+          reason: 'ignored until 2026-12-31: not reached',
+          found: 1,
+        },
+      ],
+    });
+  });
+
+  test('by `safety scan`', async () => {
+    const known = [{ id: '7', ignored: { code: 'manual', reason: 'not reached', expires: null } }];
+    const dependencies = [
+      { name: 'a', specifications: [{ raw: 'a==1', vulnerabilities: { known_vulnerabilities: known } }] },
+    ];
+    const text = JSON.stringify({
+      meta: { scan_type: 'scan' },
+      scan_results: { projects: [{ files: [{ results: { dependencies } }] }] },
+    });
+    expect(await judged('safety', text)).toMatchObject({
+      verdict: 'passed',
+      putAside: [{ rule: '7', reason: 'ignored: not reached' }],
+    });
+  });
+
+  test('a database of no time is errored', async () => {
+    const meta = { packages_found: 2, vulnerabilities_found: 0, database_timestamp: 'not a date' };
+    expect(await judged('safety', check({ report_meta: meta }))).toMatchObject({ verdict: 'errored' });
+  });
+});
+
+const suite = (attributes: string, inner = '<testcase name="a"/>', name = 's'): string =>
+  `<testsuites><testsuite name="${name}" ${attributes}>${inner}</testsuite></testsuites>`;
+const cobertura = (totals: string): string =>
+  `<coverage ${totals}><packages><package><classes><class filename="a.py"><lines><line number="1" hits="1"/></lines></class></classes></package></packages></coverage>`;
+const expectation = { success: true, expectation_config: { type: 'not_null' } };
+const validation = (more: object): string =>
+  JSON.stringify({ success: true, results: [expectation], statistics: { evaluated_expectations: 1 }, ...more });
+
+describe('a report that contradicts itself is no pass', () => {
+  test.each<[string, ReportKind, string, string]>([
+    [
+      'failures of the document around',
+      'junit',
+      '<testsuites failures="2"><testsuite><testcase name="a"/></testsuite></testsuites>',
+      'failed',
+    ],
+    ['tests that are not there', 'junit', suite('tests="5"'), 'errored'],
+    [
+      'tests of the document that are not there',
+      'junit',
+      '<testsuites tests="5"><testsuite><testcase name="a"/></testsuite></testsuites>',
+      'errored',
+    ],
+    [
+      'tests of a suite in a suite',
+      'junit',
+      suite('tests="2"', '<testsuite tests="2"><testcase name="a"/></testsuite>'),
+      'errored',
+    ],
+    [
+      'an error after a test, which pytest counts twice',
+      'junit',
+      suite('tests="2" errors="1"', '<testcase name="a"><error/></testcase>'),
+      'failed',
+    ],
+    ['lines that are not there', 'cobertura', cobertura('lines-valid="1000" lines-covered="1"'), 'errored'],
+    [
+      'lines that are not there and covered',
+      'cobertura',
+      cobertura('lines-valid="1000" lines-covered="1000"'),
+      'errored',
+    ],
+    ['a lesser share at the top', 'cobertura', cobertura('lines-valid="1" lines-covered="0"'), 'failed'],
+    ['a validation that failed', 'great-expectations', validation({ success: false }), 'failed'],
+    [
+      'a validation of a checkpoint that failed',
+      'great-expectations',
+      JSON.stringify({ success: true, validation_results: [JSON.parse(validation({ success: false }))] }),
+      'failed',
+    ],
+    [
+      'packages that were not looked up',
+      'pip-audit',
+      JSON.stringify({
+        dependencies: [
+          { name: 'a', version: '1', vulns: [] },
+          { name: 'b', skip_reason: 'Dependency not found on PyPI and could not be audited: b (1)' },
+        ],
+      }),
+      'failed',
+    ],
+    [
+      'a package a whole version behind',
+      'pip-outdated',
+      '[{"name":"a","version":"1.9","latest_version":"2.0"}]',
+      'failed',
+    ],
+    [
+      'an image whose layers have no time',
+      'trivy',
+      JSON.stringify({
+        SchemaVersion: 2,
+        ArtifactName: 'app',
+        ArtifactType: 'container_image',
+        // A base of no time under a layer of today.
+        Metadata: {
+          ImageConfig: { config: { User: 'app' }, history: [{ created: '1970-01-01T00:00:00Z' }, { created: at }] },
+        },
+        Results: [{ Target: 'app' }],
+      }),
+      'failed',
+    ],
+  ])('%s: %s', async (_, kind, text, verdict) => {
+    expect(await judged(kind, text)).toMatchObject({ verdict, blocks: true });
+  });
+
+  test.each<[string, ReportKind, string]>([
+    ['the subtests of pytest', 'junit', suite('tests="8"', '<testcase name="a"/>', 'pytest')],
+    ['a count of a suite that is less', 'junit', suite('tests="0"')],
+    ['suites in a suite', 'junit', suite('tests="1"', '<testsuite tests="1"><testcase name="a"/></testsuite>')],
+    ['totals that agree', 'cobertura', cobertura('lines-valid="1" lines-covered="1"')],
+    [
+      'its own package, left out by name',
+      'pip-audit',
+      JSON.stringify({
+        dependencies: [
+          { name: 'a', version: '1', vulns: [] },
+          { name: 'b', skip_reason: 'distribution marked as editable' },
+        ],
+      }),
+    ],
+    ['a package a little behind', 'pip-outdated', '[{"name":"a","version":"1.9","latest_version":"1.10"}]'],
+  ])('%s is none', async (_, kind, text) => {
+    expect(await judged(kind, text)).toMatchObject({ verdict: 'passed' });
+  });
+
+  test('a scanner whose report does not say how old its database is passes with that said', async () => {
+    const text = '{"SchemaVersion":2,"ArtifactName":"a","ArtifactType":"filesystem","Results":[{"Target":"a"}]}';
+    expect(await judged('trivy', text)).toMatchObject({
+      verdict: 'passed',
+      reason: expect.stringContaining('its report does not say'),
+    });
+  });
+});
