@@ -28,6 +28,7 @@ import { tokenRoutes } from './routes/tokens.ts';
 import { noticeRoutes } from './routes/notices.ts';
 import { upkeepRoutes } from './routes/upkeep.ts';
 import { webhookRoutes } from './routes/webhooks.ts';
+import { listProjects } from '../store/projects.ts';
 import { createStarter } from './starts.ts';
 import { installTextCheck } from './text-check.ts';
 
@@ -93,8 +94,25 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     context.schedules.begin();
     return Promise.resolve();
   });
+  // Said once at the start: who pushes sees a refused delivery at the forge, and perhaps nobody looks there.
+  app.addHook('onListen', () => {
+    void warnOfMissingSecrets(context, app.log);
+    return Promise.resolve();
+  });
   app.addHook('onClose', async () => {
     await Promise.all([context.starter.end(), context.schedules.end(), context.feeds.close()]);
   });
   return app;
+}
+
+async function warnOfMissingSecrets({ deps, projects }: ApiContext, log: FastifyInstance['log']): Promise<void> {
+  const all = await listProjects(deps.store.db).catch(() => []);
+  for (const { name } of all) {
+    const project = await projects.read(name).catch(() => undefined);
+    await project
+      ?.readSecrets()
+      .catch((err: unknown) =>
+        log.warn({ err, project: name }, 'deliveries of this project are refused until this is mended'),
+      );
+  }
 }

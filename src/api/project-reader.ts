@@ -8,12 +8,16 @@ import type { ApiDependencies } from './dependencies.ts';
 export interface KnownProject {
   readonly name: string;
   readonly definition: ProjectDefinition;
-  /** Secrets of its webhook; any of them may sign. */
-  readonly secrets: readonly string[];
+  /**
+   * Secrets of its webhook; any of them may sign. Only deliveries ask for them: what people do to a project must not need what its forge knows.
+   *
+   * @throws ProviderError `ConfigurationInvalid` (not retried): one of them is missing.
+   */
+  readonly readSecrets: () => Promise<readonly string[]>;
 }
 
 export interface ProjectReader {
-  /** @throws ProviderError `NotFound`, `ConfigurationInvalid` where a secret of the webhook is missing (not retried) */
+  /** @throws ProviderError `NotFound`, `ConfigurationInvalid` where what is in force is no longer valid (not retried) */
   read(name: string): Promise<KnownProject>;
   /** Projects whose repository is at one of these addresses. */
   ofRepository(addresses: readonly string[]): Promise<readonly KnownProject[]>;
@@ -36,8 +40,22 @@ export function createProjectReader(deps: Pick<ApiDependencies, 'store' | 'readS
       throw new ProviderError('ConfigurationInvalid', `The project ${name} is no longer valid; put it again.`);
     }
     const definition = loaded.value;
-    const secrets = await Promise.all(
-      definition.repository.forge.secrets.map((ref) =>
+    let secrets: Promise<readonly string[]> | undefined;
+    const readSecrets = async (): Promise<readonly string[]> => {
+      secrets ??= readAll(name, definition);
+      try {
+        return await secrets;
+      } catch (error) {
+        secrets = undefined;
+        throw error;
+      }
+    };
+    return { name, definition, readSecrets };
+  }
+
+  async function readAll(name: string, { repository }: ProjectDefinition): Promise<readonly string[]> {
+    return await Promise.all(
+      repository.forge.secrets.map((ref) =>
         deps.readSecret(ref).catch((cause: unknown) => {
           // Whoever asks has not proved who they are: names of variables and files are for the log only.
           throw new ProviderError(
@@ -48,7 +66,6 @@ export function createProjectReader(deps: Pick<ApiDependencies, 'store' | 'readS
         }),
       ),
     );
-    return { name, definition, secrets };
   }
 
   async function read(name: string): Promise<KnownProject> {

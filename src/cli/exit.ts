@@ -18,7 +18,7 @@ export type Ending = keyof typeof exitCodes;
 
 /** Shown under `--help`; scripts depend on it. */
 export const exitCodeTable = `Exit codes:
-  0    as asked
+  0    as asked; a rollback that was asked for and ended rolled-back is
   1    it ended failed, rejected, expired, aborted, rolled-back or held, the definition has problems, or a build of up is refused
   2    wrong use: an unknown option, a field that is refused
   3    errored: could not find out or could not be done, for example because nothing answers

@@ -53,7 +53,7 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
       throw refuse('NotFound', `${project.name} takes its webhooks at /webhooks/${expected}/${project.name}.`);
     }
     const forge = createForge(kind);
-    prove(forge, project, request);
+    await prove(forge, project, request);
     // Only what was signed is counted: nobody else may use the project's share up.
     const waitSeconds = limit.take(project.name);
     if (waitSeconds > 0) {
@@ -171,8 +171,8 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
 }
 
 /** @throws ProviderError `SignatureInvalid` (not retried) */
-function prove(forge: Forge, project: KnownProject, request: ForgeRequest): void {
-  const proof = forge.verify(request, project.secrets, new Date());
+async function prove(forge: Forge, project: KnownProject, request: ForgeRequest): Promise<void> {
+  const proof = forge.verify(request, await project.readSecrets(), new Date());
   if (proof === 'valid') return;
   throw refuse(
     'SignatureInvalid',

@@ -116,7 +116,9 @@ export async function deploymentStatus(
           abort: `slipway abort ${name}`,
         })
       : await client.readDeployment(ref);
-  const ending = endingFor(record.outcome, options);
+  const asked = endingFor(record.outcome, options);
+  // Of a rollback that somebody asked for it is what was to be done.
+  const ending = record.kind === 'rollback' && record.outcome === 'rolled-back' ? 'ok' : asked;
   const next = deploymentNext(record);
   context.terminal.result('deployment', { deployment: record, next }, () => page(record), ending);
   end(ending, `${name} ${record.outcome ?? record.phase}.`, next, context);

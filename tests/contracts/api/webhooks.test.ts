@@ -147,6 +147,20 @@ describe('a delivery that is refused', () => {
     expect(response.body).not.toContain(absentSecret);
   });
 
+  test('because a secret cannot be read keeps nobody from what they do to the project', async () => {
+    const name = `absent-too-${run}`;
+    const text = projectYaml(name, narrowRoutes).replace('env: WEBHOOK', `env: ${absentSecret}`);
+    await putProject(api.store.db, { name, text, hash: name, diff: '', by: 'ada' });
+    const answer = await api.app.inject({
+      method: 'POST',
+      url: `/v1/projects/${name}/environments/nowhere/rollback`,
+      headers: { authorization: `Bearer ${await api.token('admin')}` },
+      payload: { reason: 'it is slow' },
+    });
+    // It came as far as to be looked at.
+    expect([answer.statusCode, answer.json().detail]).toEqual([404, `${name} has no environment nowhere.`]);
+  });
+
   test('for its size is refused before anything is read of it: by what it announces, and where it announces nothing by what has come', async () => {
     const limit = 5 * 1024 * 1024;
     const padded = (bytes: number): string => {

@@ -243,6 +243,14 @@ describe('waiting', () => {
     expect(stdout).toContain('Errors were 9.8 %.');
   });
 
+  test('for a rollback that was asked for is well when it is back', async () => {
+    const back = { kind: 'rollback', outcome: 'rolled-back', reason: 'ada: slow', settledAt: at(60) } as const;
+    answers[`GET ${production}/deployments/3`] = () => ({ body: aDeployment(back) });
+    expect((await slipway(['status', 'production/3', '--exit-status'])).code).toBe(0);
+    answers[`GET ${production}/deployments/3`] = () => ({ body: aDeployment({ ...back, outcome: 'rollback-failed' }) });
+    expect((await slipway(['status', 'production/3', '--exit-status'])).code).toBe(1);
+  });
+
   test('says on the way for whom a run waits', async () => {
     let looks = 0;
     const queue = { since: at(0), until: at(86_400), position: 1, waitsFor: 3 };
