@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import type { ArtifactSpec, StageSpec } from '../definition/specs.ts';
 import { matchesPath } from '../domain/glob.ts';
 import type { RunRef } from '../domain/run.ts';
@@ -35,7 +36,8 @@ export interface ArtifactDependencies {
 
 export interface StageArtifacts {
   /**
-   * Keeps what a stage is to leave, after all of it has ended. Links are left out, and nothing outside of the checkout is ever read.
+   * Keeps what a stage is to leave, after all of it has ended. Links are left out, and nothing outside of the checkout is ever read. Texts are
+   * kept without the secrets of the run; of an artifact with a binary that has one in it nothing is.
    *
    * @returns why one could not be kept, as a sentence: then nobody may count on it. undefined: all that there was is kept.
    */
@@ -72,7 +74,7 @@ export function createStageArtifacts(deps: ArtifactDependencies): StageArtifacts
 
 async function keepOne(
   { blobs, record }: ArtifactDependencies,
-  { run, source, say, signal }: StageFiles,
+  { run, source, secrets, say, signal }: StageFiles,
   stage: string,
   { name, paths, entry, largestBytes, retentionMs }: ArtifactSpec,
   until: AbortSignal,
@@ -85,6 +87,9 @@ async function keepOne(
   }
   const kept: ArtifactFile[] = [];
   let sizeBytes = 0;
+  if (found.some((path) => secrets.isInPath(path))) {
+    return `The artifact ${name} has a file with the value of a secret in its name; nothing of it is kept.`;
+  }
   for (const path of found) {
     signal.throwIfAborted();
     if (until.aborted) return `The artifact ${name} could not be kept within ${longestKeepMs / 1000} s.`;
@@ -99,9 +104,17 @@ async function keepOne(
       }
       const blob = `artifacts/${run.project}/${run.number}/${stage}/${name}/${kept.length}`;
       // No more of it than was counted, should somebody still write to it.
-      const content = size === 0 ? Buffer.alloc(0) : file.createReadStream({ autoClose: false, end: size - 1 });
+      const whole = size === 0 ? Readable.from([]) : file.createReadStream({ autoClose: false, end: size - 1 });
+      const tell = (hidden: number): void => {
+        if (hidden > 0) say(`artifact ${name}: ${path} has ${hidden} secrets in it, which are hidden`);
+      };
+      const content = secrets.active ? Readable.from(secrets.taken(whole, tell)) : whole;
       const written = await blobs.put(blob, content, { signal: AbortSignal.any([signal, until]) });
       kept.push({ path, sizeBytes: written.sizeBytes, sha256: written.sha256, blob });
+    } catch (error) {
+      signal.throwIfAborted();
+      await Promise.all(kept.map((one) => blobs.remove(one.blob).catch(() => undefined)));
+      throw new Error(`${path}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
     } finally {
       await file.close();
     }

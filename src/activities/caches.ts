@@ -202,7 +202,10 @@ async function saveOne(
   const blob = `caches/${run.project}/${cache.name}/${randomUUID()}`;
   try {
     const paths = cache.paths.map(({ root, path }) => ({ root: files[root], path, as: root }));
-    const packed = packPaths(paths, limitsOf(cache));
+    // What is brought back must be what was kept, so nothing is taken out of it; and every run of the project may read the release branch's.
+    const packed = packPaths(paths, limitsOf(cache), (content, name) =>
+      files.secrets.active ? files.secrets.refused(content, name) : content,
+    );
     const counted = packed.pipe(mostBytes(cache.largestBytes));
     packed.on('error', (error) => counted.destroy(error));
     const { sizeBytes } = await deps.blobs.put(blob, counted, { signal: AbortSignal.any([signal, until]) });

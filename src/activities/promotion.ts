@@ -1,13 +1,10 @@
-import { isProduction } from '../definition/production.ts';
+import { beforeProduction as before, isProduction } from '../definition/production.ts';
 import type { DeploymentInput } from '../domain/deployment.ts';
 import { ProviderError } from '../domain/failures.ts';
 import { appendAudit } from '../store/audit.ts';
 import { succeededWith } from '../store/deployments.ts';
 import type { Db } from '../store/schema.ts';
 import type { Place } from './places.ts';
-
-/** Where a release has to have been before, wherever it is asked for. */
-const before = 'staging';
 
 /**
  * Whether a release may go where it is to go, by the rule of the environment.

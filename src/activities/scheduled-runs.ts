@@ -33,7 +33,7 @@ export function createScheduledRunActivities(deps: ScheduledRunDependencies): Sc
     const { number } = await acceptRun(deps.store.db, {
       project: name,
       key: runKeyOf(`schedule ${occasion}`),
-      event: { kind: 'manual', ref, before: '0'.repeat(40), after, author: `schedule ${schedule}` },
+      event: { kind: 'schedule', ref, before: '0'.repeat(40), after, author: `schedule ${schedule}` },
       acceptedAt: new Date().toISOString(),
       checksOnly: true,
       ...(Object.keys(found.parameters).length === 0 ? {} : { parameters: found.parameters }),

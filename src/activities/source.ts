@@ -228,7 +228,7 @@ async function withParameters(input: RunInput, pair: DefinitionPair, folders: Wo
   const parameters = resolveParameters(
     pair.repository.parameters,
     input.parameters ?? {},
-    input.event.kind === 'manual',
+    input.event.kind === 'manual' || input.event.kind === 'schedule',
   );
   if (Object.keys(parameters).length === 0) return input;
   const complete = { ...input, parameters };

@@ -3,6 +3,7 @@ import type { StageSpec, StepSpec } from '../definition/specs.ts';
 import { ProviderError, failures, toFailure } from '../domain/failures.ts';
 import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
 import { definedAs } from '../domain/stage-graph.ts';
+import { createFileSecrets } from '../effects/file-secrets.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import { createRedactor } from '../effects/redact.ts';
 import type { StageScope } from '../providers/executors/port.ts';
@@ -13,6 +14,7 @@ import type { RunPipeline } from './pipelines.ts';
 import { repositoryAddress } from './secrets.ts';
 import {
   type Attempt,
+  type Secrets,
   type StageDependencies,
   type StagePlace,
   lastLines,
@@ -114,7 +116,7 @@ async function settleStage(
       home: folders.home,
       objects: deps.repositories.objectsFolder(run.project),
     };
-    const redactor = createRedactor([...secrets.values()].flatMap((values) => Object.values(values)));
+    const redactor = createRedactor(valuesOf(secrets));
     const attempt: Attempt = {
       ...request,
       deps,
@@ -133,6 +135,10 @@ async function settleStage(
   } finally {
     journal.close();
   }
+}
+
+function valuesOf(secrets: Secrets): readonly string[] {
+  return [...secrets.values()].flatMap((values) => Object.values(values));
 }
 
 /** What the stages that this one comes after have handed on. Those of a matrix keep theirs: each has another value. */
@@ -216,6 +222,7 @@ function openFiles(attempt: Attempt, spec: StageSpec): StageFiles & { close(): P
     source: scope.source,
     home: scope.home,
     scratch: foldersOf(plan.workspace).root,
+    secrets: createFileSecrets(valuesOf(attempt.secrets)),
     signal,
     say(line) {
       log ??= deps.logs.open({ run, stage: spec.name, step: 'stage.files', attempt: scope.attempt }, redactor);

@@ -68,7 +68,7 @@ export const RunSummarySchema = z.object({
   project: z.string(),
   number: z.number().int(),
   key: z.string(),
-  kind: z.enum(['push', 'tag', 'pull-request', 'manual']),
+  kind: z.enum(['push', 'tag', 'pull-request', 'manual', 'schedule']),
   ref: z.string(),
   commit: z.string(),
   author: z.string(),

@@ -18,7 +18,7 @@ import {
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import { Parameter, complaintOf } from './parameters.ts';
 import type { Finding } from './problems.ts';
-import { isProduction } from './production.ts';
+import { beforeProduction, isProduction } from './production.ts';
 import { stageRules } from './stage-rules.ts';
 import { suggestion } from './suggest.ts';
 
@@ -49,6 +49,7 @@ const projectRules: readonly Rule[] = [
   groupsAreBuilt,
   approvalsCanBeMet,
   groupsAreAskedOnce,
+  promotionsHaveAStaging,
   portsAreFree,
   targetsAreDistinct,
   bandsAreInOrder,
@@ -341,6 +342,22 @@ function groupsAreAskedOnce(document: unknown): readonly Finding[] {
 function productionOf(environment: Readonly<Record<string, unknown>>): { production?: boolean } {
   const { production } = environment;
   return typeof production === 'boolean' ? { production } : {};
+}
+
+/** A rule that asks where a release has been before would be met by nothing, and so ask for nothing. */
+function promotionsHaveAStaging(document: unknown): readonly Finding[] {
+  if (Object.hasOwn(groupAt(document, 'environments'), beforeProduction)) return [];
+  return environmentsOf(document).flatMap(({ environment, path }) => {
+    const rule = text(environment['requireStagingSuccess']);
+    if (rule === undefined || rule === 'off') return [];
+    return [
+      {
+        path: [...path, 'requireStagingSuccess'],
+        message: `is \`${rule}\`, but the project has no environment \`${beforeProduction}\` that a release could have been in`,
+        hint: `Name the environment before this one \`${beforeProduction}\`, or write \`off\`.`,
+      },
+    ];
+  });
 }
 
 function portsAreFree(document: unknown): readonly Finding[] {

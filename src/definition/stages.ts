@@ -66,16 +66,18 @@ export const When = z.strictObject({
     .describe('Only on these branches: `*` anything but `/`, `**` anything. Tags and pull requests are on none.')
     .exactOptional(),
   event: z
-    .array(z.enum(['push', 'tag', 'pull-request', 'manual']))
+    .array(z.enum(['push', 'tag', 'pull-request', 'manual', 'schedule']))
     .min(1, { error: 'must name at least one kind of event' })
-    .describe('Only for these kinds of event.')
+    .describe(
+      'Only for these kinds of event. `manual`: a person, or another project, has started it; `schedule`: one of the schedules of `project.yaml` has.',
+    )
     .exactOptional(),
   path: z
     .array(Glob)
     .min(1, { error: 'must name at least one pattern' })
     .max(50)
     .describe(
-      'Only when a file that one of these matches differs from the commit before the event. It runs too where that cannot be told: a new branch, a tag, a run by hand.',
+      'Only when a file that one of these matches differs from the commit before the event. It runs too where that cannot be told: a new branch, a tag, a run by hand or by schedule.',
     )
     .exactOptional(),
   parameter: z

@@ -45,7 +45,7 @@ const namespaces: readonly { readonly prefix: string; readonly on: SourceEvent['
 /**
  * Finds the first route that an event matches, in the order of the table.
  *
- * An event by hand goes the way of a push of its branch or tag, unless a route for `manual` comes before that.
+ * An event by hand goes the way of a push of its branch or tag, unless a route for `manual` comes before that; one by schedule always does.
  *
  * @param changed - the paths that changed, where all of them are known. Unknown, a route with paths is taken: rather once too often than
  * not at all. A tag and a run by hand are of the whole repository.
@@ -59,7 +59,8 @@ export function routeEvent(
     return { kind: 'ignored', reason: 'deleted', why: `${event.ref} was deleted; there is nothing to run.` };
   }
   const namespace = namespaces.find(({ prefix }) => event.ref.startsWith(prefix) && event.ref.length > prefix.length);
-  if (namespace === undefined || (event.kind !== 'manual' && event.kind !== namespace.on)) {
+  const isAsked = event.kind === 'manual' || event.kind === 'schedule';
+  if (namespace === undefined || (!isAsked && event.kind !== namespace.on)) {
     return {
       kind: 'ignored',
       reason: 'unknown-ref',
@@ -67,7 +68,7 @@ export function routeEvent(
     };
   }
   const ref = event.ref.slice(namespace.unsaid.length);
-  const kinds = event.kind === 'manual' ? ['manual', namespace.on] : [event.kind];
+  const kinds = event.kind === 'manual' ? ['manual', namespace.on] : [namespace.on];
   const fits = (route: Route): boolean =>
     kinds.includes(route.on) && matchesRef(route.ref, ref) && goesInto(route, event.into);
   const known = event.kind === 'push' || event.kind === 'pull-request' ? changed : undefined;

@@ -6,7 +6,7 @@ import type { Verdict } from './verdict.ts';
 
 /** What happened in the repository, in one form for every forge. */
 export interface SourceEvent {
-  readonly kind: 'push' | 'tag' | 'pull-request' | 'manual';
+  readonly kind: 'push' | 'tag' | 'pull-request' | 'manual' | 'schedule';
   /** Full ref: `refs/heads/main`, `refs/tags/v1.2.0`, `refs/pull/7/head`. */
   readonly ref: string;
   /** Commit before the event; 40 zeros for a new ref. */

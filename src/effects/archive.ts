@@ -30,8 +30,14 @@ export const mostArchivedFiles = 300_000;
  * meanwhile. What is not there is left out.
  *
  * The stream fails with `TooLarge` (not retried) where the limits are passed.
+ *
+ * @param look - sees what is in each file and gives it on as it is, or throws, which the stream fails with.
  */
-export function packPaths(paths: readonly PackedPath[], limits: ArchiveLimits): Readable {
+export function packPaths(
+  paths: readonly PackedPath[],
+  limits: ArchiveLimits,
+  look: (content: AsyncIterable<Buffer>, name: string) => AsyncIterable<Buffer> = (content) => content,
+): Readable {
   const tar = pack();
   const counted = { bytes: 0, files: 0 };
   async function work(): Promise<void> {
@@ -75,7 +81,10 @@ export function packPaths(paths: readonly PackedPath[], limits: ArchiveLimits): 
       const header = { name, type: 'file' as const, size, mode: mode & 0o777, mtime };
       if (size === 0) await entry(tar, header);
       // Exactly so many bytes as were announced, should it grow meanwhile.
-      else await pipeline(file.createReadStream({ end: size - 1, autoClose: false }), tar.entry(header));
+      else {
+        const content = file.createReadStream({ end: size - 1, autoClose: false });
+        await pipeline(content, (chunks: AsyncIterable<Buffer>) => look(chunks, name), tar.entry(header));
+      }
     } finally {
       await file.close();
     }

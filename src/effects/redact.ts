@@ -12,6 +12,8 @@ export interface RedactingStream {
   push(chunk: Uint8Array, emit: (part: Buffer) => void): void;
   /** Gives on what was held back. */
   end(emit: (part: Buffer) => void): void;
+  /** Secrets that were taken out so far. */
+  readonly hidden: number;
 }
 
 /** Knows a set of secrets and takes them out of whatever leaves the machine. */
@@ -69,6 +71,7 @@ const transparent: Redactor = {
       emit(asBuffer(chunk));
     },
     end: () => undefined,
+    hidden: 0,
   }),
   text: (text) => text,
   value: (value) => value,
@@ -162,17 +165,27 @@ const maskBytes = Buffer.from(mask);
 
 function createStream(scan: Scan): RedactingStream {
   let held: Buffer = Buffer.alloc(0);
+  let hidden = 0;
+  const counting =
+    (emit: (part: Buffer) => void) =>
+    (part: Buffer): void => {
+      if (part === maskBytes) hidden += 1;
+      emit(part);
+    };
   return {
+    get hidden() {
+      return hidden;
+    },
     push(chunk, emit) {
       const bytes = held.length === 0 ? asBuffer(chunk) : Buffer.concat([held, chunk]);
-      const kept = redactUpTo(scan, bytes, firstOpen(scan, bytes, 0), emit);
+      const kept = redactUpTo(scan, bytes, firstOpen(scan, bytes, 0), counting(emit));
       // A copy, for the chunk belongs to its stream, which may use it again.
       held = Buffer.from(bytes.subarray(kept));
     },
     end(emit) {
       const rest = held;
       held = Buffer.alloc(0);
-      redactUpTo(scan, rest, rest.length, emit);
+      redactUpTo(scan, rest, rest.length, counting(emit));
     },
   };
 }

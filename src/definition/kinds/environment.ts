@@ -89,7 +89,7 @@ export const Environment = z.strictObject({
   requireStagingSuccess: z
     .enum(['off', 'warn', 'block'])
     .describe(
-      'Whether the same images must have succeeded in `staging` before: `warn` shows it in the plan as a risk, `block` makes no plan. A hotfix is only warned, and that is audited. Default: `warn` in production where there is a `staging`, otherwise `off`.',
+      'Whether the same images must have succeeded in `staging` before: `warn` shows it in the plan as a risk, `block` makes no plan. A hotfix is only warned, and that is audited. There must be an environment `staging` then. Default: `warn` in production where there is one, otherwise `off`.',
     )
     .exactOptional(),
   target: Target.describe('Where it runs.'),

@@ -80,7 +80,9 @@ export const Gates = z
       .strictObject({
         ...shared,
         min: Ratio.describe('Share of lines that must be covered. Default: 70%.').exactOptional(),
-        critical: Ratio.describe('Below this it blocks, whatever its mode. Default: 50%.').exactOptional(),
+        critical: Ratio.describe(
+          'Below this it blocks even where the mode is `warn`; a gate that is `off` is not judged at all. Default: 50%.',
+        ).exactOptional(),
       })
       .describe('Coverage of the tests.')
       .exactOptional(),

@@ -378,7 +378,7 @@ describe('the parameters that a repository declares', () => {
   beforeAll(() => {
     typed = fixture.origin.commit({ 'slipway.yaml': declared });
   });
-  const given = async (kind: 'manual' | 'push', parameters?: Record<string, string>): Promise<unknown> => {
+  const given = async (kind: 'manual' | 'push' | 'schedule', parameters?: Record<string, string>): Promise<unknown> => {
     const input = { ...fixture.input(typed, { kind }), ...(parameters === undefined ? {} : { parameters }) };
     const plan = await fixture.prepare(input);
     // As an activity of another process of this machine finds them.
@@ -423,16 +423,32 @@ describe('the parameters that a repository declares', () => {
   });
 
   test('refuse everything that does not fit, at once', async () => {
-    await expect(given('manual', { DEPLOY_ENV: 'moon', RUN_TESTS: 'no', other: '1' })).rejects.toMatchObject({
-      type: 'InvalidInput',
-      nonRetryable: true,
-      message: expect.stringMatching(/other[^]*moon[^]*staging, production[^]*RUN_TESTS[^]*count must be given/),
-    });
+    for (const kind of ['manual', 'schedule'] as const) {
+      await expect(given(kind, { DEPLOY_ENV: 'moon', RUN_TESTS: 'no', other: '1' })).rejects.toMatchObject({
+        type: 'InvalidInput',
+        nonRetryable: true,
+        message: expect.stringMatching(/other[^]*moon[^]*staging, production[^]*RUN_TESTS[^]*count must be given/),
+      });
+    }
   });
 });
 
+test('a condition tells a run by schedule from one that a person has started', async () => {
+  const stage = (name: string, event: string): string =>
+    `  - { name: ${name}, when: { event: [${event}] }, steps: [{ name: x, run: ["true"] }] }\n`;
+  const conditional = fixture.origin.commit({
+    'slipway.yaml': `version: 1\nstages:\n${stage('nightly', 'schedule')}${stage('load', 'manual')}`,
+  });
+  const left = async (kind: 'manual' | 'schedule'): Promise<readonly string[]> =>
+    (await fixture.prepare(fixture.input(conditional, { kind }))).stages
+      .filter(({ skip }) => skip === undefined)
+      .map(({ name }) => name);
+  expect(await left('schedule')).toEqual(['nightly']);
+  expect(await left('manual')).toEqual(['load']);
+});
+
 test('a run by schedule is checks only, whatever its route says', async () => {
-  const input = { ...fixture.input(commit, { kind: 'manual' }), key: 'scheduled', checksOnly: true as const };
+  const input = { ...fixture.input(commit, { kind: 'schedule' }), key: 'scheduled', checksOnly: true as const };
   expect(await fixture.prepare(input)).toMatchObject({
     environments: [],
     buildImages: 'none',

@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { RunInput, RunPlan, SourceEvent } from '../../../src/domain/run.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../../support/run-fixture.ts';
@@ -419,6 +420,53 @@ describe('an artifact', () => {
       detail: expect.stringContaining('no page pages/index.html to begin with'),
     });
     expect(fixture.artifacts).toHaveLength(1);
+  });
+
+  test('is kept without the secrets of the run, also those of a stage before', async () => {
+    fixture.secrets.set('TOKEN', 's3cr3t-value');
+    const plan = await prepare(`
+  - name: before
+    steps: [{ name: x, shell: 'printf %s "$TOKEN" | base64 > coded.txt; env > out.txt', secrets: [TOKEN] }]
+  - name: test
+    artifacts: [{ name: all, paths: ["*.txt"] }, { name: pages, kind: documentation, paths: [pages] }]
+    steps: [{ name: x, shell: 'mkdir -p pages; cp out.txt pages/index.html' }]
+`);
+    expect((await fixture.runStage(plan, 'before')).verdict).toBe('passed');
+    expect((await fixture.runStage(plan, 'test')).verdict).toBe('passed');
+    const files = fixture.artifacts.flatMap((artifact) => artifact.files);
+    expect(files.map(({ path }) => path)).toEqual(['coded.txt', 'out.txt', 'pages/index.html']);
+    const kept = await Promise.all(files.map(async ({ blob }) => await text(await fixture.blobs.read(blob))));
+    expect(kept.join('')).not.toContain('s3cr3t-value');
+    expect(kept[0]).toBe('***\n');
+    expect(kept[1]).toContain('TOKEN=***\n');
+    expect(fixture.log('test/stage.files')).toContain('artifact all: out.txt has 1 secrets in it, which are hidden');
+  });
+
+  test('with a binary that has a secret in it is not kept, and its stage is errored', async () => {
+    fixture.secrets.set('TOKEN', 's3cr3t-value');
+    const plan = await prepare(`
+  - name: test
+    artifacts: [{ name: all, paths: ["a.txt", "b.bin"] }]
+    steps: [{ name: x, shell: 'echo a > a.txt; { head -c 10 /dev/zero; printf %s "$TOKEN"; } > b.bin', secrets: [TOKEN] }]
+`);
+    expect(await fixture.runStage(plan, 'test')).toMatchObject({
+      verdict: 'errored',
+      detail: expect.stringMatching(/^The artifact all could not be kept: b\.bin: the value of a secret of the run/),
+    });
+    expect(fixture.artifacts).toEqual([]);
+    expect(await fixture.blobs.list('artifacts')).toEqual([]);
+  });
+
+  test('whose name has a secret in it is not kept', async () => {
+    fixture.secrets.set('TOKEN', 's3cr3t-value');
+    const plan = await prepare(`
+  - name: test
+    artifacts: [{ name: all, paths: ["*.txt"] }]
+    steps: [{ name: x, shell: 'echo a > "$TOKEN.txt"', secrets: [TOKEN] }]
+`);
+    const report = await fixture.runStage(plan, 'test');
+    expect(report).toMatchObject({ verdict: 'errored', detail: expect.stringContaining('in its name') });
+    expect(JSON.stringify([report, fixture.artifacts])).not.toContain('s3cr3t-value');
   });
 
   test('that is too large makes the stage errored: nobody may count on it', async () => {

@@ -145,6 +145,7 @@ test('an occasion is one run of the newest commit, checks only, and none of a sc
     expect(await accept('data-quality', 'schedule/x-2026-11-26T06:00:00Z')).not.toBe(first);
     expect(await readRun(api.store.db, name, first ?? 0)).toMatchObject({
       commit,
+      kind: 'schedule',
       author: 'schedule data-quality',
       input: { checksOnly: true, parameters: { RUN_TESTS: 'false' } },
     });

@@ -5,16 +5,19 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type CacheUse, type StageCaches, createStageCaches } from '../../../src/activities/caches.ts';
 import type { StageFiles } from '../../../src/activities/stage-files.ts';
 import type { StageSpec } from '../../../src/definition/specs.ts';
+import { createFileSecrets } from '../../../src/effects/file-secrets.ts';
 import { createFolderBlobs } from '../../../src/providers/blobs/folder.ts';
 import { createMemoryCacheIndex } from '../../support/fakes/caches.ts';
 
 let root: string;
 let caches: StageCaches;
 let uses: CacheUse[];
+let said: string[];
 
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'slipway-caches-'));
   uses = [];
+  said = [];
   caches = createStageCaches({
     blobs: createFolderBlobs({ folder: join(root, 'blobs') }),
     index: createMemoryCacheIndex(),
@@ -41,7 +44,7 @@ const spec = {
 } as unknown as StageSpec;
 
 /** A run with a checkout of its own, which finds a cache or makes one that says whose it is. */
-async function run(event: StageFiles['event'], content: string): Promise<string> {
+async function run(event: StageFiles['event'], content: string, secrets: readonly string[] = []): Promise<string> {
   const own = mkdtempSync(join(root, 'run-'));
   for (const folder of ['source', 'home']) mkdirSync(join(own, folder));
   const files: StageFiles = {
@@ -52,7 +55,8 @@ async function run(event: StageFiles['event'], content: string): Promise<string>
     source: join(own, 'source'),
     home: join(own, 'home'),
     scratch: own,
-    say: () => undefined,
+    secrets: createFileSecrets(secrets),
+    say: (line) => void said.push(line),
     signal: new AbortController().signal,
   };
   const restored = await caches.restore(files, spec);
@@ -66,6 +70,18 @@ async function run(event: StageFiles['event'], content: string): Promise<string>
   expect(readdirSync(own).sort()).toEqual(['home', 'source']);
   return readFileSync(file, 'utf8');
 }
+
+test('a cache with a secret in it is not kept: every branch and fork may read it', async () => {
+  const main = { ref: 'refs/heads/main' };
+  const content = '//registry/:_authToken=s3cr3t-value';
+  expect(await run(main, content, ['s3cr3t-value'])).toBe(content);
+  expect(said.at(-1)).toMatch(/^cache modules: not kept: source\/modules\/by: the value of a secret of the run/);
+  expect(
+    readdirSync(join(root, 'blobs'), { recursive: true, withFileTypes: true }).filter((one) => one.isFile()),
+  ).toEqual([]);
+  expect(await run(main, 'without', ['s3cr3t-value'])).toBe('without');
+  expect(await run({ ref: 'refs/pull/8/head', fork: true }, 'never')).toBe('without');
+});
 
 describe('what a fork puts into a cache', () => {
   const main = { ref: 'refs/heads/main' };

@@ -99,6 +99,18 @@ const cases: readonly Case[] = [
     problem: 'environments.production.approval.rules is empty, but approval is required: nobody could ever give it',
   },
   {
+    name: 'a release can have been in staging where that is asked for',
+    project: (text) => inProduction('requireStagingSuccess: block')(text.replace('  staging:', '  uat:')),
+    problem:
+      'environments.production.requireStagingSuccess is `block`, but the project has no environment `staging` that a release could have been in',
+  },
+  {
+    name: 'a release can have been in staging where that is warned about',
+    project: (text) => inProduction('requireStagingSuccess: warn')(text.replace('  staging:', '  uat:')),
+    problem:
+      'environments.production.requireStagingSuccess is `warn`, but the project has no environment `staging` that a release could have been in',
+  },
+  {
     name: 'a group is asked once',
     project: inProduction('approval: { rules: [{ group: devops }, { group: devops }] }'),
     problem: 'environments.production.approval.rules[1].group is `devops` a second time',
@@ -186,6 +198,12 @@ test.each(cases)('$name', ({ repository = (text) => text, project = (text) => te
 });
 
 describe('what the rules leave alone', () => {
+  test('a release that must have been in staging where there is one, and nothing asked where there is none', () => {
+    const asked = inProduction('requireStagingSuccess: block')(projectText);
+    const none = inProduction("requireStagingSuccess: 'off'")(projectText.replace('  staging:', '  uat:'));
+    for (const project of [asked, none]) expect(problemsOf({ project })).toEqual([]);
+  });
+
   test('a host step where the project allows it, with no image', () => {
     const repository = repositoryText.replace('        image: node:24-slim\n', '');
     expect(problemsOf({ repository, project: `${projectText}steps: { executor: host }\n` })).toEqual([]);

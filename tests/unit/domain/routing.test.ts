@@ -60,7 +60,9 @@ describe('where an event leads', () => {
     const event = { kind: 'manual', ref: 'refs/heads/main', after: commit } as const;
     expect(routeEvent(event, [byHand, ...routes])).toMatchObject({ index: 0 });
     expect(routeEvent(event, [...routes, byHand])).toMatchObject({ index: 1 });
-    expect(routeEvent({ ...event, kind: 'push' }, [byHand, ...routes])).toMatchObject({ index: 2 });
+    for (const kind of ['push', 'schedule'] as const) {
+      expect(routeEvent({ ...event, kind }, [byHand, ...routes])).toMatchObject({ index: 2 });
+    }
   });
 
   test('is always the first route that matches', () => {
