@@ -30,7 +30,7 @@ export async function handOver(stage: Stage): Promise<string> {
   await untilReady(url, keeper, logFile);
   const tokenFile = join(stage.stateFolder, 'secrets/admin-token');
   return [
-    'Everything goes on running:',
+    'Everything goes on running, until it is ended or the next demo begins:',
     `  ${stage.scene.addresses.staging}     staging`,
     `  ${stage.scene.addresses.production}     production`,
     '  in a shell, for this and whatever else a page says to type:',

@@ -66,7 +66,8 @@ export async function playDemo(args: readonly string[], parts: DemoParts): Promi
   narrator.act('The end');
   console.log(closingReport(findings, narrator.checks, narrator.paint, Math.min(140, stdout.columns || 110)));
   console.log(`\n  it took ${duration(Date.now() - beganMs)}`);
-  console.log(`  API          ${stage.system.url}\n  Temporal UI  ${stage.system.temporalUi ?? 'not there'}`);
+  if (options.keep)
+    console.log(`  API          ${stage.system.url}\n  Temporal UI  ${stage.system.temporalUi ?? 'not there'}`);
   if (broken) console.log(`  logs         ${join(stage.stateFolder, 'log')}`);
   interrupted.ignore();
   const left = await leave(stage, options.keep ? parts.handOver : undefined);

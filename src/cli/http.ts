@@ -1,5 +1,5 @@
 import { createParser } from 'eventsource-parser';
-import { CliError, endingOfStatus } from './exit.ts';
+import { CliError, type NextCommand, endingOfStatus } from './exit.ts';
 import type { Connection } from './settings.ts';
 
 /** An RFC 9457 problem document as the API sends it. */
@@ -185,13 +185,20 @@ async function refusal(response: Response, connection: Connection): Promise<CliE
   // The title of a problem is what to do next; the detail is what happened.
   const todo = problem.detail === undefined || problem.title === undefined ? '' : `\n${problem.title}`;
   const type = (problem.type ?? 'problem').split(/[/:]/).at(-1) ?? 'problem';
-  const signIn =
-    response.status === 401
-      ? [{ command: 'slipway up', when: `to have a new token written beside ${connection.source}` }]
-      : [];
-  return new CliError(endingOfStatus(response.status), `${said}${fields}${todo}`, {
+  const refused = response.status === 401;
+  const given = `It came from ${connection.tokenSource ?? connection.source}.`;
+  return new CliError(endingOfStatus(response.status), refused ? `${said} ${given}` : `${said}${fields}${todo}`, {
     type,
     detail: problem,
-    next: signIn,
+    next: refused ? newToken(connection) : [],
   });
+}
+
+function newToken({ tokenSource: source = '' }: Connection): NextCommand[] {
+  if (!source.endsWith('.json')) {
+    return [
+      { command: 'slipway token create … --role …', when: 'to have a new one, with the token of an administrator' },
+    ];
+  }
+  return [{ command: 'slipway up', when: 'in the folder of the installation, to have a new one written there' }];
 }

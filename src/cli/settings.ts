@@ -12,6 +12,8 @@ export interface Connection {
   readonly project?: string;
   /** Where the address was found, for messages. */
   readonly source: string;
+  /** Where the token was found; absent: where the address was. */
+  readonly tokenSource?: string;
 }
 
 /** The file that `slipway up` writes into its state folder, and that a person may keep under XDG_CONFIG_HOME. */
@@ -74,6 +76,8 @@ export function findConnection(options: ConnectionOptions): Connection {
     url: url.replace(/\/+$/, ''),
     token,
     source: files.find(({ content }) => content.url === url)?.file ?? 'the environment or an option',
+    tokenSource:
+      files.find(({ content }) => content.token === token)?.file ?? 'SLIPWAY_TOKEN, SLIPWAY_TOKEN_FILE or --token-file',
     ...(project === undefined ? {} : { project }),
   };
 }

@@ -125,3 +125,8 @@ function foldedAxis(spans: readonly Span[]): Axis {
     },
   };
 }
+
+/** The same as a part of a page: two columns to the right, and none beyond its edge. */
+export function indented(rows: readonly TimelineRow[], screen: TimelineOptions): readonly string[] {
+  return drawTimeline(rows, { ...screen, columns: screen.columns - 2 }).map((line) => `  ${line}`);
+}

@@ -88,7 +88,8 @@ export const failures = {
   ToolMissing: {
     retryable: false,
     status: 500,
-    sentence: 'Install the tool named in the message on the worker, or run the step in an image that has it.',
+    sentence:
+      'Install the tool named in the message on the machine that needs it; a step may also run in an image that has it.',
   },
   ToolTooOld: {
     retryable: false,
@@ -331,7 +332,8 @@ export const failures = {
   PortTaken: {
     retryable: false,
     status: 409,
-    sentence: 'Free the port named in the message, or give the slot another one in the project.',
+    sentence:
+      'Free the port named in the message, or use another one: that of a slot stands in the project, that of the API is `--port` of `slipway up`.',
   },
   EngineUnavailable: {
     retryable: true,

@@ -59,8 +59,22 @@ export async function up<W extends ComponentName>(options: UpOptions<W>): Promis
     nodeImage: async () => ensureNodeBaseImage(context, await docker()),
     toolsImage: async () => ensureToolsImage(context, await docker()),
   };
-  const handles = await Promise.all(options.want.map(async (name) => [name, await parts[name]()] as const));
+  // Whoever fails is told at once; thrown is it when nothing is on the way any more, so that what was started can be ended.
+  const begun = options.want.map(async (name) => {
+    try {
+      return [name, await parts[name]()] as const;
+    } catch (error) {
+      context.report({ component: name, message: `cannot be had: ${firstLineOf(error)}`, elapsedMs: 0 });
+      throw error;
+    }
+  });
+  await Promise.allSettled(begun);
+  const handles = await Promise.all(begun);
   return Object.fromEntries(handles) as unknown as Pick<LocalComponents, W>;
+}
+
+function firstLineOf(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? '';
 }
 
 function once<T>(work: () => Promise<T>): () => Promise<T> {

@@ -242,10 +242,21 @@ test(
       const taken = await slipway('up', '--port', String(port));
       expect(taken).toMatchObject({ code: 3, stdout: '' });
       expect(taken.stderr).toContain(`Port ${String(port)} on 127.0.0.1, for the API, is taken by another program.`);
+      expect(taken.stderr).toMatch(/^ended: .*temporal/m);
     } finally {
       await new Promise((resolve) => holder.close(resolve));
     }
     const right = env;
+    env = { ...right, DOCKER_HOST: `unix://${folder}/nowhere.sock` };
+    try {
+      const away = await slipway('up');
+      expect(away).toMatchObject({ code: 3, stdout: '' });
+      expect(away.stderr).toMatch(/^docker: cannot be had: .*nowhere\.sock/m);
+      // What was started beside it is not left to nobody.
+      expect(away.stderr).toMatch(/^ended: .*temporal/m);
+    } finally {
+      env = right;
+    }
     env = { ...right, SLIPWAY_DISK_HIGH: 'full' };
     try {
       const wrong = await slipway('up');

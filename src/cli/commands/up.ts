@@ -36,21 +36,34 @@ export async function up(context: CommandContext, options: UpOptions): Promise<v
   const localContext = contexts.createLocalContext(place);
   const release = await claimFolder(localContext.stateFolder);
   try {
-    const known = new Set((await local.status(place)).map(({ name }) => name));
+    const before = await local.status(place);
+    const known = new Set(before.map(({ name }) => name));
+    const endBegun = async (): Promise<void> => {
+      const were = new Set(before.filter(({ running }) => running).map(({ name }) => name));
+      const begun = (await local.status(place)).filter(({ name, running }) => running && !were.has(name));
+      if (begun.length > 0)
+        tellEnd(await local.down({ ...place, target: 'keep', only: begun.map(({ name }) => name) }));
+    };
+    const tellEnd = ({ ended, kept }: Awaited<ReturnType<typeof local.down>>): void => {
+      if (ended.length > 0) terminal.say(`ended: ${ended.join(', ')}`);
+      for (const line of kept) terminal.say(`goes on: ${line}`);
+    };
     const withDatabase = options.database === true || known.has('application-postgres');
     const want = [...always, ...(withDatabase ? (['applicationPostgres'] as const) : [])];
     const configured = { storeUrl: localContext.env['DATABASE_URL'], dockerHost: localContext.env['DOCKER_HOST'] };
     const start = () => local.up({ ...place, want, configured });
-    const components = await start();
-    const system = await systems.startSystem(localContext, components, {
-      ...(options.port === undefined ? {} : { apiPort: options.port }),
-      onEvent: ({ process: name, what, pid, detail }) => {
-        const who = pid === undefined ? name : `${name} ${pid}`;
-        const line = `${who} ${what}${detail === undefined ? '' : `: ${detail}`}`;
-        if (what === 'refused') terminal.say(`${terminal.paint.icon('bad')} ${name} is not started again. ${detail}`);
-        else terminal.say(terminal.paint.dim(line));
-      },
-    });
+    const components = await orEnd(start, endBegun);
+    const begin = () =>
+      systems.startSystem(localContext, components, {
+        ...(options.port === undefined ? {} : { apiPort: options.port }),
+        onEvent: ({ process: name, what, pid, detail }) => {
+          const who = pid === undefined ? name : `${name} ${pid}`;
+          const line = `${who} ${what}${detail === undefined ? '' : `: ${detail}`}`;
+          if (what === 'refused') terminal.say(`${terminal.paint.icon('bad')} ${name} is not started again. ${detail}`);
+          else terminal.say(terminal.paint.dim(line));
+        },
+      });
+    const system = await orEnd(begin, endBegun);
     try {
       const file = writeConnectionFile(localContext.stateFolder, { url: system.url, token: system.token });
       const addresses = {
@@ -82,11 +95,19 @@ export async function up(context: CommandContext, options: UpOptions): Promise<v
       terminal.say('stopping; what was deployed goes on');
       await system.stop();
     }
-    const { ended, kept } = await local.down({ ...place, target: 'keep' });
-    if (ended.length > 0) terminal.say(`ended: ${ended.join(', ')}`);
-    for (const line of kept) terminal.say(`goes on: ${line}`);
+    tellEnd(await local.down({ ...place, target: 'keep' }));
   } finally {
     release();
+  }
+}
+
+/** An installation that does not come up leaves nothing behind that it began. */
+async function orEnd<T>(work: () => Promise<T>, end: () => Promise<void>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    await end();
+    throw error;
   }
 }
 
@@ -99,14 +120,18 @@ export async function down(
   const stateFolder = resolve(options.state);
   if (!existsSync(stateFolder)) throw new CliError('not-found', `There is no installation in ${stateFolder}.`);
   const [{ endHolder }, local] = await Promise.all([import('../../local/claim.ts'), import('../../local/up.ts')]);
+  let wasUp = false;
   await endHolder(stateFolder, {
     graceMs: context.timeoutMs,
-    onFound: ({ pid }) => terminal.say(`stopping process ${pid}`),
+    onFound: ({ pid }) => {
+      wasUp = true;
+      terminal.say(`stopping process ${pid}`);
+    },
   });
   const { ended, kept } = await local.down({ stateFolder, target: options.everything === true ? 'end' : 'keep' });
   terminal.result('down', { ended, kept }, () =>
     [
-      ended.length === 0 ? 'nothing was left to end' : `ended: ${ended.join(', ')}`,
+      ended.length > 0 ? `ended: ${ended.join(', ')}` : wasUp ? 'Slipway has stopped' : 'nothing was left to end',
       ...kept.map((line) => `goes on: ${line}`),
     ].join('\n'),
   );

@@ -3,7 +3,7 @@ import type { DeploymentRecord } from '../../store/deployments.ts';
 import type { NextCommand } from '../exit.ts';
 import { nameOf } from '../names.ts';
 import { duration, relative } from '../time.ts';
-import { type TimelineRow, drawTimeline } from '../timeline.ts';
+import { type TimelineRow, indented } from '../timeline.ts';
 import { indent } from './run.ts';
 import type { Screen } from './screen.ts';
 
@@ -13,16 +13,26 @@ export function deploymentPage(deployment: DeploymentRecord, screen: Screen): st
   const lines = [
     `${paint.bold(nameOf(deployment))}  ${paint.state(deployment.outcome ?? deployment.phase)}  ${paint.dim(deployment.version)}`,
     `  ${deployment.kind === 'rollback' ? 'rollback' : 'release'} asked for by ${deployment.requestedBy}, ${relative(deployment.requestedAt, nowMs)}`,
-    ...(deployment.outcome === null && deployment.phaseDetail !== null ? [`  ${deployment.phaseDetail}`] : []),
+    ...(deployment.outcome === null && deployment.phaseDetail !== null
+      ? [`  ${deployment.phase}: ${spoken(deployment.phaseDetail, nowMs)}`]
+      : []),
     ...(deployment.reason === null || isPlainSuccess(deployment) ? [] : [indent(deployment.reason).slice(2)]),
     ...approvalLines(deployment, screen),
   ];
   const rows = deploymentRows(deployment);
-  if (rows.length > 0) lines.push('', ...drawTimeline(rows, screen).map((line) => `  ${line}`));
+  if (rows.length > 0) lines.push('', ...indented(rows, screen));
   const rollback = deployment.result?.rollback;
   if (rollback !== undefined)
     lines.push('', ...rollbackLines(rollback, deployment.outcome === 'rollback-failed', screen));
   return lines.join('\n');
+}
+
+/** Moments as a person counts them: `until in 5 min` would be read twice, so the word before goes. */
+function spoken(detail: string, nowMs: number): string {
+  return detail.replaceAll(/(?:until )?(\d{4}-\d\d-\d\dT[\d:.]+Z)/g, (all, instant: string) => {
+    const when = relative(instant, nowMs);
+    return all.startsWith('until') ? `ends ${when}` : when;
+  });
 }
 
 /** Recorded steps, and the phase it is in as the last one. */

@@ -4,7 +4,7 @@ import type { QueueView } from '../../store/run-turns.ts';
 import type { RunRecord } from '../../store/runs.ts';
 import { nameOf } from '../names.ts';
 import { relative } from '../time.ts';
-import { type TimelineRow, drawTimeline } from '../timeline.ts';
+import { type TimelineRow, indented } from '../timeline.ts';
 import type { Screen } from './screen.ts';
 
 /** A run as a person reads it: how it stands, why, then its stages over time; steps only where something went wrong or goes on. */
@@ -21,7 +21,7 @@ export function runPage(run: RunRecord, screen: Screen): string {
     ...(run.plan?.warnings ?? []).map((warning) => `  ${paint.paint('waiting', `warning: ${warning}`)}`),
   ];
   const rows = runRows(run);
-  if (rows.length > 0) lines.push('', ...drawTimeline(rows, screen).map((line) => `  ${line}`));
+  if (rows.length > 0) lines.push('', ...indented(rows, screen));
   for (const stage of run.stages.filter(({ verdict }) => verdict === 'failed' || verdict === 'errored')) {
     const detail = stage.steps.find((step) => step.verdict === stage.verdict)?.detail ?? stage.detail;
     if (detail !== null) lines.push('', paint.paint('bad', `  ${stage.name}:`), indent(detail));

@@ -28,7 +28,6 @@ async function refusal(work: Promise<unknown>): Promise<CliError> {
 describe('requests to the API', () => {
   test.each([
     [400, 'usage'],
-    [401, 'not-allowed'],
     [403, 'not-allowed'],
     [404, 'not-found'],
     [409, 'conflict'],
@@ -45,6 +44,16 @@ describe('requests to the API', () => {
     expect(error.ending).toBe(ending);
     expect(error.message).toBe('It is rejected.\nLook at its status.');
     expect(error.type).toBe('TooLate');
+  });
+
+  test('a token that is refused is said with where it came from, and how to get another', async () => {
+    const http = await api((_, response) => {
+      response.writeHead(401).end(JSON.stringify({ title: 'Send a token.', detail: 'This token is not valid.' }));
+    });
+    const error = await refusal(http.get('/v1/x'));
+    expect(error.ending).toBe('not-allowed');
+    expect(error.message).toBe('This token is not valid. It came from a test.');
+    expect(error.next.map(({ command }) => command)).toEqual(['slipway token create … --role …']);
   });
 
   test('fields that were refused are named', async () => {

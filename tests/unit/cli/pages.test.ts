@@ -91,6 +91,26 @@ describe('the page of a run', () => {
 });
 
 describe('the page of a deployment', () => {
+  test('says where it is, with moments as a person counts them', () => {
+    const watched = aDeployment({ outcome: null, phase: 'watching', phaseDetail: `until ${at(720)}` });
+    expect(deploymentPage(watched, screen)).toContain('\n  watching: ends in 2 min\n');
+  });
+
+  test.each([60, 80, 101, 130])('has no line of its steps beyond %i columns', (columns) => {
+    const detail =
+      'container passed (6 ms), health passed (7 ms), version passed (8 ms), and more that does not fit here';
+    const steps = ['probe through the router', 'watch'].map((name, index) => {
+      return { key: name, name, verdict: 'passed', detail, startedAt: at(index), durationMs: 900 } as const;
+    });
+    const page = deploymentPage(aDeployment({ outcome: null, phase: 'awaiting-approval', steps }), {
+      ...screen,
+      columns,
+    });
+    const lines = page.split('\n').filter((line) => line.startsWith('  ✔ '));
+    expect(lines).toHaveLength(2);
+    expect(Math.max(...lines.map(({ length }) => length))).toBeLessThanOrEqual(columns);
+  });
+
   test('tells a rollback by its headings, with traffic, data and incident', () => {
     const page = deploymentPage(
       aDeployment({
