@@ -22,6 +22,7 @@ import { describeFailure, failure, tellFailure } from '../domain/failures.ts';
 import { tellSummary } from '../domain/infrastructure.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
+import { planDifference } from '../domain/plan-difference.ts';
 import { sentences } from '../domain/sentences.ts';
 import { DeploymentTeller } from './deployment-teller.ts';
 import { accept, isSettled, namesNumber, namesPlan, readAbort, readDecision, unprovenDecision } from './inbound.ts';
@@ -84,6 +85,8 @@ class Deployment {
   readonly #work = new CancellationScope({ cancellable: true });
   readonly #forge: DeploymentTeller;
   #plan: Plan | undefined;
+  /** The plan that people were asked about last. */
+  #asked: Plan | undefined;
   #approval: ApprovalState | undefined;
   #approvalUntil: string | undefined;
   #abort: AbortMessage | undefined;
@@ -256,8 +259,12 @@ class Deployment {
     // An input of before 2026-11-25 names nobody else, so that its replay counts as it did then.
     this.#approval = startApproval(policy, plan.hash, this.#input.author, this.#input.involved);
     if (policy.required) {
-      this.#journal.enter('awaiting-approval', `plan ${plan.hash.slice(0, 8)}`);
-      await this.#announce(plan);
+      const before = this.#asked;
+      this.#asked = plan;
+      const why = before === undefined ? [] : planDifference(before.identity, plan.identity);
+      const again = before === undefined ? '' : `, asked again: ${why.join('; ') || 'it changed'}`;
+      this.#journal.enter('awaiting-approval', `plan ${plan.hash.slice(0, 8)}${again}`);
+      await this.#announce(plan, again);
       this.#approvalUntil = new Date(Date.now() + policy.timeoutMs).toISOString();
       this.#show();
       const began = Date.now();
@@ -300,7 +307,7 @@ class Deployment {
   }
 
   /** The clock of the approval starts when people were told, or could not be. */
-  async #announce(plan: Plan): Promise<void> {
+  async #announce(plan: Plan, again: string): Promise<void> {
     const { project, environment, number, version } = this.#input;
     const { changes, risk, hash, identity, infrastructure } = plan;
     const limits = { scheduleToCloseTimeout: noticeMs, retry: { maximumAttempts: 1 } };
@@ -313,7 +320,7 @@ class Deployment {
       key: `${project}/${environment}/${number}/approval/${hash}`,
       title: `${version} waits for approval to go to ${environment}`,
       lines: [
-        `plan ${hash.slice(0, 8)}, from ${changes.fromVersion ?? 'nothing'}`,
+        `plan ${hash.slice(0, 8)}${again}, from ${changes.fromVersion ?? 'nothing'}`,
         `${changes.commits.length} commits, ${changes.filesChanged} files, ${identity.migrations.length} migrations`,
         ...(infrastructure?.summary === undefined
           ? []

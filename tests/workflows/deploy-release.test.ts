@@ -198,7 +198,10 @@ describe('approval', () => {
     expect(await deployment.decide('approve', { by: 'max' })).toBe('1 counted');
     expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
     expect(world.outcomesOf(deployment.input)).toEqual(['succeeded']);
-    expect(world.notices.filter((notice) => notice.event === 'approval-requested')).toHaveLength(2);
+    const asked = world.notices.filter((notice) => notice.event === 'approval-requested');
+    expect(asked).toHaveLength(2);
+    expect(asked[0]?.lines[0]).not.toContain('again');
+    expect(asked[1]?.lines[0]).toContain(', asked again: the configuration of the environment changed, from ');
   });
 
   test('is not asked for for ever when the plan never comes to rest', async () => {
