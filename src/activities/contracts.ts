@@ -50,6 +50,14 @@ export interface Change extends DeploymentRef {
 
 // ─── Plan, turn, facts ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
+/** Input of `planDeployment`. */
+export interface PlanInput extends DeploymentInput {
+  /** Who asks has `scansDue` of the plan looked up again, and plans again: a scan that is too old stops nothing yet. Default: it does. */
+  readonly renewsScans?: boolean;
+  /** Why images could not be looked up again, by their name. */
+  readonly scanProblems?: Readonly<Record<string, string>>;
+}
+
 export interface PlanActivities {
   /**
    * Makes the plan from the release, the definitions and what is live now; records it by its hash. Looks, changes nothing. Verifies what the
@@ -58,7 +66,23 @@ export interface PlanActivities {
    * @throws `ImageNotSigned`, `AttestationInvalid`, `ImageVulnerable`, `ScanErrored` (not retried)
    * @throws `GateBlocked`, `GateErrored` (not retried): a gate stops the release; the plan is recorded. Never for a rollback.
    */
-  planDeployment(input: DeploymentInput): Promise<Plan>;
+  planDeployment(input: PlanInput): Promise<Plan>;
+}
+
+/** Scans of what is about to be deployed. */
+export interface ScanRenewalActivities {
+  /**
+   * Looks images of a release up again, of every platform of which a list is kept, and keeps what was found beside the evidence of its run. Those
+   * whose advisories are of now already are passed over. Heartbeats.
+   *
+   * @returns why images could not be looked up, by their name; empty where all could.
+   * @throws `NotFound`, `DefinitionInvalid` (not retried), `StoreUnavailable` (retried)
+   */
+  renewScans(input: {
+    readonly project: string;
+    readonly version: string;
+    readonly images: readonly string[];
+  }): Promise<Readonly<Record<string, string>>>;
 }
 
 /** What must be there before a release: planned to a file, and applied exactly from it. */
@@ -403,6 +427,7 @@ export interface Activities
     ForgeActivities,
     FindingActivities,
     PlanActivities,
+    ScanRenewalActivities,
     InfrastructureActivities,
     TurnActivities,
     FactActivities,

@@ -1,12 +1,45 @@
-import { ProviderError } from '../domain/failures.ts';
-import { allowsImage } from '../domain/image-scan.ts';
+import { ProviderError, describeFailure } from '../domain/failures.ts';
+import { type ScanVerdict, allowsImage, erroredScan, isScanOld, judgeAgain } from '../domain/image-scan.ts';
 import { type Statement, provenanceProblem } from '../domain/provenance.ts';
 import type { ReleaseImage } from '../domain/release.ts';
 import type { ImageEvidence, PlatformEvidence } from '../domain/run.ts';
+import type { Verdict } from '../domain/verdict.ts';
 import type { ReadRegistry } from '../providers/registries/logins/index.ts';
+import type { BlobStore } from '../providers/blobs/port.ts';
 import type { ImageRegistry, RegistryAddress } from '../providers/registries/port.ts';
 import type { ImageSigner, SignedImage } from '../providers/signers/port.ts';
+import { readKeptScan } from './kept-scans.ts';
 import type { Place } from './places.ts';
+
+/** Longest that a plan waits for what is only told, of all its images together, ms. Judgement: less than half of what a plan may take. */
+const toldMs = 3_000;
+
+/** What a plan says of one image. */
+export interface ImageCheck {
+  /** `scan of app`. */
+  readonly name: string;
+  readonly verdict: Verdict;
+  /** As people read it. */
+  readonly line: string;
+  /** It is worth a look: neither do the checks of the run say it already, nor is it how the project is set up. */
+  readonly news: boolean;
+}
+
+/** What is known of the scans of a release. */
+export interface ScanChecks {
+  readonly checks: readonly ImageCheck[];
+  /** Images that should be looked up again before this is taken for the last word. */
+  readonly due: readonly string[];
+}
+
+export interface ScanQuestion {
+  /** Who asks has {@link ScanChecks.due} looked up again, and asks again: those stop nothing yet. */
+  readonly renews?: boolean;
+  /** Why images could not be looked up again, by their name. */
+  readonly problems?: Readonly<Record<string, string>>;
+  /** A way back: it goes by what was known when the image was built, and waits for no scanner; what is known since is told. */
+  readonly back?: boolean;
+}
 
 type PlatformManifest = Pick<PlatformEvidence, 'platform' | 'digest'>;
 
@@ -23,11 +56,18 @@ export interface ImageTrust {
    */
   verify(place: Place, images: readonly ReleaseImage[], signal?: AbortSignal): Promise<readonly string[]>;
   /**
-   * What the scan of the run said, for environments that take it seriously.
+   * The same, and what keys that the project trusts say where nothing is demanded: that only warns.
    *
-   * @throws `ImageVulnerable`, `ScanErrored` (not retried)
+   * @throws as {@link ImageTrust.verify}, for what is demanded.
    */
-  checkScans(place: Place): Promise<readonly string[]>;
+  check(place: Place, images: readonly ReleaseImage[]): Promise<readonly ImageCheck[]>;
+  /**
+   * What is known of the images of a release by their newest scan, judged by the rules and the day of now: advisories may be too old by now, and
+   * exceptions over.
+   *
+   * @throws `ImageVulnerable`, `ScanErrored` (not retried): the environment does not take it. `BlobsUnavailable` (retried): could not find out
+   */
+  checkScans(place: Place, question?: ScanQuestion): Promise<ScanChecks>;
 }
 
 export interface ImageTrustDependencies {
@@ -36,6 +76,8 @@ export interface ImageTrustDependencies {
   readonly openManifests: (address: RegistryAddress) => Pick<ImageRegistry, 'readPlatforms'>;
   /** What is known of the images of a run, by their name. */
   readonly readEvidence: (project: string, run: number) => Promise<Readonly<Record<string, ImageEvidence>>>;
+  /** What scans found, whole. */
+  readonly blobs: Pick<BlobStore, 'read' | 'size'>;
 }
 
 export function createImageTrust(deps: ImageTrustDependencies): ImageTrust {
@@ -85,55 +127,149 @@ export function createImageTrust(deps: ImageTrustDependencies): ImageTrust {
     );
   }
 
+  /** What nobody demands of an image and can be known by the keys that are trusted. */
+  async function tell(place: Place, { name, repository, digest }: ReleaseImage): Promise<readonly ImageCheck[]> {
+    const { keys, requireSignature, requireAttestation, signs, builder } = place.spec.imageTrust;
+    const signal = AbortSignal.timeout(toldMs);
+    const ask = async (
+      what: string,
+      yes: string,
+      verify: (image: SignedImage) => Promise<void>,
+    ): Promise<ImageCheck> => {
+      const check = { name: `${what} of ${name}`, news: true };
+      try {
+        const registry = await readRegistry(place.spec.registry, signal);
+        await verify({ registry, repository, digest });
+        return { ...check, verdict: 'passed', line: `image ${name}: ${yes}` };
+      } catch (error) {
+        const { type, message } = describeFailure(error);
+        const isBad = type === 'ImageNotSigned' || type === 'AttestationInvalid';
+        const why = signal.aborted ? `it took longer than ${toldMs / 1_000} s` : message;
+        return {
+          ...check,
+          verdict: isBad ? 'failed' : 'errored',
+          line: `image ${name}: ${what} ${isBad ? 'does not hold' : 'could not be verified'}, which ${place.spec.name} does not demand: ${why}`,
+        };
+      }
+    };
+    return await Promise.all([
+      ...(requireSignature
+        ? []
+        : [ask('signature', 'signed by a trusted key', (image) => signer.verifySignature(image, keys, signal))]),
+      ...(requireAttestation || !signs
+        ? []
+        : [
+            ask('provenance', `built by ${builder} from ${place.release.commit.slice(0, 7)}`, (image) =>
+              verifyProvenance(place, image, signal),
+            ),
+          ]),
+    ]);
+  }
+
+  async function verify(
+    place: Place,
+    images: readonly ReleaseImage[],
+    signal?: AbortSignal,
+  ): Promise<readonly string[]> {
+    const { imageTrust: demanded, registry } = place.spec;
+    if (!demanded.requireSignature && !demanded.requireAttestation) {
+      await checkPlatforms(place, images, signal);
+      return [];
+    }
+    const address = await readRegistry(registry, signal);
+    const manifests = deps.openManifests(address);
+    const lines: string[] = [];
+    for (const released of images) {
+      const { name, repository, digest } = released;
+      const image: SignedImage = { registry: address, repository, digest };
+      // The list is counted over by its digest, so what it names is what was built.
+      const part = await partOf(place, released, await manifests.readPlatforms(repository, digest, signal), signal);
+      if (demanded.requireSignature) {
+        await signer.verifySignature(image, demanded.keys, signal);
+        if (part !== undefined) await signer.verifySignature({ ...image, digest: part.digest }, demanded.keys, signal);
+      }
+      if (demanded.requireAttestation) await verifyProvenance(place, image, signal);
+      const what = [
+        ...(demanded.requireSignature ? ['signed by a trusted key'] : []),
+        ...(demanded.requireAttestation
+          ? [`built by ${demanded.builder} from ${place.release.commit.slice(0, 7)}`]
+          : []),
+      ];
+      lines.push(`image ${name}${part === undefined ? '' : ` for ${part.platform}`}: ${what.join(', ')}`);
+    }
+    return lines;
+  }
+
+  /** By its newest scan, as of now. */
+  async function judgeImage(
+    place: Place,
+    image: string,
+    told: ScanVerdict | undefined,
+    at: string,
+  ): Promise<{ readonly scan: ScanVerdict; readonly due: boolean }> {
+    const { scans: rules, scan: mode } = place.spec.imageTrust;
+    const never = erroredScan('it was never scanned', at);
+    if (rules === undefined) return { scan: told ?? never, due: false };
+    const { project, build } = place.release;
+    const kept = await readKeptScan(deps.blobs, { project, build, image });
+    if (kept !== undefined) {
+      return { scan: judgeAgain(kept, rules, at), due: isScanOld(kept, rules.maxAgeMs, at) };
+    }
+    // What could not be looked up an hour ago is tried again where it would stop the release.
+    if (told === undefined || told.verdict === 'errored') return { scan: told ?? never, due: mode === 'block' };
+    if (told.verdict === 'failed') return { scan: told, due: true };
+    return { scan: erroredScan(`its scan of ${told.scannedAt} is not kept any more`, at), due: true };
+  }
+
   return {
-    async verify(place, images, signal) {
-      const { imageTrust: demanded, registry } = place.spec;
-      if (!demanded.requireSignature && !demanded.requireAttestation) {
-        await checkPlatforms(place, images, signal);
-        return [];
-      }
-      const address = await readRegistry(registry, signal);
-      const manifests = deps.openManifests(address);
-      const lines: string[] = [];
-      for (const released of images) {
-        const { name, repository, digest } = released;
-        const image: SignedImage = { registry: address, repository, digest };
-        // The list is counted over by its digest, so what it names is what was built.
-        const part = await partOf(place, released, await manifests.readPlatforms(repository, digest, signal), signal);
-        if (demanded.requireSignature) {
-          await signer.verifySignature(image, demanded.keys, signal);
-          if (part !== undefined)
-            await signer.verifySignature({ ...image, digest: part.digest }, demanded.keys, signal);
-        }
-        if (demanded.requireAttestation) await verifyProvenance(place, image, signal);
-        const what = [
-          ...(demanded.requireSignature ? ['signed by a trusted key'] : []),
-          ...(demanded.requireAttestation
-            ? [`built by ${demanded.builder} from ${place.release.commit.slice(0, 7)}`]
-            : []),
-        ];
-        lines.push(`image ${name}${part === undefined ? '' : ` for ${part.platform}`}: ${what.join(', ')}`);
-      }
-      return lines;
+    verify,
+
+    async check(place, images) {
+      const { keys } = place.spec.imageTrust;
+      const [lines, told] = await Promise.all([
+        verify(place, images),
+        keys.length === 0 ? [] : Promise.all(images.map((image) => tell(place, image))),
+      ]);
+      return [
+        ...lines.map((line): ImageCheck => ({ name: 'signatures', verdict: 'passed', line, news: false })),
+        ...told.flat(),
+      ];
     },
 
-    async checkScans(place) {
-      const { imageTrust: demanded } = place.spec;
-      if (demanded.scan === 'off') return [];
+    async checkScans(place, { renews = false, problems = {}, back = false } = {}) {
+      const { scan: mode, scans: rules } = place.spec.imageTrust;
       const { project, build, images, version } = place.release;
+      if (rules === undefined) return { checks: images.map(({ name }) => neverScanned(name)), due: [] };
+      if (mode === 'off') return { checks: [], due: [] };
       const evidence = await readEvidence(project, build);
-      return images.map(({ name }) => {
-        const scan = evidence[name]?.scan;
-        const reason = scan?.reason ?? 'it was never scanned';
-        if (!allowsImage(demanded.scan, scan)) {
+      const at = new Date().toISOString();
+      const checks: ImageCheck[] = [];
+      const waiting: string[] = [];
+      for (const { name } of images) {
+        const told = evidence[name]?.scan;
+        const { scan, due } = await judgeImage(place, name, told, at);
+        if (due && !back) waiting.push(name);
+        const problem = problems[name];
+        const reason =
+          problem === undefined ? scan.reason : `${scan.reason}; looked up again it says nothing: ${problem}`;
+        const stops = !allowsImage(mode, scan) && !(back && allowsImage(mode, told)) && !(due && renews);
+        if (stops) {
           throw new ProviderError(
-            scan?.verdict === 'failed' ? 'ImageVulnerable' : 'ScanErrored',
+            scan.verdict === 'failed' ? 'ImageVulnerable' : 'ScanErrored',
             `${place.spec.name} does not take ${name} of ${version}: ${reason}`,
-            { details: { image: name, lastLines: scan?.lines ?? [] } },
+            { details: { image: name, lastLines: scan.lines } },
           );
         }
-        return `image ${name}: scan ${scan?.verdict ?? 'errored'}, ${reason}`;
-      });
+        const line = `image ${name}: scan ${scan.verdict}, ${reason}`;
+        checks.push({ name: `scan of ${name}`, verdict: scan.verdict, line, news: scan.verdict !== told?.verdict });
+      }
+      return { checks, due: waiting };
     },
   };
+}
+
+/** Silence would be taken for a pass. */
+function neverScanned(name: string): ImageCheck {
+  const line = `image ${name}: scan errored, it was never scanned: the project names no scanner (\`images.scan\` of its project.yaml)`;
+  return { name: `scan of ${name}`, verdict: 'errored', line, news: false };
 }

@@ -1,7 +1,6 @@
 import { createWriteStream } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
 import { loadProject } from '../definition/load.ts';
 import { resolveRegistry, resolveScan } from '../definition/pipeline.ts';
@@ -9,7 +8,15 @@ import { isProduction } from '../definition/production.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import type { ScanSpec } from '../definition/specs.ts';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
-import { type ImageScan, countedBy, describeVulnerability, erroredScan, judgeScan } from '../domain/image-scan.ts';
+import {
+  type ImageScan,
+  countedBy,
+  describeVulnerability,
+  erroredScan,
+  isScanOld,
+  judgeScan,
+  mergeScans,
+} from '../domain/image-scan.ts';
 import { type LiveImageScan, findingKey, mostFindings } from '../domain/live-scan.ts';
 import type { LiveRelease, ReleaseImage } from '../domain/release.ts';
 import { withScratch } from '../effects/scratch-folder.ts';
@@ -20,26 +27,40 @@ import type { Sbom } from '../providers/sboms/port.ts';
 import { listEnvironments } from '../store/environments.ts';
 import { readProject } from '../store/projects.ts';
 import { readRelease } from '../store/releases.ts';
+import { readImageEvidence } from '../store/runs.ts';
 import type { Store } from '../store/store.ts';
 import { readUpkeep } from '../store/upkeep.ts';
 import { beating, typed } from './changes.ts';
-import type { LiveScanActivities } from './contracts.ts';
+import type { LiveScanActivities, ScanRenewalActivities } from './contracts.ts';
 import { evidenceKey } from './image-evidence.ts';
 import type { SupplyChain } from './image-work.ts';
+import { keepLaterScan, readKeptScan } from './kept-scans.ts';
 
 export interface LiveScanDependencies {
   readonly store: Pick<Store, 'db'>;
-  readonly blobs: Pick<BlobStore, 'read' | 'size'>;
+  readonly blobs: Pick<BlobStore, 'read' | 'size' | 'put' | 'list'>;
   readonly supplyChain: Pick<SupplyChain, 'sboms' | 'scanners'>;
   readonly builder: Pick<ImageBuilder, 'resolve' | 'inspect' | 'save'>;
   readonly readRegistry: ReadRegistry;
+}
+
+/** One image to look up. */
+interface Looking {
+  readonly project: ProjectDefinition;
+  readonly spec: ScanSpec;
+  readonly image: ReleaseImage;
+  /** Run that built it; null where the store does not know it. */
+  readonly build: number | null;
+  /** Scratch. */
+  readonly folder: string;
+  readonly signal: AbortSignal;
 }
 
 /** Without a sign of life of the scanner; its own time limits are shorter. */
 const stallMs = 900_000;
 
 /** Scans what runs. Nothing is changed but images fetched to be looked into. */
-export function createLiveScanActivities(deps: LiveScanDependencies): LiveScanActivities {
+export function createLiveScanActivities(deps: LiveScanDependencies): LiveScanActivities & ScanRenewalActivities {
   const { store, blobs, supplyChain } = deps;
 
   async function projectOf(name: string): Promise<ProjectDefinition> {
@@ -62,10 +83,7 @@ export function createLiveScanActivities(deps: LiveScanDependencies): LiveScanAc
     const known = await knownAtBuild(project.project, image, build, spec);
     try {
       return await withScratch('live-scan', async (folder) => {
-        const sbom =
-          (await keptSbom(project.project, name, build, folder)) ?? (await newSbom(project, image, folder, signal));
-        const { database, maxAgeMs } = spec;
-        const found = await supplyChain.scanners[spec.scanner].scan({ name, sbom, database, maxAgeMs, now, signal });
+        const found = await lookUp({ project, spec, image, build, folder, signal }, now);
         const findings = countedBy(found, spec).map((each) => ({
           key: findingKey(each),
           severity: each.severity,
@@ -94,33 +112,74 @@ export function createLiveScanActivities(deps: LiveScanDependencies): LiveScanAc
     spec: ScanSpec,
   ): Promise<readonly string[] | null> {
     if (build === null) return null;
-    const key = evidenceKey({ project, number: build }, name, 'scan.json');
-    if ((await blobs.size(key)) === undefined) return null;
-    const found = JSON.parse(await text(await blobs.read(key))) as ImageScan;
+    const found = await readKeptScan(blobs, { project, build, image: name }, 'build');
+    if (found === undefined) return null;
     // Those of exceptions too: one that has ended since makes nothing new.
     return countedBy(found, { ...spec, exceptions: [] }).map(findingKey);
   }
 
-  /** The list that was made of the image before it was pushed. */
-  async function keptSbom(
-    project: string,
-    image: string,
-    build: number | null,
-    folder: string,
-  ): Promise<Sbom | undefined> {
-    if (build === null) return undefined;
-    const files = { spdx: 'sbom.spdx.json', cyclonedx: 'sbom.cdx.json' };
-    for (const file of Object.values(files)) {
-      const key = evidenceKey({ project, number: build }, image, file);
-      if ((await blobs.size(key)) === undefined) return undefined;
-      await pipeline(await blobs.read(key), createWriteStream(join(folder, file)));
+  /** Looks one image up, each platform of it of which a list is kept, and keeps what was found where whoever plans it looks for it. */
+  async function lookUp({ project, spec, image, build, folder, signal }: Looking, now: Date): Promise<ImageScan> {
+    const { database, maxAgeMs } = spec;
+    const { name } = image;
+    const kept = build === null ? [] : await keptSboms(project.project, name, build, folder);
+    const lists = kept.length > 0 ? kept : [await newSbom(project, image, folder, signal)];
+    const scans: ImageScan[] = [];
+    for (const sbom of lists) {
+      scans.push(await supplyChain.scanners[spec.scanner].scan({ name, sbom, database, maxAgeMs, now, signal }));
     }
-    return {
-      spdx: join(folder, files.spdx),
-      cyclonedx: join(folder, files.cyclonedx),
-      packages: 0,
-      tool: { name: 'syft', version: 'of the build' },
-    };
+    const found = mergeScans(scans);
+    // A list made now is of one platform, which says nothing of the others of the image.
+    if (build !== null && (kept.length > 0 || !(await hasPlatforms(project.project, build, name)))) {
+      await keepLaterScan(blobs, { project: project.project, build, image: name }, found);
+    }
+    return found;
+  }
+
+  async function hasPlatforms(project: string, build: number, image: string): Promise<boolean> {
+    const evidence = await readImageEvidence(store.db, project, build);
+    return (evidence[image]?.platforms ?? []).length > 0;
+  }
+
+  /** The lists that were made of the image before it was pushed: one, or one of each platform. */
+  async function keptSboms(project: string, image: string, build: number, folder: string): Promise<readonly Sbom[]> {
+    const prefix = evidenceKey({ project, number: build }, image, '');
+    const listed = (await blobs.list(prefix.slice(0, -1))).map(({ key }) => key.slice(prefix.length));
+    const lists: Sbom[] = [];
+    for (const spdx of listed.filter((file) => file.endsWith('sbom.spdx.json')).sort()) {
+      const cyclonedx = spdx.replace(/sbom\.spdx\.json$/, 'sbom.cdx.json');
+      if (!listed.includes(cyclonedx)) continue;
+      for (const file of [spdx, cyclonedx]) {
+        await pipeline(await blobs.read(`${prefix}${file}`), createWriteStream(join(folder, file)));
+      }
+      lists.push({
+        spdx: join(folder, spdx),
+        cyclonedx: join(folder, cyclonedx),
+        packages: 0,
+        tool: { name: 'syft', version: 'of the build' },
+      });
+    }
+    return lists;
+  }
+
+  /** @returns why it could not be looked up; undefined where it was, or need not be. */
+  async function renew(
+    project: ProjectDefinition,
+    spec: ScanSpec,
+    image: ReleaseImage,
+    build: number,
+    signal: AbortSignal,
+  ): Promise<string | undefined> {
+    const now = new Date();
+    try {
+      const known = await readKeptScan(blobs, { project: project.project, build, image: image.name });
+      if (known !== undefined && !isScanOld(known, spec.maxAgeMs, now.toISOString())) return undefined;
+      await withScratch('scan-again', (folder) => lookUp({ project, spec, image, build, folder, signal }, now));
+      return undefined;
+    } catch (error) {
+      signal.throwIfAborted();
+      return describeFailure(error).message;
+    }
   }
 
   /** A list made now, of the image as the registry has it. */
@@ -192,6 +251,21 @@ export function createLiveScanActivities(deps: LiveScanDependencies): LiveScanAc
           return { name: image.name, digest: image.digest, scan: verdict, findings: [], known: null };
         }
         return await scan(project, spec, image, build, signal);
+      }, stallMs),
+
+    renewScans: ({ project: name, version, images }) =>
+      beating(async (signal, progress) => {
+        const project = await projectOf(name);
+        const spec = resolveScan(project);
+        const release = await readRelease(store.db, name, version);
+        if (spec === undefined || release === undefined) return {};
+        const problems: Record<string, string> = {};
+        for (const image of release.images.filter((each) => images.includes(each.name))) {
+          const problem = await renew(project, spec, image, release.build, signal);
+          if (problem !== undefined) problems[image.name] = problem;
+          progress();
+        }
+        return problems;
       }, stallMs),
   };
 }

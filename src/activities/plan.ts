@@ -70,8 +70,12 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             materials.of(place),
             deps.secretVersions(spec.secrets),
             estimate(place),
-            deps.trust.verify(place, release.images),
-            deps.trust.checkScans(place),
+            deps.trust.check(place, release.images),
+            deps.trust.checkScans(place, {
+              renews: input.renewsScans ?? false,
+              problems: input.scanProblems ?? {},
+              back: input.priority === 'rollback',
+            }),
             // A way back does not wait for a forge.
             input.priority === 'rollback' ? undefined : deps.protections(place.pair.project),
             deps.infrastructures.planned(place, input),
@@ -107,6 +111,8 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
           live: live === null ? null : { version: live.version, commit: live.commit, images: live.images },
         };
         const plannedAt = new Date().toISOString();
+        const ofImages = [...trusted, ...scanned.checks];
+        const news = ofImages.filter((check) => check.news);
         const notPromoted = await promotionOf(store.db, place, input);
         const [changes, checks, gates, lastFailure] = await Promise.all([
           changesSince(deps, place, live, configuration.keys),
@@ -131,8 +137,8 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             filesChanged: changes.filesChanged,
             linesChanged: changes.linesChanged,
             migrations: pending,
-            warnedChecks: named([...checks, ...gates], 'failed'),
-            erroredChecks: named([...checks, ...gates], 'errored'),
+            warnedChecks: named([...checks, ...gates, ...news], 'failed'),
+            erroredChecks: named([...checks, ...gates, ...news], 'errored'),
             definitionChanged: changes.definitionChanged,
             configurationKeys: changes.configurationKeys,
             ...(typeof lastFailure?.settledAt === 'string' ? { lastFailureAt: lastFailure.settledAt } : {}),
@@ -145,7 +151,8 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             freeDiskUnknown: sizes.freeDiskBytes === null,
           }),
           estimate: sizes,
-          checks: [...checks.map(({ line }) => line), ...trusted, ...scanned],
+          checks: [...checks, ...ofImages].map(({ line }) => line),
+          ...(scanned.due.length === 0 ? {} : { scansDue: scanned.due }),
           ...(gates.length === 0 ? {} : { gates: gates.map(({ line }) => line) }),
           ...(infrastructure === undefined ? {} : { infrastructure }),
           plannedAt,

@@ -191,7 +191,9 @@ export const DeploymentSummarySchema = DeploymentRefSchema.extend({
 export const EvidenceFileSchema = z
   .object({
     image: z.string(),
-    file: z.string().describe('`sbom.spdx.json`, `sbom.cdx.json`, `scan.json` or `provenance.json`.'),
+    file: z
+      .string()
+      .describe('`sbom.spdx.json`, `sbom.cdx.json`, `scan.json`, `scan-again.json` or `provenance.json`.'),
     sizeBytes: z.number().int(),
     address: z.string().describe('Path of this API.'),
   })

@@ -2,7 +2,7 @@ import { ProviderError } from '../domain/failures.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { DefinitionPair } from './pair.ts';
-import { resolveRegistry } from './pipeline.ts';
+import { resolveRegistry, resolveScan } from './pipeline.ts';
 import { isProduction } from './production.ts';
 import type { EnvironmentDefinition, ProjectDefinition } from './project.ts';
 import type { RepositoryDefinition } from './repository.ts';
@@ -88,9 +88,13 @@ function resolveInfrastructure(
 }
 
 /** What an image must be known to be before it runs in an environment. */
-function resolveImageTrust({ images }: ProjectDefinition, environment: EnvironmentDefinition): ImageTrustSpec {
+function resolveImageTrust(project: ProjectDefinition, environment: EnvironmentDefinition): ImageTrustSpec {
+  const { images } = project;
   const own = environment.images;
+  const scans = resolveScan(project);
   return {
+    ...(scans === undefined ? {} : { scans }),
+    signs: images.signing !== undefined,
     scan: images.scan === undefined ? 'off' : (own.scan ?? images.scan.mode),
     requireSignature: own.requireSignature ?? images.requireSignature,
     requireAttestation: (own.attestation ?? images.attestation) === 'required',

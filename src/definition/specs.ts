@@ -76,6 +76,10 @@ export interface ScanSpec {
 export interface ImageTrustSpec {
   /** `off` where the project does not scan at all. */
   readonly scan: ScanMode;
+  /** By what a scan is judged; absent where the project does not scan at all. */
+  readonly scans?: ScanSpec;
+  /** The project signs and attests what it pushes. */
+  readonly signs: boolean;
   readonly requireSignature: boolean;
   readonly requireAttestation: boolean;
   /** Public keys in PEM; the signature of any of them counts. */

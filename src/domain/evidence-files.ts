@@ -11,7 +11,7 @@ export const evidenceFolders = ['evidence', 'reports', 'pages'] as const;
 /** One file about one image. */
 export interface EvidenceFile {
   readonly image: string;
-  /** `sbom.spdx.json`, `sbom.cdx.json`, `scan.json` or `provenance.json`. */
+  /** `sbom.spdx.json`, `sbom.cdx.json`, `scan.json`, `scan-again.json` or `provenance.json`. */
   readonly file: string;
   readonly sizeBytes: number;
 }

@@ -72,9 +72,11 @@ const none: ScanVerdict['counts'] = { critical: 0, high: 0, medium: 0, low: 0, u
 /**
  * Judges what a scanner found. An advisory without a severity counts whenever `high` does: nobody has said that it is harmless. An image in which
  * nothing could be looked up is `inconclusive`, never passed.
+ *
+ * @param at - ISO 8601; exceptions hold that hold on that day. Default: when it was scanned.
  */
-export function judgeScan(scan: ImageScan, rules: ScanRules): ScanVerdict {
-  const today = scan.scannedAt.slice(0, 10);
+export function judgeScan(scan: ImageScan, rules: ScanRules, at = scan.scannedAt): ScanVerdict {
+  const today = at.slice(0, 10);
   const wanted = wantedBy(rules);
   const counts = { ...none };
   const lines: string[] = [];
@@ -114,6 +116,26 @@ export function judgeScan(scan: ImageScan, rules: ScanRules): ScanVerdict {
     };
   }
   return { ...looked, verdict: 'passed', reason: `${scan.packages} packages, none with an advisory that counts` };
+}
+
+/**
+ * Judges a scan of before by the rules and on the day of now. What was bad then is bad still; that nothing was known says nothing once the
+ * advisories are older than they may be.
+ */
+export function judgeAgain(scan: ImageScan, rules: ScanRules & { readonly maxAgeMs: number }, at: string): ScanVerdict {
+  const verdict = judgeScan(scan, rules, at);
+  if (verdict.verdict === 'failed' || !isScanOld(scan, rules.maxAgeMs, at)) return verdict;
+  const hours = Math.round(rules.maxAgeMs / 3_600_000);
+  return {
+    ...verdict,
+    verdict: 'errored',
+    reason: `its scan knows the advisories of ${scan.databaseAt}, older than the ${hours} hours they may be`,
+  };
+}
+
+/** Whether its advisories are older than they may be; those of a time that cannot be read are. */
+export function isScanOld({ databaseAt }: Pick<ImageScan, 'databaseAt'>, maxAgeMs: number, at: string): boolean {
+  return !(Date.parse(at) - Date.parse(databaseAt) <= maxAgeMs);
 }
 
 /** What a scan found that counts by the rules, worst first. */

@@ -34,6 +34,8 @@ export interface Plan {
   readonly gates?: readonly GateLine[];
   /** Absent where nothing is applied. It is never taken back by itself. */
   readonly infrastructure?: InfrastructurePlan;
+  /** Images of the release whose scan is too old or gone: they are looked up again, and then it is planned again. Absent where there are none. */
+  readonly scansDue?: readonly string[];
   readonly plannedAt: string;
   /** What serves, and in which slot, by the target as the plan was made of it; shown to nobody. Absent in plans of before 2026-11-26. */
   readonly serving?: LiveRelease | null;

@@ -167,6 +167,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     readRegistry,
     openManifests: createOciRegistry,
     readEvidence: (project, run) => readImageEvidence(store.db, project, run),
+    blobs,
   });
   const records = createInfrastructureRecords(blobs);
   const secretVersions = (refs: SecretRefs): Promise<Readonly<Record<string, string>>> => secrets.versions(refs);
@@ -236,6 +237,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     }),
     ...createDependencyUpdateActivities({ ...offering, manifests: manifestKinds, indexes: packageIndexes }),
     scanLiveImage: liveScans.scanLiveImage.bind(liveScans),
+    renewScans: liveScans.renewScans.bind(liveScans),
     // On the queue of this machine: the files of it, and the images of its engine.
     removeLeftFiles: removing.removeLeftFiles,
     removeOldImages: removing.removeOldImages,

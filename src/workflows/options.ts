@@ -373,6 +373,22 @@ export const scanning = proxyActivities<Pick<contracts.LiveScanActivities, 'scan
   cancellationType: 'TRY_CANCEL',
 });
 
+/** The same for a release that waits for it: longer than that a deployment goes on by what was known. Judgement. */
+export const renewing = proxyActivities<contracts.ScanRenewalActivities>({
+  taskQueue: taskQueues.build,
+  startToCloseTimeout: 600_000,
+  scheduleToCloseTimeout: 900_000,
+  heartbeatTimeout,
+  retry: {
+    initialInterval: 1_000,
+    backoffCoefficient: 2,
+    maximumInterval: 15_000,
+    maximumAttempts: 3,
+    nonRetryableErrorTypes,
+  },
+  cancellationType: 'TRY_CANCEL',
+});
+
 /**
  * The disks of one machine; the caller names its queue. Twenty minutes for a whole disk of images: judgement, well within what the watch may
  * take.

@@ -379,7 +379,8 @@ class Rollback {
   async #policy(): Promise<PlanPolicy> {
     if (this.#input.policy !== undefined) return this.#input.policy;
     const readPolicy = async (): Promise<PlanPolicy> =>
-      (await call(read.planDeployment, 'reads the policy', this.#input.deployment)).policy;
+      // As a way back: nothing that is known of the release that is left may keep it.
+      (await call(read.planDeployment, 'reads the policy', { ...this.#input.deployment, priority: 'rollback' })).policy;
     return this.#told ? await (this.#reading ??= readPolicy()) : await readPolicy();
   }
 

@@ -295,6 +295,7 @@ export function createNaturalActivities(client: () => Client): Natural {
     publishRelease: () => undefined,
     pollRepository: () => ({ refs: 0, moved: 0, accepted: [] }),
     planDeployment: (input, world) => planOf(input, world),
+    renewScans: () => ({}),
     ensureInfrastructurePlan: ({ number }, { infrastructure }) => {
       if (infrastructure === undefined) return { plan: '' };
       const { state, wanted, plans } = infrastructure;

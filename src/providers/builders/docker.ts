@@ -148,7 +148,7 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
     { signal, moved }: BuildProgress,
     tell: (text: string) => void,
   ): Promise<string> {
-    const stream = await docker.buildImage(context, {
+    const building = docker.buildImage(context, {
       ...options,
       ...(platforms[0] === undefined ? {} : { platform: platforms[0] }),
       ...(credentials === undefined
@@ -161,6 +161,10 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
       rm: true,
       forcerm: true,
       abortSignal: signal,
+    });
+    const stream = await building.catch((error: unknown) => {
+      // Without an answer nothing has begun.
+      throw isEngineGone(error) && !signal.aborted ? engineError(error, `build ${name}`) : error;
     });
     let id: string | undefined;
     for await (const event of readEvents(stream as AsyncIterable<Buffer>)) {

@@ -1,8 +1,11 @@
+import { isCancellation } from '@temporalio/workflow';
+import type { PlanInput } from '../../activities/contracts.ts';
 import type { DeploymentInput } from '../../domain/deployment.ts';
+import { describeFailure } from '../../domain/failures.ts';
 import { changesAnything } from '../../domain/infrastructure.ts';
 import type { Plan } from '../../domain/plan.ts';
 import type { Journal } from '../journal.ts';
-import { call, long, read } from '../options.ts';
+import { call, long, read, renewing } from '../options.ts';
 import { taskQueues } from '../queues.ts';
 import type { Rollout } from '../strategies/strategy.ts';
 
@@ -10,11 +13,15 @@ import type { Rollout } from '../strategies/strategy.ts';
 export const infrastructureStays = 'The infrastructure that was applied stays: it is not taken back by itself.';
 
 /**
- * Makes the plan of a deployment, with a saved plan of its infrastructure that belongs to the present state. Where there is no infrastructure
- * it is one read, as it always was.
+ * Makes the plan of a deployment, with scans of its images that are not too old, and a saved plan of its infrastructure that belongs to the present
+ * state. Where there is nothing to look up and no infrastructure it is one read, as it always was.
  */
-export async function planAll(input: DeploymentInput, summary: string, journal: Journal): Promise<Plan> {
-  const plan = await journal.call(read.planDeployment, summary, input);
+export async function planAll(deployment: DeploymentInput, summary: string, journal: Journal): Promise<Plan> {
+  const first = await journal.call(read.planDeployment, summary, { ...deployment, renewsScans: true });
+  const { scansDue } = first;
+  const input: PlanInput =
+    scansDue === undefined ? deployment : { ...deployment, scanProblems: await renewScans(deployment, scansDue) };
+  const plan = scansDue === undefined ? first : await call(read.planDeployment, summary, input);
   if (plan.infrastructure === undefined) return plan;
   const { plan: saved } = await call(
     long.ensureInfrastructurePlan,
@@ -23,6 +30,20 @@ export async function planAll(input: DeploymentInput, summary: string, journal: 
     { taskQueue: taskQueues.deploy },
   );
   return plan.infrastructure.plan === saved ? plan : await call(read.planDeployment, summary, input);
+}
+
+/** @returns why images could not be looked up again; what that costs is for the plan to say. */
+async function renewScans(
+  { project, version }: DeploymentInput,
+  images: readonly string[],
+): Promise<Readonly<Record<string, string>>> {
+  try {
+    return await call(renewing.renewScans, `looks up ${images.join(', ')} again`, { project, version, images });
+  } catch (error) {
+    if (isCancellation(error)) throw error;
+    const { message } = describeFailure(error);
+    return Object.fromEntries(images.map((name) => [name, message]));
+  }
 }
 
 /**

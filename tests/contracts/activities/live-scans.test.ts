@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import type { LiveScanActivities } from '../../../src/activities/contracts.ts';
+import { readKeptScan } from '../../../src/activities/kept-scans.ts';
 import { createLiveScanActivities } from '../../../src/activities/live-scans.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import type { ImageScan } from '../../../src/domain/image-scan.ts';
@@ -20,7 +20,7 @@ import { type TestStore, temporaryStore } from '../../support/store.ts';
 let store: TestStore;
 let folder: string;
 let blobs: BlobStore;
-let activities: Pick<LiveScanActivities, keyof LiveScanActivities>;
+let activities: Pick<ReturnType<typeof createLiveScanActivities>, keyof ReturnType<typeof createLiveScanActivities>>;
 /** What the scanner does with the list that it is given. */
 let scanner: (list: string) => ImageScan;
 let made: number;
@@ -175,4 +175,72 @@ test('what is live and what was before is read with its build, and with what the
     ['production', 2],
     ['staging', 0],
   ]);
+});
+
+const lists = { 'sbom.spdx.json': '{}', 'sbom.cdx.json': 'the list' };
+async function kept(): Promise<ImageScan | undefined> {
+  return await readKeptScan(blobs, { project, build: 7, image: 'web' });
+}
+async function release(): Promise<void> {
+  await recordRelease(store.db, {
+    ...{
+      project,
+      version: '1.0.7',
+      build: 7,
+      commit: 'c'.repeat(40),
+      images: [image],
+      definition: 'd',
+      migrations: [],
+    },
+    ...{ runKey: null as never, author: 'ada' },
+  });
+}
+const renewed = (): Promise<Readonly<Record<string, string>>> =>
+  call(activities.renewScans, { project, version: '1.0.7', images: ['web'] });
+
+test('what a scan of what is live finds is kept beside the evidence of its build, for whoever plans it next', async () => {
+  await keep({ ...lists, 'scan.json': JSON.stringify({ ...scanOf(), scannedAt: '2026-11-01T00:00:00.000Z' }) });
+  scanner = () => scanOf('new');
+  await call(activities.scanLiveImage, { project, image, build: 7 });
+  expect(await kept()).toEqual(scanOf('new'));
+  scanner = () => {
+    throw new ProviderError('ScanErrored', 'it crashed');
+  };
+  await call(activities.scanLiveImage, { project, image, build: 7 });
+  expect(await kept()).toEqual(scanOf('new'));
+});
+
+test('a scan that is too old is made again before a deployment, of every platform that has a list', async () => {
+  await release();
+  await keep({
+    ...{ 'linux-amd64.sbom.spdx.json': '{}', 'linux-amd64.sbom.cdx.json': 'amd64' },
+    ...{ 'linux-arm64.sbom.spdx.json': '{}', 'linux-arm64.sbom.cdx.json': 'arm64' },
+    'scan.json': JSON.stringify({
+      ...scanOf(),
+      databaseAt: '2024-01-01T00:00:00.000Z',
+      scannedAt: '2024-01-01T00:00:00.000Z',
+    }),
+  });
+  const looked: string[] = [];
+  scanner = (list) => {
+    looked.push(list);
+    return { ...scanOf(list), databaseAt: new Date().toISOString() };
+  };
+  expect(await renewed()).toEqual({});
+  expect([looked, made]).toEqual([['amd64', 'arm64'], 0]);
+  expect((await kept())!.vulnerabilities.map(({ id }) => id)).toEqual(['TEST-amd64', 'TEST-arm64']);
+  // It is of now, so that nothing is done a second time.
+  expect(await renewed()).toEqual({});
+  expect(looked).toHaveLength(2);
+});
+
+test('a scan that cannot be made again is told, and leaves what there was', async () => {
+  await release();
+  const before = { ...scanOf('old'), databaseAt: '2024-01-01T00:00:00.000Z' };
+  await keep({ ...lists, 'scan.json': JSON.stringify(before) });
+  scanner = () => {
+    throw new ProviderError('ToolMissing', 'there is no osv-scanner');
+  };
+  expect(await renewed()).toEqual({ web: 'there is no osv-scanner' });
+  expect(await kept()).toEqual(before);
 });

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
+import type { PlanInput } from '../../../src/activities/contracts.ts';
+import type { ScanChecks, ScanQuestion } from '../../../src/activities/image-trust.ts';
 import type { Place } from '../../../src/activities/places.ts';
 import { createPlanActivities } from '../../../src/activities/plan.ts';
 import { loadPair } from '../../../src/definition/load.ts';
@@ -52,10 +54,14 @@ interface Given {
   /** People approve there. */
   readonly approved?: boolean;
   readonly freeDiskBytes?: number | null;
+  readonly scans?: ScanChecks;
+  readonly input?: Partial<PlanInput>;
+  readonly asked?: (question: ScanQuestion | undefined) => void;
 }
 
 /** Plans 1.0.1, which has one migration. */
-async function plan({ kind, live = true, approved = false, freeDiskBytes = 1e9 }: Given): Promise<Plan> {
+async function plan(given: Given): Promise<Plan> {
+  const { kind, live = true, approved = false, freeDiskBytes = 1e9, scans = { checks: [], due: [] } } = given;
   const migrations = migrationsOf([
     { path: '002_change.sql', text: `-- slipway: ${kind}\nalter table notes add column extra text;` },
   ]);
@@ -87,7 +93,14 @@ async function plan({ kind, live = true, approved = false, freeDiskBytes = 1e9 }
   };
   const activities = createPlanActivities({
     store,
-    trust: { verify: () => Promise.resolve([]), checkScans: () => Promise.resolve([]) },
+    trust: {
+      verify: () => Promise.resolve([]),
+      check: () => Promise.resolve([]),
+      checkScans(_, question) {
+        given.asked?.(question);
+        return Promise.resolve(scans);
+      },
+    },
     infrastructures: { planned: () => Promise.resolve(undefined) },
     places: { open: () => Promise.resolve(place) },
     materials: { of: () => Promise.resolve({ migrations, configuration: { hash: 'h', keys: {} } } as never) },
@@ -104,7 +117,7 @@ async function plan({ kind, live = true, approved = false, freeDiskBytes = 1e9 }
     secretVersions: () => Promise.resolve({}),
     protections: () => Promise.resolve(undefined),
   });
-  const input = { project: 'hello', environment: 'staging', number, version: '1.0.1' };
+  const input = { project: 'hello', environment: 'staging', number, version: '1.0.1', ...given.input };
   return await new MockActivityEnvironment().run(() => activities.planDeployment(input as never));
 }
 
@@ -131,4 +144,30 @@ test('a disk that nobody could see is a risk of the plan', async () => {
   const unknown = expect.stringContaining('is not known');
   expect((await plan({ kind: 'expand', freeDiskBytes: null })).risk.reasons).toContainEqual(unknown);
   expect((await plan({ kind: 'expand' })).risk.reasons).not.toContainEqual(unknown);
+});
+
+test('what is news of an image counts for the risk, the rest is only shown', async () => {
+  const check = { name: 'scan of web', verdict: 'errored' as const, line: 'image web: scan errored, too old' };
+  const made = await plan({ kind: 'expand', scans: { checks: [{ ...check, news: true }], due: ['web'] } });
+  expect(made.checks).toContain('image web: scan errored, too old');
+  expect(made.scansDue).toEqual(['web']);
+  expect(made.risk.reasons).toContain('1 check could not be judged: scan of web.');
+  const known = await plan({ kind: 'expand', scans: { checks: [{ ...check, news: false }], due: [] } });
+  expect(known.checks).toContain('image web: scan errored, too old');
+  expect(known.scansDue).toBeUndefined();
+  expect(known.risk.reasons).toEqual(expect.not.arrayContaining([expect.stringContaining('scan of web')]));
+});
+
+test('a scan that is too old stops nothing only for who looks it up again, and a way back goes by that of the build', async () => {
+  const asked: unknown[] = [];
+  const ask = (input: Partial<PlanInput>): Promise<Plan> =>
+    plan({ kind: 'expand', input, asked: (question) => asked.push(question) });
+  await ask({});
+  await ask({ renewsScans: true });
+  await ask({ scanProblems: { web: 'no scanner' }, priority: 'rollback' });
+  expect(asked).toEqual([
+    { renews: false, problems: {}, back: false },
+    { renews: true, problems: {}, back: false },
+    { renews: false, problems: { web: 'no scanner' }, back: true },
+  ]);
 });

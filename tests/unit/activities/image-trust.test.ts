@@ -1,9 +1,10 @@
+import { Readable } from 'node:stream';
 import { describe, expect, test } from '@jest/globals';
-import { createImageTrust } from '../../../src/activities/image-trust.ts';
+import { type ScanQuestion, createImageTrust } from '../../../src/activities/image-trust.ts';
 import type { Place } from '../../../src/activities/places.ts';
-import type { ImageTrustSpec } from '../../../src/definition/specs.ts';
+import type { ImageTrustSpec, ScanSpec } from '../../../src/definition/specs.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
-import { erroredScan } from '../../../src/domain/image-scan.ts';
+import { type ImageScan, erroredScan } from '../../../src/domain/image-scan.ts';
 import { type Statement, buildType, provenanceType } from '../../../src/domain/provenance.ts';
 import type { ImageEvidence } from '../../../src/domain/run.ts';
 
@@ -19,6 +20,7 @@ function placeOf(demanded: Partial<ImageTrustSpec>, platform = 'linux/arm64'): P
     requireAttestation: false,
     keys: ['KEY'],
     builder: 'urn:us',
+    signs: true,
     ...demanded,
   };
   return {
@@ -28,7 +30,7 @@ function placeOf(demanded: Partial<ImageTrustSpec>, platform = 'linux/arm64'): P
       imageTrust,
       registry: { address: 'reg', prefix: 'shop', insecure: false },
     },
-    release: { commit, definition, version: '1.0.0', build: 7, images: [image] },
+    release: { project: 'shop', commit, definition, version: '1.0.0', build: 7, images: [image] },
     target: { readPlatform: () => Promise.resolve(platform) },
   } as unknown as Place;
 }
@@ -52,6 +54,8 @@ interface World {
   readonly evidence?: Readonly<Record<string, ImageEvidence>> | 'away';
   /** What the registry says of the image. Default: it is no list. */
   readonly listed?: readonly { readonly platform: string; readonly digest: string }[];
+  /** Files of the evidence of the run, by name. */
+  readonly files?: Readonly<Record<string, ImageScan>>;
   /** A digest without a signature, whatever else is signed. */
   readonly unsigned?: string;
 }
@@ -66,8 +70,18 @@ function trustIn(world: World): {
   readonly trust: ReturnType<typeof createImageTrust>;
   readonly asked: string[];
 } {
-  const { signed = true, statements = [statementOf(commit)], evidence = {}, listed = itself, unsigned } = world;
+  const {
+    signed = true,
+    statements = [statementOf(commit)],
+    evidence = {},
+    listed = itself,
+    unsigned,
+    files = {},
+  } = world;
   const asked: string[] = [];
+  const keptFiles = Object.fromEntries(
+    Object.entries(files).map(([file, scan]) => [`evidence/shop/7/app/${file}`, scan]),
+  );
   const never = (): never => {
     throw new Error('nothing is signed when something is verified');
   };
@@ -88,6 +102,10 @@ function trustIn(world: World): {
     },
     readRegistry: () => Promise.resolve({ address: 'reg', insecure: false }),
     openManifests: () => ({ readPlatforms: () => Promise.resolve(listed) }),
+    blobs: {
+      size: (key) => Promise.resolve(key in keptFiles ? 1 : undefined),
+      read: (key) => Promise.resolve(Readable.from([JSON.stringify(keptFiles[key])])),
+    },
     readEvidence: () => (evidence === 'away' ? Promise.reject(new Error('away')) : Promise.resolve(evidence)),
   });
   return { trust, asked };
@@ -179,29 +197,169 @@ describe('before one platform of an image runs', () => {
   });
 });
 
+describe('what a project trusts and an environment does not demand', () => {
+  test('is verified all the same, and told', async () => {
+    const { trust, asked } = trustIn({});
+    expect(await trust.check(placeOf({}), [image])).toEqual([
+      { name: 'signature of app', verdict: 'passed', line: 'image app: signed by a trusted key', news: true },
+      { name: 'provenance of app', verdict: 'passed', line: 'image app: built by urn:us from ccccccc', news: true },
+    ]);
+    expect(asked).toEqual(['signature of reg/shop/app by KEY', 'provenance by KEY']);
+  });
+
+  test.each([
+    [
+      'somebody else signed it',
+      { signed: false },
+      'failed',
+      /signature does not hold, which production does not demand: no signature/,
+    ],
+    [
+      'nobody could find out',
+      { signed: new Error('no cosign') },
+      'errored',
+      /signature could not be verified.*no cosign/,
+    ],
+    ['its provenance is of another', { statements: [] }, 'failed', /provenance does not hold/],
+  ] as const)('only warns where %s', async (_, world, verdict, line) => {
+    const checks = await trustIn(world).trust.check(placeOf({}), [image]);
+    expect(checks.filter((check) => check.verdict !== 'passed')).toEqual([
+      expect.objectContaining({ verdict, news: true, line: expect.stringMatching(line) }),
+    ]);
+  });
+
+  test('stops the release where it is demanded, and is not asked for where no key is trusted', async () => {
+    const refused = trustIn({ signed: false }).trust.check(placeOf({ requireSignature: true }), [image]);
+    await expect(refused).rejects.toMatchObject({ type: 'ImageNotSigned' });
+    const { trust, asked } = trustIn({ signed: false });
+    expect(await trust.check(placeOf({ keys: [] }), [image])).toEqual([]);
+    expect(asked).toEqual([]);
+  });
+
+  test('is not said of provenance where the project attests nothing', async () => {
+    const checks = await trustIn({ statements: [] }).trust.check(placeOf({ signs: false }), [image]);
+    expect(checks.map(({ name }) => name)).toEqual(['signature of app']);
+  });
+});
+
 describe('the scan of an image', () => {
-  const at = '2026-11-25T00:00:00.000Z';
-  const errored = erroredScan('the scanner is missing', at);
-  const of = (verdict: 'passed' | 'failed' | 'errored'): World => ({
+  const now = Date.now();
+  const ago = (days: number): string => new Date(now - days * 86_400_000).toISOString();
+  const scans: ScanSpec = {
+    ...{ scanner: 'osv-scanner', database: '/db', maxAgeMs: 2 * 86_400_000, severities: ['high', 'critical'] },
+    ...{ exceptions: [], mode: 'warn', modes: {} },
+  };
+  const scanOf = (days: number, vulnerable = false): ImageScan => ({
+    ...{ scanner: { name: 'osv-scanner', version: '2' }, databaseAt: ago(days), scannedAt: ago(days), packages: 3 },
+    vulnerabilities: vulnerable
+      ? [{ id: 'TEST-1', aliases: [], severity: 'high', package: 'left', version: '1', fixedIn: [] }]
+      : [],
+  });
+  const excepted = (until: string): ScanSpec => ({
+    ...scans,
+    exceptions: [{ id: 'TEST-1', reason: 'not reached', until }],
+  });
+  /** What the run had said of it, and what is kept of that. */
+  const built = (verdict: 'passed' | 'failed' | 'errored', files: World['files'] = {}): World => ({
+    files,
     evidence: {
-      app: { buildKey: '', bases: {}, warnings: [], scan: { ...errored, verdict, reason: `it ${verdict}` } },
+      app: {
+        ...{ buildKey: '', bases: {}, warnings: [] },
+        scan: { ...erroredScan('the scanner is missing', ago(0)), verdict, reason: `it ${verdict}` },
+      },
     },
   });
+  const fresh = built('passed', { 'scan.json': scanOf(0) });
+  const old = built('passed', { 'scan.json': scanOf(700) });
+  const check = (world: World, trust: Partial<ImageTrustSpec>, question?: ScanQuestion) =>
+    trustIn(world).trust.checkScans(placeOf({ scans, ...trust }), question);
 
   test.each([
-    ['block', of('failed'), 'ImageVulnerable'],
-    ['block', of('errored'), 'ScanErrored'],
-    ['block', {}, 'ScanErrored'],
-  ] as const)('keeps it out where it says %s', async (scan, world, type) => {
-    await expect(trustIn(world).trust.checkScans(placeOf({ scan }))).rejects.toMatchObject({ type, retryable: false });
+    ['an advisory counts', built('failed', { 'scan.json': scanOf(0, true) }), 'ImageVulnerable', /TEST-1/],
+    ['nothing is known', built('errored'), 'ScanErrored', /it errored/],
+    ['it was never scanned', {}, 'ScanErrored', /never scanned/],
+    ['its scan is two years old', old, 'ScanErrored', /advisories of .*older than the 48 hours/],
+    ['its scan is gone', built('passed'), 'ScanErrored', /not kept any more/],
+    [
+      'a scan since has found something',
+      built('passed', { 'scan.json': scanOf(9), 'scan-again.json': scanOf(0, true) }),
+      'ImageVulnerable',
+      /TEST-1/,
+    ],
+  ] as const)('keeps it out where scans block and %s', async (_, world, type, message) => {
+    await expect(check(world, { scan: 'block' })).rejects.toMatchObject({
+      ...{ type, retryable: false },
+      message: expect.stringMatching(message),
+    });
+  });
+
+  test('lets it go by the newest scan, which is of now', async () => {
+    const world = built('passed', { 'scan.json': scanOf(700), 'scan-again.json': scanOf(1) });
+    expect(await check(world, { scan: 'block' })).toEqual({
+      checks: [expect.objectContaining({ verdict: 'passed', news: false })],
+      due: [],
+    });
+  });
+
+  test('is judged by the exceptions of now', async () => {
+    const world = built('passed', { 'scan.json': scanOf(1, true) });
+    expect((await check(world, { scan: 'block', scans: excepted(ago(0).slice(0, 10)) })).checks).toMatchObject([
+      { verdict: 'passed' },
+    ]);
+    const ended = check(world, { scan: 'block', scans: excepted(ago(1).slice(0, 10)) });
+    await expect(ended).rejects.toMatchObject({
+      type: 'ImageVulnerable',
+      message: expect.stringMatching(/TEST-1.*ended/),
+    });
+    // One that somebody has allowed since is no reason any more.
+    const allowed = built('failed', { 'scan.json': scanOf(1, true) });
+    expect((await check(allowed, { scan: 'block', scans: excepted('2099-01-01') })).checks[0]!.verdict).toBe('passed');
+  });
+
+  test('that is too old is looked up again, and says why where that says nothing', async () => {
+    expect(await check(old, { scan: 'block' }, { renews: true })).toMatchObject({
+      checks: [{ verdict: 'errored', news: true }],
+      due: ['app'],
+    });
+    const again = check(old, { scan: 'block' }, { problems: { app: 'there is no osv-scanner' } });
+    await expect(again).rejects.toMatchObject({ message: expect.stringContaining('there is no osv-scanner') });
+    // What is known to be bad is not made better by its age.
+    const bad = built('failed', { 'scan.json': scanOf(700, true) });
+    await expect(check(bad, { scan: 'block' })).rejects.toMatchObject({ type: 'ImageVulnerable' });
+    expect((await check(bad, { scan: 'block' }, { renews: true })).due).toEqual(['app']);
+  });
+
+  test('does not close a way back that was open when it was built, and is told', async () => {
+    expect(await check(old, { scan: 'block' }, { back: true })).toMatchObject({
+      checks: [{ verdict: 'errored' }],
+      due: [],
+    });
+    await expect(check(built('failed'), { scan: 'block' }, { back: true })).rejects.toMatchObject({
+      type: 'ImageVulnerable',
+    });
   });
 
   test.each([
-    ['block', of('passed'), ['image app: scan passed, it passed']],
-    ['warn', of('failed'), ['image app: scan failed, it failed']],
-    ['warn', {}, ['image app: scan errored, it was never scanned']],
-    ['off', of('failed'), []],
-  ] as const)('is told with the plan where it says %s', async (scan, world, lines) => {
-    expect(await trustIn(world).trust.checkScans(placeOf({ scan }))).toEqual(lines);
+    ['block', fresh, 'image app: scan passed, 3 packages, none with an advisory that counts'],
+    ['warn', built('failed', { 'scan.json': scanOf(0, true) }), 'image app: scan failed, 1 of 3'],
+    ['warn', {}, 'image app: scan errored, it was never scanned'],
+    ['warn', old, 'image app: scan errored, its scan knows the advisories of'],
+  ] as const)('is told with the plan where it says %s', async (scan, world, line) => {
+    const { checks } = await check(world, { scan });
+    expect(checks.map((each) => each.line)).toEqual([expect.stringContaining(line)]);
+  });
+
+  test('is not asked for where the environment has switched it off, and told as missing where the project has none', async () => {
+    expect(await check(built('failed'), { scan: 'off' })).toEqual({ checks: [], due: [] });
+    const { trust } = trustIn({});
+    expect(await trust.checkScans(placeOf({}))).toEqual({
+      checks: [
+        {
+          ...{ name: 'scan of app', verdict: 'errored', news: false },
+          line: expect.stringContaining('it was never scanned: the project names no scanner'),
+        },
+      ],
+      due: [],
+    });
   });
 });

@@ -8,6 +8,10 @@ import { createFakeDeploymentLogs } from '../../support/fakes/deployment-logs.ts
 import { createFakeTarget } from '../../support/fakes/target.ts';
 import { activityEnvironment } from '../../support/run-fixture.ts';
 
+const never = (): never => {
+  throw new Error('a start asks for what is demanded, and for nothing else');
+};
+
 /** As the roll-out has it: the fence is held already. */
 const lease: Lease = {
   target: 'shop-production',
@@ -54,7 +58,7 @@ function start(
     places: { open: () => Promise.resolve(place) },
     materials: { of: () => Promise.resolve({ migrations: [], configuration: { env: {} } as never }) },
     fence: {} as never,
-    trust: { verify, checkScans: () => Promise.resolve([]) },
+    trust: { verify, check: never, checkScans: never },
     readSecrets: () => Promise.resolve({}),
     logs: createFakeDeploymentLogs(),
   });

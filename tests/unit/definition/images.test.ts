@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { resolveEnvironment } from '../../../src/definition/environment.ts';
-import { resolvePipeline } from '../../../src/definition/pipeline.ts';
+import { resolvePipeline, resolveScan } from '../../../src/definition/pipeline.ts';
 import { pairOf, problemsOf, projectText } from './documents.ts';
 
 const publicKey = '-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n';
@@ -31,6 +31,8 @@ describe('what must be known of images', () => {
       ),
     });
     expect(resolveEnvironment(pair, 'production').imageTrust).toEqual({
+      scans: resolveScan(pair.project),
+      signs: true,
       scan: 'block',
       requireSignature: true,
       requireAttestation: true,
