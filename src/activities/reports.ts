@@ -3,7 +3,8 @@ import type { ReportSpec, StageSpec } from '../definition/specs.ts';
 import type { GatedReport, StageEvidence } from '../domain/evidence.ts';
 import { type GateName, type GatePolicy } from '../domain/gate.ts';
 import { judgeGate } from '../domain/gate-verdict.ts';
-import type { Report, ReportKind } from '../domain/report.ts';
+import { asksForLicences } from '../domain/licence.ts';
+import { type Report, type ReportKind, licenceKinds } from '../domain/report.ts';
 import type { RunRef } from '../domain/run.ts';
 import type { Redactor } from '../effects/redact.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
@@ -28,6 +29,8 @@ export interface StageWork {
   /** All stages of the pipeline, in order. */
   readonly stages: readonly StageSpec[];
   readonly policies: readonly GatePolicy[];
+  /** What the project asks by itself; conditions of the repository do not keep that from being judged. */
+  readonly floors: readonly GatePolicy[];
   /** Gates that the images of the run answer for, beside or instead of stages. */
   readonly byImages?: readonly GateName[];
   /** Names of the steps that were run. */
@@ -88,21 +91,43 @@ export async function collectEvidence(
 }
 
 /** The gates that this stage answers for, each asking for no other kinds than it can have. */
-function policiesOf({ spec, stages, policies, byImages = [] }: StageWork): readonly GatePolicy[] {
+function policiesOf({ spec, stages, policies, floors, byImages = [] }: StageWork): readonly GatePolicy[] {
   const here = feedsOf([withoutIdle(spec)]);
   const everywhere = feedsOf(stages);
-  // What a condition keeps from running feeds nothing in this run. A release without it is stopped in planning, where all reports are there.
-  const last = stages.findLast(runsWhenAllIsWell)?.name === spec.name;
+  const inThisRun = feedsOf(stages.filter(hasWork).map(withoutIdle));
+  const last = lastToJudge(stages)?.name === spec.name;
   return policies.flatMap((policy) => {
     // These look at an environment, so a plan judges them.
     if (policy.gate === 'access-control' || policy.gate === 'compliance') return [];
+    const floor = floors.find(({ gate }) => gate === policy.gate);
+    // What a condition keeps from running feeds nothing in this run, and a release without it is stopped in planning, where all reports are there:
+    // enough for what the repository asks of itself. A condition is the repository's too, so it cannot put away what the project asks.
+    const fedBy = (byProject: boolean): ReadonlySet<ReportKind> | undefined =>
+      (byProject ? inThisRun : everywhere).get(policy.gate);
     const own = here.get(policy.gate);
-    const any = everywhere.get(policy.gate);
-    const orphaned = last && any === undefined && policy.demanded && !byImages.includes(policy.gate);
-    if (own === undefined && !orphaned && !(last && policy.reports.some((kind) => any?.has(kind) !== true))) return [];
-    const reports = policy.reports.filter((kind) => own?.has(kind) === true || (last && any?.has(kind) !== true));
-    return [{ ...policy, reports }];
+    const orphaned =
+      last && policy.demanded && fedBy(floor?.demanded === true) === undefined && !byImages.includes(policy.gate);
+    const lost = policy.reports.filter((kind) => fedBy(floor?.reports.includes(kind) === true)?.has(kind) !== true);
+    if (own === undefined && !orphaned && !(last && lost.length > 0)) return [];
+    const reports = policy.reports.filter((kind) => own?.has(kind) === true || (last && lost.includes(kind)));
+    const namesLicences = (feeds: ReadonlySet<ReportKind> | undefined): boolean =>
+      licenceKinds.some((kind) => feeds?.has(kind) === true);
+    // Another stage names them, and judges them.
+    const elsewhere =
+      !namesLicences(own) && namesLicences(fedBy(floor !== undefined && asksForLicences(floor.licences)));
+    return [{ ...policy, reports, ...(elsewhere ? { licences: { allow: null, deny: [] } } : {}) }];
   });
+}
+
+/** The stage that answers for gates which no stage of the run feeds; undefined where no stage runs when all is well. */
+export function lastToJudge(stages: readonly StageSpec[]): StageSpec | undefined {
+  // One that starts another project's run has no steps, and no workspace to judge in.
+  return stages.findLast(hasWork);
+}
+
+/** Whether anything of the stage is run where nothing fails. */
+function hasWork(stage: StageSpec): boolean {
+  return runsWhenAllIsWell(stage) && stage.steps.some(runsWhenAllIsWell);
 }
 
 function runsWhenAllIsWell({ skip, outcome }: Pick<StageSpec, 'skip' | 'outcome'>): boolean {

@@ -4,6 +4,7 @@ import { join, sep } from 'node:path';
 import { asksForChanges } from '../definition/conditions.ts';
 import { hashDefinition, serialiseDefinition, type DefinitionPair } from '../definition/pair.ts';
 import { definitionInvalid, loadPair, loadProject, type Loaded } from '../definition/load.ts';
+import { resolveGateFloors } from '../definition/gates.ts';
 import { parameterVariable, resolveParameters } from '../definition/parameters.ts';
 import { fillStart, resolvePipeline } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
@@ -25,6 +26,7 @@ import type { Logs } from './logs.ts';
 import { startedNotice } from './notice-texts.ts';
 import { type Pipelines, resolveOptionsOf } from './pipelines.ts';
 import { repositoryAddress, type ReadSecret } from './secrets.ts';
+import { lastToJudge } from './reports.ts';
 import { longestKeepMs } from './stage-files.ts';
 import type { CheckTools } from './tools.ts';
 import {
@@ -156,9 +158,10 @@ async function prepareRun(
     ),
   ]);
   deps.pipelines.remember(run, { input, pair, pipeline });
+  const unjudged = skipped === undefined && input.release === undefined ? gatesWithoutStage(pair, pipeline) : [];
   const tells = forgeApiOf(project) !== undefined;
   const findings = tellsFindings(project);
-  const warnings = machineWarnings(pipeline.machine, machine);
+  const warnings = [...machineWarnings(pipeline.machine, machine), ...unjudged];
   const plan = planOf({
     input,
     run,
@@ -200,6 +203,36 @@ function checkServiceIsBuilt(
     `${wanted} goes to ${where}, but this run does not build it: ${why} Take it out of its group, or the group into the route.`,
     { details: { image: wanted, environments: route.environments } },
   );
+}
+
+/**
+ * Gates that the project asks for in every run, where none of its stages runs: nobody else would say that nothing was looked at.
+ *
+ * @returns a line for each that only warns.
+ * @throws `GateErrored` (not retried): one of them blocks.
+ */
+function gatesWithoutStage({ project }: DefinitionPair, { stages, supplyChain }: PipelineSpec): readonly string[] {
+  if (lastToJudge(stages) !== undefined) return [];
+  const asked = resolveGateFloors(project).filter(
+    ({ gate, demanded, mode }) =>
+      demanded &&
+      mode !== 'off' &&
+      gate !== 'access-control' &&
+      gate !== 'compliance' &&
+      (gate !== 'container' || supplyChain.scan === undefined),
+  );
+  const blocking = asked.filter(({ mode }) => mode === 'block');
+  if (blocking.length > 0) {
+    const gates = blocking.map(({ gate }) => gate);
+    throw new ProviderError(
+      'GateErrored',
+      `No stage of this run feeds what the project asks for: ${gates.join(', ')}.`,
+      {
+        details: { gates },
+      },
+    );
+  }
+  return asked.map(({ gate }) => `Gate ${gate} errored: no stage of this run feeds it.`);
 }
 
 /**

@@ -1,3 +1,4 @@
+import { resolveGateFloors } from '../definition/gates.ts';
 import { blockedBy, lineOf } from '../domain/evidence.ts';
 import type { StageReport } from '../domain/run.ts';
 import { markReports } from '../providers/reports/file.ts';
@@ -36,6 +37,7 @@ export async function judgeReports(
     spec,
     stages: known.pipeline.stages,
     policies: known.pipeline.gates ?? [],
+    floors: resolveGateFloors(known.pair.project),
     byImages: known.pipeline.supplyChain.scan === undefined ? [] : ['container'],
     steps: new Set(report.steps.filter(({ skipped }) => skipped !== true).map(({ name }) => name)),
     source: scope.source,

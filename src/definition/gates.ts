@@ -20,6 +20,11 @@ export function resolveGates(pair: Pick<DefinitionPair, 'repository' | 'project'
   return gateNames.map((gate) => resolveGate(pair, gate, undefined));
 }
 
+/** What the project asks of a run by itself: whoever can push can neither loosen it nor keep it from being judged. */
+export function resolveGateFloors(project: DefinitionPair['project']): readonly GatePolicy[] {
+  return gateNames.map((gate) => resolveGate({ repository: {}, project }, gate, undefined));
+}
+
 /** What they ask for before one environment is changed. An environment the project does not have is asked what a run is. */
 export function resolveEnvironmentGates(
   pair: Pick<DefinitionPair, 'repository' | 'project'>,
@@ -29,7 +34,7 @@ export function resolveEnvironmentGates(
 }
 
 function resolveGate(
-  { repository, project }: Pick<DefinitionPair, 'repository' | 'project'>,
+  { repository, project }: { readonly repository: { readonly gates?: Gates }; readonly project: ProjectDefinition },
   gate: GateName,
   name: string | undefined,
 ): GatePolicy {

@@ -1,7 +1,7 @@
 /** The judgement of a gate: what was looked at, by which tool, what was found, and whether that stops anything. */
 import type { GateMode, GateName, GatePolicy } from './gate.ts';
 import { type Adjustments, type AppliedSuppression, createSieve } from './gate-findings.ts';
-import { judgeLicences } from './licence.ts';
+import { asksForLicences, judgeLicences } from './licence.ts';
 import {
   type Finding,
   type PutAside,
@@ -10,6 +10,7 @@ import {
   type Severity,
   type SeverityCounts,
   countOf,
+  licenceKinds,
   noCounts,
   rankOf,
   ratioOf,
@@ -72,13 +73,13 @@ export interface GateInput {
  */
 export function judgeGate(input: GateInput): GateVerdict | undefined {
   const { policy, reports } = input;
-  if (policy.mode === 'off') return undefined;
+  if (policy.mode === 'off') return judgeFloor(input);
   const missing = policy.reports.filter((kind) => !reports.some((report) => report.kind === kind));
   if (reports.length === 0 && missing.length === 0 && !policy.demanded) return undefined;
 
   const sieve = createSieve(adjustmentsOf(input));
   const judged = reports.map((report) => judgeReport(report, input, sieve));
-  const absent = absentReports(policy, reports, missing);
+  const absent = [...absentReports(policy, reports, missing), ...absentLicences(policy, reports)];
   const all = [...judged.map(({ judgement }) => judgement), ...absent];
   const verdict = worst(all.map((one) => one.verdict)) as GateOutcome;
   const critical = judged.some((one) => one.critical);
@@ -105,6 +106,14 @@ export function judgeGate(input: GateInput): GateVerdict | undefined {
     suppressions: sieve.applied(),
     ...(aside.length === 0 ? {} : { putAside: aside }),
   };
+}
+
+/** Coverage under its critical floor blocks whatever the mode is, so a gate that is off still says that, and nothing else. */
+function judgeFloor(input: GateInput): GateVerdict | undefined {
+  const { policy, reports } = input;
+  const low = reports.some((report) => report.state === 'read' && coveragePart(report, policy)?.critical === true);
+  const verdict = low ? judgeGate({ ...input, policy: { ...policy, mode: 'warn' } }) : undefined;
+  return verdict === undefined ? undefined : { ...verdict, mode: policy.mode };
 }
 
 function adjustmentsOf({ policy, baseline, at }: GateInput): Adjustments {
@@ -134,6 +143,18 @@ function absentReports(
   });
   if (missing.length > 0) return missing.map((kind) => line(kind, `There is no report of the kind ${kind}.`));
   return reports.length > 0 ? [] : [line(undefined, `There is no report for ${gate}.`)];
+}
+
+/** A policy of licences that no report names the licences for has looked at none. One that could not be read is errored by itself. */
+function absentLicences({ licences }: GatePolicy, reports: readonly Report[]): readonly ReportJudgement[] {
+  if (!asksForLicences(licences) || reports.length === 0) return [];
+  if (reports.some((report) => licenceKinds.includes(report.kind))) return [];
+  return [
+    {
+      ...{ kind: 'cyclonedx', path: '', verdict: 'errored', tool: 'licences', lookedAt: 'nothing' },
+      reason: `There is a policy of licences and no report that names any; ${licenceKinds.join(', ')} do.`,
+    },
+  ];
 }
 
 interface Judged {

@@ -53,6 +53,8 @@ export const gateOfKind: Readonly<Record<ReportKind, GateName>> = {
   safety: 'dependencies',
   'pip-audit': 'dependencies',
   'pip-licenses': 'dependencies',
+  cyclonedx: 'dependencies',
+  spdx: 'dependencies',
   'pip-outdated': 'dependencies',
   'osv-scanner': 'dependencies',
   'dependency-check': 'dependencies',

@@ -9,6 +9,11 @@ export interface LicencePolicy {
   readonly deny: readonly string[];
 }
 
+/** Whether any licence is not let pass; without a policy none is looked at. */
+export function asksForLicences({ allow, deny }: LicencePolicy): boolean {
+  return allow !== null || deny.length > 0;
+}
+
 /** True for one licence of the SPDX list, with `+` or an exception where wanted; what a policy may name. */
 export function isLicence(text: string): boolean {
   const parsed = parseExpression(text);
@@ -28,7 +33,7 @@ export function stricterLicences(floor: LicencePolicy, wish: LicencePolicy | und
  * `MIT AND GPL-3.0-only` both must be allowed.
  */
 export function judgeLicences(packages: readonly LicensedPackage[], policy: LicencePolicy): readonly Finding[] {
-  if (policy.allow === null && policy.deny.length === 0) return [];
+  if (!asksForLicences(policy)) return [];
   return packages.flatMap((one) => {
     const complaint = complaintOf(one.licence, policy);
     if (complaint === undefined) return [];

@@ -20,6 +20,8 @@ export const reportKinds = [
   'safety',
   'pip-audit',
   'pip-licenses',
+  'cyclonedx',
+  'spdx',
   'pip-outdated',
   'osv-scanner',
   'dependency-check',
@@ -31,6 +33,9 @@ export const reportKinds = [
 ] as const;
 
 export type ReportKind = (typeof reportKinds)[number];
+
+/** Forms of report that name packages with their licences. */
+export const licenceKinds: readonly ReportKind[] = ['pip-licenses', 'cyclonedx', 'spdx'];
 
 /** `unknown`: the tool gives none. It is never taken for a low one. */
 export const severities = ['critical', 'high', 'unknown', 'medium', 'low', 'info'] as const;

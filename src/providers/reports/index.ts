@@ -5,6 +5,7 @@ import { checkov } from './checkov.ts';
 import { clair } from './clair.ts';
 import { cobertura } from './cobertura.ts';
 import { coveragePy } from './coverage-py.ts';
+import { cyclonedx } from './cyclonedx.ts';
 import { dependencyCheck } from './dependency-check.ts';
 import { eslint } from './eslint.ts';
 import { flake8 } from './flake8.ts';
@@ -25,6 +26,7 @@ import { safety } from './safety.ts';
 import { sarif } from './sarif.ts';
 import { semgrep } from './semgrep.ts';
 import { sonarqube } from './sonarqube.ts';
+import { spdx } from './spdx.ts';
 import { trivy } from './trivy.ts';
 
 /** Every form of report that can be read. */
@@ -47,6 +49,8 @@ export const reportReaders = {
   safety,
   'pip-audit': pipAudit,
   'pip-licenses': pipLicenses,
+  cyclonedx,
+  spdx,
   'pip-outdated': pipOutdated,
   'osv-scanner': osvScanner,
   'dependency-check': dependencyCheck,

@@ -2,12 +2,10 @@ import { z } from 'zod';
 import { type LicensedPackage } from '../../domain/report.ts';
 import { count, createFindings, oneLine } from './findings.ts';
 import { each, readJson } from './json.ts';
+import { mostPackages } from './licences.ts';
 import { type ReportReader, UnreadableReport, mostHeldBytes } from './port.ts';
 
 const Package = z.looseObject({ Name: z.string(), Version: z.string(), License: z.string() });
-
-/** No environment has more; judgement. */
-const mostPackages = 20_000;
 
 /** pip-licenses' JSON. Whether a licence is allowed is the gate's to say. */
 export const pipLicenses: ReportReader = {

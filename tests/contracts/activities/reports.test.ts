@@ -214,6 +214,84 @@ mkdir html; echo "<p>$TOKEN</p>" > html/index.html`;
     });
   });
 
+  describe('what the project asks of every run', () => {
+    const unit = '\n  - name: unit\n    steps: [{ name: unit, run: ["true"] }]\n';
+    const reports = '[{ kind: bandit, path: bandit.json }]';
+    const bandit = (when: string, ofStep = ''): string =>
+      `\n  - name: bandit\n${when}    steps:\n      - { name: bandit, run: ["true"], reports: ${reports}${ofStep} }\n`;
+    const never = '{ branch: [nowhere] }';
+
+    test.each([
+      ['a condition of the stage', `${bandit(`    when: ${never}\n`)}${unit}`],
+      ['a condition of the step', `${bandit('', `, when: ${never}`)}${unit}`],
+      ['a stage for failures only', `${bandit('    when: { outcome: failure }\n')}${unit}`],
+      [
+        'a last stage of which nothing runs',
+        `${bandit(`    when: ${never}\n`)}${unit}\n  - name: z\n    steps: [{ name: z, run: ["true"], when: ${never} }]\n`,
+      ],
+    ])('is not put away by %s', async (_, stages) => {
+      fixture.projectYaml += '\ngates: { code-security: { reports: [bandit], mode: block } }\n';
+      const commit = fixture.origin.commit({ 'slipway.yaml': `version: 1\nstages:${stages}` });
+      const plan = await fixture.prepare(fixture.input(commit));
+      expect(await fixture.runStage(plan, 'unit')).toMatchObject({
+        verdict: 'errored',
+        detail: 'Gate code-security errored: There is no report of the kind bandit.',
+      });
+    });
+
+    test('may be put away by a condition where only the repository asks', async () => {
+      const more = 'gates: { code-security: { reports: [bandit], mode: block } }\n';
+      const commit = fixture.origin.commit({
+        'slipway.yaml': `version: 1\n${more}stages:${bandit(`    when: ${never}\n`)}${unit}`,
+      });
+      const plan = await fixture.prepare(fixture.input(commit));
+      expect(await fixture.runStage(plan, 'unit')).toMatchObject({ verdict: 'passed' });
+    });
+
+    test.each([
+      ['every stage has a condition', bandit(`    when: ${never}\n`)],
+      [
+        'only what starts others is left',
+        `${bandit(`    when: ${never}\n`)}\n  - { name: next, starts: { project: other } }\n`,
+      ],
+    ])('stops the run before it begins where %s', async (_, stages) => {
+      const commit = fixture.origin.commit({ 'slipway.yaml': `version: 1\nstages:${stages}` });
+      fixture.projectYaml += '\ngates: { code-security: { mode: warn } }\n';
+      expect((await fixture.prepare(fixture.input(commit))).warnings).toEqual([
+        'Gate code-security errored: no stage of this run feeds it.',
+      ]);
+      fixture.projectYaml = fixture.projectYaml.replace('mode: warn', 'mode: block');
+      await expect(fixture.prepare(fixture.input(commit))).rejects.toMatchObject({
+        type: 'GateErrored',
+        message: expect.stringContaining('code-security'),
+      });
+    });
+  });
+
+  test('licences are asked of the stage that names them, and of each other one where none does', async () => {
+    const licences = 'gates: { dependencies: { mode: block, licences: { allow: [MIT] } } }\n';
+    const audit = `
+  - name: audit
+    steps:
+      - name: audit
+        shell: echo '{"dependencies":[{"name":"a","version":"1","vulns":[]}]}' > audit.json
+        reports: [{ kind: pip-audit, path: audit.json }]
+`;
+    const named = `
+  - name: licences
+    steps:
+      - name: licences
+        shell: echo '[{"Name":"a","Version":"1","License":"MIT"}]' > licences.json
+        reports: [{ kind: pip-licenses, path: licences.json }]
+`;
+    expect(await run(audit, { more: licences })).toMatchObject({
+      verdict: 'errored',
+      detail: expect.stringContaining('a policy of licences and no report that names any'),
+    });
+    expect(await run(`${audit}${named}`, { more: licences })).toMatchObject({ verdict: 'passed' });
+    expect(await run(`${named}${audit}`, { more: licences })).toMatchObject({ verdict: 'passed' });
+  });
+
   test('without reports and gates a stage is what it was', async () => {
     const report = await run(`
   - name: test

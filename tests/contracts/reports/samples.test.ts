@@ -145,6 +145,8 @@ const samples: readonly (readonly [kind: ReportKind, name: string, told: readonl
   ],
   ['grype', 'clean.json', ['grype 0.80.0, 2026-11-20T06:10:00.000Z: /checkout']],
   ['clair', 'clair.json', ['Clair: 2 packages of sha256:0f1e', 'high CVE-2023-4911 libc6 2.36-9 → 2.36-9+deb12u3']],
+  ['cyclonedx', 'npm.json', ['npm/cli 11.19.1: 2 packages', 'argparse Python-2.0, ms MIT']],
+  ['spdx', 'npm.json', ['npm/cli-11.19.1: 2 packages', 'argparse Python-2.0, ms MIT']],
   ['sonarqube', 'failed.json', ['SonarQube: 3 conditions', 'high new_coverage', 'high new_blocker_violations']],
   [
     'great-expectations',

@@ -90,6 +90,20 @@ describe('coverage', () => {
     });
   });
 
+  test('under the critical floor blocks also where the gate is off, which else says nothing', () => {
+    expect(judge('coverage', [coverage(4_999)], { mode: 'off' })).toMatchObject({
+      mode: 'off',
+      verdict: 'failed',
+      blocks: true,
+      reason: 'cobertura: 49.99 % of the lines are covered, under the critical floor of 50 %.',
+    });
+    const policy = withWish(defaultGate('coverage'), { mode: 'off' });
+    const empty = report('lcov', [], { coverage: { lines: { covered: 0, total: 0 }, files: 0 } });
+    for (const reports of [[coverage(5_000)], [empty], []]) {
+      expect(judgeGate({ policy, reports, at })).toBeUndefined();
+    }
+  });
+
   test('of nothing is errored', () => {
     const empty = report('lcov', [], { coverage: { lines: { covered: 0, total: 0 }, files: 0 } });
     expect(judge('coverage', [empty])).toMatchObject({ verdict: 'errored', blocks: false });
@@ -258,6 +272,21 @@ describe('findings', () => {
       'licence-unknown',
     ]);
     expect(rules('anything', { allow: null, deny: [] })).toEqual([]);
+  });
+
+  test.each([
+    { allow: ['MIT'], deny: [] },
+    { allow: null, deny: ['GPL-3.0-only'] },
+  ])('a policy of licences without a report that names any is errored: %j', (licences) => {
+    expect(judge('dependencies', [report('pip-audit')], { licences, mode: 'block' })).toMatchObject({
+      verdict: 'errored',
+      blocks: true,
+    });
+    expect(judge('dependencies', [report('pip-audit')], { mode: 'block' }).verdict).toBe('passed');
+    for (const kind of ['pip-licenses', 'cyclonedx', 'spdx'] as const) {
+      const named = report(kind, [], { packages: [{ name: 'x', version: '1', licence: 'MIT' }] });
+      expect(judge('dependencies', [report('pip-audit'), named], { licences }).verdict).toBe('passed');
+    }
   });
 });
 
