@@ -11,6 +11,7 @@ import { readDockerignore } from '../providers/builders/dockerignore.ts';
 import type { BuildProgress, BuildRequest, LocalImage } from '../providers/builders/port.ts';
 import type { ImageRegistry, ManifestContent } from '../providers/registries/port.ts';
 import { publicUrl } from '../providers/repositories/git-command.ts';
+import { claimImage } from './image-claims.ts';
 import { type ImageEnd, type ImageWork, type KnownBuild, progressOf } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
 import { repositoryAddress } from './secrets.ts';
@@ -230,8 +231,11 @@ async function findPushed(work: ImageWork, image: ImageSpec, key: string): Promi
     const found = await deps.builds.find(run.project, key);
     if (found?.repository !== image.repository) return undefined;
     const { manifests } = await deps.openRegistry(registry);
+    // Before it is looked for: what is there from now on stays until the run has ended.
+    if (!(await claimImage(work, image, { digest: found.digest, manifests: [] }))) return undefined;
     const content = await manifests.readContent(found.repository, found.digest, signal);
     if (content !== undefined) {
+      if (content.manifests.length > 0 && !(await claimImage(work, image, content))) return undefined;
       return { build: found, platforms: await readPlatforms(manifests, found.repository, content, signal) };
     }
     await deps.builds.forget(run.project, key);

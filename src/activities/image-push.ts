@@ -5,6 +5,7 @@ import type { LocalImage } from '../providers/builders/port.ts';
 import type { ImageRegistry } from '../providers/registries/port.ts';
 import { attestImage } from './image-attest.ts';
 import { tagsOf } from './image-build.ts';
+import { claimPush, claimPushed } from './image-claims.ts';
 import { type ImageEnd, type ImageWork, type OpenedRegistry, progressOf } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
 
@@ -27,6 +28,8 @@ export async function pushImage(
   if (first === undefined) throw new TypeError('an image without a tag');
   const { output, moved } = progressOf(work, log);
 
+  // The digest is only known when the image is there.
+  await claimPush(work, image, log);
   // The engine first: asked for the manifest of a local id whose configuration it holds as a blob, as after a push that was cut off
   // before its end, the registry answers 500 for ever.
   const here = await builder.inspect(image.digest);
@@ -56,6 +59,8 @@ export async function pushImage(
       await deps.builds.record(build).catch(() => undefined);
     }
   }
+  const content = await manifests.readContent(repository, digest, signal);
+  if (content !== undefined) await claimPushed(work, image, content);
   if (known.pipeline.supplyChain.verify === 'content') {
     const { blobs, bytes } = await manifests.verifyContent(repository, digest, { signal, moved });
     log.say(`${digest}: all ${blobs} parts were fetched again and are whole, ${Math.round(bytes / 1024)} KiB`);

@@ -56,6 +56,24 @@ export interface KnownBuilds {
   forget(project: string, key: string): Promise<void>;
 }
 
+/** Who needs an image of a registry, so that retention leaves it. */
+export interface RegistryClaims {
+  /**
+   * Claims an image for a run until that has an outcome, in place of what was claimed for it before. What is claimed twice is claimed once.
+   *
+   * @returns whether nobody is removing it; the claim stands either way.
+   * @throws `StoreUnavailable`
+   */
+  claim(claim: {
+    readonly run: RunRef;
+    readonly image: string;
+    /** `host:port/path` */
+    readonly repository: string;
+    /** Of the image and, of several platforms, of theirs; empty: whatever the repository comes to hold. */
+    readonly digests: readonly string[];
+  }): Promise<boolean>;
+}
+
 /** What finds out about images, and says so under its name. */
 export interface SupplyChain {
   readonly sboms: SbomMaker;
@@ -83,6 +101,7 @@ export interface ImageDependencies {
   ) => Promise<LayoutBuilder>;
   readonly openRegistry: (registry: RegistryAddress) => Promise<OpenedRegistry>;
   readonly builds: KnownBuilds;
+  readonly claims: RegistryClaims;
   readonly supplyChain: SupplyChain;
   readonly repositories: SourceRepository;
   readonly pipelines: Pipelines;

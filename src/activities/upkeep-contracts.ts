@@ -326,7 +326,8 @@ export interface Machines {
 export interface RegistryRetentionActivities {
   /**
    * Images that runs of the project have pushed and that no kept run, no live, previous, last good or open release of any project, and no
-   * release that a backup belongs to names; with their signatures and attestations. Ends where somebody builds or deploys. Heartbeats.
+   * release that a backup belongs to names, nor an open run or deployment has claimed; with their signatures and attestations and those of their
+   * platforms. What somebody comes to claim meanwhile is left. Heartbeats.
    */
   removePushedImages(input: PushedRetention): Promise<PushedRemoval>;
 }

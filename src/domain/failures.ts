@@ -169,6 +169,11 @@ export const failures = {
     status: 404,
     sentence: 'The image is not in the registry: check its retention, or build the commit again.',
   },
+  ImageBeingRemoved: {
+    retryable: true,
+    status: 409,
+    sentence: 'Ask again in a minute. If the image is gone by then, build its commit again.',
+  },
   DigestMismatch: {
     retryable: false,
     status: 502,

@@ -6,6 +6,7 @@ import type {
   DeploymentResult,
   StepRecord,
 } from '../domain/deployment.ts';
+import { ProviderError } from '../domain/failures.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { Release } from '../domain/release.ts';
@@ -15,6 +16,7 @@ import { ensureEnvironment } from './environments.ts';
 import { publish } from './events.ts';
 import { type Page, type PageRequest, before, rowsToRead, toPage } from './page.ts';
 import { readPlan } from './plans.ts';
+import { claimUse, lockForUse } from './registry-claims.ts';
 import type { Db } from './schema.ts';
 import { isViolation, json } from './store.ts';
 import { inTransaction } from './transaction.ts';
@@ -56,7 +58,9 @@ export interface NewDeployment extends Omit<DeploymentInput, 'number'> {
 
 /**
  * Opens a deployment with the next number of its environment, or gives the one that the same request opened before. The environment is
- * made where it is not known yet.
+ * made where it is not known yet. From then on nothing removes the images of its release from their registry.
+ *
+ * @throws ProviderError `ImageBeingRemoved` (retried): retention is removing one of them just now. A rollback is never refused for that.
  */
 export async function openDeployment(
   db: Db,
@@ -78,6 +82,9 @@ async function insertDeployment(
 ): Promise<{ readonly input: DeploymentInput; readonly created: boolean }> {
   const { kind, request, startedBy, ...input } = asked;
   const { project, environment } = input;
+  const images = await readImagesOf(db, project, input.version);
+  // Before any row: who has a row and waits for this could be waited for in turn.
+  await lockForUse(db, images.keys());
   await ensureEnvironment(db, project, environment);
   const { rows } = await sql<{ input: DeploymentInput; created: boolean }>`
     with known as (
@@ -100,9 +107,41 @@ async function insertDeployment(
   const [row] = rows;
   if (row === undefined) throw new Error(`The environment ${project}/${environment} went away while it was counted.`);
   if (row.created) {
+    await claimImages(db, row.input, images, kind);
     await publish(db, [deploymentEvent(row.input, { phase: 'planning', version: input.version })]);
   }
   return row;
+}
+
+/** Digests of the images of a release, by repository; none where the store does not know it. */
+async function readImagesOf(db: Db, project: string, version: string): Promise<ReadonlyMap<string, readonly string[]>> {
+  const release = await db
+    .selectFrom('releases')
+    .select('images')
+    .where('project', '=', project)
+    .where('version', '=', version)
+    .executeTakeFirst();
+  const found = new Map<string, readonly string[]>();
+  for (const { repository, digest } of release?.images ?? []) {
+    found.set(repository, [...(found.get(repository) ?? []), digest]);
+  }
+  return found;
+}
+
+async function claimImages(
+  db: Db,
+  deployment: DeploymentRef,
+  images: ReadonlyMap<string, readonly string[]>,
+  kind: NewDeployment['kind'],
+): Promise<void> {
+  for (const [repository, digests] of images) {
+    if ((await claimUse(db, { user: { deployment }, repository, digests })) || kind === 'rollback') continue;
+    throw new ProviderError(
+      'ImageBeingRemoved',
+      `Retention is removing ${repository}@${digests.join(', ')} from the registry just now.`,
+      { details: { repository } },
+    );
+  }
 }
 
 /** Temporal has the workflow of this deployment. */

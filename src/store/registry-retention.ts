@@ -9,36 +9,23 @@ export async function readPushedImages(
 ): Promise<ReadonlyMap<string, readonly RecordedImage[]>> {
   const rows = await db
     .selectFrom('images')
-    .select(['repository', 'name', 'run', 'digest', 'tags', 'sizeBytes'])
+    .select(['repository', 'name', 'run', 'digest', 'tags', 'sizeBytes', 'evidence'])
     .where('project', '=', project)
     .orderBy('run')
     .execute();
   const found = new Map<string, RecordedImage[]>();
-  for (const { repository, ...image } of rows) found.set(repository, [...(found.get(repository) ?? []), image]);
+  for (const { repository, evidence, ...image } of rows) {
+    const platforms = evidence?.platforms?.map(({ digest }) => digest) ?? [];
+    found.set(repository, [...(found.get(repository) ?? []), { ...image, platforms }]);
+  }
   return found;
 }
 
-/** The moment by the clock of the store. */
-export async function readNow(db: Db): Promise<string> {
-  const { rows } = await sql<{ now: string }>`select now()::text as now`.execute(db);
-  return rows[0]?.now ?? new Date(0).toISOString();
-}
-
-/**
- * Whether somebody may have come to need an image of the repository: a run that pushes is open or has ended since, or somebody has asked for a
- * deployment since. Asked for every project with images there.
- */
-export async function isRepositoryInUse(db: Db, repository: string, project: string, since: string): Promise<boolean> {
-  const { rows } = await sql<{ busy: boolean }>`
-    with owners as (select ${project} as project union select distinct project from images where repository = ${repository})
-    select exists (
-      select 1 from runs where project in (select project from owners)
-        and (plan is null or plan->>'buildImages' = 'push')
-        and (outcome is null or settled_at > ${since}::timestamptz)
-    ) or exists (
-      select 1 from deployments where project in (select project from owners) and requested_at > ${since}::timestamptz
-    ) as busy`.execute(db);
-  return rows[0]?.busy ?? true;
+/** How many images runs of any project have brought to a repository. Another number than before: what is known of it is out of date. */
+export async function countPushed(db: Db, repository: string): Promise<number> {
+  const { rows } = await sql<{ pushed: number }>`
+    select count(*)::integer as pushed from images where repository = ${repository}`.execute(db);
+  return rows[0]?.pushed ?? 0;
 }
 
 /** From now on no build takes this image for its own because its inputs are equal. */

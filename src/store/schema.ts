@@ -210,6 +210,21 @@ export interface BuiltImagesTable {
   usedAt: Instant;
 }
 
+export interface RegistryClaimsTable {
+  repository: string;
+  /** Empty: whatever the repository comes to hold. */
+  digest: string;
+  purpose: 'use' | 'removal';
+  holder: string;
+  project: string;
+  /** Of a run that claims. */
+  run: number | null;
+  /** Of a deployment that claims. */
+  environment: string | null;
+  deployment: number | null;
+  expiresAt: string;
+}
+
 export interface ReleasesTable {
   id: Identity;
   project: string;
@@ -500,6 +515,7 @@ export interface Database {
   pages: PagesTable;
   builds: BuildsTable;
   builtImages: BuiltImagesTable;
+  registryClaims: RegistryClaimsTable;
   releases: ReleasesTable;
   environments: EnvironmentsTable;
   operatorWords: OperatorWordsTable;

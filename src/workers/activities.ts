@@ -93,6 +93,7 @@ import {
   createBaselines,
   createDefinitions,
   createKnownBuilds,
+  createRegistryClaims,
   createLogs,
   createRunStore,
   createStageFacts,
@@ -291,6 +292,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         return { manifests, pusher: await createDockerPusher(engine, address, manifests) };
       },
       builds: createKnownBuilds(store, warn('known builds could not be asked')),
+      claims: createRegistryClaims(store),
       supplyChain,
       readRegistry,
       repositories,

@@ -66,6 +66,7 @@ beforeAll(async () => {
       const manifests = createOciRegistry(address);
       return { manifests, pusher: await createDockerPusher(parts.docker.address, address, manifests) };
     },
+    claims: { claim: () => Promise.resolve(true) },
     builds: createMemoryBuilds(),
   };
 }, 1_200_000);

@@ -7,6 +7,8 @@ import { createImageTrust } from '../../src/activities/image-trust.ts';
 import type { ImageDependencies } from '../../src/activities/image-work.ts';
 import { createImageActivities } from '../../src/activities/images.ts';
 import type { Place } from '../../src/activities/places.ts';
+import { type Look, findLeftAttachments, readNamedManifests } from '../../src/activities/registry-contents.ts';
+import { pushedToRemove } from '../../src/domain/registry-retention.ts';
 import type { ImageReport, PlatformEvidence, RunPlan } from '../../src/domain/run.ts';
 import { createBuildKitDaemonBuilder } from '../../src/providers/builders/buildkit-daemon.ts';
 import type { ImageBuilder } from '../../src/providers/builders/port.ts';
@@ -76,6 +78,7 @@ beforeAll(async () => {
         manifests: createOciRegistry(address),
         pusher: unasked('pusher of the engine') as ImagePusher,
       }),
+    claims: { claim: () => Promise.resolve(true) },
     builds: createMemoryBuilds(),
   };
 }, 1_200_000);
@@ -275,5 +278,45 @@ describe('an image for two platforms', () => {
     } finally {
       await engine.stop();
     }
+  }, 120_000);
+
+  test('goes from the registry with everything that is signed and attested of it and of its platforms', async () => {
+    const images = createOciRegistry({ address: registry, insecure: true });
+    const { repository } = pushed;
+    const look: Look = { manifests: images, signal: new AbortController().signal, progress: () => undefined };
+    const platforms = pushed.evidence!.platforms!.map(({ digest }) => digest);
+    const tags = await images.listTags(repository);
+    for (const digest of [pushed.digest, ...platforms]) {
+      expect(tags).toEqual(expect.arrayContaining(['sig', 'att'].map((end) => `${digest.replace(':', '-')}.${end}`)));
+    }
+    const record = { name: 'app', run: 1, digest: pushed.digest, sizeBytes: 1, platforms };
+    const given = tags.filter((tag) => !tag.startsWith('sha256-') && tag !== 'latest');
+    const newest = { ...record, run: 2, digest: `sha256:${'0'.repeat(64)}`, platforms: [], tags: [] };
+    const recorded = [{ ...record, tags: given }, newest];
+    const latest = await images.readManifest(repository, 'latest');
+    expect(latest?.digest).toBe(pushed.digest);
+    const named = (await readNamedManifests(look, repository)).map((one) =>
+      // As after the next image of the release branch.
+      one.digest === pushed.digest ? { ...one, tags: given } : one,
+    );
+
+    // As an older Slipway removed it: what was said of the platforms stayed.
+    const [going] = pushedToRemove(named, recorded, new Set());
+    expect([...going!.manifests].sort()).toEqual(
+      [...new Set([...named.map(({ digest }) => digest), ...platforms])].sort(),
+    );
+    for (const digest of going!.manifests.filter((each) => [pushed.digest, ...platforms].includes(each))) {
+      await images.deleteManifest(repository, digest);
+    }
+    const left = await findLeftAttachments(look, repository, {
+      named: await readNamedManifests(look, repository),
+      recorded,
+      broken: [],
+    });
+    expect(left.map(({ subject }) => subject).sort()).toEqual([pushed.digest, ...platforms].sort());
+    for (const { manifests } of left) {
+      for (const { digest } of manifests) await images.deleteManifest(repository, digest);
+    }
+    expect(await images.listTags(repository)).toEqual([]);
   }, 120_000);
 });

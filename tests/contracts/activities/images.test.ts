@@ -20,6 +20,10 @@ let docker: Docker;
 let registry: string;
 let base: string;
 let deps: ImageDependencies;
+/** Everything that was claimed, with the tags that the repository had by then. */
+const claims: { readonly digests: readonly string[]; readonly tags: readonly string[] }[] = [];
+/** Retention is at work. */
+let removing = false;
 
 beforeAll(async () => {
   const parts = await components('docker', 'registry', 'toolsImage');
@@ -42,6 +46,15 @@ beforeAll(async () => {
     async openRegistry(address) {
       const manifests = createOciRegistry(address);
       return { manifests, pusher: await createDockerPusher(parts.docker.address, address, manifests) };
+    },
+    claims: {
+      async claim(asked) {
+        claims.push({
+          ...asked,
+          tags: await createOciRegistry({ address: registry, insecure: true }).listTags(asked.repository),
+        });
+        return !removing;
+      },
     },
     builds: createMemoryBuilds(),
   };
@@ -129,7 +142,13 @@ describe('images of a run', () => {
       'slipway.project': 'hello',
     });
 
+    expect(claims.splice(0)).toEqual([]);
     const [pushed] = await push(plan, [built!]);
+    // Before anything is in the registry, and by its digest afterwards.
+    expect(claims.splice(0)).toMatchObject([
+      { run: plan.run, image: 'app', repository: built!.repository, digests: [], tags: [] },
+      { run: plan.run, image: 'app', digests: [pushed!.digest], tags: [plan.version] },
+    ]);
     const manifests = createOciRegistry({ address: registry, insecure: true });
     for (const tag of [plan.version, 'latest']) {
       expect(await manifests.readManifest(pushed!.repository, tag)).toMatchObject({ digest: pushed!.digest });
@@ -173,7 +192,14 @@ describe('images of a run', () => {
       'refs/heads/develop',
     );
     expect(again.commit.sha).not.toBe(first.commit.sha);
+    removing = true;
+    claims.length = 0;
+    const [unclaimed] = await build(again).finally(() => (removing = false));
+    // What retention is removing is not in the registry for long: the one of the engine is taken, and pushed again.
+    expect(unclaimed!.digest).not.toBe(pushed!.digest);
+    expect(claims.splice(0)).toMatchObject([{ run: again.run, digests: [pushed!.digest] }]);
     const [built] = await build(again);
+    expect(claims.splice(0)).toMatchObject([{ run: again.run, digests: [pushed!.digest] }]);
     expect(built).toMatchObject({ reused: true, digest: pushed!.digest, tags: [again.version] });
     const [promoted] = await push(again, [built!]);
     expect(promoted).toMatchObject({ digest: pushed!.digest, tags: [again.version] });

@@ -9,6 +9,7 @@ import { ensureEnvironment } from '../../../src/store/environments.ts';
 import { applyFacts } from '../../../src/store/facts.ts';
 import { acceptRun } from '../../../src/store/inbox.ts';
 import { openRun, readRun } from '../../../src/store/runs.ts';
+import { claimRemoval, endRemoval } from '../../../src/store/registry-claims.ts';
 import { recordRelease } from '../../../src/store/releases.ts';
 import { runKeyOf } from '../../../src/definition/run-key.ts';
 import { deploymentId, environmentId, rollbackId, runId } from '../../../src/workflows/messages.ts';
@@ -342,6 +343,23 @@ describe('an environment', () => {
       input: { involved: ['dora'] },
     });
     await until(() => api.temporal.workflow.getHandle(deploymentId(first.json())).describe());
+  });
+
+  test('is not given a release whose image is being removed just now: that can be asked again', async () => {
+    const developer = await api.token('developer', [], 'dora');
+    const repository = '127.0.0.1:5000/shop/web';
+    const images = [{ name: 'web', repository, digest: 'sha256:a' }];
+    const more = { build: 4, commit: 'c'.repeat(40), definition: 'd', migrations: [], author: 'ada' };
+    await recordRelease(api.store.db, { project, version: '4.0.0', images, ...more });
+    const removal = { holder: 'retention 1', project, repository };
+    expect(await claimRemoval(api.store.db, removal, ['sha256:a'])).toBe(true);
+    const url = `/v1/projects/${project}/environments/staging/deployments`;
+    const headers = { 'idempotency-key': 'four' };
+    const refused = await ask(developer, 'POST', url, { version: '4.0.0' }, headers);
+    expect(refused.statusCode).toBe(409);
+    expect(refused.json()).toMatchObject({ detail: expect.stringContaining(`Retention is removing ${repository}`) });
+    await endRemoval(api.store.db, removal);
+    expect((await ask(developer, 'POST', url, { version: '4.0.0' }, headers)).statusCode).toBe(202);
   });
 });
 
