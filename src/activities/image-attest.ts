@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { ProviderError } from '../domain/failures.ts';
 import type { ImageScan } from '../domain/image-scan.ts';
 import { type Provenance, type ProvenanceStep, invocationOf, makeProvenance } from '../domain/provenance.ts';
+import type { PublishedPackage } from '../domain/packages.ts';
 import type { ImageReport, StageReport } from '../domain/run.ts';
 import { withScratch } from '../effects/scratch-folder.ts';
 import { publicUrl } from '../providers/repositories/git-command.ts';
@@ -17,17 +18,22 @@ import type { LogWriter } from './logs.ts';
  */
 const maxTries = 5;
 
+/** What else a run has done, for the provenance of its images: how its stages went, and what it published. */
+export interface Made {
+  readonly stages: readonly StageReport[];
+  readonly packages: readonly PublishedPackage[];
+}
+
 /**
  * Signs a pushed image and attests to what is in it and how it came to be. Nothing happens where the project has no key.
  *
- * @param stages - how the stages of the run went.
  * @returns what was attested.
  * @throws `SignerFailed`, `RegistryUnavailable` (retried), `RegistryRefused` (not retried)
  */
 export async function attestImage(
   work: ImageWork,
   image: ImageReport,
-  stages: readonly StageReport[],
+  { stages, packages }: Made,
   log: LogWriter,
 ): Promise<readonly string[]> {
   const { deps, known, run, plan, registry, signal, moved } = work;
@@ -55,7 +61,7 @@ export async function attestImage(
   }
   for (const type of await attestContent(work, subject, key, evidenceFiles(plan, image.name))) attested.add(type);
   await withScratch('attest', async (folder) => {
-    const provenance = await provenanceOf(work, image, stages);
+    const provenance = await provenanceOf(work, image, { stages, packages });
     const predicateFile = join(folder, 'provenance.json');
     const words = JSON.stringify(provenance);
     await writeFile(predicateFile, words);
@@ -140,11 +146,7 @@ async function attestProvenance(
   );
 }
 
-async function provenanceOf(
-  { deps, known, plan }: ImageWork,
-  image: ImageReport,
-  stages: readonly StageReport[],
-): Promise<Provenance> {
+async function provenanceOf({ deps, known, plan }: ImageWork, image: ImageReport, made: Made): Promise<Provenance> {
   const { builder } = known.pipeline.supplyChain;
   const { ref } = known.input.event;
   const scan = image.evidence?.scan;
@@ -153,7 +155,7 @@ async function provenanceOf(
     ref,
     repository: publicUrl({ project: plan.run.project, url: known.pair.project.repository.url }),
     image,
-    stages,
+    ...made,
     steps: await stepsOf({ deps, known }),
     builder: { id: builder, version: deps.supplyChain.version },
     ...(scan === undefined ? {} : { scan }),

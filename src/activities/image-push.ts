@@ -1,9 +1,9 @@
 import { ProviderError } from '../domain/failures.ts';
 import type { ImageTag } from '../domain/image-tags.ts';
-import type { ImageReport, StageReport } from '../domain/run.ts';
+import type { ImageReport } from '../domain/run.ts';
 import type { LocalImage } from '../providers/builders/port.ts';
 import type { ImageRegistry } from '../providers/registries/port.ts';
-import { attestImage } from './image-attest.ts';
+import { type Made, attestImage } from './image-attest.ts';
 import { tagsOf } from './image-build.ts';
 import { claimPush, claimPushed } from './image-claims.ts';
 import { type ImageEnd, type ImageWork, type OpenedRegistry, progressOf } from './image-work.ts';
@@ -17,7 +17,7 @@ import type { LogWriter } from './logs.ts';
 export async function pushImage(
   work: ImageWork,
   image: ImageReport,
-  stages: readonly StageReport[],
+  made: Made,
   log: LogWriter,
   { manifests, pusher }: OpenedRegistry,
 ): Promise<ImageEnd> {
@@ -71,7 +71,7 @@ export async function pushImage(
     moved();
   }
   const pushed = { ...image, digest, tags: tags.map(({ name }) => name), durationMs: 0 };
-  const attested = await attestImage(work, pushed, stages, log);
+  const attested = await attestImage(work, pushed, made, log);
   const { evidence } = pushed;
   return {
     image:

@@ -28,10 +28,12 @@ export function createImageActivities(deps: ImageDependencies): ImageActivities 
         }
       }),
 
-    pushImages: ({ run, plan, images, stages = [] }) =>
+    pushImages: ({ run, plan, images, stages = [], packages = [] }) =>
       together(deps, { run, plan, doing: 'push' }, async (work) => {
         const opened = await openPush(work);
-        return forEach(work, 'push', images, (each, image, log) => pushImage(each, image, stages, log, opened));
+        return forEach(work, 'push', images, (each, image, log) =>
+          pushImage(each, image, { stages, packages }, log, opened),
+        );
       }),
   };
 }

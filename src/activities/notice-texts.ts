@@ -2,6 +2,7 @@ import { counted } from '../domain/counted.ts';
 import type { DeploymentInput, DeploymentResult } from '../domain/deployment.ts';
 import type { NoticeEvent } from '../domain/notice.ts';
 import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
+import { packageLine } from '../domain/packages.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { RunInput, RunPlan } from '../domain/run.ts';
@@ -22,7 +23,7 @@ const mostScanLines = 5;
 
 /** What people are told at the end of a run: what it was, how it went, and what to do where there is something to do. */
 export function runNotice(settled: SettledRun): Notice {
-  const { input, number, plan, stages, images, outcome, reason, deployments } = settled;
+  const { input, number, plan, stages, images, packages = [], outcome, reason, deployments } = settled;
   const { project, event } = input;
   const failed = stages.find((stage) => stage.verdict === 'failed' || stage.verdict === 'errored');
   const kind = runEvent(settled);
@@ -36,6 +37,7 @@ export function runNotice(settled: SettledRun): Notice {
     ...images.map(
       (image) => `image ${image.name} ${image.digest.slice(0, 19)}${image.reused ? ' (built before)' : ''}`,
     ),
+    ...packages.map(packageLine),
     ...(outcome === 'succeeded' ? [] : [reason.slice(0, longestDetail)]),
     ...(failedStep?.detail === undefined ? [] : [failedStep.detail.slice(0, longestDetail)]),
     ...deployments.map(({ environment, number: of }) => `goes to ${environment} as deployment ${of}`),

@@ -1,5 +1,6 @@
 /** What the workflows of runs may ask for; the rules are those of {@link ./contracts.ts}. */
 import type { DeploymentInput, DeploymentRef, ForgeDeployment, ForgeStatus } from '../domain/deployment.ts';
+import type { PublishedPackage } from '../domain/packages.ts';
 import type { RunOutcome } from '../domain/outcome.ts';
 import type { RunStart } from '../domain/run-start.ts';
 import type { TurnAnswer, RunTurn } from '../domain/run-turn.ts';
@@ -38,7 +39,7 @@ export interface ImageActivities {
   /**
    * Pushes and verifies by asking the registry for the digest; signs and attests where the project has a key. Heartbeats.
    *
-   * @param input.stages - how the stages went, for the provenance; absent from runs of an older Slipway.
+   * @param input.stages - how the stages went, and `input.packages` what was published, for the provenance; absent from runs of an older Slipway.
    * @throws `RegistryRefused`, `DigestMismatch`, `TagTaken` (not retried), `RegistryUnavailable`, `SignerFailed` (retried)
    */
   pushImages(input: {
@@ -46,6 +47,7 @@ export interface ImageActivities {
     readonly plan: RunPlan;
     readonly images: readonly ImageReport[];
     readonly stages?: readonly StageReport[];
+    readonly packages?: readonly PublishedPackage[];
   }): Promise<readonly ImageReport[]>;
 }
 
@@ -66,6 +68,17 @@ export interface RunTurnActivities {
     /** Whether its checkout is there. */
     readonly prepared: boolean;
   }): Promise<TurnAnswer>;
+}
+
+export interface PackageActivities {
+  /**
+   * Looks through the packages that the plan names, and when nothing is wrong with any of them publishes each file; one that its index holds already is
+   * done. Each is recorded when its index shows it. Heartbeats.
+   *
+   * @throws `PackageRefused`, `PackageTaken`, `IndexRefused`, `DigestMismatch`, `SecretMissing`, `NotAllowed` (not retried), `IndexUnavailable`
+   *   (retried)
+   */
+  publishPackages(input: { readonly run: RunRef; readonly plan: RunPlan }): Promise<readonly PublishedPackage[]>;
 }
 
 export interface RunFactActivities {
@@ -93,6 +106,8 @@ export interface RunFactActivities {
     readonly plan?: RunPlan;
     readonly stages: readonly StageReport[];
     readonly images: readonly ImageReport[];
+    /** What was published, whatever became of the run after it; absent where nothing was. */
+    readonly packages?: readonly PublishedPackage[];
     readonly outcome: RunOutcome;
     readonly reason: string;
   }): Promise<{ readonly deployments: readonly DeploymentInput[] }>;

@@ -10,6 +10,7 @@ import type { StageEvidence } from '../domain/evidence.ts';
 import type { ImageReport, RunInput, RunPlan, StageReport } from '../domain/run.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
 import { openDeployment } from '../store/deployments.ts';
+import { recordPackages } from '../store/packages.ts';
 import { readDefinition, readProject } from '../store/projects.ts';
 import { readRelease, recordRelease } from '../store/releases.ts';
 import { recordEvidence } from '../store/reports.ts';
@@ -126,6 +127,7 @@ async function settleRun(
     }
     if (ofImages !== undefined) await recordEvidence(tx, run, imagesStage, ofImages);
     await recordImages(tx, run, images);
+    await recordPackages(tx, run, settle.packages ?? []);
     const opened: DeploymentInput[] = [];
     if (plan !== undefined && outcome === 'succeeded') {
       const release = await ensureRelease(tx, settle, plan, run.number);

@@ -6,7 +6,7 @@ import { hashDefinition, serialiseDefinition, type DefinitionPair } from '../def
 import { definitionInvalid, loadPair, loadProject, type Loaded } from '../definition/load.ts';
 import { resolveGateFloors } from '../definition/gates.ts';
 import { parameterVariable, resolveParameters } from '../definition/parameters.ts';
-import { fillStart, resolvePipeline } from '../definition/pipeline.ts';
+import { fillStart, publishedBy, resolvePipeline } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { routesOf } from '../definition/routes.ts';
 import type { PipelineSpec, StageSpec } from '../definition/specs.ts';
@@ -332,6 +332,9 @@ function planOf({
   const runs = skipped === undefined;
   const version = versionOf({ ref: input.event.ref, build: run.number, commit: commit.sha });
   const variables = variablesOf(input, run, commit, version);
+  // A release that is deployed again was published by the run that made it.
+  const publishes = runs && input.release === undefined ? route : undefined;
+  const publish = publishedBy(pipeline, publishes, input.event);
   return {
     run,
     version,
@@ -343,6 +346,7 @@ function planOf({
     concurrency: pipeline.concurrency,
     buildImages: route?.buildImages ?? 'none',
     images: runs ? pipeline.images.map(({ name }) => name) : [],
+    ...(publish.length === 0 ? {} : { publish }),
     environments: route?.environments ?? [],
     buildTimeoutMs: pipeline.builds.timeoutMs,
     ...(tells ? { tellsForge: true as const } : {}),

@@ -22,7 +22,7 @@ export interface StageFacts {
     readonly stage: string;
     readonly position: number;
     readonly at: string;
-    readonly phase: 'checking' | 'building' | 'pushing';
+    readonly phase: 'checking' | 'building' | 'publishing' | 'pushing';
   }): void;
   stepStarted(fact: StepFact & { readonly at: string }): void;
   stepSettled(fact: StepFact & { readonly report: StepReport }): void;

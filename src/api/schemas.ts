@@ -5,6 +5,7 @@ import type { DeploymentInput, DeploymentResult, StepRecord } from '../domain/de
 import { outcomes } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
+import { packageKinds } from '../domain/packages.ts';
 import type { ImageReport, RunInput, RunPlan } from '../domain/run.ts';
 import type { Page } from '../store/page.ts';
 import type { StoredRelease } from '../store/releases.ts';
@@ -59,6 +60,7 @@ const RunPhase = z.enum([
   'queued',
   'checking',
   'building',
+  'publishing',
   'pushing',
   'settling',
   'closed',
@@ -109,6 +111,22 @@ export const StageSchema = z.object({
   steps: z.array(StepSchema).readonly(),
 });
 
+const PublishedPackageSchema = z
+  .object({
+    package: z.string().describe('What slipway.yaml calls it.'),
+    file: z.string(),
+    kind: z.enum(packageKinds),
+    index: z.string().describe('What project.yaml calls it.'),
+    name: z.string(),
+    version: z.string(),
+    sha256: z.string(),
+    sizeBytes: z.number().int(),
+    address: z.string().describe('Where the index shows it.'),
+    alreadyThere: z.boolean().describe('The index had the very same file before.'),
+    at: Instant,
+  })
+  .meta({ id: 'PublishedPackage' });
+
 const DocumentationSchema = z.object({
   stage: z.string(),
   name: z.string().describe('Of the artifact.'),
@@ -125,6 +143,7 @@ export const RunSchema = RunSummarySchema.extend({
   definition: z.string().nullable(),
   stages: z.array(StageSchema).readonly(),
   images: z.array(shaped<ImageReport>('Image', { name: z.string(), digest: z.string() })).readonly(),
+  packages: z.array(PublishedPackageSchema).readonly().describe('Files of packages that it has published.'),
   documentation: z
     .array(DocumentationSchema)
     .readonly()

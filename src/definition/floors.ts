@@ -6,6 +6,7 @@ import { buildsAreOffered } from './build-floors.ts';
 import { gatesAreStricter, suppressionsAreAllowed } from './gate-floors.ts';
 import { routesBuildTheService } from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
+import { packagesHaveIndexes } from './package-rules.ts';
 import type { Finding } from './problems.ts';
 import { environmentsOf, stepsOf } from './rules.ts';
 import { suggestion } from './suggest.ts';
@@ -26,6 +27,7 @@ export function checkPair(repository: unknown, project: unknown): PairFindings {
       ...stepSecretsExist(repository, project),
       ...stepsStayInTheirLimits(repository, project),
       ...buildsAreOffered(repository, project),
+      ...packagesHaveIndexes(repository, project),
       ...probesStay(repository, project),
       ...migrationsAreAllowed(repository, project),
       ...watchIsStricter(repository, project),

@@ -1,6 +1,8 @@
 import { ProviderError } from '../domain/failures.ts';
 import { gateOfKind } from '../domain/gate.ts';
 import type { MachineWants } from '../domain/machine.ts';
+import type { Route } from '../domain/routing.ts';
+import type { SourceEvent } from '../domain/run.ts';
 import { type RunStart, fullRef } from '../domain/run-start.ts';
 import { definedAs } from '../domain/stage-graph.ts';
 import { type RunFacts, whyNot } from './conditions.ts';
@@ -14,6 +16,8 @@ import type {
   CacheSpec,
   ImageCacheSpec,
   ImageSpec,
+  PackageIndexSpec,
+  PackageSpec,
   PipelineSpec,
   RegistrySpec,
   ReportSpec,
@@ -90,9 +94,43 @@ export function resolvePipeline(pair: DefinitionPair, options: ResolveOptions = 
       concurrency: project.builds.concurrency,
     },
     registry: resolveRegistry(pair),
+    packages: resolvePackages(pair),
     supplyChain: resolveSupplyChain(pair, context.fork),
     gates: resolveGates(pair),
   };
+}
+
+/** Packages whose index the project has. Which of them a run publishes is decided by its route (`publishedBy`). */
+function resolvePackages({ repository, project }: DefinitionPair): readonly PackageSpec[] {
+  return repository.packages.flatMap(({ name, files, index: wanted }): readonly PackageSpec[] => {
+    const index = project.packageIndexes[wanted];
+    if (index === undefined) return [];
+    const { kind, url, token, credentials, allow, largest } = index;
+    const asked = index.kind === 'python' ? { simple: index.simple ?? `${url.replace(/\/+$/, '')}/simple/` } : {};
+    const to: PackageIndexSpec = {
+      ...{ name: wanted, kind, url, ...asked, access: index.kind === 'npm' ? index.access : 'restricted' },
+      ...(token === undefined ? {} : { token }),
+      ...(credentials === undefined ? {} : { credentials }),
+      ...{ allow, largestBytes: largest },
+    };
+    return [{ name, files, index: to }];
+  });
+}
+
+/** Names of the packages that a run of this route publishes. What was only proposed publishes none, whatever the route and whoever started the run. */
+export function publishedBy(
+  { packages }: Pick<PipelineSpec, 'packages'>,
+  route: Pick<Route, 'publish'> | undefined,
+  event: Pick<SourceEvent, 'kind' | 'ref' | 'fork'>,
+): readonly string[] {
+  const { publish = [] } = route ?? {};
+  if (isProposal(event)) return [];
+  return packages.filter(({ index }) => publish.includes(index.name)).map(({ name }) => name);
+}
+
+/** A pull request, also where a run of it was started by hand. */
+export function isProposal({ kind, ref, fork = false }: Pick<SourceEvent, 'kind' | 'ref' | 'fork'>): boolean {
+  return fork || kind === 'pull-request' || ref.startsWith('refs/pull/');
 }
 
 function resolveMachine({ cores, memory, disk }: RepositoryDefinition['machine']): MachineWants {

@@ -10,6 +10,7 @@ import { Forge } from './kinds/forge.ts';
 import { Gates } from './kinds/gate.ts';
 import { Images } from './kinds/images.ts';
 import { Notifier } from './kinds/notifier.ts';
+import { PackageIndex } from './kinds/packages.ts';
 import { Probe } from './kinds/probe.ts';
 import { Protection } from './kinds/protection.ts';
 import { ImageReference } from './stages.ts';
@@ -58,6 +59,11 @@ export const Route = z.strictObject({
     .array(Name)
     .max(50)
     .describe('Groups of images that are built; those without a group always are. Default: every group.')
+    .exactOptional(),
+  publish: z
+    .array(Name)
+    .max(20)
+    .describe('Names of the `packageIndexes` that packages of the repository are published to. Default: none.')
     .exactOptional(),
   into: RefGlob.describe('For pull requests: the branch they go into. Default: any.').exactOptional(),
   paths: z
@@ -149,6 +155,10 @@ export const ProjectDefinition = z
         insecure: z.boolean().describe('Plain HTTP. Only for a registry on this machine.').default(false),
       })
       .describe('Where images are pushed to and run from.'),
+    packageIndexes: z
+      .record(Name, PackageIndex)
+      .describe('Where packages may be published, by the name that repository and routes know it by.')
+      .default({}),
     routes: z
       .array(Route)
       .max(200)

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { ImageCache } from './kinds/builds.ts';
 import { Gates } from './kinds/gate.ts';
 import { RepositoryInfrastructure } from './kinds/infrastructure.ts';
+import { RepositoryPackage } from './kinds/packages.ts';
 import { Probe } from './kinds/probe.ts';
 import { Reports } from './kinds/report.ts';
 import { Parameters } from './parameters.ts';
@@ -273,6 +274,13 @@ export const RepositoryDefinition = z
         'Conditions and limits of groups of images. Which of them are built is also said by the route (`imageGroups` in the project).',
       )
       .exactOptional(),
+    packages: z
+      .array(RepositoryPackage)
+      .max(20, { error: 'must have at most 20 packages' })
+      .describe(
+        'What is published when every check has passed and every image is built, where the route of the run says so. Never by pull requests and runs by schedule.',
+      )
+      .default([]),
     service: Service.describe(
       'What runs when the release is live. Needed where the project deploys anywhere.',
     ).exactOptional(),

@@ -12,6 +12,7 @@ export function routesOf(project: ProjectDefinition): readonly Route[] {
     priority: route.priority,
     ...(route.emergency ? { emergency: true as const } : {}),
     ...(route.imageGroups === undefined ? {} : { imageGroups: route.imageGroups }),
+    ...(route.publish === undefined ? {} : { publish: route.publish }),
     ...(route.into === undefined ? {} : { into: route.into }),
     ...(route.paths === undefined ? {} : { paths: route.paths }),
     ...(route.ignorePaths === undefined ? {} : { ignorePaths: route.ignorePaths }),

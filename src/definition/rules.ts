@@ -16,6 +16,7 @@ import {
   trustHasKeys,
 } from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
+import { packageIndexesAreAsked, routesPublishSomewhere } from './package-rules.ts';
 import { Parameter, complaintOf } from './parameters.ts';
 import type { Finding } from './problems.ts';
 import { beforeProduction, isProduction } from './production.ts';
@@ -27,6 +28,7 @@ type Rule = (document: unknown) => readonly Finding[];
 const repositoryRules: readonly Rule[] = [
   namesAreUnique('stages'),
   namesAreUnique('images'),
+  namesAreUnique('packages'),
   namesAreUnique('probes'),
   stepsHaveOneCommand,
   stepsEndWithTheirStage,
@@ -61,6 +63,8 @@ const projectRules: readonly Rule[] = [
   protectionIsAsked,
   registryHasOneLogin,
   builderIsGuarded,
+  packageIndexesAreAsked,
+  routesPublishSomewhere,
 ];
 
 /** Everything in `slipway.yaml` that does not fit together. */
@@ -75,7 +79,7 @@ export function checkProject(document: unknown): readonly Finding[] {
 
 // ─── Both ──────────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-function namesAreUnique(section: 'stages' | 'images' | 'probes' | 'schedules'): Rule {
+function namesAreUnique(section: 'stages' | 'images' | 'packages' | 'probes' | 'schedules'): Rule {
   return (document) => {
     const items = group(document)[section];
     const steps = section === 'stages' ? groups(items) : [];

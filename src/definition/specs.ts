@@ -6,6 +6,7 @@ import type { GateName, GatePolicy } from '../domain/gate.ts';
 import type { ScanException, ScanMode, VulnerabilitySeverity } from '../domain/image-scan.ts';
 import type { MachineWants } from '../domain/machine.ts';
 import type { MigrationPhase } from '../domain/migration.ts';
+import type { AllowedPackage, PackageKind } from '../domain/packages.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
 import type { StrategySpec } from '../domain/policy.ts';
 import type { ReportKind } from '../domain/report.ts';
@@ -40,9 +41,35 @@ export interface PipelineSpec {
   readonly otherImages: readonly OtherImage[];
   readonly builds: BuildsSpec;
   readonly registry: RegistrySpec;
+  /** Every package of the document; which of them are published is said by the plan. */
+  readonly packages: readonly PackageSpec[];
   /** What the reports of a run must show; absent means no gate. */
   readonly gates?: readonly GatePolicy[];
   readonly supplyChain: SupplyChainSpec;
+}
+
+/** A package of the repository, and where the project lets it go. */
+export interface PackageSpec {
+  readonly name: string;
+  /** Globs, from the checkout. */
+  readonly files: readonly string[];
+  readonly index: PackageIndexSpec;
+}
+
+export interface PackageIndexSpec {
+  /** What the project calls it. */
+  readonly name: string;
+  readonly kind: PackageKind;
+  /** What is uploaded to, as it was written. */
+  readonly url: string;
+  /** Where an index of Python is asked what it holds. */
+  readonly simple?: string;
+  /** Of packages with a scope, at a registry of npm. */
+  readonly access: 'public' | 'restricted';
+  readonly token?: SecretRef;
+  readonly credentials?: Credentials;
+  readonly allow: readonly AllowedPackage[];
+  readonly largestBytes: number;
 }
 
 /** What must be known of the images of a project, and who says so. */

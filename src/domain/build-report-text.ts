@@ -32,6 +32,13 @@ export function renderBuildReport(report: BuildReport): string {
       ),
     ),
     ...section(
+      'Packages',
+      report.packages.map(
+        ({ name, version, file, index, sha256, alreadyThere }) =>
+          `- ${code(`${name} ${version}`)} at ${text(index)}: ${code(file)}, ${code(`sha256:${sha256}`)}${alreadyThere ? ', there before' : ''}`,
+      ),
+    ),
+    ...section(
       'Evidence',
       report.evidence.map(({ image, file, address }) => `- ${text(image)}: ${code(file)} at ${code(address)}`),
     ),

@@ -7,6 +7,7 @@ import type { AppliedSuppression } from './gate-findings.ts';
 import type { RunOutcome } from './outcome.ts';
 import { type CoverageFigures, type PutAside, type TestFigures, mostFailures, ratioOf } from './report.ts';
 import type { GatedReport, KeptPages } from './evidence.ts';
+import type { PublishedPackage } from './packages.ts';
 import type { ImageReport } from './run.ts';
 import { type RunFigures, type Trend, trendOf } from './run-trend.ts';
 import type { Verdict } from './verdict.ts';
@@ -39,6 +40,7 @@ export interface BuildReport {
   /** What would count and was put aside by its own tool. */
   readonly putAside: readonly (PutAside & { readonly gate: GateName })[];
   readonly images: readonly ImageReport[];
+  readonly packages: readonly PublishedPackage[];
   readonly documentation: readonly Documentation[];
   /** Files that say what is known of the images, as long as they are kept; `address` is a path of the API. */
   readonly evidence: readonly (EvidenceFile & { readonly address: string })[];

@@ -157,12 +157,14 @@ export const failures = {
   IndexRefused: {
     retryable: false,
     status: 502,
-    sentence: 'Check the address of the index and its credentials in `upkeep.dependencies.indexes` of the project.',
+    sentence:
+      'Check the address and the credentials of the index named in the project: `packageIndexes` where it is published to, `upkeep.dependencies.indexes` where it is read.',
   },
   IndexUnavailable: {
     retryable: true,
     status: 502,
-    sentence: 'Wait until the index of packages named in the message answers again; the next round asks it anew.',
+    sentence:
+      'Check that the index named runs and can be reached from the worker. It is asked again; publishing sends nothing twice that is there.',
   },
   ImageNotFound: {
     retryable: false,
@@ -184,6 +186,18 @@ export const failures = {
     retryable: false,
     status: 409,
     sentence: 'A tag that must not change names another image already: give the new one another version.',
+  },
+  PackageRefused: {
+    retryable: false,
+    status: 422,
+    sentence:
+      'Correct the package, or have its name and version allowed for the index in the project. Nothing of it was published.',
+  },
+  PackageTaken: {
+    retryable: false,
+    status: 409,
+    sentence:
+      'A published version never changes: give the package a new one. Where the content should be the same, make its build repeatable (`SOURCE_DATE_EPOCH`).',
   },
   ImageVulnerable: {
     retryable: false,

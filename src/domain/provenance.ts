@@ -1,3 +1,4 @@
+import { type PublishedPackage, packageUrl } from './packages.ts';
 import type { ImageReport, RunPlan, StageReport } from './run.ts';
 import type { ScanVerdict } from './image-scan.ts';
 
@@ -31,6 +32,8 @@ export interface Provenance {
   };
   readonly runDetails: {
     readonly builder: { readonly id: string; readonly version: Readonly<Record<string, string>> };
+    /** Files of packages that the run has published, beside the image. */
+    readonly byproducts?: readonly ResourceDescriptor[];
     readonly metadata: { readonly invocationId: string; readonly startedOn: string; readonly finishedOn: string };
     /** How it went. A field of ours, as the specification asks such to be named. */
     readonly slipway_verdicts: readonly ProvenanceVerdict[];
@@ -56,6 +59,7 @@ export interface ProvenanceVerdict {
 }
 
 export interface ResourceDescriptor {
+  readonly name?: string;
   readonly uri: string;
   readonly digest: Readonly<Record<string, string>>;
 }
@@ -80,12 +84,13 @@ export interface ProvenanceInput {
   readonly steps: readonly ProvenanceStep[];
   readonly builder: { readonly id: string; readonly version: string };
   readonly scan?: ScanVerdict;
+  readonly packages: readonly PublishedPackage[];
   readonly finishedAt: string;
 }
 
 /** Puts together what is known of a build. Nothing is invented: what is not known is not there. */
 export function makeProvenance(input: ProvenanceInput): Provenance {
-  const { plan, image, stages, builder, scan } = input;
+  const { plan, image, stages, builder, scan, packages } = input;
   const { run, commit } = plan;
   const verdicts = [
     ...stages.flatMap(({ name, steps, gates = [], startedAt, durationMs }) => [
@@ -142,6 +147,15 @@ export function makeProvenance(input: ProvenanceInput): Provenance {
     },
     runDetails: {
       builder: { id: builder.id, version: { slipway: builder.version } },
+      ...(packages.length === 0
+        ? {}
+        : {
+            byproducts: packages.map((one) => ({
+              name: one.file,
+              uri: packageUrl(one),
+              digest: { sha256: one.sha256 },
+            })),
+          }),
       metadata: { invocationId: `run/${run.project}/${run.key}`, startedOn, finishedOn: input.finishedAt },
       slipway_verdicts: verdicts,
       slipway_reused: image.reused,

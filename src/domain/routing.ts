@@ -11,6 +11,8 @@ export interface Route {
   readonly buildImages: BuildImages;
   /** Groups of images that are built, beside those without one; every group when absent. */
   readonly imageGroups?: readonly string[];
+  /** Indexes that packages are published to; none when absent. */
+  readonly publish?: readonly string[];
   /** Deployed to, in this order; none: checks only. */
   readonly environments: readonly string[];
   readonly priority: Priority;

@@ -108,6 +108,8 @@ export interface RunPlan {
   readonly stages: readonly StagePlan[];
   readonly buildImages: BuildImages;
   readonly images: readonly string[];
+  /** Packages of the definition that are published; absent where the route publishes none. */
+  readonly publish?: readonly string[];
   /** Environments this event leads to, in order. Empty: checks only. */
   readonly environments: readonly string[];
   /** Time limit of build and push, ms. */

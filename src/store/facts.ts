@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { DeploymentPhase, DeploymentRef, DeploymentResult, StepRecord } from '../domain/deployment.ts';
 import { ProviderError } from '../domain/failures.ts';
+import type { PublishedPackage } from '../domain/packages.ts';
 import type { RunPlan, RunRef } from '../domain/run.ts';
 import { deploymentEvent } from './deployment-rows.ts';
 import { recordDeploymentStep, recordPhase } from './deployments.ts';
@@ -10,6 +11,7 @@ import { openIncidentRow } from './incidents.ts';
 import { type ArtifactRecord, type CacheUseRecord, recordArtifact, recordCacheUse } from './kept-files.ts';
 import { type LogOwner, type LogSegment, addSegment, beginLog, closeLog } from './logs.ts';
 import { type ProofRecord, recordProof } from './proofs.ts';
+import { recordPackages } from './packages.ts';
 import { deleteOld } from './retention.ts';
 import {
   type StageView,
@@ -65,6 +67,11 @@ export type Fact =
   | ({ readonly kind: 'proof' } & ProofRecord)
   | { readonly kind: 'sample'; readonly deployment: DeploymentRef; readonly sample: Sample }
   | { readonly kind: 'artifact'; readonly artifact: ArtifactRecord }
+  | {
+      readonly kind: 'package';
+      readonly run: RunRef;
+      readonly published: PublishedPackage;
+    }
   | { readonly kind: 'cache-use'; readonly use: CacheUseRecord }
   | { readonly kind: 'log-opened'; readonly owner: LogOwner; readonly at: string }
   | { readonly kind: 'log-segment'; readonly owner: LogOwner; readonly segment: LogSegment }
@@ -195,6 +202,9 @@ async function applyFact(tx: Db, fact: Fact): Promise<void> {
       return;
     case 'artifact':
       await recordArtifact(tx, fact.artifact);
+      return;
+    case 'package':
+      await recordPackages(tx, fact.run, [fact.published]);
       return;
     case 'cache-use':
       await recordCacheUse(tx, fact.use);

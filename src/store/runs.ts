@@ -2,11 +2,13 @@ import { sql } from 'kysely';
 import type { DeploymentRef } from '../domain/deployment.ts';
 import type { Documentation } from '../domain/documentation.ts';
 import type { Outcome, RunOutcome } from '../domain/outcome.ts';
+import type { PublishedPackage } from '../domain/packages.ts';
 import type { ImageEvidence, ImageReport, RunInput, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
 import type { StartedBy } from '../domain/run-start.ts';
 import { publish } from './events.ts';
 import { acceptRun } from './inbox.ts';
 import { listDocumentation } from './kept-files.ts';
+import { listPackages } from './packages.ts';
 import { type Page, type PageRequest, before, omit, rowsToRead, toPage } from './page.ts';
 import { type QueueView, readQueueViews } from './run-turns.ts';
 import type { Db, Row, RunPhase } from './schema.ts';
@@ -60,6 +62,8 @@ export interface RunRecord extends RunSummary {
   readonly definition: string | null;
   readonly stages: readonly StageView[];
   readonly images: readonly ImageReport[];
+  /** Files of packages that it has published. */
+  readonly packages: readonly PublishedPackage[];
   /** Documentation that its stages have generated, as long as it is kept. */
   readonly documentation: readonly Documentation[];
   readonly deployments: readonly (DeploymentRef & { readonly outcome: Outcome | null })[];
@@ -344,10 +348,11 @@ export async function readRun(db: Db, project: string, number: number): Promise<
     .where('number', '=', number)
     .executeTakeFirst();
   if (run === undefined) return undefined;
-  const [queueOf, stages, starts, documentation, images, deployments] = await Promise.all([
+  const [queueOf, stages, starts, packages, documentation, images, deployments] = await Promise.all([
     readQueueViews(db, run.phase === 'queued' ? [run] : []),
     readStages(db, project, number),
     readStarts(db, project, number),
+    listPackages(db, project, number),
     listDocumentation(db, project, number),
     db
       .selectFrom('images')
@@ -370,6 +375,7 @@ export async function readRun(db: Db, project: string, number: number): Promise<
     queue: queueOf(run),
     stages,
     images: images.map(toImageReport),
+    packages,
     documentation,
     deployments,
     startedBy,

@@ -17,6 +17,7 @@ import type { NoticeLevel, Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease, ReleaseImage } from '../domain/release.ts';
 import type { Component, ReportKind, Severity } from '../domain/report.ts';
+import type { PackageKind } from '../domain/packages.ts';
 import type { ImageEvidence, RunInput, RunPlan, SourceEvent } from '../domain/run.ts';
 import type { RunMode } from '../domain/run-turn.ts';
 import type { UpkeepKind } from '../domain/upkeep.ts';
@@ -54,7 +55,16 @@ export interface DefinitionsTable {
 
 /** `accepted` is before Temporal has it; the others are those of `RunView`. */
 export type RunPhase =
-  'accepted' | 'awaiting-word' | 'preparing' | 'queued' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
+  | 'accepted'
+  | 'awaiting-word'
+  | 'preparing'
+  | 'queued'
+  | 'checking'
+  | 'building'
+  | 'publishing'
+  | 'pushing'
+  | 'settling'
+  | 'closed';
 
 export interface RunsTable {
   id: Identity;
@@ -386,6 +396,22 @@ export interface ArtifactsTable {
   removedAt: string | null;
 }
 
+export interface PublishedPackagesTable {
+  project: string;
+  run: number;
+  package: string;
+  file: string;
+  kind: PackageKind;
+  indexName: string;
+  name: string;
+  version: string;
+  sha256: string;
+  sizeBytes: number;
+  address: string;
+  alreadyThere: boolean;
+  at: string;
+}
+
 export interface CachesTable {
   project: string;
   /** The ref whose runs may write it. */
@@ -529,6 +555,7 @@ export interface Database {
   logStreams: LogStreamsTable;
   logSegments: LogSegmentsTable;
   artifacts: ArtifactsTable;
+  publishedPackages: PublishedPackagesTable;
   caches: CachesTable;
   cacheUses: CacheUsesTable;
   tokens: TokensTable;

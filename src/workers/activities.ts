@@ -38,6 +38,7 @@ import { createMaterials } from '../activities/material.ts';
 import { createNoticeActivities, inPassing } from '../activities/notices.ts';
 import { createPipelines } from '../activities/pipelines.ts';
 import { type Place, createPlaces } from '../activities/places.ts';
+import { createPackageActivities } from '../activities/packages.ts';
 import { createPlanActivities } from '../activities/plan.ts';
 import { createProtections } from '../activities/protections.ts';
 import { createPollActivities } from '../activities/polls.ts';
@@ -75,6 +76,7 @@ import { createServiceHost } from '../providers/executors/services.ts';
 import { createInfrastructure } from '../providers/infrastructures/index.ts';
 import { createHaproxyRequestLog } from '../providers/metrics/haproxy-log.ts';
 import { migrationRunners } from '../providers/migrations/index.ts';
+import { packageUploads } from '../providers/package-uploads/index.ts';
 import { type ReadRegistry, createRegistryReader } from '../providers/registries/logins/index.ts';
 import { createForeignRegistry } from '../providers/registries/foreign.ts';
 import { createOciRegistry } from '../providers/registries/oci.ts';
@@ -100,7 +102,7 @@ import {
   recordProofTo,
   recordSampleTo,
 } from './facts.ts';
-import { createCacheIndex, recordArtifactsTo, recordCacheUsesTo } from './kept-files.ts';
+import { createCacheIndex, recordArtifactsTo, recordCacheUsesTo, recordPackagesTo } from './kept-files.ts';
 import { findInfrastructureProgram } from './infrastructure.ts';
 import { createSupplyChain, createToolFinder } from './supply-chain.ts';
 
@@ -282,6 +284,14 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       logs,
       facts,
       reports: { blobs, readBaseline: createBaselines(store) },
+    }),
+    ...createPackageActivities({
+      uploads: packageUploads,
+      pipelines,
+      readSecret,
+      logs,
+      facts,
+      record: recordPackagesTo(spool),
     }),
     ...createImageActivities({
       builder,

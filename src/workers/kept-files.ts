@@ -1,5 +1,6 @@
 import type { ArtifactDependencies } from '../activities/artifacts.ts';
 import type { CacheDependencies, CacheIndex } from '../activities/caches.ts';
+import type { PackageDependencies } from '../activities/packages.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
 import { expireArtifacts, findCache, forgetCache, forgetOldCacheUses, putCache } from '../store/kept-files.ts';
 import type { Store } from '../store/store.ts';
@@ -28,6 +29,16 @@ export function recordCacheUsesTo(spool: FactSpool): CacheDependencies['recordUs
     spool.record(`cache-use/${run.project}/${run.number}/${stage}/${cache}/${at}`, {
       kind: 'cache-use',
       use: { project: run.project, run: run.number, stage, cache, hit, sizeBytes, durationMs, at },
+    });
+}
+
+/** Tells of what was published, file by file. */
+export function recordPackagesTo(spool: FactSpool): PackageDependencies['record'] {
+  return (run, published) =>
+    spool.record(`package/${run.project}/${run.number}/${published.package}/${published.file}`, {
+      kind: 'package',
+      run,
+      published,
     });
 }
 

@@ -226,7 +226,15 @@ export interface RunView {
   /** Who has allowed the commit of a fork to be run. */
   readonly allowed?: { readonly by: string; readonly proven: boolean; readonly at: string };
   readonly phase:
-    'awaiting-word' | 'preparing' | 'queued' | 'checking' | 'building' | 'pushing' | 'settling' | 'closed';
+    | 'awaiting-word'
+    | 'preparing'
+    | 'queued'
+    | 'checking'
+    | 'building'
+    | 'publishing'
+    | 'pushing'
+    | 'settling'
+    | 'closed';
   /** Where it stands while it waits for its turn; as of its last look. */
   readonly queue?: QueuePlace & { readonly since: string; readonly until: string };
   readonly stages: readonly StageReport[];

@@ -72,6 +72,7 @@ export const long = proxyActivities<
   Pick<contracts.SourceActivities, 'prepareRun'> &
     contracts.StageActivities &
     contracts.ImageActivities &
+    contracts.PackageActivities &
     contracts.InfrastructureActivities &
     Pick<contracts.DataActivities, 'ensureBackup' | 'runMigrations'>
 >({

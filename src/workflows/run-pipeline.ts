@@ -14,6 +14,7 @@ import {
 import type { DeploymentInput } from '../domain/deployment.ts';
 import { type FailureType, failure, failureType, tellFailure } from '../domain/failures.ts';
 import type { RunOutcome } from '../domain/outcome.ts';
+import { type PublishedPackage, publishTimeoutMs } from '../domain/packages.ts';
 import type { ImageReport, RunInput, RunPlan, RunRef, StagePlan, StageReport } from '../domain/run.ts';
 import { nameOfRun } from '../domain/run-start.ts';
 import { supersededSentence } from '../domain/run-turn.ts';
@@ -88,6 +89,7 @@ class Run {
   #check: Check | undefined;
   readonly #starts: Starts;
   #images: readonly ImageReport[] = [];
+  #packages: readonly PublishedPackage[] = [];
   #deployments: readonly DeploymentInput[] = [];
   readonly #turn: RunTurn;
   readonly #carried: RunCarried;
@@ -215,6 +217,7 @@ class Run {
       ...(this.#plan === undefined ? {} : { plan: this.#plan }),
       stages: this.#stages,
       images: this.#images,
+      ...this.#published(),
       ...ending,
     });
     this.#deployments = deployments;
@@ -317,8 +320,10 @@ class Run {
     });
     const ending = await this.#check.run();
     if (ending !== undefined) return ending;
-    await this.#makeImages(plan);
-    return { outcome: 'succeeded', reason: succeededReason(plan, this.#stages, this.#images) };
+    await this.#buildImages(plan);
+    await this.#publishPackages(plan);
+    await this.#pushImages(plan);
+    return { outcome: 'succeeded', reason: succeededReason(plan, this.#stages, this.#images, this.#packages) };
   }
 
   #wait(sentence: string): void {
@@ -352,20 +357,38 @@ class Run {
     );
   }
 
-  async #makeImages(plan: RunPlan): Promise<void> {
+  async #buildImages(plan: RunPlan): Promise<void> {
     if (plan.buildImages === 'none' || plan.images.length === 0) return;
     const limits = onMachine(plan, plan.buildTimeoutMs);
-    const names = plan.images.join(', ');
     this.#enter('building');
-    this.#images = await call(long.buildImages, `builds ${names}`, { run: plan.run, plan }, limits);
-    if (plan.buildImages !== 'push') return;
+    this.#images = await call(long.buildImages, `builds ${plan.images.join(', ')}`, { run: plan.run, plan }, limits);
+  }
+
+  /** What is published can never be taken back, so it comes when every check has passed and every image was built and scanned. */
+  async #publishPackages(plan: RunPlan): Promise<void> {
+    if (plan.publish === undefined || !patched('2026-11-26-packages')) return;
+    this.#enter('publishing');
+    this.#packages = await call(
+      long.publishPackages,
+      `publishes ${plan.publish.join(', ')}`,
+      { run: plan.run, plan },
+      onMachine(plan, publishTimeoutMs),
+    );
+  }
+
+  async #pushImages(plan: RunPlan): Promise<void> {
+    if (plan.buildImages !== 'push' || plan.images.length === 0) return;
     this.#enter('pushing');
     this.#images = await call(
       long.pushImages,
-      `pushes ${names}`,
-      { run: plan.run, plan, images: this.#images, stages: this.#stages },
-      limits,
+      `pushes ${plan.images.join(', ')}`,
+      { run: plan.run, plan, images: this.#images, stages: this.#stages, ...this.#published() },
+      onMachine(plan, plan.buildTimeoutMs),
     );
+  }
+
+  #published(): { readonly packages?: readonly PublishedPackage[] } {
+    return this.#packages.length === 0 ? {} : { packages: this.#packages };
   }
 
   async #releaseWorkspace(): Promise<void> {
@@ -413,6 +436,7 @@ class Run {
       stages: this.#stages,
       starts: this.#starts.list,
       images: this.#images,
+      packages: this.#packages,
       deployments: this.#deployments,
       ending,
     });
@@ -431,6 +455,8 @@ const brokenInput: readonly FailureType[] = [
   'ImageVulnerable',
   'GateBlocked',
   'TagTaken',
+  'PackageRefused',
+  'PackageTaken',
   'StepFailed',
   'StepTimedOut',
   'StepStalled',
@@ -458,10 +484,19 @@ function aborted(abort: AbortMessage): Ending {
   return { outcome: 'aborted', reason: sentences(`${abort.by} aborted it: ${abort.reason ?? 'no reason given'}`) };
 }
 
-function succeededReason(plan: RunPlan, stages: readonly StageReport[], images: readonly ImageReport[]): string {
+function succeededReason(
+  plan: RunPlan,
+  stages: readonly StageReport[],
+  images: readonly ImageReport[],
+  packages: readonly PublishedPackage[],
+): string {
   if (plan.skipped !== undefined) return `Nothing was run: ${plan.skipped}`;
   const where = plan.environments.length === 0 ? '' : `, goes to ${plan.environments.join(', ')}`;
   const skipped = stages.filter((stage) => stage.skipped === true).length;
   const ran = `${counted(plan.stages.length - skipped, 'stage')} passed${skipped === 0 ? '' : `, ${skipped} skipped`}`;
-  return `${ran}${images.length === 0 ? '' : `, ${counted(images.length, 'image')}`}${where}.`;
+  const made = [
+    ...(images.length === 0 ? [] : [`, ${counted(images.length, 'image')}`]),
+    ...(packages.length === 0 ? [] : [`, ${counted(packages.length, 'file')} published`]),
+  ].join('');
+  return `${ran}${made}${where}.`;
 }

@@ -12,6 +12,7 @@ import type {
 import type { DeploymentInput, DeploymentPhase, DeploymentRef, DeploymentResult } from '../../src/domain/deployment.ts';
 import { holdingOutcomes } from '../../src/domain/outcome.ts';
 import { summarise } from '../../src/domain/infrastructure.ts';
+import type { PublishedPackage } from '../../src/domain/packages.ts';
 import type { Plan, PlanPolicy } from '../../src/domain/plan.ts';
 import type { LiveRelease, Slot } from '../../src/domain/release.ts';
 import type { RunInput, RunPlan, StageReport } from '../../src/domain/run.ts';
@@ -262,6 +263,7 @@ export function createNaturalActivities(client: () => Client): Natural {
     releaseWorkspace: () => undefined,
     runStage: ({ stage }) => ({ name: stage, verdict: 'passed', steps: [], startedAt: now(), durationMs: 1 }),
     buildImages: ({ plan }) => plan.images.map((name) => imageOf(name)),
+    publishPackages: ({ plan }) => (plan.publish ?? []).map((name) => publishedOf(name)),
     pushImages: ({ images }) => images,
     settleRun: ({ outcome, reason, stages, plan }, world) => {
       world.settledRuns.push({ outcome, reason, stages });
@@ -466,6 +468,13 @@ function prepared(input: RunInput, world: World): RunPlan {
     environments: [],
     buildTimeoutMs: 60_000,
     ...world.runPlan,
+  };
+}
+
+function publishedOf(name: string): PublishedPackage {
+  return {
+    ...{ package: name, file: `${name}-1.0.0.tgz`, kind: 'npm', index: 'internal', name, version: '1.0.0' },
+    ...{ sha256: 'f'.repeat(64), sizeBytes: 1, address: 'http://npm.example/', alreadyThere: false, at: now() },
   };
 }
 

@@ -54,6 +54,7 @@ export function aRun(changes: Partial<RunRecord> = {}): RunRecord {
     definition: null,
     stages: [],
     images: [],
+    packages: [],
     documentation: [],
     deployments: [],
     startedBy: null,

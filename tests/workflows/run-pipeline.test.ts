@@ -36,6 +36,86 @@ describe('a run', () => {
     expect(world.called('settleRun')[0]?.input).toMatchObject({ images: [{ name: 'api' }, { name: 'worker' }] });
   });
 
+  test('publishes when its images are built and before they are pushed, and says so to whoever comes after', async () => {
+    const { world, when } = createScenario(env);
+    world.runPlan = { buildImages: 'push', images: ['api'], publish: ['client', 'wheel'] };
+    expect(await (await when.push()).result()).toMatchObject({ reason: expect.stringContaining('2 files published') });
+    const names = world.calls.map((call) => call.name);
+    expect(names.slice(2, 5)).toEqual(['buildImages', 'publishPackages', 'pushImages']);
+    const packages = [{ name: 'client' }, { name: 'wheel' }];
+    expect(world.called('pushImages')[0]?.input).toMatchObject({ packages });
+    expect(world.called('settleRun')[0]?.input).toMatchObject({ packages });
+  });
+
+  test('publishes without an image too, and nothing when a check has failed', async () => {
+    const first = createScenario(env);
+    first.world.runPlan = { publish: ['wheel'] };
+    await (await first.when.push()).result();
+    expect(first.world.called('publishPackages')).toHaveLength(1);
+    const second = createScenario(env);
+    second.world.runPlan = { publish: ['wheel'] };
+    second.world.on('runStage', () => reported('failed', 'two tests are red'));
+    await (await second.when.push()).result();
+    expect(second.world.called('publishPackages')).toHaveLength(0);
+  });
+
+  test.each([
+    ['PackageTaken', 'failed'],
+    ['PackageRefused', 'failed'],
+    ['IndexRefused', 'errored'],
+  ] as const)('whose publishing ends with %s is %s, at once, and pushes nothing', async (type, outcome) => {
+    const { world, when } = createScenario(env);
+    world.runPlan = { buildImages: 'push', images: ['api'], publish: ['wheel'], environments: ['production'] };
+    world.on('publishPackages', () => {
+      throw broken(type, 'the index says no');
+    });
+    const result = await (await when.push()).result();
+    expect(result).toEqual({ outcome, reason: expect.stringContaining('the index says no') });
+    expect(world.called('publishPackages')).toHaveLength(1);
+    expect(world.called('pushImages')).toHaveLength(0);
+    expect(world.called('settleRun')[0]?.input).not.toHaveProperty('packages');
+  });
+
+  test.each(['GateBlocked', 'GateErrored', 'BuildFailed', 'ImageVulnerable'] as const)(
+    'publishes nothing after %s of its images',
+    async (type) => {
+      const { world, when } = createScenario(env);
+      world.runPlan = { buildImages: 'push', images: ['api'], publish: ['wheel'] };
+      world.on('buildImages', () => {
+        throw broken(type, 'the images are bad');
+      });
+      await (await when.push()).result();
+      expect(world.called('buildImages')).toHaveLength(1);
+      expect(world.called('publishPackages')).toHaveLength(0);
+    },
+  );
+
+  test('that is aborted while it builds publishes nothing', async () => {
+    const { world, when, then } = createScenario(env);
+    world.runPlan = { buildImages: 'push', images: ['api'], publish: ['wheel'] };
+    world.on('buildImages', async () => {
+      await stayUntil(() => false);
+      return [];
+    });
+    const run = await when.push();
+    await then.called('buildImages');
+    await run.executeUpdate('abort', { args: [{ by: 'ada', reason: 'not that one' }] });
+    expect(await run.result()).toMatchObject({ outcome: 'aborted' });
+    expect(world.called('publishPackages')).toHaveLength(0);
+    expect(world.called('pushImages')).toHaveLength(0);
+  });
+
+  test('publishes again when the index was away', async () => {
+    const { world, when } = createScenario(env);
+    world.runPlan = { publish: ['wheel'] };
+    world.on('publishPackages', (_, at) => {
+      if (at.called('publishPackages').length < 3) throw broken('IndexUnavailable', 'it is away', false);
+      return [];
+    });
+    expect(await (await when.push()).result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.called('publishPackages')).toHaveLength(3);
+  });
+
   test('of a pull request builds to see whether it can, and pushes nothing', async () => {
     const { world, when } = createScenario(env);
     world.runPlan = { buildImages: 'validate', images: ['api'] };

@@ -60,8 +60,20 @@ export function reportRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
       before === undefined ? [] : readReports(db, project, before),
       earlierRuns(project, run.ref, number, runs),
     ]);
-    const { version, ref, commit, author, outcome, reason, acceptedAt, startedAt, settledAt, images, documentation } =
-      run;
+    const {
+      version,
+      ref,
+      commit,
+      author,
+      outcome,
+      reason,
+      acceptedAt,
+      startedAt,
+      settledAt,
+      images,
+      packages,
+      documentation,
+    } = run;
     const evidence = evidenceFilesOf(project, number, files).map((one) => {
       return { ...one, address: addressOf(project, number, one) };
     });
@@ -69,7 +81,7 @@ export function reportRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
       run: {
         ...{ project, run: number, version, ref, commit, author, outcome, reason, acceptedAt },
         ...{ startedAt, settledAt },
-        ...{ images, documentation, evidence },
+        ...{ images, packages, documentation, evidence },
       },
       stages: run.stages.map(({ name, verdict, durationMs }) => ({ name, verdict, durationMs })),
       reports,

@@ -1,3 +1,4 @@
+import { packageLine } from '../../domain/packages.ts';
 import { nameOfRun } from '../../domain/run-start.ts';
 import { placeSentence } from '../../domain/run-turn.ts';
 import type { QueueView } from '../../store/run-turns.ts';
@@ -33,6 +34,7 @@ export function runPage(run: RunRecord, screen: Screen): string {
     );
     lines.push('', ...images);
   }
+  if (run.packages.length > 0) lines.push('', ...run.packages.map((one) => `  ${packageLine(one)}`));
   if (run.documentation.length > 0) {
     lines.push(
       '',

@@ -1,5 +1,6 @@
 import type { DeploymentInput } from '../../domain/deployment.ts';
 import type { RunOutcome } from '../../domain/outcome.ts';
+import { type PublishedPackage, packageLine } from '../../domain/packages.ts';
 import type { ImageReport, RunInput, RunPlan, StageReport } from '../../domain/run.ts';
 import { nameOfRun } from '../../domain/run-start.ts';
 import { placeSentence } from '../../domain/run-turn.ts';
@@ -17,6 +18,7 @@ export interface RunPage {
   readonly stages: readonly StageReport[];
   readonly starts: readonly StartedRun[];
   readonly images: readonly ImageReport[];
+  readonly packages: readonly PublishedPackage[];
   readonly deployments: readonly DeploymentInput[];
   readonly ending: { readonly outcome: RunOutcome; readonly reason: string } | undefined;
 }
@@ -38,6 +40,7 @@ export function showRun(page: RunPage): void {
         ? undefined
         : `commit ${plan.commit.sha.slice(0, 10)}: ${plan.commit.message.split('\n')[0] ?? ''}`,
       ...page.images.map((image) => `image ${image.name} ${image.digest}${image.reused ? ' (built before)' : ''}`),
+      ...page.packages.map(packageLine),
       startedBy === undefined ? undefined : `started by ${nameOfRun(startedBy)}, stage ${startedBy.stage}`,
       ...page.starts.map((started) => `stage ${started.stage} started ${nameOfRun(started)}`),
       ...page.deployments.map((deployment) => `deployment \`${deploymentId(deployment)}\``),

@@ -125,7 +125,7 @@ function createWorld() {
     build: (world: World = {}): Promise<ImageEnd> =>
       buildImage(workOf(world), { ...image, ...world.spec }, log, () => Promise.resolve('/context')),
     push: ({ image: built }: ImageEnd, world: World = {}): Promise<ImageEnd> =>
-      pushImage(workOf({ buildImages: 'push', ...world }), built, [], log, registry),
+      pushImage(workOf({ buildImages: 'push', ...world }), built, { stages: [], packages: [] }, log, registry),
   };
 }
 

@@ -100,6 +100,20 @@ const input: BuildReportInput = {
         durationMs: 5,
       },
     ],
+    packages: [
+      {
+        ...{
+          package: 'wheel',
+          file: 'shop-1.0-py3-none-any.whl',
+          kind: 'python',
+          index: 'internal',
+          name: 'shop',
+          version: '1.0',
+        },
+        ...{ sha256: 'f'.repeat(64), sizeBytes: 9, address: 'https://pypi.example/simple/shop/', alreadyThere: true },
+        at: '2026-11-25T00:00:00Z',
+      },
+    ],
     documentation: [
       { stage: 'docs', name: 'api', address: '/v1/projects/shop/runs/12/documentation/docs/api/index.html' },
     ],
@@ -135,6 +149,9 @@ describe('the report of a run', () => {
     expect(report.pages).toEqual([
       { stage: 'test', path: 'htmlcov', address: '/v1/projects/shop/runs/12/pages/test/0/index.html' },
     ]);
+    expect(renderBuildReport(report)).toContain(
+      `## Packages\n\n- \`shop 1.0\` at internal: \`shop-1.0-py3-none-any.whl\`, \`sha256:${'f'.repeat(64)}\`, there before`,
+    );
     expect(renderBuildReport(report)).toContain(
       '## Documentation\n\n- docs: `api` at `/v1/projects/shop/runs/12/documentation/docs/api/index.html`',
     );

@@ -43,6 +43,20 @@ const provenance = makeProvenance({
   ],
   steps: [{ stage: 'test', name: 'unit', executor: 'node:24', digest }],
   builder: { id: 'urn:us', version: '1.0.0' },
+  packages: [
+    {
+      ...{
+        package: 'client',
+        file: 'client-1.0.0.tgz',
+        kind: 'npm',
+        index: 'internal',
+        name: '@shop/client',
+        version: '1.0.0',
+      },
+      ...{ sha256: 'f'.repeat(64), sizeBytes: 9, address: 'https://npm.example/', alreadyThere: false },
+      at: '2026-11-25T10:00:30.000Z',
+    },
+  ],
   finishedAt: '2026-11-25T10:01:00.000Z',
 });
 const statement: Statement = {

@@ -26,7 +26,7 @@ function page(earlier: readonly RunFigures[]): string {
   const report: BuildReport = buildReport({
     run: {
       ...{ project: 'shop', run: 9, version: '9-abc', ref: 'refs/heads/main', commit: 'a'.repeat(40), author: 'ada' },
-      ...{ outcome: 'succeeded', reason: null, acceptedAt: '2026-11-25T00:00:00Z', images: [] },
+      ...{ outcome: 'succeeded', reason: null, acceptedAt: '2026-11-25T00:00:00Z', images: [], packages: [] },
       ...{ startedAt: '2026-11-25T00:00:10Z', settledAt: '2026-11-25T00:01:10Z', documentation: [], evidence: [] },
     },
     ...{ stages: [], gates: [], pages: [], coverageBefore: null },
