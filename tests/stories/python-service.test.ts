@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -10,6 +11,7 @@ import { connectDocker } from '../../src/local/docker.ts';
 import type { RunRecord } from '../../src/store/runs.ts';
 import { components } from '../support/components.ts';
 import { type InstallationStory, startInstallationStory } from '../support/installation-story.ts';
+import { type RealIndex, startPypiserver } from '../support/package-indexes.ts';
 import { pythonImage } from '../support/python-image.ts';
 import { type PythonService, addPythonService, breakages } from '../support/python-service.ts';
 import { until } from '../support/until.ts';
@@ -23,6 +25,7 @@ const atOnce = pLimit(3);
 
 let story: InstallationStory;
 let people: Server;
+let index: RealIndex;
 let service: PythonService;
 let healthy: RunRecord;
 const notices: string[] = [];
@@ -41,6 +44,7 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => people.listen(0, '127.0.0.1', resolve));
   const { port } = people.address() as AddressInfo;
+  index = await startPypiserver();
   story = await startInstallationStory({ name: 'python' });
   const secret = crypto.randomUUID();
   const file = (name: string, content: string): string => {
@@ -53,6 +57,8 @@ beforeAll(async () => {
     channel: file('channel', `http://127.0.0.1:${String(port)}/`),
     secretFile: file('parcels', secret),
     secret,
+    index: `${index.url}/`,
+    indexPasswordFile: file('index', index.login.kind === 'password' ? index.login.password : ''),
   });
   healthy = await service.healthy();
   // At once; each test waits for its own.
@@ -67,6 +73,7 @@ afterAll(async () => {
   await Promise.allSettled(broken.values());
   await story.close();
   service.remove();
+  await index.stop();
   people.close();
 }, 10 * minutes);
 
@@ -104,6 +111,52 @@ describe('a healthy commit', () => {
     expect(report.pages).toMatchObject([{ stage: 'test', path: 'htmlcov' }]);
     expect(page).toContain('24 tests');
   });
+});
+
+describe('a tag', () => {
+  const wheel = 'parcels-1.4.0-py3-none-any.whl';
+
+  test(
+    'publishes the wheel that its run has made, once, and every word on the run names it',
+    async () => {
+      expect(healthy.packages).toEqual([]);
+      const run = await service.tag('v1.4.0');
+      expect([run.outcome, run.reason]).toEqual(['succeeded', expect.stringContaining('1 file published')]);
+      const [published, ...more] = run.packages;
+      expect(more).toEqual([]);
+      expect(published).toMatchObject({
+        ...{ package: 'wheel', file: wheel, kind: 'python', index: 'internal', name: 'parcels', version: '1.4.0' },
+        ...{ alreadyThere: false, address: `${index.url}/simple/parcels/` },
+      });
+      const content = Buffer.from(await (await fetch(`${index.url}/packages/${wheel}`)).arrayBuffer());
+      expect(createHash('sha256').update(content).digest('hex')).toBe(published?.sha256);
+      const { report, page } = await reportOf(run);
+      expect(report.packages).toEqual(run.packages);
+      expect(page).toContain(`\`parcels 1.4.0\` at internal: \`${wheel}\``);
+      expect(run.stages.at(-1)).toMatchObject({ name: 'publish', verdict: 'passed', steps: [{ name: 'wheel' }] });
+      await until(() => notices.some((notice) => notice.includes(`package parcels 1.4.0 (${wheel}) at internal`)));
+
+      // Once more from the start, by another checkout: the wheel comes out the same, and is there.
+      const { run: second } = await story.operator.rerun({ project: run.project, number: run.number }, 'start');
+      const again = await story.endOfRun(second);
+      expect([again.outcome, again.reason]).toEqual(['succeeded', expect.anything()]);
+      expect(again.packages).toEqual([{ ...published, alreadyThere: true, at: expect.any(String) }]);
+      const said = JSON.stringify([run, report, page, story.events, notices]);
+      expect(said).not.toContain(index.login.kind === 'password' ? index.login.password : '');
+    },
+    10 * minutes,
+  );
+
+  test(
+    'of another version publishes nothing, and says why',
+    async () => {
+      const run = await service.tag('v1.5.0');
+      expect([run.outcome, run.packages]).toEqual(['failed', []]);
+      expect(run.reason).toContain('has the version 1.4.0 of parcels; the project lets {tag} be published');
+      expect(await (await fetch(`${index.url}/simple/parcels/`)).text()).not.toContain('1.5.0');
+    },
+    10 * minutes,
+  );
 });
 
 describe('a commit that breaks something', () => {

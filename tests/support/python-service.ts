@@ -55,6 +55,8 @@ export interface PythonService {
   readonly project: string;
   /** Pushes the example as it is to `main`, and waits for the end of its run. */
   healthy(): Promise<RunRecord>;
+  /** Pushes a tag of what is healthy, and waits for the end of its run. */
+  tag(name: string): Promise<RunRecord>;
   /** Pushes a branch with the breakage, and waits for the end of its run. */
   broken(breakage: Breakage): Promise<RunRecord>;
   remove(): void;
@@ -68,6 +70,9 @@ export async function addPythonService(
     readonly channel: string;
     readonly secretFile: string;
     readonly secret: string;
+    /** Where its wheel is published to, and the file with the password of `ci` there. */
+    readonly index: string;
+    readonly indexPasswordFile: string;
   },
 ): Promise<PythonService> {
   const project = 'parcels';
@@ -77,14 +82,17 @@ export async function addPythonService(
   document.setIn(['repository', 'url'], url);
   document.setIn(['repository', 'forge', 'secrets'], [{ file: options.secretFile }]);
   document.setIn(['registry', 'address'], options.registry);
+  const index = ['packageIndexes', 'internal'];
+  document.setIn([...index, 'url'], options.index);
+  document.setIn([...index, 'insecure'], true);
+  document.setIn([...index, 'credentials', 'password'], { file: options.indexPasswordFile });
   document.setIn(['notifications'], [{ kind: 'slack', level: 'info', url: { file: options.channel } }]);
   await story.operator.putProject(project, document.toString({ lineWidth: 0 }));
   const forge = createForge({ api: story.system.url, project, secret: options.secret, cloneUrl: url });
   const nowhere = '0'.repeat(40);
   let main = nowhere;
 
-  async function run(branch: string, before: string, after: string, subject: string): Promise<RunRecord> {
-    const ref = `refs/heads/${branch}`;
+  async function run(ref: string, before: string, after: string, subject: string): Promise<RunRecord> {
     const { status, body } = await forge.push({ ref, before, after, subject, author: 'linus' });
     if (status !== 202) throw new Error(`the webhook was answered with ${String(status)}: ${JSON.stringify(body)}`);
     const { number } = await until(
@@ -92,7 +100,7 @@ export async function addPythonService(
         const { items } = await story.operator.listRuns({ project, limit: 50 });
         return items.find((one) => one.commit === after && one.ref === ref);
       },
-      { timeoutMs: 60_000, everyMs: 200, what: `a run of ${branch}` },
+      { timeoutMs: 60_000, everyMs: 200, what: `a run of ${ref}` },
     );
     return await story.endOfRun({ project, number });
   }
@@ -103,11 +111,15 @@ export async function addPythonService(
       cpSync(example, origin.path, { recursive: true });
       const before = main;
       main = origin.commit({}, 'feat: parcels have prices');
-      return await run('main', before, main, 'feat: parcels have prices');
+      return await run('refs/heads/main', before, main, 'feat: parcels have prices');
+    },
+    async tag(name) {
+      origin.git('tag', name, main);
+      return await run(`refs/tags/${name}`, nowhere, main, 'feat: parcels have prices');
     },
     async broken(breakage) {
       const after = branchOff(origin, main, breakage);
-      return await run(`feature/${breakage.name}`, nowhere, after, breakage.what);
+      return await run(`refs/heads/feature/${breakage.name}`, nowhere, after, breakage.what);
     },
     remove: () => origin.remove(),
   };
