@@ -1,4 +1,4 @@
-import { existsSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runTool } from '../effects/daemon.ts';
 import { type LocalContext, announce } from './context.ts';
@@ -87,7 +87,12 @@ export async function installGoProgram(
   context: LocalContext,
   component: string,
   target: string,
-  options: { readonly ldflags?: string; readonly hint?: string } = {},
+  options: {
+    readonly ldflags?: string;
+    readonly hint?: string;
+    /** Path of the module, where its go.mod replaces others: it can only be built where it lies. */
+    readonly root?: string;
+  } = {},
 ): Promise<string> {
   const go = findProgram(context, 'go');
   if (go === undefined) throw new Error('this machine has no Go');
@@ -100,8 +105,9 @@ export async function installGoProgram(
     // Of this build alone: what it fetched and compiled is gigabytes, and nobody asked for them to stay.
     const work = join(context.cacheFolder, `go-${name}`);
     const message = `building ${target}${options.hint === undefined ? '' : ` (${options.hint})`}`;
-    const result = await announce(context, component, message, (detail) =>
-      runTool(go, ['install', '-v', '-ldflags', `-s -w ${options.ldflags ?? ''}`.trim(), target], {
+    const flags = ['-v', '-ldflags', `-s -w ${options.ldflags ?? ''}`.trim()];
+    const result = await announce(context, component, message, async (detail) => {
+      const run = {
         env: {
           ...context.env,
           ...{ GOBIN: bin, GOTOOLCHAIN: 'auto', GOPATH: join(work, 'path'), GOCACHE: join(work, 'cache') },
@@ -110,8 +116,22 @@ export async function installGoProgram(
         },
         timeoutMs: goTimeoutMs,
         onLine: detail,
-      }),
-    );
+      };
+      if (options.root === undefined) return await runTool(go, ['install', ...flags, target], run);
+      const [path = '', version = ''] = target.split('@');
+      const fetched = await runTool(go, ['mod', 'download', '-json', `${options.root}@${version}`], run);
+      if (fetched.exitCode !== 0) return fetched;
+      const { Dir: folder } = JSON.parse(fetched.stdout) as { readonly Dir: string };
+      const made = join(work, name);
+      const built = await runTool(
+        go,
+        ['build', '-C', folder, ...flags, '-o', made, `.${path.slice(options.root.length)}`],
+        run,
+      );
+      // Under its name only when it is whole.
+      if (built.exitCode === 0) renameSync(made, program);
+      return built;
+    });
     rmSync(work, { recursive: true, force: true });
     if (result.exitCode !== 0) throw new Error(`go install ${target} failed: ${lastLines(result.stderr)}`);
     return program;

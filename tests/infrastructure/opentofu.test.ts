@@ -1,0 +1,3 @@
+import { describeTerraform } from '../support/terraform-suite.ts';
+
+describeTerraform('opentofu');
