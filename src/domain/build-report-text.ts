@@ -1,3 +1,4 @@
+import type { ImageEvidence } from './run.ts';
 import type { BuildReport, CoverageChange, StageTime } from './build-report.ts';
 import type { Trend } from './run-trend.ts';
 import { securityGates } from './gate.ts';
@@ -27,8 +28,8 @@ export function renderBuildReport(report: BuildReport): string {
     ...section(
       'Images',
       report.images.map(
-        ({ repository, digest, sizeBytes, reused }) =>
-          `- ${code(`${repository}@${digest}`)}, ${megabytes(sizeBytes)}${reused ? ', built before' : ''}`,
+        ({ repository, digest, sizeBytes, reused, evidence }) =>
+          `- ${code(`${repository}@${digest}`)}, ${megabytes(sizeBytes)}${reused ? ', built before' : ''}; ${knownOf(evidence)}`,
       ),
     ),
     ...section(
@@ -53,6 +54,13 @@ export function renderBuildReport(report: BuildReport): string {
     ),
     '',
   ].join('\n');
+}
+
+/** What was looked for in an image and not found out is said too: silence would be taken for a pass. */
+function knownOf(evidence: ImageEvidence | undefined): string {
+  const { packages, scan } = evidence ?? {};
+  const list = packages === undefined ? 'no bill of materials' : `${packages} packages listed`;
+  return `${list}, ${scan === undefined ? 'never scanned' : `scan ${scan.verdict}: ${text(scan.reason)}`}`;
 }
 
 function section(title: string, lines: readonly string[]): readonly string[] {

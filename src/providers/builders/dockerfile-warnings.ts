@@ -35,7 +35,31 @@ export function dockerfileWarnings(dockerfile: string, target?: string): readonl
     )
     .filter((from) => /:latest$/.test(from) || !/[:@][^/]*$/.test(from));
   if (loose.length > 0) warnings.push(`${[...new Set(loose)].join(', ')} is named without a version`);
+  const optional = mountsThatMayBeMissing(stages.flatMap(({ runs }) => runs));
+  if (optional.length > 0) {
+    warnings.push(
+      `${optional.join(', ')} may be missing without a word, and the layer without it is taken for the one with it: add \`required=true\``,
+    );
+  }
   return warnings;
+}
+
+/** Secrets and keys: a build that has none goes on, and BuildKit's cache does not tell one layer from the other. */
+function mountsThatMayBeMissing(runs: readonly string[]): readonly string[] {
+  const mounts = runs.flatMap((run) =>
+    [...run.matchAll(/--mount=(\S+)/g)].map(([, options = '']) => options.split(',')),
+  );
+  const loose = mounts.filter(
+    (options) =>
+      options.some((option) => option === 'type=secret' || option === 'type=ssh') &&
+      !options.some((option) => option === 'required' || option === 'required=true'),
+  );
+  const names = loose.map((options) => {
+    const kind = options.includes('type=ssh') ? 'ssh' : 'secret';
+    const id = options.find((option) => option.startsWith('id='))?.slice('id='.length);
+    return `the ${kind} ${id ?? 'default'}`;
+  });
+  return [...new Set(names)];
 }
 
 /** @param maxBytes - from this size on an image is worth a word. */

@@ -4,6 +4,8 @@ import { renderBuildReport } from '../../../src/domain/build-report-text.ts';
 import type { GatedReport } from '../../../src/domain/evidence.ts';
 import { defaultGate } from '../../../src/domain/gate.ts';
 import { judgeGate } from '../../../src/domain/gate-verdict.ts';
+import { erroredScan } from '../../../src/domain/image-scan.ts';
+import type { ImageEvidence } from '../../../src/domain/run.ts';
 import { noCounts } from '../../../src/domain/report.ts';
 
 const base = {
@@ -177,4 +179,22 @@ describe('the report of a run', () => {
       expect(row.replaceAll('\\|', '').split('|')).toHaveLength(8);
     }
   });
+});
+
+test('an image of which nothing is known is not passed over, and what is known of one is said', () => {
+  const image = { ...input.run.images[0]!, reused: false };
+  const lineOf = (evidence?: ImageEvidence): string | undefined =>
+    renderBuildReport(
+      buildReport({
+        ...input,
+        run: { ...input.run, images: [evidence === undefined ? image : { ...image, evidence }] },
+      }),
+    )
+      .split('\n')
+      .find((line) => line.includes('shop/app@sha256:1'));
+  expect(lineOf()).toMatch(/; no bill of materials, never scanned$/);
+  const known = { buildKey: '', bases: {}, warnings: [], packages: 12 };
+  expect(lineOf(known)).toMatch(/; 12 packages listed, never scanned$/);
+  const scan = { ...erroredScan('the database is old', '2026-11-26T00:00:00Z') };
+  expect(lineOf({ ...known, scan })).toMatch(/; 12 packages listed, scan errored: the database is old$/);
 });

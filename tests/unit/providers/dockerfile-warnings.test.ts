@@ -13,6 +13,8 @@ const good = [
 describe('a Dockerfile', () => {
   test('of several stages and a user gives no warning', () => {
     expect(dockerfileWarnings(good)).toEqual([]);
+    const mounts = '--mount=type=secret,id=npm,required=true --mount=type=ssh,required --mount=type=cache,target=/c';
+    expect(dockerfileWarnings(good.replace('RUN npm ci', `RUN ${mounts} npm ci`))).toEqual([]);
   });
 
   test.each([
@@ -20,6 +22,16 @@ describe('a Dockerfile', () => {
     ['root', good.replace('USER 1000', 'USER root:root'), ['it runs as root']],
     ['a number that is root', good.replace('USER 1000', 'USER 0'), ['it runs as root']],
     ['one stage with a build in it', 'FROM node:24\nRUN npm ci\nUSER node', ['one stage only']],
+    [
+      'a secret that may be missing',
+      good.replace('RUN npm ci', 'RUN --mount=type=secret,id=npm --mount=type=ssh,required=true npm ci'),
+      ['the secret npm may be missing'],
+    ],
+    [
+      'a key that may be missing',
+      good.replace('RUN npm ci', 'RUN --mount=type=ssh npm ci'),
+      ['the ssh default may be'],
+    ],
     ['a base without a version', good.replace('node:24-slim', 'node'), ['node is named without a version']],
     [
       'a base that moves',
