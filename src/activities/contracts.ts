@@ -337,6 +337,8 @@ export interface DataActivities {
    * nothing was written since, down migrations, or left; with writes lost otherwise it answers `held` and changes nothing.
    * Resumes when killed between two statements.
    *
+   * @param input.exportsLater - the caller has what was written since exported by {@link DataActivities.ensureLaterWritesExported}. Without
+   *   it that is done in here, as workflows expect that were begun before 2026-11-26.
    * @throws `RestoreFailed` (not retried), `DatabaseUnreachable` (retried)
    */
   ensureDataRolledBack(
@@ -345,8 +347,18 @@ export interface DataActivities {
       readonly backup: BackupReport;
       readonly restore: 'automatic' | 'ask';
       readonly migrated: boolean;
+      readonly exportsLater?: boolean;
     },
   ): Promise<DataRollback>;
+  /**
+   * Exports and counts what is in the database that a swap put aside and not in the backup. Takes as long as a restore and a comparison.
+   * Heartbeats.
+   *
+   * @throws `RestoreFailed`, `DatabaseUnreachable`, `BlobsUnavailable` (retried), `DiskFull` (not retried)
+   */
+  ensureLaterWritesExported(
+    input: Change & { readonly backup: BackupReport },
+  ): Promise<{ readonly laterWrites: LaterWrites; readonly detail: string }>;
   /** Compares the live database with what the backup recorded (after a swap), or that it answers. */
   verifyData(input: DeploymentRef & { readonly backup: BackupReport; readonly swapped: boolean }): Promise<StepRecord>;
   /** Drops the scratch copy once the deployment has settled. */

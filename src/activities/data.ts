@@ -1,8 +1,9 @@
 import { counted } from '../domain/counted.ts';
-import type { DataRollback, DeploymentRef, StepRecord } from '../domain/deployment.ts';
+import type { DataRollback, DeploymentRef, LaterWrites, StepRecord } from '../domain/deployment.ts';
+import { tellUnexported } from '../domain/database-work.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { Fence } from '../effects/fence.ts';
-import type { BackupRecord } from '../providers/backups/port.ts';
+import type { BackupOptions, BackupRecord } from '../providers/backups/port.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
 import type { Store } from '../store/store.ts';
 import { beating, changing, typed } from './changes.ts';
@@ -81,7 +82,7 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
         if (database === undefined) {
           return { ...shared, sizeBytes: 0, proofMs: 0, takenAt: new Date().toISOString() };
         }
-        const options = { signal, onProgress: progress, onLine: (line: string) => log.lines([line]) };
+        const options = watchedBy(log, signal, progress);
         const record = await database.backup.ensureTaken(refOf(input), options);
         const rows = record.tables.reduce((sum, table) => sum + table.rows, 0);
         log.say(
@@ -144,7 +145,8 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
             detail: 'this deployment migrated nothing, so the data stays with what users wrote',
           };
         }
-        const options = { signal, onProgress: progress, onLine: (line: string) => log.lines([line]) };
+        const options = watchedBy(log, signal, progress);
+        const swap = input.exportsLater === true ? swapOnly : swapAndExport;
         const deployment = refOf(input, input.backup).deployment;
         const record = await database.backup.ensureTaken(refOf(input, input.backup), options);
         // What was begun is ended: half way through, the database refuses everybody, and there is no proof to compare with after it.
@@ -164,10 +166,33 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
       );
     },
 
+    ensureLaterWritesExported: async (input) => {
+      const place = await open(input);
+      return await changing(fence, place, input, (signal, progress) =>
+        logs.during(subject(input, 'restore', 'later-writes'), place, async (log) => {
+          const database = await databases.of(place);
+          if (database === undefined || input.backup.blob === undefined) {
+            throw new ProviderError('RestoreFailed', 'the environment has no database any more', {
+              nonRetryable: true,
+            });
+          }
+          const options = watchedBy(log, signal, progress);
+          const record = await database.backup.ensureTaken(refOf(input, input.backup), options);
+          const exported = await exportWrites(database, record, options);
+          log.say(exported.detail);
+          return exported;
+        }),
+      );
+    },
+
     verifyData: async (input) => {
       const place = await open(input);
       const startedAt = new Date();
-      const verify = async (): Promise<StepRecord> => {
+      const verify = async (
+        log: DeploymentLog,
+        signal: AbortSignal,
+        progress: (detail?: unknown) => void,
+      ): Promise<StepRecord> => {
         const database = await databases.of(place);
         const done = (verdict: StepRecord['verdict'], detail: string): StepRecord => ({
           name: 'verify data',
@@ -179,8 +204,9 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
         if (database === undefined) return done('passed', 'the environment has no database');
         await database.ping();
         if (!input.swapped) return done('passed', 'the database answers');
-        const record = await database.backup.ensureTaken(refOf(input, input.backup));
-        const { problems, rows, tables } = await database.backup.verify(record);
+        const options = watchedBy(log, signal, progress);
+        const record = await database.backup.ensureTaken(refOf(input, input.backup), options);
+        const { problems, rows, tables } = await database.backup.verify(record, options);
         const backedUp = record.tables.reduce((sum, table) => sum + table.rows, 0);
         return problems.length === 0
           ? done(
@@ -189,9 +215,9 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
             )
           : done('failed', problems.join('; '));
       };
-      return await beating(() =>
+      return await beating((signal, progress) =>
         logs.during(subject(input, 'restore', 'verify'), place, async (log) => {
-          const step = await verify();
+          const step = await verify(log, signal, progress);
           log.say(`${step.verdict}: ${step.detail ?? ''}`);
           return step;
         }),
@@ -234,29 +260,52 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
   }
 }
 
-async function swap(
-  database: Database,
-  record: BackupRecord,
-  options: { readonly signal: AbortSignal; readonly onProgress: (what: string) => void },
-): Promise<DataRollback> {
+/** What a program says in its log is progress too. */
+function watchedBy(log: DeploymentLog, signal: AbortSignal, progress: (detail?: unknown) => void): DataOptions {
+  const onLine = (line: string): void => {
+    progress();
+    log.lines([line]);
+  };
+  return { signal, onProgress: progress, onLine };
+}
+
+type DataOptions = Required<BackupOptions>;
+
+async function swapOnly(database: Database, record: BackupRecord, options: DataOptions): Promise<DataRollback> {
   const { damagedDatabase, refusedWritesMs } = await database.backup.ensureSwapped(record, options);
-  const { tables, ...laterWrites } = await database.backup
-    .ensureLaterWritesExported(record, options)
-    .catch((error: unknown) => {
-      if (!(error instanceof ProviderError)) throw error;
-      // The data itself is back, and whoever reads this must know it.
-      throw new ProviderError(
-        error.type,
-        `The proved copy took its place and ${damagedDatabase} keeps the rest, but what was written since the backup is not exported yet: ${error.message}`,
-        { details: error.details, nonRetryable: !error.retryable, cause: error },
-      );
-    });
-  const { inserted, updated, deleted } = laterWrites;
   return {
     action: 'swapped',
-    detail: `the proved copy took its place; writes were refused for ${refusedWritesMs} ms; since the backup ${inserted} rows were inserted, ${updated} updated, ${deleted} deleted in ${counted(tables.length, 'table')}, exported${laterWrites.blob === undefined ? '' : ` to ${laterWrites.blob}`}`,
+    detail: `the proved copy took its place; writes were refused for ${refusedWritesMs} ms`,
     damagedDatabase,
-    laterWrites,
     refusedWritesMs,
+  };
+}
+
+/** For workflows that were begun when both were one. */
+async function swapAndExport(database: Database, record: BackupRecord, options: DataOptions): Promise<DataRollback> {
+  const swapped = await swapOnly(database, record, options);
+  const { laterWrites, detail } = await exportWrites(database, record, options).catch((error: unknown) => {
+    if (!(error instanceof ProviderError)) throw error;
+    // The data itself is back, and whoever reads this must know it.
+    throw new ProviderError(error.type, tellUnexported(swapped.damagedDatabase, error.message), {
+      details: error.details,
+      nonRetryable: !error.retryable,
+      cause: error,
+    });
+  });
+  return { ...swapped, detail: `${swapped.detail}; ${detail}`, laterWrites };
+}
+
+async function exportWrites(
+  database: Database,
+  record: BackupRecord,
+  options: DataOptions,
+): Promise<{ readonly laterWrites: LaterWrites; readonly detail: string }> {
+  const { tables, ...laterWrites } = await database.backup.ensureLaterWritesExported(record, options);
+  const { inserted, updated, deleted, blob } = laterWrites;
+  const where = blob === undefined ? '' : ` to ${blob}`;
+  return {
+    laterWrites,
+    detail: `since the backup ${inserted} rows were inserted, ${updated} updated, ${deleted} deleted in ${tables.length} tables, exported${where}`,
   };
 }

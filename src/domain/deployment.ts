@@ -146,6 +146,8 @@ export interface DataRollback {
   /** Database that keeps the damaged state, for 14 days. */
   readonly damagedDatabase?: string;
   readonly laterWrites?: LaterWrites;
+  /** Why they are not exported, though the data is back. */
+  readonly unexported?: string;
   readonly refusedWritesMs?: number;
 }
 

@@ -1,5 +1,6 @@
 import { type ActivityOptions, CancellationScope, patched, proxyActivities } from '@temporalio/workflow';
 import type * as contracts from '../activities/contracts.ts';
+import { longestProgramMs } from '../domain/database-work.ts';
 import { type FailureType, failures } from '../domain/failures.ts';
 import { taskQueues } from './queues.ts';
 
@@ -74,11 +75,36 @@ export const long = proxyActivities<
     contracts.ImageActivities &
     contracts.PackageActivities &
     contracts.InfrastructureActivities &
-    Pick<contracts.DataActivities, 'ensureBackup' | 'runMigrations'>
+    Pick<contracts.DataActivities, 'runMigrations'>
 >({
   taskQueue: taskQueues.build,
   startToCloseTimeout: 3_600_000,
   scheduleToCloseTimeout: 7_200_000,
+  heartbeatTimeout,
+  retry: {
+    initialInterval: 250,
+    backoffCoefficient: 2,
+    maximumInterval: 30_000,
+    maximumAttempts: 10,
+    nonRetryableErrorTypes,
+  },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
+/** A dump and a restore, each as long as a program may run, and an hour for comparing what they made, ms. What hangs is noticed by its silence. */
+const dataMs = 2 * longestProgramMs + 3_600_000;
+
+/** Limits of work whose length is that of the data. */
+export const dataLimits: ActivityOptions = {
+  startToCloseTimeout: dataMs,
+  scheduleToCloseTimeout: dataMs + absenceMs,
+};
+
+/** Work on all of a database: hours, where that is large. */
+export const dataWork = proxyActivities<Pick<contracts.DataActivities, 'ensureBackup' | 'ensureLaterWritesExported'>>({
+  taskQueue: taskQueues.deploy,
+  startToCloseTimeout: dataMs,
+  scheduleToCloseTimeout: dataMs + absenceMs,
   heartbeatTimeout,
   retry: {
     initialInterval: 250,

@@ -407,6 +407,7 @@ class RollOut {
     const undoing = undo(run, trigger, () => this.#data);
     this.#writeWatch();
     const result = await undoing;
+    this.#data = result.data;
     const { outcome, reason } = this.#judgeUndo(ending, trigger, result.complete);
     const hold = ['rollback-failed', 'rollback-unavailable', 'held'].includes(outcome) ? reason : undefined;
     return this.#report(outcome, reason, {
@@ -454,7 +455,8 @@ class RollOut {
 
   #unfinishedData(complete: boolean): { data?: { to: string; backup: BackupReport; migrated: boolean } } {
     const touched = this.#done.migrated || this.#done.moved;
-    const open = this.#data?.action === 'held' || (!complete && touched && this.#data === undefined);
+    const owed = this.#data?.action === 'held' || this.#data?.unexported !== undefined;
+    const open = owed || (!complete && touched && this.#data === undefined);
     if (!open || this.#backup?.blob === undefined || this.#live === null) return {};
     return { data: { to: this.#live.version, backup: this.#backup, migrated: this.#done.migrated } };
   }

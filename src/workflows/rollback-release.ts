@@ -13,6 +13,7 @@ import { awaitState, call, compensation, read, startLimits, telling, trafficBack
 import { between, isoNow, showPage } from './progress.ts';
 import { Saga, type UndoRecord, withoutEnd } from './saga.ts';
 import { type Patient, tellRollback, tellUnhealthy, watchRollback, watchStart } from './stages/notices.ts';
+import { bringDataBack, exportLaterWrites, owesExport } from './stages/data-back.ts';
 import { Initiation } from './stages/initiation.ts';
 import { headed, recordIncident, underHeadings, verifyServing } from './stages/undo.ts';
 import type { RollbackInput, TurnReport } from './turn.ts';
@@ -334,10 +335,12 @@ class Rollback {
     const opened = await this.#incident;
     const undone = left.length === 0 ? undefined : `Not everything is done: ${left.join('; ')}`;
     const data = this.#input.data;
-    if (data !== undefined && (this.#data === undefined || this.#data.action === 'held')) {
+    const owed = this.#data === undefined || this.#data.action === 'held' || this.#data.unexported !== undefined;
+    if (data !== undefined && owed) {
+      const what = this.#data?.unexported === undefined ? 'its data is not back' : 'what was written since is not kept';
       return await this.#report(
         'rollback-failed',
-        sentences(`${target.version} serves, but its data is not back.`, undone),
+        sentences(`${target.version} serves, but ${what}.`, undone),
         live,
         false,
         opened,
@@ -359,11 +362,17 @@ class Rollback {
       // A person's word ends the wait for it, and only migrated data waits; what users wrote to the rest was never asked about.
       const restore = data.migrated ? 'automatic' : policy.rollback.restore;
       const input = { to: data.to, backup: data.backup, migrated: data.migrated, restore };
-      this.#data = await call(compensation.ensureDataRolledBack, `data back to ${data.to}`, {
-        ...this.#nextChange(),
-        ...input,
-      });
+      this.#data = await bringDataBack({ ...this.#nextChange(), ...input });
       return `${this.#data.action}: ${this.#data.detail}`;
+    });
+    const back = this.#data;
+    if (!owesExport(back)) return;
+    await this.#attempt('restore-data', left, async () => {
+      const input = { ...this.#nextChange(), backup: data.backup };
+      this.#data = await exportLaterWrites(back, input, () => this.#leave);
+      const { unexported } = this.#data;
+      if (unexported !== undefined) throw failure('RestoreFailed', unexported);
+      return 'what was written since the backup is exported';
     });
   }
 

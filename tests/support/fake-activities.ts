@@ -370,6 +370,10 @@ export function createNaturalActivities(client: () => Client): Natural {
       migrated || restore === 'automatic'
         ? { action: 'swapped', detail: 'swapped by rename' }
         : { action: 'none', detail: 'not migrated' },
+    ensureLaterWritesExported: () => ({
+      laterWrites: { inserted: 1, updated: 0, deleted: 0, blob: 'later-writes.jsonl' },
+      detail: 'since the backup 1 rows were inserted, 0 updated, 0 deleted in 1 tables, exported to later-writes.jsonl',
+    }),
     verifyData: () => ({ name: 'verify data', verdict: 'passed', startedAt: now(), durationMs: 1 }),
     ensureProofDropped: () => undefined,
     runProbes: ({ slot }) => ({

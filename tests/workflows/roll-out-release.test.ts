@@ -265,6 +265,7 @@ describe('a roll-out that turns out to be bad', () => {
       'ensureReleaseRunning',
       'ensureReleaseStopped',
       'ensureDataRolledBack',
+      'ensureLaterWritesExported',
       'ensureProofDropped',
     ]);
     expect(result.rollback?.steps.map((step) => [step.name, step.verdict])).toEqual([

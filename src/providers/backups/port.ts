@@ -105,7 +105,10 @@ export interface ScratchDatabase {
 /** How a call may be watched and ended. */
 export interface BackupOptions {
   readonly signal?: AbortSignal;
-  /** Called with what is being done, for a heartbeat. */
+  /**
+   * Called with what is being done, for a heartbeat: whenever data has moved, and every few seconds while the server works on it. Who hears
+   * nothing for minutes may take it for hung.
+   */
   readonly onProgress?: (what: string) => void;
   /** Told what the programs say beside their data, a line each; it may hold secrets. Without it they are asked to say only what is wrong. */
   readonly onLine?: (line: string) => void;
@@ -171,6 +174,7 @@ export interface Backup {
    */
   verify(
     record: BackupRecord,
+    options?: BackupOptions,
   ): Promise<{ readonly problems: readonly string[]; readonly rows: number; readonly tables: number }>;
 
   /** Drops the scratch databases of a deployment. Never anything that this capability did not make. Idempotent. */

@@ -45,6 +45,12 @@ export async function readContent(client: Client, table: string): Promise<TableR
   return { table, rows: Number(rows[0]?.rows ?? 0), content: rows[0]?.content ?? '0' };
 }
 
+/** Counts the rows of a table. */
+export async function countRows(client: Client, table: string): Promise<number> {
+  const { rows } = await client.query<{ rows: string }>(`select count(*)::text as rows from ${table}`);
+  return Number(rows[0]?.rows ?? 0);
+}
+
 /** The schema as `pg_dump` writes it, without what differs between two dumps of the same. */
 export async function readSchema(
   server: PostgresServer,

@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
 import { ProviderError, type FailureType } from '../../domain/failures.ts';
+import { longestProgramMs } from '../../domain/database-work.ts';
 import { runProcess } from '../../effects/process.ts';
 import type { ProcessRequest, ProcessResult } from '../../effects/process.ts';
 import { databaseError } from '../migrations/postgres-errors.ts';
@@ -32,8 +33,10 @@ export interface RunOptions {
   readonly onLine?: ProcessRequest['onLine'] | undefined;
 }
 
-/** Longest run of one program. Judgement: beyond it a database wants another kind of backup. */
-const longestRunMs = 6 * 3_600_000;
+/** Database for statements about databases; every server has it. */
+export const maintenanceDatabase = 'postgres';
+/** What Slipway's own connections are called. */
+export const applicationName = 'slipway backup';
 const keptLines = 15;
 /** What a program that was asked for remarks says of its work, and not of a mistake: names of the application's own tables are in it. */
 const remark = /^pg_(?:dump|restore): (?!\[|error:|warning:|detail:|hint:|fatal:)/;
@@ -63,7 +66,7 @@ export function describeServer(options: {
       target.pathname = `/${encodeURIComponent(name)}`;
       const client = new pg.Client({
         connectionString: target.href,
-        application_name: 'slipway backup',
+        application_name: applicationName,
         connectionTimeoutMillis: 5_000,
         keepAlive: true,
       });
@@ -92,7 +95,8 @@ export function describeServer(options: {
           ...(sslMode === null ? {} : { PGSSLMODE: sslMode }),
           LC_ALL: 'C',
         },
-        timeoutMs: longestRunMs,
+        timeoutMs: longestProgramMs,
+        // Its silence is watched by whoever asked for it, together with what the server does meanwhile (postgres-progress.ts).
         stallAfterMs: Infinity,
         output: 'data',
         ...(signal === undefined ? {} : { signal }),

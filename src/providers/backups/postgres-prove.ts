@@ -1,10 +1,11 @@
+import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ProviderError } from '../../domain/failures.ts';
 import type { BlobStore } from '../blobs/port.ts';
 import { sqlState } from '../migrations/postgres-errors.ts';
 import { describeSchemaDifference, readContent, readSchema, readTables, usePlainText } from './postgres-catalog.ts';
-import { type PostgresServer, quoteName } from './postgres-connection.ts';
+import { type PostgresServer, maintenanceDatabase, quoteName } from './postgres-connection.ts';
 import {
   allowStatement,
   createScratch,
@@ -18,8 +19,6 @@ import {
 import { blobKeys } from './postgres-take.ts';
 import type { BackupOptions, BackupProof, BackupRecord } from './port.ts';
 
-/** Database for statements about databases; every server has it. */
-export const maintenanceDatabase = 'postgres';
 const shownDifferences = 10;
 /**
  * A creation goes on in the server after whoever asked for it was killed: the name is taken (42P04, or 23505 in the same moment) or the
@@ -38,7 +37,7 @@ export async function restoreInto(
   blobs: BlobStore,
   record: BackupRecord,
   role: 'proof' | 'compare',
-  { signal, onLine }: BackupOptions,
+  { signal, onLine, onProgress }: BackupOptions,
 ): Promise<string> {
   const name = scratchName(record.database, role, record.deployment);
   const mark: Mark = {
@@ -74,7 +73,10 @@ export async function restoreInto(
       otherwise: 'BackupNotProved',
       signal,
       onLine,
-      input: await blobs.read(record.blob),
+      input: Readable.from(
+        counted(await blobs.read(record.blob), (bytes) => onProgress?.(`restoring, ${bytes} bytes`)),
+        { objectMode: false },
+      ),
     });
     return name;
   } catch (error) {
@@ -85,6 +87,16 @@ export async function restoreInto(
       nonRetryable: !error.retryable,
       cause: error,
     });
+  }
+}
+
+/** Tells of every chunk that was taken. */
+async function* counted(source: Readable, taken: (bytes: number) => void): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  for await (const chunk of source as AsyncIterable<Buffer>) {
+    yield chunk;
+    bytes += chunk.length;
+    taken(bytes);
   }
 }
 

@@ -1,8 +1,7 @@
 import type { Client } from 'pg';
 import { ProviderError } from '../../domain/failures.ts';
-import { quoteName } from './postgres-connection.ts';
+import { quoteName, maintenanceDatabase } from './postgres-connection.ts';
 import type { PostgresServer } from './postgres-connection.ts';
-import { maintenanceDatabase } from './postgres-prove.ts';
 import {
   allowStatement,
   commentStatement,

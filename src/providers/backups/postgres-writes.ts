@@ -45,7 +45,7 @@ export async function compareDatabases(
       { client: after, shape: news.get(table) },
       table,
       onChange,
-      signal,
+      { signal, onRows: () => onProgress(`comparing ${table}`) },
     );
     if (writes.inserted + writes.updated + writes.deleted > 0) tables.push(writes);
   }
@@ -58,20 +58,26 @@ interface Side {
   readonly shape: TableShape | undefined;
 }
 
+interface Reading {
+  readonly signal: AbortSignal | undefined;
+  /** Called with every handful of rows. */
+  readonly onRows: () => void;
+}
+
 async function compareTable(
   before: Side,
   after: Side,
   table: string,
   onChange: (change: RowChange) => Promise<void>,
-  signal: AbortSignal | undefined,
+  how: Reading,
 ): Promise<TableWrites> {
   const counts = { inserted: 0, updated: 0, deleted: 0 };
   if (await haveEqualContents(before, after)) return { table, ...counts };
   const common = commonColumns(before.shape, after.shape);
   const keyed = hasEqualKey(before.shape, after.shape);
   const [olds, news] = [
-    readRows(before, common, keyed, signal)[Symbol.asyncIterator](),
-    readRows(after, common, keyed, signal)[Symbol.asyncIterator](),
+    readRows(before, common, keyed, how)[Symbol.asyncIterator](),
+    readRows(after, common, keyed, how)[Symbol.asyncIterator](),
   ];
   const tell = async (
     change: RowChange['change'],
@@ -125,7 +131,7 @@ async function* readRows(
   side: Side,
   common: readonly string[],
   keyed: boolean,
-  signal: AbortSignal | undefined,
+  { signal, onRows }: Reading,
 ): AsyncGenerator<Row, undefined> {
   const { client, shape } = side;
   if (shape === undefined) return undefined;
@@ -144,6 +150,7 @@ async function* readRows(
       signal?.throwIfAborted();
       const { rows } = await client.query<Row>(`fetch ${rowsAtOnce} from slipway_rows`);
       if (rows.length === 0) return undefined;
+      onRows();
       yield* rows;
     }
   } finally {

@@ -5,14 +5,15 @@ import { z } from 'zod';
 import type { Client } from 'pg';
 import { ProviderError } from '../../domain/failures.ts';
 import type { BlobStore } from '../blobs/port.ts';
-import { readContent, readSchema, readTables, usePlainText } from './postgres-catalog.ts';
-import { describeServer } from './postgres-connection.ts';
-import { maintenanceDatabase, proveBackup, restoreInto } from './postgres-prove.ts';
+import { countRows, readSchema, readTables, usePlainText } from './postgres-catalog.ts';
+import { describeServer, maintenanceDatabase } from './postgres-connection.ts';
+import { tellingWork } from './postgres-progress.ts';
+import { proveBackup, restoreInto } from './postgres-prove.ts';
 import { allowStatement, dropMarked, readDatabases, scratchName, scratchOf } from './postgres-scratch.ts';
 import { readSwapBegun, swapDatabases } from './postgres-swap.ts';
 import { blobKeys, readRecord, takeBackup } from './postgres-take.ts';
 import { compareDatabases, type RowChange } from './postgres-writes.ts';
-import type { Backup, BackupOptions, DatabaseWrites } from './port.ts';
+import type { Backup, BackupOptions, BackupRecord, DatabaseWrites } from './port.ts';
 
 /** One PostgreSQL database. */
 export const PostgresBackup = z.strictObject({
@@ -65,6 +66,46 @@ export function createPostgresBackup(options: PostgresBackup, blobs: BlobStore):
     );
   }
 
+  async function exportWrites(record: BackupRecord, how: BackupOptions): Promise<DatabaseWrites> {
+    const key = blobKeys(record).writes;
+    const damaged = scratchName(record.database, 'damaged', record.deployment);
+    how.onProgress?.('restoring the backup to compare with');
+    // The restored database has been written to since the swap, so the comparison takes the backup itself once more.
+    const copy = await restoreInto(server, blobs, record, 'compare', how);
+    try {
+      const pipe = new PassThrough();
+      pipe.on('error', () => undefined);
+      const written = blobs.put(key, pipe, how.signal === undefined ? {} : { signal: how.signal });
+      const failed = written.then(
+        () => undefined,
+        () => pipe.destroy(),
+      );
+      try {
+        const writes = await compare(
+          copy,
+          damaged,
+          async (change) => {
+            // Where it cannot be written there is nothing left to compare for; this throws why.
+            if (pipe.destroyed) await written;
+            if (!pipe.write(`${JSON.stringify(change)}\n`)) await Promise.race([once(pipe, 'drain'), failed]);
+          },
+          how,
+        );
+        pipe.end();
+        await written;
+        return { ...writes, blob: key };
+      } catch (error) {
+        pipe.destroy(error instanceof Error ? error : undefined);
+        await failed;
+        throw error;
+      }
+    } finally {
+      await server
+        .connected(maintenanceDatabase, 'RestoreFailed', (client) => dropMarked(client, copy, ['compare']))
+        .catch(() => undefined);
+    }
+  }
+
   return {
     async estimate() {
       const sizes = await server.connected(server.database, 'BackupFailed', readSizes);
@@ -96,10 +137,14 @@ export function createPostgresBackup(options: PostgresBackup, blobs: BlobStore):
     },
 
     async ensureTaken(ref, how = {}) {
-      return (await readRecord(blobs, ref)) ?? takeBackup(server, blobs, ref, how);
+      const known = await readRecord(blobs, ref);
+      return known ?? tellingWork(server, [server.database], how, () => takeBackup(server, blobs, ref, how));
     },
 
-    ensureProved: (record, how = {}) => proveBackup(server, blobs, record, how),
+    ensureProved: (record, how = {}) =>
+      tellingWork(server, [scratchName(record.database, 'proof', record.deployment)], how, () =>
+        proveBackup(server, blobs, record, how),
+      ),
 
     async readLaterWrites(record, how = {}) {
       const proof = scratchName(record.database, 'proof', record.deployment);
@@ -114,7 +159,9 @@ export function createPostgresBackup(options: PostgresBackup, blobs: BlobStore):
       }
       await allow(proof, true);
       try {
-        return await compare(proof, record.database, () => Promise.resolve(), how);
+        return await tellingWork(server, [proof, record.database], how, () =>
+          compare(proof, record.database, () => Promise.resolve(), how),
+        );
       } finally {
         await allow(proof, false);
       }
@@ -124,60 +171,30 @@ export function createPostgresBackup(options: PostgresBackup, blobs: BlobStore):
 
     readSwapBegun: (record) => readSwapBegun(server, record),
 
-    async ensureLaterWritesExported(record, how = {}) {
-      const key = blobKeys(record).writes;
-      const damaged = scratchName(record.database, 'damaged', record.deployment);
-      how.onProgress?.('restoring the backup to compare with');
-      // The restored database has been written to since the swap, so the comparison takes the backup itself once more.
-      const copy = await restoreInto(server, blobs, record, 'compare', how);
-      try {
-        const pipe = new PassThrough();
-        pipe.on('error', () => undefined);
-        const written = blobs.put(key, pipe, how.signal === undefined ? {} : { signal: how.signal });
-        const failed = written.then(
-          () => undefined,
-          () => pipe.destroy(),
-        );
-        try {
-          const writes = await compare(
-            copy,
-            damaged,
-            async (change) => {
-              // Where it cannot be written there is nothing left to compare for; this throws why.
-              if (pipe.destroyed) await written;
-              if (!pipe.write(`${JSON.stringify(change)}\n`)) await Promise.race([once(pipe, 'drain'), failed]);
-            },
-            how,
-          );
-          pipe.end();
-          await written;
-          return { ...writes, blob: key };
-        } catch (error) {
-          pipe.destroy(error instanceof Error ? error : undefined);
-          await failed;
-          throw error;
-        }
-      } finally {
-        await server
-          .connected(maintenanceDatabase, 'RestoreFailed', (client) => dropMarked(client, copy, ['compare']))
-          .catch(() => undefined);
-      }
+    ensureLaterWritesExported(record, how = {}) {
+      const named = (['compare', 'damaged'] as const).map((role) =>
+        scratchName(record.database, role, record.deployment),
+      );
+      return tellingWork(server, named, how, () => exportWrites(record, how));
     },
 
-    async verify(record) {
-      const schema = await readSchema(server, record.database, { otherwise: 'RestoreFailed' });
-      return server.connected(record.database, 'RestoreFailed', async (client) => {
-        await usePlainText(client);
-        const there = new Set((await readTables(client)).map(({ table }) => table));
-        const problems = schema.sha256 === record.schemaSha256 ? [] : ['the schema is not the one of the backup'];
-        let rows = 0;
-        for (const { table } of record.tables) {
-          if (there.has(table)) rows += (await readContent(client, table)).rows;
-          else problems.push(`${table} is missing`);
-        }
-        return { problems, rows, tables: record.tables.length };
-      });
-    },
+    verify: (record, how = {}) =>
+      tellingWork(server, [record.database], how, async () => {
+        const { signal } = how;
+        const schema = await readSchema(server, record.database, { otherwise: 'RestoreFailed', signal });
+        return server.connected(record.database, 'RestoreFailed', async (client) => {
+          await usePlainText(client);
+          const there = new Set((await readTables(client)).map(({ table }) => table));
+          const problems = schema.sha256 === record.schemaSha256 ? [] : ['the schema is not the one of the backup'];
+          let rows = 0;
+          for (const { table } of record.tables) {
+            signal?.throwIfAborted();
+            if (there.has(table)) rows += await countRows(client, table);
+            else problems.push(`${table} is missing`);
+          }
+          return { problems, rows, tables: record.tables.length };
+        });
+      }),
 
     async ensureProofDropped(ref) {
       await server.connected(maintenanceDatabase, 'BackupFailed', async (client) => {

@@ -1,9 +1,9 @@
 import type { BackupReport } from '../../activities/contracts.ts';
 import type { DataRollback } from '../../domain/deployment.ts';
-import { call, compensation, long } from '../options.ts';
-import { taskQueues } from '../queues.ts';
+import { dataWork } from '../options.ts';
 import { took } from '../progress.ts';
 import type { Rollout } from '../strategies/strategy.ts';
+import { bringDataBack } from './data-back.ts';
 
 /** Dumps database and configuration as the policy says, and proves the dump before anything is changed. */
 export async function backUp(run: Omit<Rollout, 'backup'>): Promise<BackupReport | undefined> {
@@ -13,12 +13,12 @@ export async function backUp(run: Omit<Rollout, 'backup'>): Promise<BackupReport
   return await run.journal.step(
     'back up',
     () =>
-      run.journal.call(
-        long.ensureBackup,
-        prove && database ? 'backs up, and proves it by a restore' : 'backs up',
-        { ...run.nextChange(), database, configuration, prove },
-        { taskQueue: taskQueues.deploy },
-      ),
+      run.journal.call(dataWork.ensureBackup, prove && database ? 'backs up, and proves it by a restore' : 'backs up', {
+        ...run.nextChange(),
+        database,
+        configuration,
+        prove,
+      }),
     (report) => ({
       verdict: 'passed',
       detail: `${report.sizeBytes} bytes${report.proofMs > 0 ? `, proved by a restore in ${took(report.proofMs)}` : ''}`,
@@ -40,10 +40,7 @@ export function registerDataUndo(run: Rollout, settle: (data: DataRollback) => v
       if (!run.done.migrated && !run.done.moved) return 'the data was not touched';
       const { restore } = plan.policy.rollback;
       const input = { to: live?.version ?? 'none', backup, restore, migrated: run.done.migrated };
-      const data = await call(compensation.ensureDataRolledBack, `data back to ${input.to}`, {
-        ...run.nextChange(true),
-        ...input,
-      });
+      const data = await bringDataBack({ ...run.nextChange(true), ...input });
       settle(data);
       return `${data.action}: ${data.detail}`;
     },

@@ -3,10 +3,11 @@ import { rollbackSteps, rollbackTargetsMs } from '../../domain/deployment.ts';
 import { alarmLevel } from '../../domain/notice.ts';
 import { describeFailure } from '../../domain/failures.ts';
 import type { Verdict } from '../../domain/verdict.ts';
-import { call, compensation, record } from '../options.ts';
+import { call, compensation, dataLimits, record } from '../options.ts';
 import { between, isoNow } from '../progress.ts';
 import type { UndoRecord } from '../saga.ts';
 import type { Rollout } from '../strategies/strategy.ts';
+import { exportLaterWrites, owesExport } from './data-back.ts';
 import { type Initiated, Initiation } from './initiation.ts';
 import { watchRollback } from './notices.ts';
 
@@ -46,9 +47,9 @@ export async function undo(
     Promise.resolve(run.plan.policy.production),
   );
   const records = await unwinding;
-  const verified = await verify(run, dataOf());
-  const undone = [...records, ...verified].every((one) => one.done);
-  const data = dataOf();
+  const back = dataOf();
+  const [verified, { data, exported }] = await Promise.all([verify(run, back), exportOwed(run, back)]);
+  const undone = [...records, ...exported, ...verified].every((one) => one.done);
   const closing = isoNow();
   const dropped = undone && data?.action !== 'held' ? await cleanUp(run) : [];
   const incidentId = await initiated.incident;
@@ -60,7 +61,7 @@ export async function undo(
   const report: RollbackReport = {
     trigger: trigger.why,
     ...(run.live === null ? {} : { to: run.live.version }),
-    steps: underHeadings([...heads, ...records, ...verified, ...cleaned]),
+    steps: underHeadings([...heads, ...records, ...exported, ...verified, ...cleaned]),
     ...(run.done.backAt === undefined ? {} : { servingAfterMs: between(trigger.decidedAt, run.done.backAt) }),
     totalMs,
     ...(data === undefined ? {} : { data }),
@@ -126,6 +127,22 @@ async function verify(run: Rollout, data: DataRollback | undefined): Promise<Und
   return [recorded];
 }
 
+/** Beside the verification: neither waits for the other. */
+async function exportOwed(
+  run: Rollout,
+  data: DataRollback | undefined,
+): Promise<{ readonly data: DataRollback | undefined; readonly exported: readonly UndoRecord[] }> {
+  const { backup } = run;
+  if (backup === undefined || !owesExport(data)) return { data, exported: [] };
+  const began = isoNow();
+  const known = await exportLaterWrites(data, { ...run.nextChange(true), backup }, () => run.givenUp());
+  const { unexported } = known;
+  const detail = unexported ?? 'what was written since the backup is exported';
+  const exported = { ...headed('restore-data', began, isoNow(), detail), done: unexported === undefined };
+  run.journal.add(asStep(exported));
+  return { data: known, exported: [exported] };
+}
+
 interface Check {
   readonly done: boolean;
   readonly detail: string;
@@ -156,13 +173,9 @@ async function verifyData(run: Rollout, swapped: boolean): Promise<Check> {
   if (backup === undefined) return { done: true, detail: 'no data' };
   try {
     const { project, environment, number } = deployment;
-    const step = await call(compensation.verifyData, 'verifies the data', {
-      project,
-      environment,
-      number,
-      backup,
-      swapped,
-    });
+    const input = { project, environment, number, backup, swapped };
+    // After a swap every table is counted.
+    const step = await call(compensation.verifyData, 'verifies the data', input, swapped ? dataLimits : {});
     return {
       done: step.verdict === 'passed' || step.verdict === 'inconclusive',
       detail: step.detail ?? `data ${step.verdict}`,

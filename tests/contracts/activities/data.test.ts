@@ -220,6 +220,30 @@ describe('the data of a release that is taken back', () => {
     expect(await notes()).toEqual(['one', 'two']);
   });
 
+  test('is back before anybody exports what was written since, which is done by itself, and twice the same', async () => {
+    const backup = await backUp();
+    await damage();
+    const input = { to: '1.0.0', backup, restore: 'automatic', migrated: false, exportsLater: true } as const;
+    const data = await call(activities.ensureDataRolledBack, { ...change(), ...input });
+    expect(data).toEqual({
+      action: 'swapped',
+      detail: expect.stringMatching(/^the proved copy took its place; writes were refused for \d+ ms$/),
+      damagedDatabase: `${database.name}_damaged_${number}`,
+      refusedWritesMs: expect.any(Number),
+    });
+    expect(await notes()).toEqual(['one', 'two']);
+    await database.query(`insert into notes values (3, 'after the swap')`);
+    const exported = await call(activities.ensureLaterWritesExported, { ...change(), backup });
+    expect(exported).toEqual({
+      laterWrites: { inserted: 0, updated: 1, deleted: 0, blob: expect.stringMatching(/later-writes\.jsonl$/) },
+      detail: expect.stringMatching(
+        /^since the backup 0 rows were inserted, 1 updated, 0 deleted in 1 tables, exported to /,
+      ),
+    });
+    expect(await call(activities.ensureLaterWritesExported, { ...change(), backup })).toEqual(exported);
+    await until(() => [...logs.texts.keys()].some((name) => name.includes('later-writes')), { what: 'its log' });
+  });
+
   test('stays where it is asked for and nothing was migrated', async () => {
     const backup = await backUp();
     await damage();

@@ -64,6 +64,7 @@ test('no activity is called without the line that people read for it', () => {
     'read',
     'readOwn',
     'change',
+    'dataWork',
     'long',
     'awaitState',
     'watching',
