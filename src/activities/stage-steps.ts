@@ -250,6 +250,9 @@ async function wait(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
+/** As a shell says that SIGKILL ended a program. */
+const killedCode = 137;
+
 /** What is wrong with how a step ended, in one sentence with what to do; undefined: nothing. */
 function complaint(step: StepSpec, end: StepEnd, byStage: boolean): string | undefined {
   const after = `after ${(end.durationMs / 1000).toFixed(1)} s`;
@@ -262,7 +265,16 @@ function complaint(step: StepSpec, end: StepEnd, byStage: boolean): string | und
     return `${step.name} was ended ${after}: ${whose} was over. ${failures.StepTimedOut.sentence}`;
   }
   if (end.exitCode === 0) return undefined;
-  return `${step.name} ended with status ${end.exitCode} ${after}. ${failures.StepFailed.sentence}`;
+  return `${step.name} ended with status ${end.exitCode} ${after}. ${failures.StepFailed.sentence}${whyKilled(step, end)}`;
+}
+
+/** The kernel kills what takes more memory than its container may have, without a word in any log of the step. */
+function whyKilled(step: StepSpec, { exitCode }: StepEnd): string {
+  if (exitCode !== killedCode || step.executor !== 'container') return '';
+  const { memoryBytes } = step.resources;
+  if (memoryBytes === undefined) return '';
+  const limit = `${Math.round(memoryBytes / 2 ** 20)} MiB`;
+  return ` Status ${killedCode} is that of a killed program; if nobody killed it, it wanted more than the ${limit} of memory that it may have (\`resources.memory\` of the step, \`steps.resources.memory\` of the project).`;
 }
 
 function withLastLines(why: string, tail: string): string {

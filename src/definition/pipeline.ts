@@ -350,13 +350,19 @@ function documentationIn(folder: string): Pick<ArtifactSpec, 'paths' | 'entry'> 
   return { paths: [`${root}/**`], entry: `${root}/index.html` };
 }
 
+type ProjectLimits = DefinitionPair['project']['steps']['resources'];
+
 function limitsOf(
-  project: { readonly cpus?: number; readonly memory?: number },
+  project: ProjectLimits,
   own: { readonly cpus?: number; readonly memory?: number } = {},
 ): ResourceLimits {
   const cpus = least(project.cpus, own.cpus);
-  const memory = least(project.memory, own.memory);
-  return { ...(cpus === undefined ? {} : { cpus }), ...(memory === undefined ? {} : { memoryBytes: memory }) };
+  const memoryBytes = Math.min(project.memory, own.memory ?? Infinity);
+  return {
+    ...(cpus === undefined ? {} : { cpus }),
+    memoryBytes,
+    temporaryBytes: Math.min(project.temporary, memoryBytes),
+  };
 }
 
 function least(...limits: readonly (number | undefined)[]): number | undefined {

@@ -189,9 +189,14 @@ export const ProjectDefinition = z
         resources: z
           .strictObject({
             cpus: z.number().positive().max(1024).describe('Cores. Default: no limit.').exactOptional(),
-            memory: Size.describe('Default: no limit.').exactOptional(),
+            memory: Size.describe(
+              'Memory of one container; a program that takes more is killed (status 137). Judgement: half of what a machine should have.',
+            ).prefault('4Gi'),
+            temporary: Size.describe(
+              'Of each of `/tmp` and `/var/tmp` of a step, which lie in its memory and count as that. Never more than its memory. Half of that by default, as Linux has it (tmpfs(5)).',
+            ).prefault('2Gi'),
           })
-          .describe('Limits of the containers of steps.')
+          .describe('Limits of the containers of steps and of the services beside them; a step can ask for less.')
           .prefault({}),
         secrets: Secrets.describe('What a step may ask for by name. Never given to pull requests from forks.').default(
           {},

@@ -269,6 +269,8 @@ export interface ResourceLimits {
   /** Cores; 0.5 is half of one. */
   readonly cpus?: number;
   readonly memoryBytes?: number;
+  /** Of each of the temporary folders of a step, which lie in memory. */
+  readonly temporaryBytes?: number;
 }
 
 /** An image that a run leaves out. */

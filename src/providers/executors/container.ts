@@ -15,6 +15,8 @@ export interface ContainerExecutorOptions extends StageEngineOptions {
   readonly address: string;
 }
 
+/** Of `/run`, where programs keep sockets and their numbers. Judgement. */
+const runBytes = 64 * 1024 * 1024;
 /** As a shell says that SIGKILL ended a program. */
 const killedCode = 137;
 /**
@@ -166,7 +168,9 @@ function specOf(
   key: string,
 ): Docker.ContainerCreateOptions {
   const { uid, gid } = userInfo();
-  const { cpus, memoryBytes } = step.resources;
+  const { cpus, memoryBytes, temporaryBytes } = step.resources;
+  // Without a size it would be half of the machine's memory, whatever the container may have.
+  const size = temporaryBytes === undefined ? '' : `,size=${temporaryBytes}`;
   return {
     name: `slipway-step-${scope.project}-${scope.number}-${scope.stage}-${scope.attempt}-${key}`,
     Image: step.image,
@@ -190,9 +194,9 @@ function specOf(
       PidsLimit: maxProcesses,
       ReadonlyRootfs: true,
       Tmpfs: {
-        '/tmp': 'rw,exec,nosuid,nodev,mode=1777',
-        '/var/tmp': 'rw,exec,nosuid,nodev,mode=1777',
-        '/run': 'rw,nosuid,nodev,mode=1777',
+        '/tmp': `rw,exec,nosuid,nodev,mode=1777${size}`,
+        '/var/tmp': `rw,exec,nosuid,nodev,mode=1777${size}`,
+        '/run': `rw,nosuid,nodev,mode=1777,size=${runBytes}`,
       },
       // Reaps what steps leave behind, which the runner does not.
       Init: true,

@@ -32,6 +32,35 @@ async function interrupt(plan: RunPlan, stage: string, file: string): Promise<vo
   expect(await running).toMatchObject({ name: 'CancelledFailure' });
 }
 
+test('a step that was killed in its container is told of the memory it may have, any other is not', async () => {
+  const own = createRunFixture({
+    executors: {
+      container: {
+        kind: 'container',
+        open: () =>
+          Promise.resolve({
+            run: ({ step }) => {
+              const exitCode = step.name === 'killed' ? 137 : 1;
+              return Promise.resolve({ exitCode, durationMs: 1, tail: '', timedOut: false, stalled: false });
+            },
+            close: () => Promise.resolve(),
+          }),
+      },
+    },
+  });
+  try {
+    own.projectYaml = own.projectYaml.replace('  executor: host\n', '');
+    const stage = (name: string): string =>
+      `  - { name: ${name}, steps: [{ name: ${name}, image: x, run: [x], resources: { memory: 512Mi } }] }\n`;
+    const commit = own.origin.commit({ 'slipway.yaml': `version: 1\nstages:\n${stage('killed')}${stage('bad')}` });
+    const plan = await own.prepare(own.input(commit));
+    expect((await own.runStage(plan, 'killed')).detail).toContain('more than the 512 MiB of memory');
+    expect((await own.runStage(plan, 'bad')).detail).not.toContain('memory');
+  } finally {
+    own.remove();
+  }
+});
+
 describe('steps of a parallel stage', () => {
   test('run at once', async () => {
     // Each waits for the other: one after the other they would wait for ever.

@@ -121,7 +121,14 @@ describe('the container of a stage', () => {
   test('has the limits that the project gives', async () => {
     const session = await executor.open(scope, signal);
     try {
-      await run(session, argv('true'), { resources: { memoryBytes: 64 * 1024 * 1024 } });
+      const resources = { memoryBytes: 64 * 1024 * 1024, temporaryBytes: 8 * 1024 * 1024 };
+      await run(session, argv('true'), { resources });
+      // The tools image says no more than that it could not write.
+      const written = (bytes: number, file: string) => shell(`head -c ${bytes} /dev/zero > ${file}; echo whole`);
+      for (const folder of ['/tmp', '/var/tmp']) {
+        expect(await run(session, written(7_000_000, `${folder}/a`), { resources })).toBe('whole\n=0');
+        expect(await run(session, written(2_000_000, `${folder}/b`), { resources })).toMatch(/=1$/);
+      }
       const [{ Id } = { Id: '' }] = await containers();
       const { HostConfig } = await docker.getContainer(Id).inspect();
       expect(HostConfig).toMatchObject({ Memory: 64 * 1024 * 1024, PidsLimit: 4096, NetworkMode: 'none' });

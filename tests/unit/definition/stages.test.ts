@@ -153,6 +153,9 @@ describe('limits', () => {
 `);
     expect(stage?.steps[0]).toMatchObject({ resources: { cpus: 2, memoryBytes: 2 ** 30 }, network: 'none' });
     expect(stage?.steps[1]).toMatchObject({ resources: { cpus: 4 }, network: 'bridge', timeoutMs: 60_000 });
+    // Nobody has said anything of memory: a step that takes all of it would take the machine with it.
+    expect(stage?.steps[0]).toMatchObject({ resources: { temporaryBytes: 2 ** 30 } });
+    expect(stage?.steps[1]).toMatchObject({ resources: { memoryBytes: 4 * 2 ** 30, temporaryBytes: 2 * 2 ** 30 } });
     expect(stage).toMatchObject({ cleanUpMs: 60_000, parallel: 1, failFast: true });
   });
 });
@@ -321,6 +324,11 @@ describe('what does not fit together', () => {
       'more cores than the project gives',
       `  - { name: unit, steps: [{ name: x, run: [x], resources: { cpus: 8 } }] }`,
       'stages[0].steps[0].resources.cpus is more than the project gives to a step',
+    ],
+    [
+      'more memory than a project gives that says nothing of it',
+      `  - { name: unit, steps: [{ name: x, run: [x], resources: { memory: 5Gi } }] }`,
+      'stages[0].steps[0].resources.memory is more than the project gives to a step',
     ],
     ['a typo in a condition', `  - { name: unit, when: { branches: [main] }, ${step} }`, /stages\[0\]\.when\.branches/],
   ];
