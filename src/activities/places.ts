@@ -40,6 +40,17 @@ export interface Places {
   open(ref: PlaceRef, from?: 'store' | 'nearest'): Promise<Place>;
 }
 
+export interface KeptReleases {
+  /** What this worker keeps of a release that it has deployed, for the day after the store was lost; undefined where it has none. */
+  kept(ref: PlaceRef): Promise<KeptRelease | undefined>;
+}
+
+export interface KeptRelease {
+  readonly release: Place['release'];
+  /** `serialiseDefinition` of the pair that the release was built with. */
+  readonly built: string;
+}
+
 export interface PlaceDependencies {
   readonly store: Pick<Store, 'db'>;
   readonly openTarget: (spec: EnvironmentSpec) => Promise<Target>;
@@ -49,10 +60,7 @@ export interface PlaceDependencies {
 }
 
 /** What a place is made of; this much is kept on disk. */
-interface Documents {
-  readonly release: Place['release'];
-  /** `serialiseDefinition` of the pair that the release was built with. */
-  readonly built: string;
+interface Documents extends KeptRelease {
   /** The same of the release's repository document and the project's document in force. */
   readonly definition: string;
 }
@@ -62,7 +70,7 @@ const remembered = 200;
 const rememberedPairs = 20;
 
 /** Opens environments; one a worker. */
-export function createPlaces({ store, openTarget, openRouter, folder }: PlaceDependencies): Places {
+export function createPlaces({ store, openTarget, openRouter, folder }: PlaceDependencies): Places & KeptReleases {
   const known = new Map<string, Promise<Place>>();
   const inForce = new Map<string, string>();
   const fileOf = ({ project, environment, version }: PlaceRef): string =>
@@ -147,6 +155,7 @@ export function createPlaces({ store, openTarget, openRouter, folder }: PlaceDep
       const nearest = from === 'nearest';
       return await ((nearest ? known.get(keyOf(ref)) : undefined) ?? remember(ref, read(ref, nearest)));
     },
+    kept: fromDisk,
   };
 }
 

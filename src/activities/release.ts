@@ -236,7 +236,8 @@ export async function readFacts(place: Place): Promise<EnvironmentFacts> {
   };
 }
 
-function isServing(state: SlotState): boolean {
+/** Whether what is in the slot could take traffic, by the platform's own word. */
+export function isServing(state: Pick<SlotState, 'state' | 'health'>): boolean {
   return state.state === 'running' && state.health !== 'unhealthy' && state.health !== 'starting';
 }
 

@@ -342,3 +342,35 @@ export interface PushedRemoval extends Removal {
   /** `name:tag@digest`, at most 500. */
   readonly names: readonly string[];
 }
+
+/** For the day after the store was lost. */
+export interface RecoveryActivities {
+  /**
+   * Finds out what the records of an environment have to be, by its router, its target and Temporal, and with `apply` writes what is missing, in
+   * the audit. Nothing of router, target or Temporal is changed. Heartbeats.
+   *
+   * @throws `NotFound`, `DefinitionInvalid`, `Conflict` (with `apply`: somebody has the turn; not retried)
+   * @throws `StoreUnavailable`, `TemporalUnavailable`, `EngineUnavailable`, `RouterUnavailable` (retried)
+   */
+  recoverEnvironment(input: RecoveryRequest): Promise<RecoveryReport>;
+}
+
+export interface RecoveryRequest {
+  readonly project: string;
+  readonly environment: string;
+  readonly apply: boolean;
+  readonly by: string;
+  /** For the audit. */
+  readonly reason: string;
+}
+
+export interface RecoveryReport {
+  readonly project: string;
+  readonly environment: string;
+  /** Something was written. */
+  readonly applied: boolean;
+  /** What is, or would be, written, a line each; none where nothing is missing. */
+  readonly lines: readonly string[];
+  /** What cannot be said, and what to do about it. */
+  readonly problems: readonly string[];
+}

@@ -19,6 +19,7 @@ import { keptFileRoutes } from './routes/kept-files.ts';
 import { logRoutes } from './routes/logs.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { recordRoutes } from './routes/records.ts';
+import { recoveryRoutes } from './routes/recovery.ts';
 import { registryRoutes } from './routes/registry.ts';
 import { evidenceRoutes } from './routes/evidence.ts';
 import { reportRoutes } from './routes/reports.ts';
@@ -79,6 +80,7 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     registryRoutes,
     deploymentRoutes,
     environmentRoutes,
+    recoveryRoutes,
     recordRoutes,
     auditReportRoutes,
     upkeepRoutes,

@@ -22,6 +22,13 @@ export interface RunName {
   readonly number: number;
 }
 
+/** What the store has lost of an environment. */
+export interface Recovery {
+  readonly applied: boolean;
+  readonly lines: readonly string[];
+  readonly problems: readonly string[];
+}
+
 export interface EnvironmentName {
   readonly project: string;
   readonly environment: string;
@@ -183,6 +190,10 @@ export interface Client {
   /** Messages of the last day that some channel has not taken, newest first. */
   listUndelivered(project?: string): Promise<readonly NoticeRow[]>;
   reviewRegistry(project: string): Promise<RegistryReview>;
+  recover(
+    name: EnvironmentName,
+    body: { readonly apply: boolean; readonly reason?: string | undefined },
+  ): Promise<Recovery>;
   listArtifacts(run: RunName): Promise<readonly ArtifactItem[]>;
   readArtifactFile(
     run: RunName,
@@ -245,6 +256,7 @@ export function createClient(connection: Connection, stop?: AbortSignal): Client
     retry: (name, body) => http.post(`${environment(name)}/retry`, body),
     freeze: (name, body) => http.post(`${environment(name)}/freeze`, body),
     thaw: (name) => http.post(`${environment(name)}/thaw`, {}),
+    recover: (name, body) => http.post(`${environment(name)}/recover`, { ...body }),
     listReleases: (options) => http.get('/v1/releases', { ...options }),
     listIncidents: (owner) => http.get('/v1/incidents', { project: owner }),
     closeIncident: ({ project: owner, environment: name, number }, reason) =>

@@ -162,6 +162,15 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .addOption(new Option('--kind <kind>', 'only this').choices(upkeepKinds))
     .action(async ({ kind }) => (await import('./commands/upkeep.ts')).upkeep(contextOf(), kind));
   program
+    .command('recover')
+    .description(
+      'what the store has lost of an environment, by its router, its target and Temporal; never moves traffic',
+    )
+    .argument('<environment>')
+    .option('--apply', 'write it, instead of only saying what would be written')
+    .option('-m, --reason <text>', 'why, kept in the audit; needed with --apply')
+    .action(async (name, options) => (await import('./commands/recover.ts')).recover(contextOf(), name, options));
+  program
     .command('registry')
     .description('images that retention would remove from the registry; removes nothing')
     .action(async () => (await import('./commands/registry.ts')).registry(contextOf()));

@@ -170,7 +170,8 @@ function resolveWatch(
   };
 }
 
-function resolveTarget(project: string, name: string, { target }: EnvironmentDefinition): TargetSpec {
+/** Where releases of an environment run; the project's word alone. */
+export function resolveTarget(project: string, name: string, { target }: EnvironmentDefinition): TargetSpec {
   return {
     kind: target.kind,
     name: targetName(project, name, target),

@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { DeploymentInput, DeploymentResult } from '../domain/deployment.ts';
 import type { Outcome } from '../domain/outcome.ts';
+import { nobody } from '../domain/recovery.ts';
 import { deploymentEvent, whereRef } from './deployment-rows.ts';
 import { ensureEnvironment } from './environments.ts';
 import { publish } from './events.ts';
@@ -70,7 +71,7 @@ async function ensureRow(db: Db, result: DeploymentResult, version: string, at: 
     environment,
     number,
     version,
-    requestedBy: 'unknown',
+    requestedBy: nobody,
     author: 'unknown',
     priority: 'rollback',
     requestedAt: at,

@@ -48,6 +48,8 @@ import { createRunFactActivities } from '../activities/run-facts.ts';
 import { createRunStartActivities } from '../activities/run-starts.ts';
 import { createFreeTurn, createRunTurnActivities } from '../activities/run-turns.ts';
 import { createScheduledRunActivities } from '../activities/scheduled-runs.ts';
+import { createRecoveryMemory } from '../activities/recovery-temporal.ts';
+import { createRecoveryActivities } from '../activities/recovery.ts';
 import { createRegistryRetentionActivities } from '../activities/registry-retention.ts';
 import { createSourceActivities } from '../activities/source.ts';
 import { taking } from '../activities/told.ts';
@@ -155,10 +157,12 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const logs = createLogs(parts.files, spool, warn('a log could not be written'));
   const facts = createStageFacts(spool);
   const pipelines = createPipelines(createDefinitions(store));
+  const openTarget = createTargetOpener(config, readRegistry);
+  const openRouter = await createRouterOpener(config);
   const places = createPlaces({
     store,
-    openTarget: createTargetOpener(config, readRegistry),
-    openRouter: await createRouterOpener(config),
+    openTarget,
+    openRouter,
     folder: join(config.folders.work, 'places'),
   });
   const materials = createMaterials({ repositories, readSecret, folder: join(config.folders.work, 'materials') });
@@ -326,6 +330,10 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     build,
     deploy: taking(spool, {
       ...removing,
+      ...createRecoveryActivities({
+        ...{ store, places, openTarget, openRouter, repositories, readSecret, blobs },
+        memory: createRecoveryMemory(parts.temporal),
+      }),
       ...createRegistryRetentionActivities({ store, blobs, readRegistry, openManifests: createOciRegistry }),
       ...createPlanActivities({
         ...deploy,
@@ -398,7 +406,10 @@ function createEngineOpener(own: string, builder: ImageBuilder): (address: strin
 }
 
 /** One connection an engine, however many environments are on it. */
-function createTargetOpener(config: Config, readRegistry: ReadRegistry): (spec: EnvironmentSpec) => Promise<Target> {
+function createTargetOpener(
+  config: Config,
+  readRegistry: ReadRegistry,
+): (spec: Pick<EnvironmentSpec, 'target' | 'registry'>) => Promise<Target> {
   const known = new Map<string, Promise<Target>>();
   return async ({ target, registry }) => {
     const address = target.socket === undefined ? config.engine.address : `unix://${target.socket}`;

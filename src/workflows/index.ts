@@ -6,6 +6,7 @@ export { offerBaseUpdates } from './offer-base-updates.ts';
 export { offerDependencyUpdates } from './offer-dependency-updates.ts';
 export { pollRepositories } from './poll-repositories.ts';
 export { reconcileRecords } from './reconcile-records.ts';
+export { recoverRecords } from './recover-records.ts';
 export { reportAudit } from './report-audit.ts';
 export { reviewRegistry } from './review-registry.ts';
 export { rollOutRelease } from './roll-out-release.ts';

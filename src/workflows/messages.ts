@@ -257,6 +257,10 @@ export function environmentId(project: string, environment: string): string {
 export function registryReviewId(project: string): string {
   return `registry/${project}`;
 }
+/** One recovery of an environment at a time. */
+export function recoveryId(project: string, environment: string): string {
+  return `recovery/${project}/${environment}`;
+}
 /** @param ask - after a plan that changed the same deployment is rolled out anew, under an id of its own: `…/7`, then `…/7.2`. */
 export function rolloutId(ref: DeploymentRef, ask = 1): string {
   return `rollout/${ref.project}/${ref.environment}/${ref.number}${ask > 1 ? `.${ask}` : ''}`;

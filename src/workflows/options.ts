@@ -438,6 +438,16 @@ export const removingPushed = proxyActivities<contracts.RegistryRetentionActivit
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
+/** Looks at everything that knows an environment, and at the repository of its project where the store has lost its releases. */
+export const recovering = proxyActivities<contracts.RecoveryActivities>({
+  taskQueue: taskQueues.deploy,
+  startToCloseTimeout: 300_000,
+  scheduleToCloseTimeout: 600_000,
+  heartbeatTimeout,
+  retry: upkeepRetry,
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
 /** An activity of one of the proxies above. */
 export interface Callable<I, R> {
   executeWithOptions(options: ActivityOptions, args: [I]): Promise<R>;

@@ -8,6 +8,8 @@ import type {
   AbandonedPage,
   AbandonedRequest,
   Removal,
+  RecoveryActivities,
+  RecoveryRequest,
   RegistryRetentionActivities,
   UpkeepActivities,
 } from '../../src/activities/contracts.ts';
@@ -20,14 +22,14 @@ import { timeSkippingEnvironment } from '../support/components.ts';
 
 let server: TestWorkflowEnvironment;
 let stop: () => Promise<void>;
-let fakes: UpkeepActivities & RegistryRetentionActivities;
+let fakes: UpkeepActivities & RegistryRetentionActivities & RecoveryActivities;
 /** What was called, in order. */
 let calls: string[];
 
 const machine = 'build-one';
 const away = 'build-away';
 
-function natural(): UpkeepActivities & RegistryRetentionActivities {
+function natural(): UpkeepActivities & RegistryRetentionActivities & RecoveryActivities {
   const none = (what: string): Promise<Removal> => Promise.resolve({ what, count: 0, sizeBytes: 0 });
   return {
     readAbandoned: () => Promise.resolve({ abandoned: [], next: null, looked: 0 }),
@@ -41,6 +43,8 @@ function natural(): UpkeepActivities & RegistryRetentionActivities {
     removeOldDatabases: () => none('databases'),
     removeLeftFiles: () => none('files'),
     removePushedImages: async () => ({ ...(await none('pushed images')), names: [] }),
+    recoverEnvironment: ({ project, environment }) =>
+      Promise.resolve({ project, environment, applied: false, lines: [], problems: [] }),
   };
 }
 
@@ -230,6 +234,24 @@ describe('retention', () => {
     };
     expect(await execute('reviewRegistry', { project: 'a' })).toMatchObject({ count: 1, names: ['web:1@sha256:0'] });
     expect(asked).toEqual([{ project: 'a', dryRun: true }]);
+  }, 60_000);
+
+  test('a store that was lost is recovered as it was asked for, and the page says what was written', async () => {
+    const asked: RecoveryRequest[] = [];
+    fakes.recoverEnvironment = (input) => {
+      asked.push(input);
+      const { project: name, environment } = input;
+      return Promise.resolve({
+        project: name,
+        environment,
+        applied: true,
+        lines: ['live: 2-abc'],
+        problems: ['1-abc'],
+      });
+    };
+    const input = { project: 'hello', environment: 'production', apply: true, by: 'ada', reason: 'the disk broke' };
+    expect(await execute('recoverRecords', input)).toMatchObject({ applied: true, lines: ['live: 2-abc'] });
+    expect(asked).toEqual([input]);
   }, 60_000);
 
   test('that cannot remove one thing removes the others, and says so; a machine that is away is not waited for', async () => {
