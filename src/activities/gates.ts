@@ -1,4 +1,5 @@
 import { resolveEnvironmentGates } from '../definition/gates.ts';
+import { plainSettingsOf } from '../definition/plain-settings.ts';
 import type { GateLine } from '../domain/evidence.ts';
 import { lineOf } from '../domain/evidence.ts';
 import { ProviderError } from '../domain/failures.ts';
@@ -52,7 +53,7 @@ export async function judgeEnvironmentGates(
       if (policy.gate === 'access-control' || policy.gate === 'compliance') {
         if (!policy.demanded || policy.mode === 'off') return undefined;
         const encryptionAtRest = pair.project.environments[spec.name]?.encryptionAtRest ?? null;
-        const secured = { ...place, encryptionAtRest };
+        const secured = { ...place, plain: plainSettingsOf(pair, spec.name), encryptionAtRest };
         if (policy.gate === 'access-control') return judgeAccess(policy, accessFacts(secured));
         return judgeCompliance(policy, await complianceFacts(db, secured), at);
       }

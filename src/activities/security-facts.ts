@@ -1,4 +1,5 @@
 import { sql } from 'kysely';
+import type { PlainSetting } from '../definition/plain-settings.ts';
 import type { EnvironmentSpec } from '../definition/specs.ts';
 import { type AccessFacts, type ComplianceFacts, type VerifiedBackup, looksSecret } from '../domain/security-facts.ts';
 import type { Db } from '../store/schema.ts';
@@ -10,6 +11,8 @@ export interface SecuredPlace {
   readonly settings: Readonly<Record<string, string>>;
   /** Names of the secrets that could be read. */
   readonly resolvedSecrets: readonly string[];
+  /** What else stands in the documents as it is. */
+  readonly plain: readonly PlainSetting[];
   /** What the project declares; null where it says nothing. */
   readonly encryptionAtRest: boolean | null;
   /** How the forge protects branches; absent where the project does not ask. */
@@ -17,11 +20,14 @@ export interface SecuredPlace {
 }
 
 /** Gate 4. Nothing here asks anybody: what must be known was read for the plan. */
-export function accessFacts({ spec, settings, resolvedSecrets, protections }: SecuredPlace): AccessFacts {
+export function accessFacts({ spec, settings, resolvedSecrets, plain, protections }: SecuredPlace): AccessFacts {
   const { approval } = spec.policy;
   return {
     approversAsked: approval.required ? approval.rules.reduce((sum, { count }) => sum + count, 0) : 0,
-    plainSecrets: Object.entries(settings).flatMap(([name, value]) => (looksSecret(name, value) ? [name] : [])),
+    plainSecrets: [
+      ...Object.entries(settings).flatMap(([name, value]) => (looksSecret(name, value) ? [name] : [])),
+      ...plain.flatMap(({ place, name, value }) => (looksSecret(name, value) ? [place] : [])),
+    ],
     unresolvedSecrets: Object.keys(spec.secrets).filter((name) => !resolvedSecrets.includes(name)),
     // Of the targets there are, none knows network policies.
     networkPolicies: 'not-applicable',

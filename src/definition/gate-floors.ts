@@ -6,7 +6,8 @@ import type { Path } from './document.ts';
 import type { Finding } from './problems.ts';
 import { environmentsOf } from './rules.ts';
 
-const dayMs = 86_400_000;
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
 
 /** One setting that has a stricter side. */
 interface Measure {
@@ -36,6 +37,7 @@ const measures: readonly Measure[] = [
   { name: 'allowed', strictness: negative, byDefault: ({ allowed }) => -allowed },
   { name: 'imageAge', strictness: negative, byDefault: ({ imageAgeDays }) => -imageAgeDays * dayMs },
   { name: 'databaseAge', strictness: negative, byDefault: ({ databaseAgeDays }) => -databaseAgeDays * dayMs },
+  { name: 'backupAge', strictness: negative, byDefault: ({ backupAgeHours }) => -backupAgeHours * hourMs },
   {
     name: 'baseline',
     strictness: (value) => (value === 'none' ? 1 : value === 'last-release' ? 0 : undefined),

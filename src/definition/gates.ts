@@ -13,7 +13,8 @@ import type { DefinitionPair } from './pair.ts';
 import type { ProjectDefinition } from './project.ts';
 import { isProduction } from './production.ts';
 
-const dayMs = 86_400_000;
+const hourMs = 3_600_000;
+const dayMs = 24 * hourMs;
 
 /** What the gates of a run ask for: the project's word, made stricter by the repository's. */
 export function resolveGates(pair: Pick<DefinitionPair, 'repository' | 'project'>): readonly GatePolicy[] {
@@ -101,6 +102,7 @@ function wishOf(gates: Gates | undefined, gate: GateName): GateWish | undefined 
     licences: licences === undefined ? undefined : { allow: licences.allow ?? null, deny: licences.deny },
     imageAgeDays: all.imageAge === undefined ? undefined : all.imageAge / dayMs,
     databaseAgeDays: all.databaseAge === undefined ? undefined : all.databaseAge / dayMs,
+    backupAgeHours: all.backupAge === undefined ? undefined : all.backupAge / hourMs,
   };
 }
 

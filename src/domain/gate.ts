@@ -90,20 +90,28 @@ export interface GatePolicy {
   /** Oldest base of an image, days; and oldest database of a scanner. Defaults 90 and 7; judgement. */
   readonly imageAgeDays: number;
   readonly databaseAgeDays: number;
+  /** Oldest verified backup, hours. Default 24 (A-41). */
+  readonly backupAgeHours: number;
+  /** What could not be found out blocks whatever the mode, but for `off`: gates 4 and 5 in production (B-16). */
+  readonly erroredBlocks: boolean;
 }
 
 /** What a document says of a gate; what it leaves out is as it was. */
 export type GateWish = {
-  readonly [Key in Exclude<keyof GatePolicy, 'gate' | 'demanded' | 'coverage'>]?: GatePolicy[Key] | undefined;
+  readonly [Key in Exclude<keyof GatePolicy, 'gate' | 'demanded' | 'coverage' | 'erroredBlocks'>]?:
+    GatePolicy[Key] | undefined;
 } & { readonly coverage?: { readonly min?: number | undefined; readonly critical?: number | undefined } | undefined };
 
-/** Modes and severities where no document says anything: A-01 warns, A-03 counts HIGH and CRITICAL, a failed test stops the run (S0-57). */
+/**
+ * Modes and severities where no document says anything: A-01 warns, A-03 counts HIGH and CRITICAL, a failed test stops the run (S0-57). Gates 4 and
+ * 5 are judged before every change of production, and what is not known there is as bad as what fails (A-41).
+ */
 export function defaultGate(gate: GateName, production = false): GatePolicy {
-  const blocks = gate === 'tests' || ((gate === 'access-control' || gate === 'compliance') && production);
+  const guardsProduction = (gate === 'access-control' || gate === 'compliance') && production;
   return {
     gate,
-    mode: blocks ? 'block' : 'warn',
-    demanded: false,
+    mode: gate === 'tests' || guardsProduction ? 'block' : 'warn',
+    demanded: guardsProduction,
     least: gate === 'quality' ? 'low' : 'high',
     allowed: 0,
     coverage: { min: 0.7, critical: 0.5 },
@@ -115,6 +123,8 @@ export function defaultGate(gate: GateName, production = false): GatePolicy {
     licences: { allow: null, deny: [] },
     imageAgeDays: 90,
     databaseAgeDays: 7,
+    backupAgeHours: 24,
+    erroredBlocks: guardsProduction,
   };
 }
 
@@ -148,5 +158,6 @@ export function madeStricter(floor: GatePolicy, wish: GateWish | undefined): Gat
     licences: stricterLicences(floor.licences, wish.licences),
     imageAgeDays: Math.min(floor.imageAgeDays, wish.imageAgeDays ?? Infinity),
     databaseAgeDays: Math.min(floor.databaseAgeDays, wish.databaseAgeDays ?? Infinity),
+    backupAgeHours: Math.min(floor.backupAgeHours, wish.backupAgeHours ?? Infinity),
   };
 }

@@ -38,9 +38,6 @@ export interface ComplianceFacts {
  */
 export type VerifiedBackup = { readonly at: string } | 'before-change' | 'none' | 'not-applicable';
 
-/** Oldest verified backup, hours (A-41). */
-export const backupAgeHours = 24;
-
 /** Names that say what they hold. `TOKEN_TTL` and `PASSWORD_FILE` do not end so. */
 const secretName = /(?:^|_)(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|ACCESS_KEY|CREDENTIALS?)$/;
 
@@ -111,18 +108,23 @@ export function judgeCompliance(policy: GatePolicy, facts: ComplianceFacts, at: 
       () => 'the audit record can be written',
       'the audit record cannot be written',
     ),
-    check(
-      'encryption at rest',
-      encryptionAtRest,
-      (one) => one,
-      () => 'encryption at rest is declared',
-      'data at rest are not encrypted',
-    ),
-    ...(verifiedBackup === 'not-applicable' ? [] : [backupCheck(verifiedBackup, at)]),
+    encryptionCheck(encryptionAtRest),
+    ...(verifiedBackup === 'not-applicable' ? [] : [backupCheck(verifiedBackup, policy.backupAgeHours, at)]),
   ]);
 }
 
-function backupCheck(verified: Exclude<VerifiedBackup, 'not-applicable'> | null, at: string): Check {
+function encryptionCheck(declared: boolean | null): Check {
+  const name = 'encryption at rest';
+  if (declared === null) {
+    const detail = `${name}: the project declares nothing; \`encryptionAtRest\` of the environment says it`;
+    return { name, verdict: 'errored', detail };
+  }
+  return declared
+    ? { name, verdict: 'passed', detail: 'encryption at rest is declared' }
+    : { name, verdict: 'failed', detail: 'data at rest are not encrypted' };
+}
+
+function backupCheck(verified: Exclude<VerifiedBackup, 'not-applicable'> | null, mostHours: number, at: string): Check {
   if (verified === 'before-change') {
     return { name: 'verified backup', verdict: 'passed', detail: 'a backup is proved before anything is changed' };
   }
@@ -130,11 +132,11 @@ function backupCheck(verified: Exclude<VerifiedBackup, 'not-applicable'> | null,
   return check(
     'verified backup',
     verified,
-    () => hours <= backupAgeHours,
+    () => hours <= mostHours,
     () => `a backup was verified ${Math.max(0, Math.floor(hours))} h ago`,
     verified === 'none'
       ? 'no backup was ever verified'
-      : `the last verified backup is ${Math.floor(hours)} h old, at most ${backupAgeHours} h are allowed`,
+      : `the last verified backup is ${Math.floor(hours)} h old, at most ${mostHours} h are allowed`,
   );
 }
 
@@ -160,7 +162,7 @@ function none(name: string, found: readonly string[] | null, yes: string, no: st
 }
 
 function judge(policy: GatePolicy, checks: readonly Check[]): GateVerdict | undefined {
-  const { gate, mode } = policy;
+  const { gate, mode, erroredBlocks } = policy;
   if (mode === 'off' || !policy.demanded) return undefined;
   const verdict = worst(checks.map((one) => one.verdict)) as GateOutcome;
   const decisive = checks.filter((one) => one.verdict === verdict).map(({ detail }) => detail);
@@ -168,7 +170,7 @@ function judge(policy: GatePolicy, checks: readonly Check[]): GateVerdict | unde
     gate,
     mode,
     verdict,
-    blocks: mode === 'block' && verdict !== 'passed',
+    blocks: (mode === 'block' && verdict !== 'passed') || (erroredBlocks && verdict === 'errored'),
     reason: `${decisive.join('; ')}.`,
     reports: [],
     checks,

@@ -124,13 +124,18 @@ export const Gates = z
     'access-control': z
       .strictObject({ mode })
       .describe(
-        'Gate 4, before a deployment: somebody must approve, no setting looks like a secret, every secret can be read. Default mode: `block` in production.',
+        'Gate 4, before a deployment: somebody must approve, no setting looks like a secret, every secret can be read. Always judged in production, where its default mode is `block` and what could not be found out blocks in any mode but `off`.',
       )
       .exactOptional(),
     compliance: z
-      .strictObject({ mode })
+      .strictObject({
+        mode,
+        backupAge: Duration.describe(
+          'Oldest backup that was verified, where the deployment does not prove one before its change. Default: 24h.',
+        ).exactOptional(),
+      })
       .describe(
-        'Gate 5, before a deployment: the audit record can be written, encryption at rest is declared, a backup was verified within 24 hours or is before the change. Default mode: `block` in production.',
+        'Gate 5, before a deployment: the audit record can be written, encryption at rest is declared, a backup was verified within `backupAge` or is before the change. Always judged in production, where its default mode is `block` and what could not be found out blocks in any mode but `off`.',
       )
       .exactOptional(),
   } satisfies Partial<Record<GateName, z.ZodType>>)

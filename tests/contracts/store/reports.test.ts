@@ -150,7 +150,10 @@ describe('what runs showed', () => {
     const pair = pairOf({
       repository: repositoryText,
       project: projectText
-        .replace('  production:\n', '  production:\n    gates: { coverage: { mode: block }, tests: {} }\n')
+        .replace(
+          '  production:\n',
+          '  production:\n    gates: { coverage: { mode: block }, tests: {}, access-control: { mode: off }, compliance: { mode: off } }\n',
+        )
         .concat('gates: { code-security: { baseline: last-release } }\n'),
     });
     const gatesOf = (environment: string, live: string | null) =>
@@ -200,13 +203,19 @@ describe('what runs showed', () => {
 });
 
 describe('gates 4 and 5', () => {
-  const judge = async (over: { environment?: string; settings?: Record<string, string>; encrypted?: string }) => {
-    const { environment = 'production', settings = {}, encrypted = '' } = over;
+  const judge = async (over: {
+    environment?: string;
+    settings?: Record<string, string>;
+    encrypted?: string;
+    named?: string;
+    repository?: string;
+    more?: string;
+  }) => {
+    const { environment = 'production', settings = {}, encrypted = '', repository = repositoryText, more = '' } = over;
+    const { named = '    gates: { access-control: {}, compliance: {} }\n' } = over;
     const pair = pairOf({
-      project: projectText.replace(
-        `  ${environment}:\n`,
-        `  ${environment}:\n    gates: { access-control: {}, compliance: {} }\n${encrypted}`,
-      ),
+      repository,
+      project: projectText.replace(`  ${environment}:\n`, `  ${environment}:\n${named}${encrypted}`).concat(more),
     });
     const checks = await judgeEnvironmentGates(api.store.db, {
       ...{ pair, settings, resolvedSecrets: [], live: null, at },
@@ -219,7 +228,7 @@ describe('gates 4 and 5', () => {
   test('stop production for what is bad or not declared', async () => {
     expect(await judge({})).toEqual([
       'access-control passed false: 2 people must approve; no setting looks like a secret; every secret can be read.',
-      'compliance errored true: encryption at rest: could not be found out.',
+      'compliance errored true: encryption at rest: the project declares nothing; `encryptionAtRest` of the environment says it.',
     ]);
     expect(await judge({ encrypted: '    encryptionAtRest: true\n', settings: { API_KEY: 'abcdef' } })).toEqual([
       'access-control failed true: API_KEY: settings look like secrets.',
@@ -230,8 +239,46 @@ describe('gates 4 and 5', () => {
   test('only tell elsewhere', async () => {
     expect(await judge({ environment: 'staging' })).toEqual([
       'access-control failed false: nobody must approve.',
-      'compliance errored false: encryption at rest: could not be found out.',
+      'compliance errored false: encryption at rest: the project declares nothing; `encryptionAtRest` of the environment says it.',
     ]);
+  });
+
+  test('are judged in production also where no document names them, and nowhere else', async () => {
+    expect(await judge({ named: '' })).toEqual([
+      'access-control passed false: 2 people must approve; no setting looks like a secret; every secret can be read.',
+      'compliance errored true: encryption at rest: the project declares nothing; `encryptionAtRest` of the environment says it.',
+    ]);
+    expect(await judge({ named: '    gates: { compliance: { mode: warn } }\n' })).toContainEqual(
+      'compliance errored true: encryption at rest: the project declares nothing; `encryptionAtRest` of the environment says it.',
+    );
+    expect(await judge({ named: '    gates: { access-control: { mode: off }, compliance: { mode: off } }\n' })).toEqual(
+      [],
+    );
+    expect(await judge({ named: '', environment: 'staging' })).toEqual([]);
+  });
+
+  test('find a secret wherever it stands in a document', async () => {
+    const encrypted = '    encryptionAtRest: true\n';
+    const inStep = repositoryText.replace(
+      'image: node:24-slim',
+      'image: node:24-slim\n        env: { API_KEY: abcdef }',
+    );
+    const inBuild = repositoryText.replace('- name: app', '- name: app\n    args: { NPM_TOKEN: abcdef }');
+    const found = async (over: Parameters<typeof judge>[0]) => (await judge({ named: '', encrypted, ...over }))[0];
+    expect(await found({ repository: inStep })).toBe(
+      'access-control failed true: stages.test.unit.env.API_KEY: settings look like secrets.',
+    );
+    expect(await found({ repository: inBuild })).toContain('images.app.args.NPM_TOKEN');
+    expect(await found({ repository: `${repositoryText}env: { API_KEY: abcdef }\n` })).toContain(' env.API_KEY');
+    expect(await found({ more: 'steps: { env: { API_KEY: abcdef } }\n' })).toContain('steps.env.API_KEY');
+    expect(await found({ more: 'builds: { args: { API_KEY: abcdef } }\n' })).toContain('builds.args.API_KEY');
+    // The password of a database that lives as long as its stage, and the name of another variable.
+    const beside = inStep.replace(
+      '    steps:',
+      '    services: { db: { image: postgres, port: 5432, health: { command: [pg_isready] } } }\n    steps:',
+    );
+    expect(await found({ repository: beside })).toMatch(/^access-control passed/);
+    expect(await found({ repository: inStep.replace('abcdef', '$OTHER') })).toMatch(/^access-control passed/);
   });
 
   test('find a backup that an earlier deployment proved, where this one will prove none', async () => {
@@ -239,9 +286,13 @@ describe('gates 4 and 5', () => {
       ...{ project: 'shop', name: 'production', database: {}, target: { kind: 'docker' }, secrets: {} },
       policy: { backup: { database: true, prove: false } },
     };
-    const secured = { spec, settings: {}, resolvedSecrets: [], encryptionAtRest: true } as unknown as Parameters<
-      typeof complianceFacts
-    >[1];
+    const secured = {
+      spec,
+      settings: {},
+      resolvedSecrets: [],
+      plain: [],
+      encryptionAtRest: true,
+    } as unknown as Parameters<typeof complianceFacts>[1];
     expect(await complianceFacts(api.store.db, secured)).toMatchObject({ auditWritable: true, verifiedBackup: 'none' });
     const step = {
       name: 'back up',

@@ -114,9 +114,46 @@ describe('gate 5, compliance', () => {
     });
   });
 
-  test('a gate that no document names is not judged', () => {
-    expect(judgeCompliance(defaultGate('compliance', true), compliance, at)).toBeUndefined();
-    expect(judgeAccess(withWish(defaultGate('access-control'), { mode: 'off' }), access)).toBeUndefined();
+  test('a gate that no document names is judged in production, and nowhere else', () => {
+    for (const facts of [compliance, { ...compliance, encryptionAtRest: null }]) {
+      expect(judgeCompliance(defaultGate('compliance', true), facts, at)).toMatchObject({ mode: 'block' });
+      expect(judgeCompliance(defaultGate('compliance'), facts, at)).toBeUndefined();
+    }
+    expect(judgeAccess(defaultGate('access-control', true), { ...access, approversAsked: 0 })).toMatchObject({
+      verdict: 'failed',
+      blocks: true,
+    });
+    expect(judgeAccess(defaultGate('access-control'), access)).toBeUndefined();
+    expect(judgeAccess(withWish(defaultGate('access-control', true), { mode: 'off' }), access)).toBeUndefined();
+  });
+
+  test.each([
+    ['compliance', true, true],
+    ['compliance', false, false],
+    ['access-control', true, true],
+  ] as const)(
+    '%s that could not be found out and only warns blocks in production (%s): %s',
+    (gate, production, blocks) => {
+      const warns = withWish(defaultGate(gate, production), { mode: 'warn' });
+      const unknown =
+        gate === 'compliance'
+          ? judgeCompliance(warns, { ...compliance, encryptionAtRest: null }, at)
+          : judgeAccess(warns, { ...access, plainSecrets: null });
+      expect(unknown).toMatchObject({ mode: 'warn', verdict: 'errored', blocks });
+      const bad =
+        gate === 'compliance'
+          ? judgeCompliance(warns, { ...compliance, encryptionAtRest: false }, at)
+          : judgeAccess(warns, { ...access, plainSecrets: ['API_KEY'] });
+      expect(bad).toMatchObject({ verdict: 'failed', blocks: false });
+    },
+  );
+
+  test('a backup may be as old as the document says', () => {
+    const old = { ...compliance, verifiedBackup: { at: '2026-11-23T12:00:00Z' } };
+    const within = (backupAgeHours: number) =>
+      judgeCompliance(withWish(defaultGate('compliance', true), { backupAgeHours }), old, at);
+    expect(within(48)).toMatchObject({ verdict: 'passed' });
+    expect(within(47)).toMatchObject({ verdict: 'failed', reason: expect.stringContaining('at most 47 h') });
   });
 });
 
