@@ -4,7 +4,7 @@ import { resolveGates } from '../definition/gates.ts';
 import type { DefinitionPair } from '../definition/pair.ts';
 import { resolvePipeline } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
-import { sarifOf } from '../domain/code-scanning.ts';
+import { sarifOf, scanningGates } from '../domain/code-scanning.ts';
 import { countFindings } from '../domain/counted-findings.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import { type IssueChange, changesOf } from '../domain/finding-issues.ts';
@@ -68,9 +68,11 @@ export function createFindingActivities(deps: CoverageDependencies): FindingActi
     const said: string[] = [];
 
     if (wish.codeScanning && isScanningKind(kind)) {
-      const security = reports.filter(({ gate }) => gate === 'code-security');
+      const security = reports.filter(({ gate }) => scanningGates.includes(gate));
       const { findings } = countFindings(security, policies, 'info', at);
-      const looked = security.flatMap((report) => (report.state === 'read' ? [report.tool] : []));
+      const looked = security.flatMap((report) =>
+        report.state === 'read' ? [{ ...report.tool, gate: report.gate }] : [],
+      );
       if (looked.length > 0) {
         const scanning = await codeScannings[kind](options);
         const sarif = sarifOf(run.project, findings, looked);

@@ -1,6 +1,7 @@
 /** Findings as code scanning of a forge takes them: SARIF 2.1.0 with what GitHub reads of it, within its limits. */
 import type { CountedFinding } from './counted-findings.ts';
-import type { Severity } from './report.ts';
+import type { GateName } from './gate.ts';
+import type { Finding, Severity } from './report.ts';
 
 /** GitHub takes 20 runs in a file and 25,000 results in a run, and shows the 5,000 gravest (docs.github.com, SARIF support). */
 export const mostRuns = 20;
@@ -25,22 +26,34 @@ const scores: Readonly<Record<Severity, string>> = {
   info: '0.0',
 };
 
-/** @param looked - tools that looked, also those that found nothing: what they had is closed by that. */
-export function sarifOf(
-  project: string,
-  findings: readonly CountedFinding[],
-  looked: readonly { readonly name: string; readonly version?: string }[],
-): object {
-  const tools = [...new Map(looked.map((tool) => [tool.name, tool])).values()].slice(0, mostRuns);
+/** Gates whose findings code scanning takes. */
+export const scanningGates: readonly GateName[] = ['code-security', 'container'];
+
+/** A tool that looked for a gate. */
+export interface LookedTool {
+  readonly gate: GateName;
+  readonly name: string;
+  readonly version?: string;
+}
+
+/**
+ * A run for each tool of each gate, under a category of its own.
+ *
+ * @param looked - tools that looked, also those that found nothing: what they had is closed by that.
+ */
+export function sarifOf(project: string, findings: readonly CountedFinding[], looked: readonly LookedTool[]): object {
+  const tools = [...new Map(looked.map((tool) => [`${tool.gate}/${tool.name}`, tool])).values()].slice(0, mostRuns);
   return {
     $schema: 'https://json.schemastore.org/sarif-2.1.0.json',
     version: '2.1.0',
-    runs: tools.map(({ name, version }) => {
+    runs: tools.map(({ gate, name, version }) => {
       // Without a place in the repository there is nothing to show it at.
       const own = findings
-        .filter(
-          ({ tool, finding }) => tool.name === name && finding.file !== undefined && !finding.file.startsWith('/'),
-        )
+        .filter((one) => one.gate === gate && one.tool.name === name)
+        .flatMap(({ finding }) => {
+          const uri = uriOf(gate, finding);
+          return uri === undefined ? [] : [{ finding, uri }];
+        })
         .slice(0, mostResults);
       const rules = [...new Map(own.map(({ finding }) => [finding.rule, finding])).values()];
       return {
@@ -57,15 +70,15 @@ export function sarifOf(
           },
         },
         // Several projects may look at one repository, and GitHub takes each tool once a category.
-        automationDetails: { id: `slipway/${project}/${name}/` },
-        results: own.map(({ finding }) => ({
+        automationDetails: { id: `slipway/${project}/${gate === 'code-security' ? '' : `${gate}/`}${name}/` },
+        results: own.map(({ finding, uri }) => ({
           ruleId: finding.rule,
           level: levels[finding.severity],
           message: { text: finding.message === '' ? finding.rule : finding.message },
           locations: [
             {
               physicalLocation: {
-                artifactLocation: { uri: encodeURI(finding.file ?? '') },
+                artifactLocation: { uri: encodeURI(uri) },
                 region: { startLine: finding.line ?? 1 },
               },
             },
@@ -75,4 +88,10 @@ export function sarifOf(
       };
     }),
   };
+}
+
+/** Where it is shown; undefined where the repository has no place for it. What is in an image stands under the name of that, or of its file there. */
+function uriOf(gate: GateName, { file, component }: Finding): string | undefined {
+  if (gate === 'container') return file?.replace(/^\/+/, '') ?? component?.name ?? 'image';
+  return file === undefined || file.startsWith('/') ? undefined : file;
 }

@@ -19,7 +19,9 @@ export const FindingsTold = z
       .exactOptional(),
     codeScanning: z
       .boolean()
-      .describe("Findings of gate `code-security` go to GitHub's code scanning, of every branch and pull request.")
+      .describe(
+        "Findings of the gates `code-security` and `container` go to GitHub's code scanning, of every branch and pull request.",
+      )
       .default(false),
   })
   .describe('Tells the forge what the gates found. Needs `forge.api`. No run fails for it. Default: not told.')

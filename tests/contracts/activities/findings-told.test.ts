@@ -137,6 +137,44 @@ test('no other branch has issues, and code scanning has all', async () => {
   ]);
 });
 
+test('code scanning has the findings of images too, under a category of their own', async () => {
+  const image = (file: string): GatedReport => ({
+    ...{ state: 'read', kind: 'osv-scanner', gate: 'container', path: 'web', lookedAt: '3 packages' },
+    ...{ tool: { name: 'bandit', version: '2' }, counts: { ...noCounts, critical: 1 } },
+    findings: [
+      {
+        ...{
+          rule: 'CVE-2026-1',
+          severity: 'critical',
+          message: 'CVE-2026-1 in zlib 1',
+          file,
+          fingerprint: 'f'.repeat(32),
+        },
+        component: { name: 'zlib', version: '1' },
+      },
+    ],
+  });
+  expect(await told('{ codeScanning: true }', [bandit('B1'), image('web'), image('/var/lib/dpkg/status')])).toEqual([
+    'code scanning of 3 findings: complete',
+  ]);
+  expect(forge.uploads).toMatchObject([
+    {
+      sarif: {
+        runs: [
+          { automationDetails: { id: 'slipway/shop/bandit/' }, results: [{ ruleId: 'B1' }] },
+          {
+            automationDetails: { id: 'slipway/shop/container/bandit/' },
+            results: [
+              { locations: [{ physicalLocation: { artifactLocation: { uri: 'web' } } }] },
+              { locations: [{ physicalLocation: { artifactLocation: { uri: 'var/lib/dpkg/status' } } }] },
+            ],
+          },
+        ],
+      },
+    },
+  ]);
+});
+
 test('a forge that refuses is an error that is not tried again', async () => {
   forge.failNext({ status: 410, message: 'Issues are disabled for this repo' });
   await expect(told('{ issues: {} }', [bandit('B1')])).rejects.toMatchObject({

@@ -152,13 +152,20 @@ describe('findings that count', () => {
 });
 
 test('code scanning has each tool that looked, its findings with a place, and nothing that lies elsewhere', () => {
-  const { findings } = counted(
+  const inCode = (...all: readonly Finding[]) =>
+    counted(...all).findings.map((one) => ({ ...one, gate: 'code-security' as const }));
+  const findings = inCode(
     finding(1, { file: 'a b.py', line: 7 }),
     finding(2, { file: '/usr/lib/x.py' }),
     finding(3, { severity: 'low', file: 'c.py', message: '' }),
     finding(4),
   );
-  const sarif = sarifOf('shop', findings, [{ name: 'trivy', version: '0.60' }, { name: 'bandit' }, { name: 'trivy' }]);
+  const tools = [{ name: 'trivy', version: '0.60' }, { name: 'bandit' }, { name: 'trivy' }];
+  const sarif = sarifOf(
+    'shop',
+    findings,
+    tools.map((tool) => ({ ...tool, gate: 'code-security' as const })),
+  );
   expect(sarif).toMatchObject({
     version: '2.1.0',
     runs: [
