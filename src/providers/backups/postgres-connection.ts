@@ -36,7 +36,7 @@ export interface RunOptions {
 /** Database for statements about databases; every server has it. */
 export const maintenanceDatabase = 'postgres';
 /** What Slipway's own connections are called. */
-export const applicationName = 'slipway backup';
+export const applicationName = 'slipway-backup';
 const keptLines = 15;
 /** What a program that was asked for remarks says of its work, and not of a mistake: names of the application's own tables are in it. */
 const remark = /^pg_(?:dump|restore): (?!\[|error:|warning:|detail:|hint:|fatal:)/;

@@ -86,6 +86,7 @@ function createWorld() {
     const gone = (): Promise<never> => Promise.reject(new ProviderError('StoreUnavailable', 'away'));
     return {
       deps: {
+        claims: { claim: () => Promise.resolve(true) },
         builds: away
           ? { listBuilt: gone, recordBuilt: gone, find: gone, latest: gone, record: gone, forget: gone }
           : builds,
