@@ -128,7 +128,10 @@ async function pushBase(): Promise<void> {
 
 async function pushShell(by: LayoutBuilder, repository: string, to: RegistryAddress): Promise<void> {
   const dockerfile = 'FROM scratch\nCOPY bin/busybox /bin/sh\nCOPY bin/busybox /bin/busybox\nENV PATH=/bin\n';
-  const built = await by.build(request(dockerfile, { name: 'base', registry: to }), progress());
+  const built = await by.build(
+    request(dockerfile, { name: 'base', registry: to, labels: { 'slipway.image': 'base' } }),
+    progress(),
+  );
   const shell = createLayoutPusher((digest) => by.readImage(digest), createOciRegistry(to));
   await shell.push({ id: built.id, repository, tag: '1', ...progress() });
 }

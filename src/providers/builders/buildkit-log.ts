@@ -27,6 +27,9 @@ interface Step {
   lines: string[];
 }
 
+/** What buildx says of an engine that is away; of a daemon that is, it tells by a step of its own. */
+const notAnswered = /^ERROR: (?:error during connect: |Cannot connect to the Docker daemon)/;
+
 /** Reads the events of one build as they come. */
 export interface BuildKitLog {
   push(chunk: Buffer): void;
@@ -181,7 +184,8 @@ export function createBuildKitLog(
     error: () => own.findLast((line) => /^ERROR: /.test(line))?.replace(/^ERROR: /, ''),
     lastLines: (count) => [...(failed?.lines ?? []), ...own].slice(-count),
     get unconnected() {
-      return isUnconnected;
+      // Where the engine does not even answer, it never comes to a step.
+      return isUnconnected || (steps.size === 0 && own.some((line) => notAnswered.test(line)));
     },
   };
 }

@@ -16,7 +16,7 @@ const detailLines = 20;
 const callMs = 4 * 3_600_000;
 /** What buildx says when the builder, not the build, is at fault. */
 const builderGone =
-  /cannot connect to the docker daemon|error reading from server|rpc error: code = (?:Unavailable|Canceled)|connection refused|broken pipe|closed network connection|failed to dial gRPC|unexpected EOF|context deadline exceeded/i;
+  /error during connect: |cannot connect to the docker daemon|error reading from server|rpc error: code = (?:Unavailable|Canceled)|connection refused|broken pipe|closed network connection|failed to dial gRPC|unexpected EOF|context deadline exceeded/i;
 /** A command of the Dockerfile ended so, whatever words stand in it. */
 const ownCommand = /did not complete successfully: exit code: \d+/;
 
