@@ -122,6 +122,7 @@ export class OrderRun {
   readonly #flavours = new Map<number, Flavour>();
   #over = false;
   readonly #terminated = new Set<number>();
+  #rollbacksAsked = 0;
 
   constructor(env: WorkflowEnv, given: Order) {
     this.#env = env;
@@ -156,6 +157,11 @@ export class OrderRun {
       }
     }
     return true;
+  }
+
+  /** Whether a rollback was asked for that has no number yet: it comes when the environment gets to it, or is refused and never comes. */
+  get awaitsRollback(): boolean {
+    return this.world.rows.size < this.#flavours.size + this.#rollbacksAsked;
   }
 
   /** @returns what is wrong, empty when nothing is; call it after every deadline has passed. */
@@ -201,6 +207,7 @@ export class OrderRun {
       case 'rollback': {
         const message = { by: 'ops', reason: 'model', ...(next.to === 'first' ? { to: '1.0.1' } : {}) };
         await reach(ours.signal('rollback', message));
+        this.#rollbacksAsked += 1;
         return;
       }
       case 'terminate': {
@@ -399,15 +406,20 @@ export class Stage {
   }
 }
 
+/** A rollback that has not come by then was refused; an environment answers within tens of milliseconds. */
+const refusedMs = 3_000;
+
 async function untilQuiet(run: OrderRun): Promise<void> {
   const began = performance.now();
   let quietSince = began;
   let seen = 0;
-  while (!(await run.settled())) {
+  for (;;) {
+    const settled = await run.settled();
+    if (settled && !run.awaitsRollback) return;
     const now = performance.now();
     if (run.world.calls.length !== seen) quietSince = now;
     seen = run.world.calls.length;
-    if (now - quietSince > quietMs || now - began > longestMs) return;
+    if (now - quietSince > (settled ? refusedMs : quietMs) || now - began > longestMs) return;
     await delay(500);
   }
 }

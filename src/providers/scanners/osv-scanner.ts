@@ -57,7 +57,7 @@ export function createOsvScanner(program: (signal?: AbortSignal) => Promise<stri
     name: 'osv-scanner',
     async scan({ name, sbom, database, maxAgeMs, now, signal }) {
       const osv = await program(signal);
-      const { wanted, list } = await readKnown(sbom.cyclonedx);
+      const { wanted, list } = await readKnown(sbom.cyclonedx, name);
       const databaseAt = await checkParts(database, [...wanted.keys()], now, maxAgeMs);
       const looked = [...wanted.values()].reduce((sum, count) => sum + count, 0);
       const version = await programVersion(osv, signal);
@@ -113,8 +113,9 @@ interface CycloneDx {
  */
 async function readKnown(
   file: string,
+  image: string,
 ): Promise<{ readonly wanted: ReadonlyMap<string, number>; readonly list: string }> {
-  const document = JSON.parse(await readFile(file, 'utf8')) as CycloneDx;
+  const document = await readList(file, image);
   const wanted = new Map<string, number>();
   const components = (document.components ?? []).filter(({ purl }) => {
     const [, type = '', namespace = ''] = /^pkg:([a-z]+)\/([^/@?]+)/.exec(purl ?? '') ?? [];
@@ -123,6 +124,17 @@ async function readKnown(
     return ecosystem !== undefined;
   });
   return { wanted, list: JSON.stringify({ ...document, components, dependencies: [] }) };
+}
+
+async function readList(file: string, image: string): Promise<CycloneDx> {
+  try {
+    return JSON.parse(await readFile(file, 'utf8')) as CycloneDx;
+  } catch (cause) {
+    throw new ProviderError('ScanErrored', `${image} could not be scanned: its bill of materials cannot be read`, {
+      details: { image },
+      cause,
+    });
+  }
 }
 
 /** @returns when the oldest part that is needed was renewed; now, where none is needed. */

@@ -23,7 +23,8 @@ export type AttestationType = 'provenance' | 'spdx' | 'cyclonedx' | 'scan';
  * Signs images and attests to them by key, beside the image in its registry; no transparency log and no network but the registry. Every call may
  * be repeated: what is there already is not added a second time.
  *
- * @throws `RegistryRefused`, `ImageNotFound` (not retried), `RegistryUnavailable` (retried)
+ * @throws `RegistryRefused` (not retried), `RegistryUnavailable` (retried); `ImageNotFound` (not retried) where it is looked for: a signature may be put
+ *   beside a digest that is not there.
  * @throws `ToolMissing` (not retried): the program is not there; nothing was signed and nothing verified.
  */
 export interface ImageSigner {

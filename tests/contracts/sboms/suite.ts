@@ -1,0 +1,85 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { SbomMaker } from '../../../src/providers/sboms/port.ts';
+
+type Image = Parameters<SbomMaker['make']>[0]['image'];
+
+/** A maker of bills of materials under test, and an image with the npm package `left-paddle` 1.0.0 in it. */
+export interface SbomLab {
+  readonly maker: SbomMaker;
+  readonly image: Image;
+  stop?(): void;
+}
+
+/** What every maker of bills of materials keeps, the fake included. */
+export function describeSbomMaker(name: string, start: () => Promise<SbomLab>): void {
+  describe(`maker of bills of materials ${name}`, () => {
+    let lab: SbomLab;
+    let folder: string;
+
+    beforeAll(async () => {
+      lab = await start();
+      folder = mkdtempSync(join(tmpdir(), 'slipway-sbom-'));
+    }, 900_000);
+    afterAll(() => {
+      lab.stop?.();
+      rmSync(folder, { recursive: true, force: true });
+    });
+
+    function make(to: string, image: Image = lab.image, signal = new AbortController().signal) {
+      const at = join(folder, to);
+      mkdirSync(at);
+      return lab.maker.make({ image, name: 'app', version: '1.2.3', folder: at, signal });
+    }
+
+    test('lists an image in both forms, by its name and version, with what is in it', async () => {
+      const sbom = await make('both');
+      expect(sbom.packages).toBeGreaterThanOrEqual(1);
+      expect(sbom.tool.version).toMatch(/^\d+\.\d+\.\d+/);
+      for (const file of [sbom.spdx, sbom.cyclonedx]) expect(file.startsWith(join(folder, 'both'))).toBe(true);
+      const spdx = JSON.parse(readFileSync(sbom.spdx, 'utf8')) as {
+        readonly spdxVersion: string;
+        readonly name: string;
+        readonly packages: readonly { readonly name: string; readonly versionInfo: string }[];
+      };
+      expect([spdx.spdxVersion, spdx.name]).toEqual([expect.stringMatching(/^SPDX-2\./), 'app']);
+      expect(spdx.packages).toContainEqual(expect.objectContaining({ name: 'left-paddle', versionInfo: '1.0.0' }));
+      const cyclonedx = JSON.parse(readFileSync(sbom.cyclonedx, 'utf8')) as {
+        readonly metadata: { readonly component: object };
+        readonly components: readonly object[];
+      };
+      expect(cyclonedx.metadata.component).toMatchObject({ name: 'app', version: '1.2.3' });
+      expect(cyclonedx.components).toContainEqual(expect.objectContaining({ purl: 'pkg:npm/left-paddle@1.0.0' }));
+    });
+
+    test('makes it again where it was made before, and says the same', async () => {
+      const [first, second] = [await make('once'), await make('twice')];
+      expect(second.packages).toBe(first.packages);
+    });
+
+    test.each([
+      ['what is no image', 'this is no image'],
+      ['an image that is cut off', undefined],
+    ])('of %s is errored: nothing is known of it', async (_, text) => {
+      const path = join(folder, `broken-${String(text === undefined)}`);
+      writeFileSync(path, text ?? readFileSync(lab.image.path).subarray(0, 40));
+      await expect(make(`of-${String(text === undefined)}`, { ...lab.image, path })).rejects.toMatchObject({
+        type: 'ScanErrored',
+        retryable: false,
+        message: expect.stringContaining('what is in app could not be listed'),
+      });
+    });
+
+    test('of a file that is not there is errored', async () => {
+      const nowhere = make('of-nowhere', { ...lab.image, path: join(folder, 'nowhere') });
+      await expect(nowhere).rejects.toMatchObject({ type: 'ScanErrored', retryable: false });
+    });
+
+    test('ends when it is called off', async () => {
+      const off = make('off', lab.image, AbortSignal.abort(new Error('called off')));
+      await expect(off).rejects.toThrow('called off');
+    });
+  });
+}

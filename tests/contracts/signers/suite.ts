@@ -1,0 +1,120 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { provenanceType } from '../../../src/domain/provenance.ts';
+import type { AttestationType, ImageSigner, SignedImage, SigningKey } from '../../../src/providers/signers/port.ts';
+
+export interface SignerKey extends SigningKey {
+  readonly publicKey: string;
+}
+
+/** A signer under test and what the suite must be able to do to it. */
+export interface SignerLab {
+  readonly signer: ImageSigner;
+  /** Keys of two people. */
+  readonly own: SignerKey;
+  readonly stranger: SignerKey;
+  /** Another image that nobody has signed, in its registry. */
+  newImage(): Promise<SignedImage>;
+  /** An image of a registry that does not answer. */
+  away(): SignedImage;
+  stop(): void;
+}
+
+/** What every signer keeps, the fake included. */
+export function describeSigner(name: string, start: () => Promise<SignerLab>): void {
+  describe(`signer ${name}`, () => {
+    let lab: SignerLab;
+    let folder: string;
+    let image: SignedImage;
+
+    beforeAll(async () => {
+      lab = await start();
+      folder = mkdtempSync(join(tmpdir(), 'slipway-signer-'));
+    }, 900_000);
+    afterAll(() => {
+      rmSync(folder, { recursive: true, force: true });
+      lab.stop();
+    });
+    beforeEach(async () => {
+      image = await lab.newImage();
+    });
+
+    async function attest(by: SignerKey, what: string, replace = false, type: AttestationType = 'provenance') {
+      const predicateFile = join(folder, 'predicate.json');
+      writeFileSync(predicateFile, JSON.stringify({ buildDefinition: { externalParameters: { what } } }));
+      await lab.signer.attest(image, by, { type, predicateFile, replace });
+    }
+    async function read(keys: readonly SignerKey[], of = image): Promise<readonly unknown[]> {
+      const statements = await lab.signer.readAttestations(
+        of,
+        keys.map(({ publicKey }) => publicKey),
+        'provenance',
+      );
+      return statements.map(({ predicate }) => predicate);
+    }
+    const saying = (what: string) => expect.objectContaining({ buildDefinition: { externalParameters: { what } } });
+
+    test('knows what nobody has signed or attested', async () => {
+      const key = lab.own.publicKey;
+      await expect(lab.signer.verifySignature(image, [key])).rejects.toMatchObject({
+        type: 'ImageNotSigned',
+        retryable: false,
+      });
+      await expect(read([lab.own])).rejects.toMatchObject({ type: 'ImageNotSigned', retryable: false });
+    });
+
+    test('takes a signature by one of the keys, and by no other; signing again changes nothing', async () => {
+      const { own, stranger, signer } = lab;
+      await signer.sign(image, own);
+      await signer.sign(image, own);
+      await signer.verifySignature(image, [own.publicKey]);
+      await signer.verifySignature(image, [stranger.publicKey, own.publicKey]);
+      for (const keys of [[stranger.publicKey], []]) {
+        await expect(signer.verifySignature(image, keys)).rejects.toMatchObject({ type: 'ImageNotSigned' });
+      }
+      await expect(signer.verifySignature(await lab.newImage(), [own.publicKey])).rejects.toMatchObject({
+        type: 'ImageNotSigned',
+      });
+    });
+
+    test('gives statements about the image whose signature holds, each as it was made', async () => {
+      const { own, stranger, signer } = lab;
+      await attest(own, 'first');
+      await attest(own, 'second');
+      expect(await read([stranger, own])).toEqual(expect.arrayContaining([saying('first'), saying('second')]));
+      const [statement] = await signer.readAttestations(image, [own.publicKey], 'provenance');
+      expect(statement?.predicateType).toBe(provenanceType);
+      expect(statement?.subject[0]?.digest).toEqual({ sha256: image.digest.replace('sha256:', '') });
+      await expect(read([stranger])).rejects.toMatchObject({ type: 'AttestationInvalid', retryable: false });
+      await expect(read([own], await lab.newImage())).rejects.toMatchObject({ type: 'ImageNotSigned' });
+    });
+
+    test('puts a statement in the place of older ones of its type where that is asked for', async () => {
+      await attest(lab.own, 'first');
+      await attest(lab.own, 'second', true);
+      expect(await read([lab.own])).toEqual([saying('second')]);
+    });
+
+    test('finds nothing good in an image that is not there', async () => {
+      const gone = { ...image, digest: `sha256:${'0'.repeat(64)}` };
+      const expected = { type: expect.stringMatching(/^(?:ImageNotFound|ImageNotSigned)$/), retryable: false };
+      await expect(lab.signer.verifySignature(gone, [lab.own.publicKey])).rejects.toMatchObject(expected);
+      await expect(read([lab.own], gone)).rejects.toMatchObject(expected);
+    });
+
+    test('is tried again where the registry does not answer', async () => {
+      const away = lab.away();
+      const expected = { type: 'RegistryUnavailable', retryable: true };
+      await expect(lab.signer.sign(away, lab.own)).rejects.toMatchObject(expected);
+      await expect(lab.signer.verifySignature(away, [lab.own.publicKey])).rejects.toMatchObject(expected);
+      await expect(read([lab.own], away)).rejects.toMatchObject(expected);
+    });
+
+    test('ends when it is called off', async () => {
+      const off = lab.signer.sign(image, lab.own, AbortSignal.abort(new Error('called off')));
+      await expect(off).rejects.toThrow('called off');
+    });
+  });
+}
