@@ -1,7 +1,7 @@
 import { join, posix } from 'node:path';
 import type { ImageSpec } from '../definition/specs.ts';
 import { ProviderError } from '../domain/failures.ts';
-import type { ImageEvidence, PlatformEvidence } from '../domain/run.ts';
+import { type ImageEvidence, type PlatformEvidence, fetchedRef } from '../domain/run.ts';
 import { type ImageTag, imageTags } from '../domain/image-tags.ts';
 import { buildKey } from '../providers/builders/build-key.ts';
 import { dockerfileWarnings, sizeWarnings } from '../providers/builders/dockerfile-warnings.ts';
@@ -272,8 +272,8 @@ async function readPlatforms(
 export async function checkOutContext({ deps, known, plan, signal }: ImageWork): Promise<string> {
   const { context } = foldersOf(plan.workspace);
   const repository = await repositoryAddress(known.pair.project, deps.readSecret);
-  const { after, ref } = known.input.event;
-  await deps.repositories.checkOut({ repository, commit: after, ref, path: context, signal });
+  const { event } = known.input;
+  await deps.repositories.checkOut({ repository, commit: event.after, ref: fetchedRef(event), path: context, signal });
   return context;
 }
 

@@ -13,7 +13,15 @@ import type { PipelineSpec, StageSpec } from '../definition/specs.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import { type Machine, machineWarnings } from '../domain/machine.ts';
 import { asksForPaths, routeEvent, type Route, type RouteDecision } from '../domain/routing.ts';
-import type { CommitInfo, RunInput, RunPlan, RunRef, StagePlan, Workspace } from '../domain/run.ts';
+import {
+  type CommitInfo,
+  type RunInput,
+  type RunPlan,
+  type RunRef,
+  type StagePlan,
+  type Workspace,
+  fetchedRef,
+} from '../domain/run.ts';
 import { asksToSkip } from '../domain/skip.ts';
 import { versionOf } from '../domain/version.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
@@ -119,12 +127,18 @@ async function prepareRun(
   opening.catch(() => undefined);
   const [{ text, project }] = await Promise.all([readProject(deps, documents, asked.project), ensureFolders(folders)]);
   const repository = await repositoryAddress(project, deps.readSecret);
-  const { after, ref, from } = asked.event;
+  const { after, ref } = asked.event;
   // The checkout needs nothing of the run's row, and takes as long as the store takes to write it.
   const [run, commit] = await beside(opening, signal, async (until) => {
     const isByHand = asked.event.kind === 'manual';
     const [checkedOut, newest] = await Promise.all([
-      deps.repositories.checkOut({ repository, commit: after, ref: from ?? ref, path: folders.source, signal: until }),
+      deps.repositories.checkOut({
+        repository,
+        commit: after,
+        ref: fetchedRef(asked.event),
+        path: folders.source,
+        signal: until,
+      }),
       isByHand ? deps.repositories.resolveRef(repository, ref, until) : undefined,
       writeRequest(folders, asked),
     ]);

@@ -1,7 +1,7 @@
 import { activityInfo } from '@temporalio/activity';
 import type { StageSpec, StepSpec } from '../definition/specs.ts';
 import { ProviderError, failures, toFailure } from '../domain/failures.ts';
-import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import { type RunPlan, type RunRef, type StageReport, type StepReport, fetchedRef } from '../domain/run.ts';
 import { definedAs } from '../domain/stage-graph.ts';
 import { createFileSecrets } from '../effects/file-secrets.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
@@ -310,8 +310,11 @@ async function renewWorkspace(attempt: Attempt): Promise<void> {
     const repository = await repositoryAddress(known.pair.project, deps.readSecret);
     await ensureFolders(folders, { keepJournal: true });
     await writeRequest(folders, known.input);
-    const { after, ref } = known.input.event;
-    await deps.repositories.checkOut({ repository, commit: after, ref, path: folders.source, signal: attempt.signal });
+    const { event } = known.input;
+    await deps.repositories.checkOut({
+      ...{ repository, commit: event.after, ref: fetchedRef(event) },
+      ...{ path: folders.source, signal: attempt.signal },
+    });
     for (const stage of done) await repeatStage(attempt, stage, log);
     await raiseGeneration(folders);
   } finally {

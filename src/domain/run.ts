@@ -25,6 +25,11 @@ export interface SourceEvent {
   readonly message?: string;
 }
 
+/** What `after` is to be fetched by: its own repository may not have it on the branch that the event is of. */
+export function fetchedRef({ from, ref }: Pick<SourceEvent, 'from' | 'ref'>): string {
+  return from ?? ref;
+}
+
 /** Input of `runPipeline`. Small and additive: the definitions are read at the commit by the first activity. */
 export interface RunInput {
   readonly project: string;

@@ -3,6 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { RunPlan } from '../../../src/domain/run.ts';
+import type { SourceRepository } from '../../../src/providers/repositories/port.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../../support/run-fixture.ts';
 import { until } from '../../support/until.ts';
 
@@ -200,6 +201,34 @@ describe('after the worker died', () => {
     expect(fixture.log('test/workspace', 2)).toContain('install/fetch again');
     expect(fixture.log('test/dirty', 2)).toBe('dependency\n');
     expect(fixture.log('test/wait', 2)).toBe('x\n');
+  });
+
+  test('a commit that only a merge request leads to is fetched by that', async () => {
+    const go = join(fixture.folder, 'go-on');
+    const steps = `{ name: wait, shell: 'touch waiting; test -e ${go} || sleep 60' }`;
+    const main = fixture.origin.commit({ 'README.md': 'of main' });
+    const commit = fixture.origin.commit({
+      'slipway.yaml': `version: 1\nstages:\n  - name: test\n    steps:\n      - ${steps}\n`,
+    });
+    fixture.origin.git('update-ref', 'refs/merge-requests/7/head', commit);
+    fixture.origin.git('reset', '--quiet', '--hard', main);
+    const asked: (string | undefined)[] = [];
+    const { repositories } = fixture.source as { repositories: { checkOut: SourceRepository['checkOut'] } };
+    const checkOut = repositories.checkOut.bind(repositories);
+    repositories.checkOut = async (request) => {
+      asked.push(request.ref);
+      return await checkOut(request);
+    };
+    try {
+      const event = { ref: 'refs/heads/main', from: 'refs/merge-requests/7/head' };
+      const plan = await fixture.prepare(fixture.input(commit, event));
+      await interrupt(plan, 'test', 'waiting');
+      writeFileSync(go, '');
+      expect(await again(plan, 'test')).toMatchObject({ verdict: 'passed' });
+      expect(new Set(asked)).toEqual(new Set(['refs/merge-requests/7/head']));
+    } finally {
+      repositories.checkOut = checkOut;
+    }
   });
 
   test('a step with `resume` goes on in the same files', async () => {
