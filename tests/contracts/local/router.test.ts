@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { type Server, createServer, request } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
+import { join } from 'node:path';
 import { type DockerHandle, connectDocker } from '../../../src/local/docker.ts';
 import { reasonOf } from '../../../src/local/reason.ts';
 import { type RouterHandle, ensureRouter } from '../../../src/local/router.ts';
@@ -35,12 +36,15 @@ async function upstream(answer: string): Promise<number> {
   return (server.address() as AddressInfo).port;
 }
 
-/** The first file with a listener behind it; renamed into place, as whoever renders it does. */
+function routeFile(): string {
+  return join(router.configFolder, '50-one.cfg');
+}
+
+/** A file with a listener, loaded after the first one; renamed into place, as whoever renders it does. */
 function route(to: number): void {
-  const [head] = readFileSync(router.configFile, 'utf8').split('\nlisten');
-  const text = `${head}\nlisten front\n  bind 127.0.0.1:${String(port)}\n  server one 127.0.0.1:${String(to)}\n`;
-  writeFileSync(`${router.configFile}.new`, text);
-  renameSync(`${router.configFile}.new`, router.configFile);
+  const text = `listen front\n  bind 127.0.0.1:${String(port)}\n  server one 127.0.0.1:${String(to)}\n`;
+  writeFileSync(`${routeFile()}.new`, text);
+  renameSync(`${routeFile()}.new`, routeFile());
 }
 
 /** Tried again where it is refused: the master executes itself anew at each reload. */
@@ -132,16 +136,25 @@ describe('the router', () => {
     await until(async () => (await ask()) === '200 new', { what: 'the same route' });
   }, 180_000);
 
+  test('gets its first file as this Slipway writes it, whatever an older one has left, and goes on meanwhile', async () => {
+    const written = readFileSync(router.configFile, 'utf8');
+    writeFileSync(router.configFile, written.replace(',"by":"%[var(txn.by)]"', ''));
+    expect(readFileSync(router.configFile, 'utf8')).not.toBe(written);
+    expect((await ensureRouter(installation.context, docker)).how).toBe('found');
+    expect(readFileSync(router.configFile, 'utf8')).toBe(written);
+    await expect(ask()).resolves.toBe('200 new');
+  }, 120_000);
+
   test('says what is wrong with a file it cannot start with', async () => {
-    const good = readFileSync(router.configFile, 'utf8');
-    writeFileSync(router.configFile, `${good}\n  no-such-word\n`);
+    const good = readFileSync(routeFile(), 'utf8');
+    writeFileSync(routeFile(), `${good}\n  no-such-word\n`);
     await connectDocker(docker.address).getContainer(router.container).kill({ signal: 'SIGKILL' });
     try {
       const starting = ensureRouter(installation.context, docker);
       await expect(starting).rejects.toMatchObject({ type: 'RouterUnavailable' });
       await expect(starting).rejects.toThrow("unknown keyword 'no-such-word'");
     } finally {
-      writeFileSync(router.configFile, good);
+      writeFileSync(routeFile(), good);
     }
     await ensureRouter(installation.context, docker);
     await expect(ask()).resolves.toBe('200 new');
