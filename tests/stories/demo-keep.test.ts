@@ -31,8 +31,10 @@ afterAll(async () => {
   await rm(stateFolder, { recursive: true, force: true });
 }, timeoutMs);
 
-async function run(...args: readonly string[]) {
-  const child = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] });
+const run = (...args: readonly string[]) => start(process.execPath, args, root);
+
+async function start(program: string, args: readonly string[], cwd: string) {
+  const child = spawn(program, args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
   const said = { stdout: '', stderr: '' };
   child.stdout.on('data', (chunk: Buffer) => (said.stdout += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (said.stderr += chunk.toString()));
@@ -52,10 +54,10 @@ test(
     const answer = await fetch(address!);
     expect(answer.ok).toBe(true);
     expect(answer.headers.get('x-version')).not.toBeNull();
-    // The line that it prints, as it is printed.
-    const status = /npm run slipway -- (--api .*) status/.exec(kept.stdout)![1]!.split(' ');
-    const told = await run(join(root, 'src/cli/main.ts'), ...status, 'deployments', '--json');
-    expect(told.code).toBe(0);
+    // The line that it prints, as it is printed, in the shell of a person who stands somewhere else.
+    const line = /^ *(export PATH=.* SLIPWAY_TOKEN_FILE=\S+)$/m.exec(kept.stdout)![1]!;
+    const told = await start('sh', ['-c', `${line}; slipway deployments --json`], folder);
+    expect(told).toMatchObject({ code: 0 });
     expect(JSON.parse(told.stdout)).toMatchObject({ deployments: [{ environment: 'staging', outcome: 'succeeded' }] });
     const context = createLocalContext({ stateFolder });
     const worker = readState(context, 'worker')!.process!;
