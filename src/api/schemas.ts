@@ -3,7 +3,7 @@ import type { ApprovalState } from '../domain/approval.ts';
 import type { BuildReport } from '../domain/build-report.ts';
 import type { DeploymentInput, DeploymentResult, StepRecord } from '../domain/deployment.ts';
 import { outcomes } from '../domain/outcome.ts';
-import type { Plan } from '../domain/plan.ts';
+import { type Plan, planNamePattern } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
 import { packageKinds } from '../domain/packages.ts';
 import type { ImageReport, RunInput, RunPlan } from '../domain/run.ts';
@@ -357,7 +357,7 @@ export const TokenSchema = z
 export const DecisionBody = z.strictObject({
   plan: z
     .string()
-    .regex(/^[0-9a-f]{8,64}$/i, 'must be the hash of the plan, or at least its first 8 characters')
+    .regex(planNamePattern, 'must be the hash of the plan, or at least its first 8 characters')
     .transform((hash) => hash.toLowerCase()),
   comment: z.string().max(2_000).optional(),
 });

@@ -19,6 +19,9 @@ import type { LiveRelease, ReleaseRef } from './release.ts';
  * `hash` is SHA-256 over the RFC 8785 form of {@link PlanIdentity}; risk, changes and estimates are shown and never hashed. A decision
  * names the hash, a signal its first 8 characters.
  */
+/** How people name a plan: its hash, or at least the first 8 characters of it. */
+export const planNamePattern = /^[0-9a-f]{8,64}$/i;
+
 export interface Plan {
   readonly deployment: DeploymentRef;
   /** 64 hexadecimal characters. */

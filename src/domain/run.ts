@@ -30,6 +30,19 @@ export function fetchedRef({ from, ref }: Pick<SourceEvent, 'from' | 'ref'>): st
   return from ?? ref;
 }
 
+/** Where a run is; `accepted` is before Temporal has it. */
+export type RunPhase =
+  | 'accepted'
+  | 'awaiting-word'
+  | 'preparing'
+  | 'queued'
+  | 'checking'
+  | 'building'
+  | 'publishing'
+  | 'pushing'
+  | 'settling'
+  | 'closed';
+
 /** Input of `runPipeline`. Small and additive: the definitions are read at the commit by the first activity. */
 export interface RunInput {
   readonly project: string;

@@ -106,7 +106,7 @@ export async function installGoProgram(
     const work = join(context.cacheFolder, `go-${name}`);
     const message = `building ${target}${options.hint === undefined ? '' : ` (${options.hint})`}`;
     const flags = ['-v', '-ldflags', `-s -w ${options.ldflags ?? ''}`.trim()];
-    const result = await announce(context, component, message, async (detail) => {
+    const building = announce(context, component, message, async (detail) => {
       const run = {
         env: {
           ...context.env,
@@ -132,7 +132,7 @@ export async function installGoProgram(
       if (built.exitCode === 0) renameSync(made, program);
       return built;
     });
-    rmSync(work, { recursive: true, force: true });
+    const result = await building.finally(() => rmSync(work, { recursive: true, force: true }));
     if (result.exitCode !== 0) throw new Error(`go install ${target} failed: ${lastLines(result.stderr)}`);
     return program;
   });

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { globalFileName, haproxyArguments, renderGlobal } from '../providers/routers/haproxy-file.ts';
@@ -62,7 +62,9 @@ export async function ensureRouter(
   const global = renderGlobal({ statsSocket: place.statsSocket });
   // One that an older Slipway wrote holds until the next switch of traffic, which loads it anew.
   if (!existsSync(place.configFile) || readFileSync(place.configFile, 'utf8') !== global) {
-    writeFileSync(place.configFile, global);
+    // In one piece: the router may be loading its files just now.
+    writeFileSync(`${place.configFile}.new`, global);
+    renameSync(`${place.configFile}.new`, place.configFile);
   }
   const running = await findOrStartContainer(context, docker, {
     name: 'router',

@@ -2,7 +2,7 @@ import { sql } from 'kysely';
 import type { DeploymentPhase, DeploymentRef, DeploymentResult, StepRecord } from '../domain/deployment.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { PublishedPackage } from '../domain/packages.ts';
-import type { RunPlan, RunRef } from '../domain/run.ts';
+import type { RunPhase, RunPlan, RunRef } from '../domain/run.ts';
 import { deploymentEvent } from './deployment-rows.ts';
 import { recordDeploymentStep, recordPhase } from './deployments.ts';
 import { type OperatorWord, recordLive } from './operator-words.ts';
@@ -24,7 +24,7 @@ import {
 } from './runs.ts';
 import { settleDeploymentRow } from './settlements.ts';
 import { type Sample, recordSample } from './samples.ts';
-import type { Db, RunPhase } from './schema.ts';
+import type { Db } from './schema.ts';
 import { inTransaction } from './transaction.ts';
 
 /**

@@ -1,9 +1,9 @@
 import { sql } from 'kysely';
 import { ProviderError } from '../domain/failures.ts';
-import type { RunRef } from '../domain/run.ts';
+import type { RunPhase, RunRef } from '../domain/run.ts';
 import type { QueuePlace, RunTurn } from '../domain/run-turn.ts';
 import { publish } from './events.ts';
-import type { Db, RunPhase } from './schema.ts';
+import type { Db } from './schema.ts';
 import { inTransaction } from './transaction.ts';
 
 /** A run's question whether its turn has come. */

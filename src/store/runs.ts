@@ -3,7 +3,16 @@ import type { DeploymentRef } from '../domain/deployment.ts';
 import type { Documentation } from '../domain/documentation.ts';
 import type { Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { PublishedPackage } from '../domain/packages.ts';
-import type { ImageEvidence, ImageReport, RunInput, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import type {
+  ImageEvidence,
+  ImageReport,
+  RunInput,
+  RunPhase,
+  RunPlan,
+  RunRef,
+  StageReport,
+  StepReport,
+} from '../domain/run.ts';
 import type { StartedBy } from '../domain/run-start.ts';
 import { publish } from './events.ts';
 import { acceptRun } from './inbox.ts';
@@ -11,7 +20,7 @@ import { listDocumentation } from './kept-files.ts';
 import { listPackages } from './packages.ts';
 import { type Page, type PageRequest, before, omit, rowsToRead, toPage } from './page.ts';
 import { type QueueView, readQueueViews } from './run-turns.ts';
-import type { Db, Row, RunPhase } from './schema.ts';
+import type { Db, Row } from './schema.ts';
 import { json } from './store.ts';
 import { inTransaction } from './transaction.ts';
 

@@ -18,7 +18,7 @@ import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease, ReleaseImage } from '../domain/release.ts';
 import type { Component, ReportKind, Severity } from '../domain/report.ts';
 import type { PackageKind } from '../domain/packages.ts';
-import type { ImageEvidence, RunInput, RunPlan, SourceEvent } from '../domain/run.ts';
+import type { ImageEvidence, RunInput, RunPhase, RunPlan, SourceEvent } from '../domain/run.ts';
 import type { RunMode } from '../domain/run-turn.ts';
 import type { UpkeepKind } from '../domain/upkeep.ts';
 import type { Verdict } from '../domain/verdict.ts';
@@ -52,19 +52,6 @@ export interface DefinitionsTable {
   text: string;
   createdAt: Instant;
 }
-
-/** `accepted` is before Temporal has it; the others are those of `RunView`. */
-export type RunPhase =
-  | 'accepted'
-  | 'awaiting-word'
-  | 'preparing'
-  | 'queued'
-  | 'checking'
-  | 'building'
-  | 'publishing'
-  | 'pushing'
-  | 'settling'
-  | 'closed';
 
 export interface RunsTable {
   id: Identity;

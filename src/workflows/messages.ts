@@ -15,7 +15,7 @@ import type {
 } from '../domain/deployment.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
-import type { RunPlan, StageReport } from '../domain/run.ts';
+import type { RunPhase, RunPlan, StageReport } from '../domain/run.ts';
 import type { QueuePlace } from '../domain/run-turn.ts';
 import type { Verdict } from '../domain/verdict.ts';
 
@@ -225,16 +225,7 @@ export interface RunView {
   readonly plan?: RunPlan;
   /** Who has allowed the commit of a fork to be run. */
   readonly allowed?: { readonly by: string; readonly proven: boolean; readonly at: string };
-  readonly phase:
-    | 'awaiting-word'
-    | 'preparing'
-    | 'queued'
-    | 'checking'
-    | 'building'
-    | 'publishing'
-    | 'pushing'
-    | 'settling'
-    | 'closed';
+  readonly phase: Exclude<RunPhase, 'accepted'>;
   /** Where it stands while it waits for its turn; as of its last look. */
   readonly queue?: QueuePlace & { readonly since: string; readonly until: string };
   readonly stages: readonly StageReport[];

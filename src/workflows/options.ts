@@ -68,7 +68,20 @@ export const change = proxyActivities<contracts.TrafficActivities>({
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
-/** Work of minutes that heartbeats; killed with its worker and done again. Ten attempts are two minutes of backing off. */
+/** Of what heartbeats, and is killed with its worker and done again. Ten attempts are two minutes of backing off. */
+const tenTimes = {
+  heartbeatTimeout,
+  retry: {
+    initialInterval: 250,
+    backoffCoefficient: 2,
+    maximumInterval: 30_000,
+    maximumAttempts: 10,
+    nonRetryableErrorTypes,
+  },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+} as const satisfies ActivityOptions;
+
+/** Work of minutes. */
 export const long = proxyActivities<
   Pick<contracts.SourceActivities, 'prepareRun'> &
     contracts.StageActivities &
@@ -80,15 +93,7 @@ export const long = proxyActivities<
   taskQueue: taskQueues.build,
   startToCloseTimeout: 3_600_000,
   scheduleToCloseTimeout: 7_200_000,
-  heartbeatTimeout,
-  retry: {
-    initialInterval: 250,
-    backoffCoefficient: 2,
-    maximumInterval: 30_000,
-    maximumAttempts: 10,
-    nonRetryableErrorTypes,
-  },
-  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+  ...tenTimes,
 });
 
 /** A dump and a restore, each as long as a program may run, and an hour for comparing what they made, ms. What hangs is noticed by its silence. */
@@ -103,17 +108,8 @@ export const dataLimits: ActivityOptions = {
 /** Work on all of a database: hours, where that is large. */
 export const dataWork = proxyActivities<Pick<contracts.DataActivities, 'ensureBackup' | 'ensureLaterWritesExported'>>({
   taskQueue: taskQueues.deploy,
-  startToCloseTimeout: dataMs,
-  scheduleToCloseTimeout: dataMs + absenceMs,
-  heartbeatTimeout,
-  retry: {
-    initialInterval: 250,
-    backoffCoefficient: 2,
-    maximumInterval: 30_000,
-    maximumAttempts: 10,
-    nonRetryableErrorTypes,
-  },
-  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+  ...dataLimits,
+  ...tenTimes,
 });
 
 /** Longest for a state with all tries, ms. Judgement. */

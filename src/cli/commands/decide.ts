@@ -1,5 +1,5 @@
 import type { DeploymentRef } from '../../domain/deployment.ts';
-import type { Plan } from '../../domain/plan.ts';
+import { type Plan, planNamePattern } from '../../domain/plan.ts';
 import type { DeploymentRecord } from '../../store/deployments.ts';
 import type { Client } from '../client.ts';
 import { type CommandContext, defaultProject } from '../context.ts';
@@ -13,9 +13,6 @@ export interface DecideOptions {
   readonly comment?: string | undefined;
   readonly wait?: true | undefined;
 }
-
-/** As the API has it. */
-const planName = /^[0-9a-f]{8,64}$/i;
 
 /** `slipway plan <deployment>`: what approval is asked for. */
 export async function showPlan(context: CommandContext, name: string): Promise<void> {
@@ -44,7 +41,7 @@ export async function decide(
   const { terminal } = context;
   const client = await context.connect();
   const ref = parseDeployment(name, await defaultProject(client));
-  if (options.plan !== undefined && !planName.test(options.plan)) {
+  if (options.plan !== undefined && !planNamePattern.test(options.plan)) {
     throw new CliError(
       'usage',
       `--plan ${options.plan} is no hash of a plan: at least its first 8 characters are needed.`,

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { count, createFindings, fileOf, oneLine, severityOf } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, fileOf, oneLine, severityOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -55,7 +56,7 @@ export const bandit: ReportReader = {
     if (files < 1) throw new UnreadableReport('says that it looked at no file');
     return {
       tool: { name: 'bandit', ...(version === undefined ? {} : { version }) },
-      lookedAt: count(files, 'file'),
+      lookedAt: counted(files, 'file'),
       ...findings.done(),
     };
   },

@@ -1,4 +1,5 @@
-import { count, createFindings } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings } from './findings.ts';
 import { addUnformatted, changedLines } from './diffs.ts';
 import { type ReportReader, UnreadableReport, mostHeldBytes } from './port.ts';
 import { whole } from './text.ts';
@@ -40,6 +41,6 @@ export const black: ReportReader = {
     // A tab divides the name from the time.
     const changes = await changedLines(text, (header) => header.split('\t')[0] ?? header);
     addUnformatted(findings, files, changes, source, { rule: 'format', what: 'is not formatted as black would' });
-    return { tool: { name: 'black' }, lookedAt: count(total, 'file'), ...findings.done() };
+    return { tool: { name: 'black' }, lookedAt: counted(total, 'file'), ...findings.done() };
   },
 };

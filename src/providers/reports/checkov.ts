@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { count, createFindings, fileOf, oneLine, severityOf } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, fileOf, oneLine, severityOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { peek } from './peek.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
@@ -62,7 +63,7 @@ export const checkov: ReportReader = {
     if (checks === 0) throw new UnreadableReport('says that checkov found nothing to check');
     return {
       tool: { name: 'checkov', ...(version === undefined ? {} : { version }) },
-      lookedAt: count(checks, 'check'),
+      lookedAt: counted(checks, 'check'),
       ...findings.done(),
     };
   },

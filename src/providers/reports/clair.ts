@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { count, createFindings, oneLine, severityOf } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, oneLine, severityOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -95,7 +96,7 @@ export const clair: ReportReader = {
     }
     return {
       tool: { name: 'Clair' },
-      lookedAt: `${count(packages.size, 'package')} of ${manifest}`,
+      lookedAt: `${counted(packages.size, 'package')} of ${manifest}`,
       ...findings.done(),
     };
   },

@@ -1,5 +1,6 @@
 import { type CoverageFigures, type ReportContent, type Share, ratioOf } from '../../domain/report.ts';
-import { count, createFindings } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings } from './findings.ts';
 import { type ReportReader, type ReportSource, UnreadableReport, mostStreamedBytes } from './port.ts';
 import { numberOf, readXml } from './xml.ts';
 
@@ -74,7 +75,7 @@ export function coverageContent(name: string, version: string | undefined, cover
   }
   return {
     tool: { name, ...(version === undefined ? {} : { version: version.slice(0, 60) }) },
-    lookedAt: `${count(coverage.lines.total, 'line')} in ${count(coverage.files, 'file')}`,
+    lookedAt: `${counted(coverage.lines.total, 'line')} in ${counted(coverage.files, 'file')}`,
     ...createFindings('coverage').done(),
     coverage,
   };

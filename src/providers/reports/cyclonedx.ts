@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { LicensedPackage } from '../../domain/report.ts';
-import { count, createFindings, oneLine } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, oneLine } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { licencesAtOnce, mostPackages, unknownLicence } from './licences.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
@@ -72,7 +73,7 @@ export const cyclonedx: ReportReader = {
         name: oneLine([tool?.vendor, tool?.name].filter(Boolean).join('/'), 60) || 'CycloneDX',
         ...(tool?.version === undefined ? {} : { version: oneLine(tool.version, 60) }),
       },
-      lookedAt: count(packages.length, 'package'),
+      lookedAt: counted(packages.length, 'package'),
       ...createFindings('cyclonedx').done(),
       packages,
     };

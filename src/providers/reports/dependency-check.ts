@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { count, createFindings, oneLine, severityOf } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, oneLine, severityOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -58,7 +59,7 @@ export const dependencyCheck: ReportReader = {
         ...(version === undefined ? {} : { version }),
         ...(databaseAt === undefined ? {} : { databaseAt }),
       },
-      lookedAt: count(dependencies, 'dependency').replace('dependencys', 'dependencies'),
+      lookedAt: counted(dependencies, 'dependency').replace('dependencys', 'dependencies'),
       ...findings.done(),
     };
   },

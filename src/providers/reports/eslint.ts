@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { count, createFindings, fileOf } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, fileOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { peek } from './peek.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
@@ -43,6 +44,6 @@ export const eslint: ReportReader = {
       },
     });
     if (files === 0) throw new UnreadableReport('says that it looked at no file');
-    return { tool: { name: 'ESLint' }, lookedAt: count(files, 'file'), ...findings.done() };
+    return { tool: { name: 'ESLint' }, lookedAt: counted(files, 'file'), ...findings.done() };
   },
 };

@@ -192,8 +192,3 @@ export function severityOfScore(score: number | undefined): Severity {
   if (score >= 4) return 'medium';
   return score > 0 ? 'low' : 'info';
 }
-
-/** `1 file`, `12 files`. */
-export function count(number: number, noun: string): string {
-  return `${number} ${noun}${number === 1 ? '' : 's'}`;
-}

@@ -1,5 +1,6 @@
 import type { Severity } from '../../domain/report.ts';
-import { count, createFindings, fileOf } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, fileOf } from './findings.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 import { lines } from './text.ts';
 
@@ -52,7 +53,7 @@ export const flake8: ReportReader = {
     return {
       tool: { name: 'flake8' },
       lookedAt:
-        total === 0 ? 'everything it was given, and found nothing' : `${count(files.size, 'file')} with findings`,
+        total === 0 ? 'everything it was given, and found nothing' : `${counted(files.size, 'file')} with findings`,
       ...findings.done(),
     };
   },

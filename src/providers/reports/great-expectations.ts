@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type TestFailure, mostFailures } from '../../domain/report.ts';
-import { count, createFindings, oneLine } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, oneLine } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -89,7 +90,7 @@ export const greatExpectations: ReportReader = {
     }
     return {
       tool: { name: 'Great Expectations', ...(version === undefined ? {} : { version }) },
-      lookedAt: `${count(figures.total, 'expectation')} in ${count(validations, 'validation')}`,
+      lookedAt: `${counted(figures.total, 'expectation')} in ${counted(validations, 'validation')}`,
       ...createFindings('great-expectations').done(),
       tests: { ...figures, durationMs: 0, failures },
     };

@@ -1,4 +1,5 @@
-import { count, createFindings } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings } from './findings.ts';
 import { addUnformatted, changedLines } from './diffs.ts';
 import { type ReportReader, UnreadableReport, mostHeldBytes } from './port.ts';
 import { whole } from './text.ts';
@@ -34,7 +35,7 @@ export const isort: ReportReader = {
     });
     return {
       tool: { name: 'isort', ...(version === undefined ? {} : { version }) },
-      lookedAt: count(files.size + clean, 'file'),
+      lookedAt: counted(files.size + clean, 'file'),
       ...findings.done(),
     };
   },

@@ -1,5 +1,6 @@
 import { type TestFailure, mostFailures } from '../../domain/report.ts';
-import { count, createFindings, oneLine } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, oneLine } from './findings.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 import { type Attributes, numberOf, readXml } from './xml.ts';
 
@@ -131,7 +132,7 @@ export const junit: ReportReader = {
     }
     return {
       tool: { name: oneLine(runner, 60) || 'JUnit' },
-      lookedAt: `${count(figures.total, 'test')} in ${count(suiteCount, 'suite')}`,
+      lookedAt: `${counted(figures.total, 'test')} in ${counted(suiteCount, 'suite')}`,
       ...createFindings('junit').done(),
       tests: { ...figures, durationMs: Math.round(figures.durationMs), failures },
     };

@@ -1,4 +1,5 @@
-import { count, createFindings, fileOf } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, fileOf } from './findings.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 import { lines } from './text.ts';
 
@@ -50,7 +51,7 @@ export const mypy: ReportReader = {
     if (end.files === 0) throw new UnreadableReport('says that it looked at no file');
     return {
       tool: { name: 'mypy' },
-      lookedAt: end.files === undefined ? 'files up to the first that could not be parsed' : count(end.files, 'file'),
+      lookedAt: end.files === undefined ? 'files up to the first that could not be parsed' : counted(end.files, 'file'),
       ...findings.done(),
     };
   },

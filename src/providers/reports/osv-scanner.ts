@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Severity } from '../../domain/report.ts';
-import { count, createFindings, fileOf, severityOf, severityOfScore } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, fileOf, severityOf, severityOfScore } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -64,7 +65,7 @@ export const osvScanner: ReportReader = {
     }
     return {
       tool: { name: 'osv-scanner' },
-      lookedAt: `${count(packages, 'package')} of ${count(files, 'file')}`,
+      lookedAt: `${counted(packages, 'package')} of ${counted(files, 'file')}`,
       ...findings.done(),
     };
   },

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { count, createFindings } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -70,13 +71,13 @@ export const pipAudit: ReportReader = {
       throw new UnreadableReport(
         skipped === 0
           ? 'says that it looked at no package'
-          : `says that none of ${count(skipped, 'package')} could be looked up: ${why.slice(0, 200)}`,
+          : `says that none of ${counted(skipped, 'package')} could be looked up: ${why.slice(0, 200)}`,
         { remedy: 'Check that pip-audit reaches its vulnerability service from where the step runs.' },
       );
     }
     return {
       tool: { name: 'pip-audit' },
-      lookedAt: `${count(audited, 'package')}${skipped === 0 ? '' : `, ${skipped} more could not be looked up`}`,
+      lookedAt: `${counted(audited, 'package')}${skipped === 0 ? '' : `, ${skipped} more could not be looked up`}`,
       ...findings.done(),
     };
   },

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { type LicensedPackage } from '../../domain/report.ts';
-import { count, createFindings, oneLine } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, oneLine } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { mostPackages } from './licences.ts';
 import { type ReportReader, UnreadableReport, mostHeldBytes } from './port.ts';
@@ -27,7 +28,7 @@ export const pipLicenses: ReportReader = {
     if (packages.length === 0) throw new UnreadableReport('says that it looked at no package');
     return {
       tool: { name: 'pip-licenses' },
-      lookedAt: count(packages.length, 'package'),
+      lookedAt: counted(packages.length, 'package'),
       ...createFindings('pip-licenses').done(),
       packages,
     };

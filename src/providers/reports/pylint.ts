@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { ReportContent, Severity } from '../../domain/report.ts';
-import { count, createFindings, fileOf } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, fileOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { peek } from './peek.ts';
 import { type ReportReader, type ReportSource, UnreadableReport, mostStreamedBytes } from './port.ts';
@@ -44,7 +45,7 @@ async function readJson2(source: ReportSource): Promise<ReportContent> {
     },
   });
   if (modules === 0) throw new UnreadableReport('says that it looked at no module');
-  return content(findings, count(modules, 'module'), score);
+  return content(findings, counted(modules, 'module'), score);
 }
 
 async function readMessages(source: ReportSource): Promise<ReportContent> {
@@ -107,7 +108,7 @@ async function readText(source: ReportSource): Promise<ReportContent> {
   const looked =
     modules === 0 && known === 0
       ? 'everything it was given, and found nothing'
-      : `${count(modules, 'module')} with findings`;
+      : `${counted(modules, 'module')} with findings`;
   return content(findings, looked, score);
 }
 

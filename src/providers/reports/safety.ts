@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Severity } from '../../domain/report.ts';
-import { type RawFinding, count, createFindings, oneLine, severityOf, severityOfScore } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { type RawFinding, createFindings, oneLine, severityOf, severityOfScore } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -100,7 +101,7 @@ export const safety: ReportReader = {
         ...(version === undefined ? {} : { version }),
         ...(databaseAt === undefined ? {} : { databaseAt }),
       },
-      lookedAt: count(packages, 'package'),
+      lookedAt: counted(packages, 'package'),
       ...findings.done(),
     };
   },

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { Severity } from '../../domain/report.ts';
-import { type RawFinding, count, createFindings, fileOf, oneLine, severityOf, severityOfScore } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { type RawFinding, createFindings, fileOf, oneLine, severityOf, severityOfScore } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -215,7 +216,7 @@ export const sarif: ReportReader = {
     });
     if (all.runs === 0) throw new UnreadableReport('has no run of any tool');
     const looked = [
-      ...(all.artifacts > 0 ? [count(all.artifacts, 'file')] : []),
+      ...(all.artifacts > 0 ? [counted(all.artifacts, 'file')] : []),
       ...(all.packages > 0 ? [`${all.packages} files or packages by its own count`] : []),
     ];
     return {
@@ -223,7 +224,7 @@ export const sarif: ReportReader = {
         name: [...new Set(names)].slice(0, 5).join(', '),
         ...(version === undefined ? {} : { version: oneLine(version, 60) }),
       },
-      lookedAt: [...looked, `${count(all.runs, 'run')} of it`, count(all.results, 'result')].join(', '),
+      lookedAt: [...looked, `${counted(all.runs, 'run')} of it`, counted(all.results, 'result')].join(', '),
       ...findings.done(),
     };
   },

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { count, createFindings, fileOf, oneLine, severityOf } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, fileOf, oneLine, severityOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -46,7 +47,7 @@ export const semgrep: ReportReader = {
     if (files === 0) throw new UnreadableReport('says that it looked at no file');
     return {
       tool: { name: 'semgrep', ...(version === undefined ? {} : { version }) },
-      lookedAt: count(files, 'file'),
+      lookedAt: counted(files, 'file'),
       ...findings.done(),
     };
   },

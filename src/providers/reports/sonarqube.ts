@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { count, createFindings } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostHeldBytes } from './port.ts';
 
@@ -49,6 +50,6 @@ export const sonarqube: ReportReader = {
     if (status === 'ERROR' && failed === 0) {
       findings.add({ rule: 'quality-gate', severity: 'high', message: 'The quality gate of the server failed.' });
     }
-    return { tool: { name: 'SonarQube' }, lookedAt: count(conditions, 'condition'), ...findings.done() };
+    return { tool: { name: 'SonarQube' }, lookedAt: counted(conditions, 'condition'), ...findings.done() };
   },
 };

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { LicensedPackage } from '../../domain/report.ts';
-import { count, createFindings, oneLine } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, oneLine } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { mostPackages, unknownLicence } from './licences.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
@@ -60,7 +61,7 @@ export const spdx: ReportReader = {
     if (parts.length === 0) throw new UnreadableReport('says that it looked at no package');
     return {
       tool: { name: oneLine(tool, 60) || 'SPDX' },
-      lookedAt: count(parts.length, 'package'),
+      lookedAt: counted(parts.length, 'package'),
       ...createFindings('spdx').done(),
       packages: parts,
     };

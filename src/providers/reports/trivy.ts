@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { ImageFacts } from '../../domain/report.ts';
-import { count, createFindings, oneLine, severityOf } from './findings.ts';
+import { counted } from '../../domain/counted.ts';
+import { createFindings, oneLine, severityOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -101,7 +102,7 @@ export const trivy: ReportReader = {
         : undefined;
     return {
       tool: { name: 'trivy', ...(version === undefined ? {} : { version }) },
-      lookedAt: `${name}: ${count(targets, 'target')}`,
+      lookedAt: `${name}: ${counted(targets, 'target')}`,
       ...findings.done(),
       ...(image === undefined ? {} : { image }),
     };
