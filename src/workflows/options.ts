@@ -68,20 +68,7 @@ export const change = proxyActivities<contracts.TrafficActivities>({
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
-/** Of what heartbeats, and is killed with its worker and done again. Ten attempts are two minutes of backing off. */
-const tenTimes = {
-  heartbeatTimeout,
-  retry: {
-    initialInterval: 250,
-    backoffCoefficient: 2,
-    maximumInterval: 30_000,
-    maximumAttempts: 10,
-    nonRetryableErrorTypes,
-  },
-  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
-} as const satisfies ActivityOptions;
-
-/** Work of minutes. */
+/** Work of minutes that heartbeats; killed with its worker and done again. Ten attempts are two minutes of backing off. */
 export const long = proxyActivities<
   Pick<contracts.SourceActivities, 'prepareRun'> &
     contracts.StageActivities &
@@ -93,7 +80,15 @@ export const long = proxyActivities<
   taskQueue: taskQueues.build,
   startToCloseTimeout: 3_600_000,
   scheduleToCloseTimeout: 7_200_000,
-  ...tenTimes,
+  heartbeatTimeout,
+  retry: {
+    initialInterval: 250,
+    backoffCoefficient: 2,
+    maximumInterval: 30_000,
+    maximumAttempts: 10,
+    nonRetryableErrorTypes,
+  },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
 /** A dump and a restore, each as long as a program may run, and an hour for comparing what they made, ms. What hangs is noticed by its silence. */
@@ -108,8 +103,17 @@ export const dataLimits: ActivityOptions = {
 /** Work on all of a database: hours, where that is large. */
 export const dataWork = proxyActivities<Pick<contracts.DataActivities, 'ensureBackup' | 'ensureLaterWritesExported'>>({
   taskQueue: taskQueues.deploy,
-  ...dataLimits,
-  ...tenTimes,
+  startToCloseTimeout: dataMs,
+  scheduleToCloseTimeout: dataMs + absenceMs,
+  heartbeatTimeout,
+  retry: {
+    initialInterval: 250,
+    backoffCoefficient: 2,
+    maximumInterval: 30_000,
+    maximumAttempts: 10,
+    nonRetryableErrorTypes,
+  },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
 /** Longest for a state with all tries, ms. Judgement. */
