@@ -1,4 +1,4 @@
-import { existsSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runTool } from '../effects/daemon.ts';
 import { type LocalContext, announce } from './context.ts';
@@ -128,8 +128,10 @@ export async function installGoProgram(
         ['build', '-C', folder, ...flags, '-o', made, `.${path.slice(options.root.length)}`],
         run,
       );
+      if (built.exitCode !== 0) return built;
       // Under its name only when it is whole.
-      if (built.exitCode === 0) renameSync(made, program);
+      mkdirSync(bin, { recursive: true });
+      renameSync(made, program);
       return built;
     });
     const result = await building.finally(() => rmSync(work, { recursive: true, force: true }));

@@ -100,6 +100,24 @@ describe('installing', () => {
     expect(readdirSync(join(folder, 'cache')).sort()).toEqual(['bin', 'count', 'flags']);
   });
 
+  test('by Go is built where its module lies, where that replaces others; into a cache that is empty', async () => {
+    const script = [
+      '#!/bin/sh',
+      'case "$1" in',
+      '  mod) mkdir -p "$GOPATH/module"; echo "{\\"Dir\\": \\"$GOPATH/module\\"}";;',
+      '  build) cd "$3" || exit 1; for last; do :; done; test "$last" = ./cmd/tool || exit 1',
+      '    while [ "$1" != -o ]; do shift; done; echo built > "$2"; chmod 755 "$2";;',
+      '  *) exit 1;;',
+      'esac',
+    ];
+    program(join(folder, 'path', 'go'), `${script.join('\n')}\n`);
+    const context = contextWith({ PATH: `${join(folder, 'path')}:/usr/bin:/bin` });
+    const path = await installGoProgram(context, 'x', 'example.org/own/cmd/tool@v1', { root: 'example.org/own' });
+    expect(path).toBe(join(folder, 'cache/bin/tool'));
+    expect(readFileSync(path, 'utf8')).toBe('built\n');
+    expect(readdirSync(join(folder, 'cache'))).toEqual(['bin']);
+  });
+
   test('by apt asks for the lists first and shows its complaint', async () => {
     const script =
       '#!/bin/sh\ncase "$*" in *update*) exit 0;; esac\necho "E: Unable to locate package $7" >&2\nexit 100\n';
