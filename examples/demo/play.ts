@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { isatty } from 'node:tty';
 import { parseArgs } from 'node:util';
 import { duration } from '../../src/cli/time.ts';
 import { reasonOf } from '../../src/local/reason.ts';
@@ -34,10 +35,12 @@ export async function playDemo(args: readonly string[], parts: DemoParts): Promi
   const options = readOptions(args);
   if (typeof options === 'number') return options;
   const { stdout, env } = process;
+  // `stdout.isTTY` of a pipe is not false but missing, and for picocolors that is no answer: it would ask the environment.
+  const watched = isatty(stdout.fd);
   const narrator = createNarrator({
     write: (text) => stdout.write(text),
-    live: stdout.isTTY && env['TERM'] !== 'dumb' && env['CI'] === undefined,
-    colour: stdout.isTTY && (env['NO_COLOR'] ?? '') === '',
+    live: watched && env['TERM'] !== 'dumb' && env['CI'] === undefined,
+    colour: watched && (env['NO_COLOR'] ?? '') === '',
     columns: stdout.columns || 100,
   });
   const beganMs = Date.now();

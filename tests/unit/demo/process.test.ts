@@ -23,7 +23,8 @@ afterEach(async () => {
 function start(program: string, args: readonly string[]) {
   const child = spawn(process.execPath, [join(root, program), ...args], {
     cwd: folder,
-    env: plainEnvironment(),
+    // A CI says of itself that it is one, and picocolors takes that for a wish.
+    env: { ...plainEnvironment(), CI: 'true' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const said = { stdout: '', stderr: '' };
@@ -53,6 +54,7 @@ describe('the process of the demo', () => {
       const { code, stdout, stderr, seen } = await play({ acts: ['holds', 'holds'] });
       expect({ code, stderr, seen }).toEqual({ code: 0, stderr: '', seen: ['holds', 'holds', 'struck'] });
       expect(stdout).toContain('all 2 checks held');
+      expect(stdout).not.toMatch(/\u001b/);
     },
     timeoutMs,
   );
