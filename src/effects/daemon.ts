@@ -2,6 +2,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { readProcessStat } from './process-stat.ts';
 
 /**
  * Processes that belong to the installation and not to a run: Temporal, the store, the registry. They outlive whoever
@@ -96,13 +97,10 @@ export function identityOf(pid: number): string | undefined {
     return listed.status === 0 && listed.stdout.trim() !== '' ? listed.stdout.trim() : undefined;
   }
   try {
-    const stat = readFileSync(`/proc/${String(pid)}/stat`, 'utf8');
-    // The second field is the program's name in brackets and may hold spaces and brackets itself.
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    const [state, startTick] = [fields[0], fields[19]];
-    if (state === 'Z' || state === 'X' || startTick === undefined) return undefined;
+    const stat = readProcessStat(pid);
+    if (stat === undefined || stat.ended) return undefined;
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
-    return `${boot}:${startTick}`;
+    return `${boot}:${stat.startedAt}`;
   } catch {
     return undefined;
   }

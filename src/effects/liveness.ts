@@ -1,5 +1,6 @@
 import { readFileSync, readlinkSync } from 'node:fs';
 import { hostname } from 'node:os';
+import { readProcessStat } from './process-stat.ts';
 
 /** Names one process for as long as its machine is up; a pid alone is used again. */
 export interface ProcessIdentity {
@@ -14,7 +15,7 @@ let own: ProcessIdentity | undefined;
 
 /** The identity of this process. */
 export function ownIdentity(): ProcessIdentity {
-  own ??= { host: hostIdentity(), pid: process.pid, startedAt: startOf(process.pid)?.startedAt ?? '0' };
+  own ??= { host: hostIdentity(), pid: process.pid, startedAt: readProcessStat(process.pid)?.startedAt ?? '0' };
   return own;
 }
 
@@ -25,8 +26,8 @@ export function ownIdentity(): ProcessIdentity {
 export function isAlive(identity: ProcessIdentity): boolean | undefined {
   if (identity.host !== ownIdentity().host) return undefined;
   if (identity.startedAt === '0') return answersSignals(identity.pid);
-  const found = startOf(identity.pid);
-  return found !== undefined && found.startedAt === identity.startedAt && found.state !== 'Z' && found.state !== 'X';
+  const found = readProcessStat(identity.pid);
+  return found !== undefined && found.startedAt === identity.startedAt && !found.ended;
 }
 
 function hostIdentity(): string {
@@ -36,18 +37,6 @@ function hostIdentity(): string {
   } catch {
     return hostname();
   }
-}
-
-function startOf(pid: number): { state: string; startedAt: string } | undefined {
-  let stat: string;
-  try {
-    stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-  } catch {
-    return undefined;
-  }
-  // The name, in parentheses, may hold spaces and parentheses itself; what follows its last one is regular (proc(5)).
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return { state: fields[0] ?? '', startedAt: fields[19] ?? '0' };
 }
 
 function answersSignals(pid: number): boolean {
