@@ -14,7 +14,7 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
   version: string;
 };
 
-/** A short activity has 8 s (workflows/options.ts). */
+/** A short activity has 8 s (workflows/proxies/limits.ts). */
 const patienceMs = 4_000;
 
 /** Asks for the path of a program, which may have to be built first. */

@@ -1,7 +1,8 @@
 import { patched } from '@temporalio/workflow';
 import type { ProjectRetention, Removal } from '../activities/contracts.ts';
 import { describeFailure } from '../domain/failures.ts';
-import { call, reconciling, removing, removingPushed } from './options.ts';
+import { call } from './call.ts';
+import { reconciling, removing, removingPushed } from './proxies/upkeep.ts';
 import { showPage } from './progress.ts';
 
 /** A project with more than this many batches of old logs is gone on with the next day. Judgement. */

@@ -51,7 +51,9 @@ import {
   turnSettledSignal,
   withdrawTurnSignal,
 } from './messages.ts';
-import { call, callAnyway, following, message, record, telling } from './options.ts';
+import { call, callAnyway } from './call.ts';
+import { following, record } from './proxies/record.ts';
+import { message, telling } from './proxies/word.ts';
 import { planAll } from './stages/infrastructure.ts';
 import { approvalLine, attributesOf, isoNow, showPage, took } from './progress.ts';
 

@@ -2,7 +2,8 @@ import { condition } from '@temporalio/workflow';
 import type { DeploymentInput, DeploymentPhase, DeploymentResult, ForgeDeployment } from '../domain/deployment.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
-import { say, telling } from './options.ts';
+import { say } from './call.ts';
+import { telling } from './proxies/word.ts';
 
 type State = ForgeDeployment['state'];
 

@@ -5,7 +5,8 @@ import { describeFailure } from '../domain/failures.ts';
 import type { Outcome } from '../domain/outcome.ts';
 import { type EnvironmentState, withNumber } from './environment-state.ts';
 import { type TurnRequest, type TurnSettled, deploymentId, turnSettledSignal } from './messages.ts';
-import { callAnyway, record } from './options.ts';
+import { callAnyway } from './call.ts';
+import { record } from './proxies/record.ts';
 
 /** What an environment says to others. Nobody waits for it but a new run, which must not begin with something half said. */
 export class Answers {
@@ -62,7 +63,7 @@ export class Answers {
   /** @returns false when there is no such workflow any more. */
   async signal<Message>(workflowId: string, signal: SignalDefinition<[Message]>, message: Message): Promise<boolean> {
     try {
-      // Shielded, as everything that is said from a handler (options.ts `callAnyway`).
+      // Shielded, as everything that is said from a handler (call.ts `callAnyway`).
       await CancellationScope.nonCancellable(() => getExternalWorkflowHandle(workflowId).signal(signal, message));
       return true;
     } catch {

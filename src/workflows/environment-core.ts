@@ -4,7 +4,8 @@ import type { LiveRelease } from '../domain/release.ts';
 import type { Answers } from './environment-answers.ts';
 import type { EnvironmentState, Retirement } from './environment-state.ts';
 import type { AbortMessage, EnvironmentHold, EnvironmentView, RollbackMessage } from './messages.ts';
-import { callAnyway, read } from './options.ts';
+import { callAnyway } from './call.ts';
+import { read } from './proxies/deployment.ts';
 import { isoNow, showPage } from './progress.ts';
 
 /** Who has the turn. */

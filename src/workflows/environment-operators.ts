@@ -18,7 +18,8 @@ import {
   unlockSignal,
   unlockUpdate,
 } from './messages.ts';
-import { callAnyway, record } from './options.ts';
+import { callAnyway } from './call.ts';
+import { record } from './proxies/record.ts';
 import { isoNow } from './progress.ts';
 
 type Word = { readonly by: string; readonly reason: string };

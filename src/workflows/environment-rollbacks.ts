@@ -3,7 +3,8 @@ import type { DeploymentInput } from '../domain/deployment.ts';
 import { describeFailure, failure } from '../domain/failures.ts';
 import type { Current, EnvironmentCore } from './environment-core.ts';
 import { type AbortMessage, type RollbackMessage, abortSignal, takeBackSignal } from './messages.ts';
-import { callAnyway, record } from './options.ts';
+import { callAnyway } from './call.ts';
+import { record } from './proxies/record.ts';
 import { isoNow } from './progress.ts';
 import type { UnfinishedData } from './turn.ts';
 

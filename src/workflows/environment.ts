@@ -60,7 +60,9 @@ import {
   turnSettledSignal,
   withdrawTurnSignal,
 } from './messages.ts';
-import { brief, call, compensation, following, readOwn, undoLimits } from './options.ts';
+import { brief, call } from './call.ts';
+import { following, readOwn } from './proxies/record.ts';
+import { compensation, undoLimits } from './proxies/undo.ts';
 import { attributesOf, isoNow } from './progress.ts';
 import { rollOutRelease } from './roll-out-release.ts';
 import { rollbackRelease } from './rollback-release.ts';

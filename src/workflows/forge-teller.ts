@@ -2,7 +2,8 @@ import { condition, patched } from '@temporalio/workflow';
 import type { ForgeStatus } from '../domain/deployment.ts';
 import type { RunPlan, RunRef, SourceEvent, StageReport } from '../domain/run.ts';
 import type { Verdict } from '../domain/verdict.ts';
-import { say, telling } from './options.ts';
+import { say } from './call.ts';
+import { telling } from './proxies/word.ts';
 
 const states: Readonly<Record<Verdict, ForgeStatus['state']>> = {
   passed: 'success',

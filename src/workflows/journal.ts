@@ -3,7 +3,9 @@ import type { Notice, Told } from '../activities/contracts.ts';
 import type { DeploymentPhase, DeploymentRef, StepRecord } from '../domain/deployment.ts';
 import { describeFailure, failureType, showFailure } from '../domain/failures.ts';
 import type { Verdict } from '../domain/verdict.ts';
-import { type Callable, call, callAnyway, callTelling, message, note } from './options.ts';
+import { type Callable, call, callAnyway, callTelling } from './call.ts';
+import { note } from './proxies/record.ts';
+import { message } from './proxies/word.ts';
 import { enterPhase, isoNow } from './progress.ts';
 
 /** How long a workflow waits at its end for facts and notices on their way, ms. */

@@ -2,7 +2,8 @@ import type { BaseReading } from '../activities/contracts.ts';
 import { baseBranch, mostOpen } from '../domain/base-image.ts';
 import { describeFailure } from '../domain/failures.ts';
 import { type UpkeepRound, mostLines } from '../domain/upkeep.ts';
-import { call, offering, rounds } from './options.ts';
+import { call } from './call.ts';
+import { offering, rounds } from './proxies/upkeep.ts';
 import { showPage } from './progress.ts';
 
 /**

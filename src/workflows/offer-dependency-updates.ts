@@ -2,7 +2,8 @@ import type { OutdatedReading } from '../activities/contracts.ts';
 import { type DependencyGroup, dependencyBranches, dependencyGroups } from '../domain/dependency-update.ts';
 import { describeFailure } from '../domain/failures.ts';
 import { type UpkeepRound, mostLines } from '../domain/upkeep.ts';
-import { call, rounds, updating } from './options.ts';
+import { call } from './call.ts';
+import { rounds, updating } from './proxies/upkeep.ts';
 import { showPage } from './progress.ts';
 
 /**

@@ -1,5 +1,6 @@
 import { describeFailure } from '../domain/failures.ts';
-import { call, polling, readPolls } from './options.ts';
+import { call } from './call.ts';
+import { polling, readPolls } from './proxies/run.ts';
 import { showPage } from './progress.ts';
 
 /** Repositories that are asked at once. Judgement: each is a process of a worker and a connection to somebody's forge. */

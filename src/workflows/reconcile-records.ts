@@ -2,7 +2,8 @@ import { log } from '@temporalio/workflow';
 import type { AbandonedEnd, AbandonedPage, AbandonedRequest } from '../activities/contracts.ts';
 import { type Abandoned, type ClosedWorkflow, endOfDeployment, endOfRun } from '../domain/abandoned.ts';
 import { describeFailure } from '../domain/failures.ts';
-import { call, reconciling } from './options.ts';
+import { call } from './call.ts';
+import { reconciling } from './proxies/upkeep.ts';
 import { showPage } from './progress.ts';
 
 /**

@@ -1,5 +1,6 @@
 import type { RecoveryReport, RecoveryRequest } from '../activities/contracts.ts';
-import { call, recovering } from './options.ts';
+import { call } from './call.ts';
+import { recovering } from './proxies/upkeep.ts';
 import { showPage } from './progress.ts';
 
 /** Finds out, and with `apply` writes, what the store has lost of an environment. Never moves traffic. */

@@ -1,7 +1,8 @@
 import type { KeptAuditReport } from '../activities/contracts.ts';
 import { describeFailure } from '../domain/failures.ts';
 import type { UpkeepRound } from '../domain/upkeep.ts';
-import { auditing, call, rounds } from './options.ts';
+import { call } from './call.ts';
+import { auditing, rounds } from './proxies/upkeep.ts';
 import { showPage } from './progress.ts';
 
 /** Makes and keeps the audit report of a project, from where the last one ended until now. */

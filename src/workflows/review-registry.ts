@@ -1,5 +1,6 @@
 import type { PushedRemoval } from '../activities/contracts.ts';
-import { call, removingPushed } from './options.ts';
+import { call } from './call.ts';
+import { removingPushed } from './proxies/upkeep.ts';
 import { showPage } from './progress.ts';
 
 /** Input of `reviewRegistry`. */

@@ -26,7 +26,8 @@ import {
   plannedSignal,
   takeBackSignal,
 } from './messages.ts';
-import { call, change, read } from './options.ts';
+import { call } from './call.ts';
+import { change, read } from './proxies/deployment.ts';
 import { isoNow, showPage } from './progress.ts';
 import { Saga } from './saga.ts';
 import { backUp, registerDataUndo } from './stages/back-up.ts';

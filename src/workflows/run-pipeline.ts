@@ -35,7 +35,10 @@ import {
   supersedeSignal,
   turnFreedSignal,
 } from './messages.ts';
-import { brief, call, long, record, showing, tidy } from './options.ts';
+import { brief, call } from './call.ts';
+import { record } from './proxies/record.ts';
+import { long, tidy } from './proxies/run.ts';
+import { showing } from './proxies/word.ts';
 import { attributesOf, enterPhase, isoNow, took } from './progress.ts';
 import { Check } from './stages/check.ts';
 import { isMachineGone, onMachine } from './stages/machine.ts';

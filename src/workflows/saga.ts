@@ -90,7 +90,7 @@ const longestPauseMs = 600_000;
 /**
  * Repeats a move of traffic without end: nothing else that could be done is better than traffic on the release that works.
  *
- * @param move - tries three times by itself (options.ts `trafficBack`).
+ * @param move - tries three times by itself (proxies/undo.ts `trafficBack`).
  * @param page - called once, after the first three tries.
  * @param givenUp - a person has said to leave it.
  * @param start - starts the release that the traffic is to go to. Called where the move finds nothing there: waiting brings it back never.

@@ -11,7 +11,9 @@ import {
 } from '../domain/live-scan.ts';
 import type { ReleaseImage } from '../domain/release.ts';
 import type { UpkeepRound } from '../domain/upkeep.ts';
-import { call, message, readingLive, rounds, scanning } from './options.ts';
+import { call } from './call.ts';
+import { readingLive, rounds, scanning } from './proxies/upkeep.ts';
+import { message } from './proxies/word.ts';
 import { showPage } from './progress.ts';
 
 /** Input of `scanLive`. */

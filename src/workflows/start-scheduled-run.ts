@@ -1,5 +1,6 @@
 import { workflowInfo } from '@temporalio/workflow';
-import { call, scheduling } from './options.ts';
+import { call } from './call.ts';
+import { scheduling } from './proxies/run.ts';
 import { showPage } from './progress.ts';
 
 /** One occasion of a schedule of a project; Temporal names it by its moment, so it is the same run however often it is tried. */

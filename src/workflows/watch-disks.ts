@@ -10,7 +10,9 @@ import {
 } from '../domain/disk.ts';
 import { describeFailure } from '../domain/failures.ts';
 import { type UpkeepRound, mostLines } from '../domain/upkeep.ts';
-import { call, diskWork, message, rounds } from './options.ts';
+import { call } from './call.ts';
+import { diskWork, rounds } from './proxies/upkeep.ts';
+import { message } from './proxies/word.ts';
 import { showPage } from './progress.ts';
 
 /** A machine that has had no word for so long is away, ms. */

@@ -1,6 +1,6 @@
 import type { BackupReport } from '../../activities/contracts.ts';
 import type { DataRollback } from '../../domain/deployment.ts';
-import { dataWork } from '../options.ts';
+import { dataWork } from '../proxies/deployment.ts';
 import { took } from '../progress.ts';
 import type { Rollout } from '../strategies/strategy.ts';
 import { bringDataBack } from './data-back.ts';

@@ -3,7 +3,9 @@ import type { Change, DataActivities } from '../../activities/contracts.ts';
 import { tellUnexported } from '../../domain/database-work.ts';
 import type { DataRollback } from '../../domain/deployment.ts';
 import { tellFailure } from '../../domain/failures.ts';
-import { call, compensation, dataLimits, dataWork } from '../options.ts';
+import { call } from '../call.ts';
+import { dataLimits, dataWork } from '../proxies/deployment.ts';
+import { compensation } from '../proxies/undo.ts';
 
 /** Before, what was written since the backup had to be exported within the three minutes of an undo. */
 const swapAlone = '2026-11-26-swap-alone';

@@ -5,7 +5,9 @@ import { describeFailure } from '../../domain/failures.ts';
 import { changesAnything } from '../../domain/infrastructure.ts';
 import type { Plan } from '../../domain/plan.ts';
 import type { Journal } from '../journal.ts';
-import { call, long, read, renewing } from '../options.ts';
+import { call } from '../call.ts';
+import { read, renewing } from '../proxies/deployment.ts';
+import { long } from '../proxies/run.ts';
 import { taskQueues } from '../queues.ts';
 import type { Rollout } from '../strategies/strategy.ts';
 

@@ -1,17 +1,10 @@
 import { describeFailure, failure, failureType } from '../../domain/failures.ts';
 import { type LiveRelease, otherSlot } from '../../domain/release.ts';
 import type { Journal } from '../journal.ts';
-import {
-  awaitState,
-  call,
-  change,
-  compensation,
-  long,
-  startLimits,
-  trafficBack,
-  undoLimits,
-  watching,
-} from '../options.ts';
+import { call } from '../call.ts';
+import { awaitState, change, startLimits, watching } from '../proxies/deployment.ts';
+import { long } from '../proxies/run.ts';
+import { compensation, trafficBack, undoLimits } from '../proxies/undo.ts';
 import { took } from '../progress.ts';
 import { taskQueues } from '../queues.ts';
 import { withoutEnd } from '../saga.ts';

@@ -9,7 +9,8 @@ import {
   supersededSentence,
 } from '../../domain/run-turn.ts';
 import type { RunView } from '../messages.ts';
-import { call, record } from '../options.ts';
+import { call } from '../call.ts';
+import { record } from '../proxies/record.ts';
 import { isoNow, took } from '../progress.ts';
 
 interface TurnOptions {

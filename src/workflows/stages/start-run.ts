@@ -7,7 +7,9 @@ import { nameOfRun } from '../../domain/run-start.ts';
 import { sentences } from '../../domain/sentences.ts';
 import type { Verdict } from '../../domain/verdict.ts';
 import { abortRunSignal, runId } from '../messages.ts';
-import { brief, call, following, scheduling } from '../options.ts';
+import { brief, call } from '../call.ts';
+import { following } from '../proxies/record.ts';
+import { scheduling } from '../proxies/run.ts';
 import { attributesOf, isoNow, took } from '../progress.ts';
 
 /** A run that a stage has started. */

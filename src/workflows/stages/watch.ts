@@ -2,7 +2,8 @@ import type { WatchReport } from '../../activities/contracts.ts';
 import type { StepRecord } from '../../domain/deployment.ts';
 import { describeFailure } from '../../domain/failures.ts';
 import { isCancellation } from '@temporalio/workflow';
-import { absenceMs, watching } from '../options.ts';
+import { watching } from '../proxies/deployment.ts';
+import { absenceMs } from '../proxies/limits.ts';
 import { between, isoNow, took } from '../progress.ts';
 import type { Rollout } from '../strategies/strategy.ts';
 

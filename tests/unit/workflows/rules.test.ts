@@ -30,22 +30,31 @@ function propertiesOf(call: ts.CallExpression): string[] {
   return options.properties.map((property) => property.name?.getText() ?? '');
 }
 
+/** Where proxies are, and nothing else makes one. */
+const proxyFiles = ['deployment', 'record', 'run', 'undo', 'upkeep', 'word'].map((name) => `proxies/${name}.ts`);
+
+const proxies = files.flatMap((file) =>
+  callsOf(parse(file), 'proxyActivities').map((call) => ({
+    file,
+    call,
+    name: ts.isVariableDeclaration(call.parent) ? call.parent.name.getText() : call.parent.getText(),
+  })),
+);
+
 /** What must not give up, each with its reason in CONTRIBUTING.md and beside it. */
 const withoutDeadline = ['following', 'readOwn', 'record', 'trafficBack'];
 
 describe('every proxy of activities', () => {
-  const proxies = files.flatMap((file) => callsOf(parse(file), 'proxyActivities').map((call) => ({ file, call })));
-
-  test('is in options.ts', () => {
+  test('is in the file of its class', () => {
     expect(proxies.length).toBeGreaterThan(5);
-    expect(new Set(proxies.map((proxy) => proxy.file))).toEqual(new Set(['options.ts']));
+    expect([...new Set(proxies.map((proxy) => proxy.file))].sort()).toEqual(proxyFiles);
   });
 
   test('names its cancellation type, its retries and the longest run of an attempt', () => {
-    for (const { call } of proxies) {
-      const line = parse('options.ts').getLineAndCharacterOfPosition(call.getStart()).line + 1;
-      expect({ line, properties: propertiesOf(call) }).toEqual({
-        line,
+    for (const { file, name, call } of proxies) {
+      expect({ file, name, properties: propertiesOf(call) }).toEqual({
+        file,
+        name,
         properties: expect.arrayContaining(['cancellationType', 'retry', 'startToCloseTimeout']),
       });
     }
@@ -54,28 +63,13 @@ describe('every proxy of activities', () => {
   test('has a deadline over all its tries, but for the four that must not give up', () => {
     const without = proxies
       .filter(({ call }) => !propertiesOf(call).includes('scheduleToCloseTimeout'))
-      .map(({ call }) => (ts.isVariableDeclaration(call.parent) ? call.parent.name.getText() : call.parent.getText()));
+      .map(({ name }) => name);
     expect(without.sort()).toEqual(withoutDeadline);
   });
 });
 
 test('no activity is called without the line that people read for it', () => {
-  const proxies = [
-    'read',
-    'readOwn',
-    'change',
-    'dataWork',
-    'long',
-    'awaitState',
-    'watching',
-    'following',
-    'record',
-    'note',
-    'tidy',
-    'message',
-    'compensation',
-    'trafficBack',
-  ];
+  const names = proxies.map(({ name }) => name);
   for (const file of files) {
     const source = parse(file);
     const visit = (node: ts.Node): void => {
@@ -85,8 +79,7 @@ test('no activity is called without the line that people read for it', () => {
         ts.isIdentifier(node.expression.expression)
       ) {
         const direct =
-          proxies.includes(node.expression.expression.text) &&
-          imports(source).includes(node.expression.expression.text);
+          names.includes(node.expression.expression.text) && imports(source).includes(node.expression.expression.text);
         expect({ file, call: direct ? node.getText() : '' }).toEqual({ file, call: '' });
       }
       ts.forEachChild(node, visit);
@@ -98,7 +91,7 @@ test('no activity is called without the line that people read for it', () => {
 function imports(source: ts.SourceFile): string[] {
   return source.statements
     .filter(ts.isImportDeclaration)
-    .filter((one) => one.moduleSpecifier.getText().includes('options.ts'))
+    .filter((one) => one.moduleSpecifier.getText().includes('/proxies/'))
     .map((one) => one.getText().split(/\W+/))
     .flat();
 }
