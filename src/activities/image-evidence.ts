@@ -16,7 +16,7 @@ import type { ImageReport, RunPlan, RunRef } from '../domain/run.ts';
 import type { ScanSpec } from '../definition/specs.ts';
 import type { BuildProgress, LocalImage, SavedImage } from '../providers/builders/port.ts';
 import type { Sbom } from '../providers/sboms/port.ts';
-import { type ImageEnd, type ImageWork, progressOf } from './image-work.ts';
+import { type ImageEnd, type ImageWork, forEach, progressOf } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
 import { foldersOf } from './workspaces.ts';
 
@@ -56,27 +56,68 @@ export function evidenceKey(
 }
 
 /**
- * Lists what is in an image and looks that up, before anything of it leaves this machine. Where the scanner cannot say anything the verdict is
- * errored; what that costs is for the environments to say.
+ * Looks into the images of a run before anything of them leaves this machine, as far as the project asks for it and, where it says nothing, as far
+ * as this worker can without more ado. What was not looked into says so.
  *
- * @throws `ScanErrored`, `ToolMissing` (not retried): no list could be made, and the project only wants the list.
+ * @throws `ScanErrored`, `ToolMissing`, `DiskFull` (not retried), `EngineUnavailable`, `BlobsUnavailable` (retried): an image has no list, and the
+ *   project requires one
  */
-export async function examineImage(work: ImageWork, image: ImageReport, log: LogWriter): Promise<ImageEnd> {
-  const { scan: spec } = work.known.pipeline.supplyChain;
-  if (spec === undefined) {
-    const lists = await withSaved(work, image, log, async (saved) => ({
-      platform: saved.platform,
-      packages: (await listPackages(work, image, saved, log)).packages,
-    }));
-    return withEvidence(image, lists);
-  }
+export async function examineImages(work: ImageWork, images: readonly ImageReport[]): Promise<readonly ImageReport[]> {
+  const { deps, known, plan } = work;
+  const { sbom, scan } = known.pipeline.supplyChain;
+  if (scan !== undefined || sbom === 'required') return await forEach(work, 'scan', images, examineImage);
+  // What only had to be seen to build is thrown away, and with it whatever was in it.
+  if (sbom === 'off' || plan.buildImages === 'validate') return images;
+  const { sboms } = deps.supplyChain;
+  if (sboms.isHere()) return await forEach(work, 'scan', images, examineImage);
+  return images.map((image) => withoutList(image, `${sboms.name} is not on the worker that built it`));
+}
+
+/**
+ * Lists what is in an image and looks that up. Where the scanner cannot say anything the verdict is errored; what that costs is for the environments
+ * to say.
+ */
+async function examineImage(work: ImageWork, image: ImageReport, log: LogWriter): Promise<ImageEnd> {
+  const { scan: spec, sbom } = work.known.pipeline.supplyChain;
+  if (spec === undefined) return await listImage(work, image, log);
   const looked = await scanAll(work, image, spec, log);
+  const unlisted = looked.find(({ packages }) => packages === undefined);
+  if (sbom === 'required' && unlisted !== undefined) {
+    throw new ProviderError(
+      'ScanErrored',
+      `${image.name} has no bill of materials, which the project requires: ${unlisted.scan.reason}`,
+      { details: { image: image.name } },
+    );
+  }
   const scans = looked.flatMap(({ found }) => found ?? []);
   if (scans.length > 0) await keepScan(work, image.name, mergeScans(scans), undefined);
   const end = withEvidence(image, looked);
   const scan = end.image.evidence?.scan ?? erroredScan('nothing was looked at', new Date().toISOString());
   for (const line of [scan.reason, ...scan.lines, ...scan.excepted.map((each) => `excepted: ${each}`)]) log.say(line);
   return { ...end, verdict: scan.verdict, detail: scan.reason };
+}
+
+/** A list that nobody has asked for by name fails nothing. */
+async function listImage(work: ImageWork, image: ImageReport, log: LogWriter): Promise<ImageEnd> {
+  try {
+    const lists = await withSaved(work, image, log, async (saved) => ({
+      platform: saved.platform,
+      packages: (await listPackages(work, image, saved, log)).packages,
+    }));
+    return withEvidence(image, lists);
+  } catch (error) {
+    if (work.signal.aborted || work.known.pipeline.supplyChain.sbom === 'required') throw error;
+    const { message } = describeFailure(error);
+    // Of several platforms some may be listed; half a list is attested to nothing.
+    await rm(evidenceFiles(work.plan, image.name).folder, { recursive: true, force: true });
+    log.say(`no bill of materials: ${message}`);
+    return { image: withoutList(image, message), verdict: 'errored', detail: `no bill of materials: ${message}` };
+  }
+}
+
+function withoutList(image: ImageReport, why: string): ImageReport {
+  const { evidence = { buildKey: '', bases: {}, warnings: [] } } = image;
+  return { ...image, evidence: { ...evidence, unlisted: why } };
 }
 
 /**
@@ -244,7 +285,11 @@ function withEvidence(image: ImageReport, looked: readonly Partial<Looked>[]): I
       evidence: {
         ...evidence,
         ...(platforms === undefined ? {} : { platforms }),
-        ...(packages.length === 0 ? {} : { packages: Math.max(...packages) }),
+        ...(packages.length > 0
+          ? { packages: Math.max(...packages) }
+          : scans[0] === undefined
+            ? {}
+            : { unlisted: scans[0].scan.reason }),
         ...(scans.length === 0 ? {} : { scan: worstOf(scans) }),
       },
     },

@@ -239,11 +239,17 @@ export function createImageTrust(deps: ImageTrustDependencies): ImageTrust {
     async checkScans(place, { renews = false, problems = {}, back = false } = {}) {
       const { scan: mode, scans: rules } = place.spec.imageTrust;
       const { project, build, images, version } = place.release;
-      if (rules === undefined) return { checks: images.map(({ name }) => neverScanned(name)), due: [] };
-      if (mode === 'off') return { checks: [], due: [] };
+      if (rules === undefined) {
+        // What is only told is not worth a plan.
+        const known = await readEvidence(project, build).catch((): Readonly<Record<string, ImageEvidence>> => ({}));
+        const checks = images.flatMap(({ name }) => [...unlisted(name, known[name]), neverScanned(name)]);
+        return { checks, due: [] };
+      }
       const evidence = await readEvidence(project, build);
+      const lists = images.flatMap(({ name }) => unlisted(name, evidence[name]));
+      if (mode === 'off') return { checks: lists, due: [] };
       const at = new Date().toISOString();
-      const checks: ImageCheck[] = [];
+      const checks: ImageCheck[] = [...lists];
       const waiting: string[] = [];
       for (const { name } of images) {
         const told = evidence[name]?.scan;
@@ -266,6 +272,13 @@ export function createImageTrust(deps: ImageTrustDependencies): ImageTrust {
       return { checks, due: waiting };
     },
   };
+}
+
+/** What is in it was not found out, where the project has not said that it does not want to know. */
+function unlisted(name: string, evidence: ImageEvidence | undefined): readonly ImageCheck[] {
+  if (evidence?.unlisted === undefined) return [];
+  const line = `image ${name}: no bill of materials: ${evidence.unlisted} (\`images.sbom\` of its project.yaml)`;
+  return [{ name: `list of ${name}`, verdict: 'errored', line, news: false }];
 }
 
 /** Silence would be taken for a pass. */

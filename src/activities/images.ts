@@ -1,7 +1,7 @@
 import type { ImageReport } from '../domain/run.ts';
 import type { ImageActivities } from './contracts.ts';
 import { buildImage, checkOutContext } from './image-build.ts';
-import { examineImage, stopVulnerable } from './image-evidence.ts';
+import { examineImages, stopVulnerable } from './image-evidence.ts';
 import { judgeImages } from './image-gate.ts';
 import { pushImage } from './image-push.ts';
 import { type ImageDependencies, type ImageWork, forEach, openPush, together } from './image-work.ts';
@@ -11,14 +11,13 @@ export function createImageActivities(deps: ImageDependencies): ImageActivities 
   return {
     buildImages: ({ run, plan }) =>
       together(deps, { run, plan, doing: 'build' }, async (work) => {
-        const { images, supplyChain } = work.known.pipeline;
+        const { images } = work.known.pipeline;
         const checkout = once(() => checkOutContext(work));
         const built = await forEach(work, 'build', images, (each, image, log) =>
           buildImage(each, image, log, checkout),
         );
         try {
-          if (!supplyChain.sbom) return built;
-          const examined = await forEach(work, 'scan', built, examineImage);
+          const examined = await examineImages(work, built);
           // Recorded before anything is stopped for it.
           const judged = await judgeImages(work, examined);
           stopVulnerable(work, judged);

@@ -145,7 +145,7 @@ function resolveSupplyChain({ project }: Pick<DefinitionPair, 'project'>, fork: 
     tags,
     maxSizeBytes: maxSize,
     verify,
-    sbom: sbom || scan !== undefined,
+    sbom,
     ...(scan === undefined ? {} : { scan }),
     ...(signing === undefined || fork ? {} : { signing }),
     builder,

@@ -3,7 +3,7 @@
  * ms and sizes in bytes. How a person writes them is in `repository.ts` and `project.ts`.
  */
 import type { GateName, GatePolicy } from '../domain/gate.ts';
-import type { ScanException, ScanMode, VulnerabilitySeverity } from '../domain/image-scan.ts';
+import type { SbomMode, ScanException, ScanMode, VulnerabilitySeverity } from '../domain/image-scan.ts';
 import type { MachineWants } from '../domain/machine.ts';
 import type { MigrationPhase } from '../domain/migration.ts';
 import type { AllowedPackage, PackageKind } from '../domain/packages.ts';
@@ -78,7 +78,7 @@ export interface SupplyChainSpec {
   readonly tags: readonly string[];
   readonly maxSizeBytes: number;
   readonly verify: 'digest' | 'content';
-  readonly sbom: boolean;
+  readonly sbom: SbomMode;
   /** Absent: images are not scanned. */
   readonly scan?: ScanSpec;
   /** Absent: images are not signed. */

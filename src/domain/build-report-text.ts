@@ -58,8 +58,9 @@ export function renderBuildReport(report: BuildReport): string {
 
 /** What was looked for in an image and not found out is said too: silence would be taken for a pass. */
 function knownOf(evidence: ImageEvidence | undefined): string {
-  const { packages, scan } = evidence ?? {};
-  const list = packages === undefined ? 'no bill of materials' : `${packages} packages listed`;
+  const { packages, unlisted, scan } = evidence ?? {};
+  const why = unlisted === undefined ? '' : ` (${text(unlisted)})`;
+  const list = packages === undefined ? `no bill of materials${why}` : `${packages} packages listed`;
   return `${list}, ${scan === undefined ? 'never scanned' : `scan ${scan.verdict}: ${text(scan.reason)}`}`;
 }
 

@@ -4,6 +4,10 @@ import { type Verdict, worst } from './verdict.ts';
 export const vulnerabilitySeverities = ['critical', 'high', 'medium', 'low', 'unknown'] as const;
 export type VulnerabilitySeverity = (typeof vulnerabilitySeverities)[number];
 
+/** When a bill of materials of an image is made: wherever it can be, always or the image goes nowhere, only for a scan. */
+export const sbomModes = ['auto', 'required', 'off'] as const;
+export type SbomMode = (typeof sbomModes)[number];
+
 /** One advisory about one package of an image. */
 export interface Vulnerability {
   /** As the database names it: `CVE-2026-1234`, `GHSA-…`. */

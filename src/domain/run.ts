@@ -214,6 +214,8 @@ export interface ImageEvidence {
   readonly platforms?: readonly PlatformEvidence[];
   /** How many packages its bill of materials has, of several platforms the most; absent where none was made. */
   readonly packages?: number;
+  /** Why there is none, one sentence; absent where there is one, where the project wants none, and in runs of an older Slipway. */
+  readonly unlisted?: string;
   /** Absent where the project does not scan. */
   readonly scan?: ScanVerdict;
   /** Security gate 3, over all images of the run; absent where the project does not scan, or the gate is off. */

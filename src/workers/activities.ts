@@ -106,7 +106,7 @@ import {
 } from './facts.ts';
 import { createCacheIndex, recordArtifactsTo, recordCacheUsesTo, recordPackagesTo } from './kept-files.ts';
 import { findInfrastructureProgram } from './infrastructure.ts';
-import { createSupplyChain, createToolFinder } from './supply-chain.ts';
+import { createSupplyChain, createToolFinder, createToolLook } from './supply-chain.ts';
 
 /** What a worker has opened before its activities. */
 export interface WorkerParts {
@@ -168,7 +168,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const materials = createMaterials({ repositories, readSecret, folder: join(config.folders.work, 'materials') });
   const databases = createDatabases((place) => openDatabase(place, parts, readSecret));
   const findTool = createToolFinder(config, logger);
-  const supplyChain = createSupplyChain(findTool, blobs);
+  const supplyChain = createSupplyChain(findTool, createToolLook(config), blobs);
   const trust = createImageTrust({
     signer: supplyChain.signer,
     readRegistry,

@@ -4,7 +4,7 @@ import type { SupplyChain } from '../activities/image-work.ts';
 import type { Config } from '../config.ts';
 import { ProviderError } from '../domain/failures.ts';
 import { createLocalContext } from '../local/context.ts';
-import { type SupplyChainTool, ensureSupplyChainTool } from '../local/supply-chain.ts';
+import { type SupplyChainTool, ensureSupplyChainTool, findSupplyChainTool } from '../local/supply-chain.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
 import { sbomMakers } from '../providers/sboms/index.ts';
 import { scanners } from '../providers/scanners/index.ts';
@@ -39,10 +39,20 @@ export function createToolFinder(config: Config, logger: Logger): FindTool {
   };
 }
 
+/** Whether a program is there already. */
+export type HasTool = (tool: SupplyChainTool) => boolean;
+
+/** Looks at each question, for a program may be installed at any time; that is a dozen names of files. */
+export function createToolLook(config: Config): HasTool {
+  return (tool) =>
+    findSupplyChainTool(createLocalContext({ stateFolder: config.stateFolder, env: config.environment }), tool) !==
+    undefined;
+}
+
 /** What finds out about images on this worker. No program is looked for before a project needs it. */
-export function createSupplyChain(find: FindTool, blobs: BlobStore): SupplyChain {
+export function createSupplyChain(find: FindTool, has: HasTool, blobs: BlobStore): SupplyChain {
   return {
-    sboms: sbomMakers.syft.create(find('syft')),
+    sboms: sbomMakers.syft.create(find('syft'), () => has('syft')),
     scanners: { 'osv-scanner': scanners['osv-scanner'](find('osv-scanner')), trivy: scanners.trivy(find('trivy')) },
     signer: signers.cosign.create(find('cosign')),
     blobs,

@@ -45,7 +45,10 @@ beforeAll(async () => {
   const activities: Pick<ReturnType<typeof createLiveScanActivities>, 'scanLiveImage'> = createLiveScanActivities({
     store,
     blobs,
-    supplyChain: { sboms: { make: nobody }, scanners: { 'osv-scanner': scanner, trivy: scanner } },
+    supplyChain: {
+      sboms: { name: 'syft', isHere: nobody, make: nobody },
+      scanners: { 'osv-scanner': scanner, trivy: scanner },
+    },
     builder: { resolve: nobody, inspect: nobody, save: nobody },
     readRegistry: nobody,
   });

@@ -13,7 +13,14 @@ describeSbomMaker('syft', async () => {
   const program = await toolPath('syft');
   const folder = mkdtempSync(join(tmpdir(), 'slipway-syft-'));
   return {
-    maker: createSyftSbomMaker(() => Promise.resolve(program)),
+    maker: createSyftSbomMaker(
+      () => Promise.resolve(program),
+      () => true,
+    ),
+    elsewhere: createSyftSbomMaker(
+      () => Promise.reject(new Error('nobody makes a list here')),
+      () => false,
+    ),
     image: { form: 'docker-archive', path: await writeImage(join(folder, 'image.tar')) },
     stop: () => rmSync(folder, { recursive: true, force: true }),
   };

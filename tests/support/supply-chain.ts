@@ -15,6 +15,7 @@ import { testStateFolder } from './components.ts';
 export function emptySupplyChain(blobs: Map<string, number> = new Map()): SupplyChain {
   return supplyChainOf(
     (tool) => () => Promise.reject(new ProviderError('ToolMissing', `there is no ${tool} here`)),
+    false,
     blobs,
   );
 }
@@ -30,6 +31,7 @@ export async function realSupplyChain(blobs: Map<string, number> = new Map()): P
         ? Promise.reject(new ProviderError('ToolMissing', `there is no ${tool} here`))
         : Promise.resolve(path);
     },
+    true,
     blobs,
   );
 }
@@ -44,10 +46,11 @@ export async function toolPath(tool: SupplyChainTool): Promise<string> {
 
 function supplyChainOf(
   find: (tool: SupplyChainTool) => () => Promise<string>,
+  isHere: boolean,
   blobs: Map<string, number>,
 ): SupplyChain {
   return {
-    sboms: sbomMakers.syft.create(find('syft')),
+    sboms: sbomMakers.syft.create(find('syft'), () => isHere),
     scanners: { 'osv-scanner': scanners['osv-scanner'](find('osv-scanner')), trivy: scanners.trivy(find('trivy')) },
     signer: signers.cosign.create(find('cosign')),
     blobs: {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { vulnerabilitySeverities } from '../../domain/image-scan.ts';
+import { type SbomMode as Mode, sbomModes, vulnerabilitySeverities } from '../../domain/image-scan.ts';
 import { defaultTagTemplates, tagPlaceholders, unknownPlaceholders } from '../../domain/image-tags.ts';
 import { Duration, Secret, Size, mustBe, quoted, sensitive } from '../scalars.ts';
 
@@ -23,6 +23,13 @@ const PublicKey = z
     // Somebody may have put the private key here.
     error: (issue) => sensitive(issue, 'must be a public key in PEM: `-----BEGIN PUBLIC KEY-----` and so on'),
   });
+
+/** Documents of an older Slipway say `true` and `false`. */
+const SbomMode = z
+  .union([z.enum(sbomModes), z.boolean()], {
+    error: mustBe(`one of ${sbomModes.map((mode) => `\`${mode}\``).join(', ')}`),
+  })
+  .transform((value): Mode => (typeof value === 'string' ? value : value ? 'required' : 'off'));
 
 const ScanModes = z.enum(['block', 'warn', 'off']);
 
@@ -57,12 +64,9 @@ export const Images = z.strictObject({
       'After the push: `digest` asks the registry for the digest, `content` fetches everything it names and counts it over.',
     )
     .default('digest'),
-  sbom: z
-    .boolean()
-    .describe(
-      'Makes a bill of materials of every image (SPDX and CycloneDX, by syft). Always done where images are scanned.',
-    )
-    .default(false),
+  sbom: SbomMode.describe(
+    'A bill of materials of every image (SPDX and CycloneDX, by syft). `auto`: every worker makes one that has syft already; where none was made, the report and the plan say why. `required`: syft is built where it is not there, and an image of which no list can be made goes nowhere. `off`: only where images are scanned. `true` and `false` are older words for `required` and `off`.',
+  ).default('auto'),
   scan: z
     .strictObject({
       scanner: z

@@ -17,6 +17,10 @@ export interface Sbom {
  * @throws `ToolMissing`, `ScanErrored` (not retried)
  */
 export interface SbomMaker {
+  /** Of the program, as people know it. */
+  readonly name: string;
+  /** Whether it can list at once; where it cannot, {@link SbomMaker.make} may first build it for minutes, or not find it. */
+  isHere(): boolean;
   make(request: {
     /** The image as files. */
     readonly image: Pick<SavedImage, 'form' | 'path'>;

@@ -12,9 +12,15 @@ const callMs = 600_000;
  * Lists by syft, from the saved image alone: neither the engine nor the network is asked.
  *
  * @param program - path of syft; asked at each use, and may take long the first time.
+ * @param isHere - whether it is there without being built.
  */
-export function createSyftSbomMaker(program: (signal?: AbortSignal) => Promise<string>): SbomMaker {
+export function createSyftSbomMaker(
+  program: (signal?: AbortSignal) => Promise<string>,
+  isHere: () => boolean,
+): SbomMaker {
   return {
+    name: 'syft',
+    isHere,
     async make({ image, name, version, folder, signal }) {
       const syft = await program(signal);
       const spdx = join(folder, 'sbom.spdx.json');

@@ -51,6 +51,8 @@ beforeAll(async () => {
     blobs,
     supplyChain: {
       sboms: {
+        name: 'syft',
+        isHere: () => false,
         make: () => {
           made += 1;
           return Promise.reject(new ProviderError('ToolMissing', 'there is no syft'));

@@ -10,6 +10,7 @@ describeSbomMaker('fake', () => {
   writeFileSync(path, JSON.stringify([{ name: 'left-paddle', version: '1.0.0' }]));
   return Promise.resolve({
     maker: createFakeSbomMaker(),
+    elsewhere: createFakeSbomMaker({ isHere: false }),
     image: { form: 'docker-archive', path },
     stop: () => rmSync(folder, { recursive: true, force: true }),
   });

@@ -9,6 +9,8 @@ type Image = Parameters<SbomMaker['make']>[0]['image'];
 /** A maker of bills of materials under test, and an image with the npm package `left-paddle` 1.0.0 in it. */
 export interface SbomLab {
   readonly maker: SbomMaker;
+  /** The same on a machine that does not have it yet. */
+  readonly elsewhere: SbomMaker;
   readonly image: Image;
   stop?(): void;
 }
@@ -52,6 +54,12 @@ export function describeSbomMaker(name: string, start: () => Promise<SbomLab>): 
       };
       expect(cyclonedx.metadata.component).toMatchObject({ name: 'app', version: '1.2.3' });
       expect(cyclonedx.components).toContainEqual(expect.objectContaining({ purl: 'pkg:npm/left-paddle@1.0.0' }));
+    });
+
+    test('says its name, and whether it is here, without making anything', () => {
+      expect(lab.maker.name).toMatch(/^[a-z]+$/);
+      expect(lab.maker.isHere()).toBe(true);
+      expect(lab.elsewhere.isHere()).toBe(false);
     });
 
     test('makes it again where it was made before, and says the same', async () => {

@@ -4,9 +4,13 @@ import { ProviderError } from '../../../src/domain/failures.ts';
 import type { Sbom, SbomMaker } from '../../../src/providers/sboms/port.ts';
 
 /** Lists what the file of the image says is in it: JSON, `[{ "name": "left-paddle", "version": "1.0.0" }]`. */
-export function createFakeSbomMaker(): SbomMaker {
-  // What is thrown while it looks is what it is refused with.
-  return { make: (request) => new Promise((resolve) => resolve(list(request))) };
+export function createFakeSbomMaker({ isHere = true }: { readonly isHere?: boolean } = {}): SbomMaker {
+  return {
+    name: 'fake',
+    isHere: () => isHere,
+    // What is thrown while it looks is what it is refused with.
+    make: (request) => new Promise((resolve) => resolve(list(request))),
+  };
 }
 
 function list({ image, name, version, folder, signal }: Parameters<SbomMaker['make']>[0]): Sbom {

@@ -242,6 +242,27 @@ describe('what a project trusts and an environment does not demand', () => {
   });
 });
 
+describe('the bill of materials of an image', () => {
+  const evidence = { buildKey: '', bases: {}, warnings: [] };
+  const why = 'syft is not on the worker that built it';
+  const line = `image app: no bill of materials: ${why} (\`images.sbom\` of its project.yaml)`;
+
+  test('that could not be made is said in the plan, and closes nothing', async () => {
+    const { trust } = trustIn({ evidence: { app: { ...evidence, unlisted: why } } });
+    const { checks } = await trust.checkScans(placeOf({}));
+    expect(checks).toContainEqual({ name: 'list of app', verdict: 'errored', line, news: false });
+  });
+
+  test.each([
+    ['there is one', { app: { ...evidence, packages: 3 } }],
+    ['the project wants none, or an older Slipway built it', { app: evidence }],
+    ['the store is away, which a plan without rules does not wait for', 'away'],
+  ] as const)('is not missed where %s', async (_, known) => {
+    const { checks } = await trustIn({ evidence: known }).trust.checkScans(placeOf({}));
+    expect(checks.map(({ name }) => name)).toEqual(['scan of app']);
+  });
+});
+
 describe('the scan of an image', () => {
   const now = Date.now();
   const ago = (days: number): string => new Date(now - days * 86_400_000).toISOString();

@@ -12,7 +12,7 @@ describe('what must be known of images', () => {
   test('is nothing by default', () => {
     const pair = pairOf();
     expect(resolvePipeline(pair).supplyChain).toMatchObject({
-      sbom: false,
+      sbom: 'auto',
       tags: ['{build}-{commit}', '{version}', 'latest'],
       verify: 'digest',
     });
@@ -41,7 +41,7 @@ describe('what must be known of images', () => {
     });
     expect(resolveEnvironment(pair, 'staging').imageTrust).toMatchObject({ scan: 'warn', requireSignature: false });
     expect(resolvePipeline(pair).supplyChain).toMatchObject({
-      sbom: true,
+      sbom: 'auto',
       scan: {
         scanner: 'trivy',
         mode: 'warn',
@@ -50,6 +50,24 @@ describe('what must be known of images', () => {
         severities: ['high', 'critical'],
       },
     });
+  });
+
+  test.each([
+    ['required', 'required'],
+    ['off', 'off'],
+    ['auto', 'auto'],
+    // As documents of before 2026-11-26 say it.
+    ['true', 'required'],
+    ['false', 'off'],
+  ])('asks for a bill of materials: `%s` is %s', (written, mode) => {
+    const pair = pairOf({ project: withImages(`{ sbom: ${written} }`) });
+    expect(resolvePipeline(pair).supplyChain.sbom).toBe(mode);
+  });
+
+  test('knows no other word for a bill of materials', () => {
+    expect(problemsOf({ project: withImages('{ sbom: sometimes }') })).toEqual([
+      'images.sbom must be one of `auto`, `required`, `off`',
+    ]);
   });
 
   test('never has a fork sign anything', () => {

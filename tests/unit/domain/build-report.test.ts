@@ -193,6 +193,10 @@ test('an image of which nothing is known is not passed over, and what is known o
       .split('\n')
       .find((line) => line.includes('shop/app@sha256:1'));
   expect(lineOf()).toMatch(/; no bill of materials, never scanned$/);
+  const unlisted = { buildKey: '', bases: {}, warnings: [], unlisted: 'syft is not on the worker that built it' };
+  expect(lineOf(unlisted)).toMatch(
+    /; no bill of materials \(syft is not on the worker that built it\), never scanned$/,
+  );
   const known = { buildKey: '', bases: {}, warnings: [], packages: 12 };
   expect(lineOf(known)).toMatch(/; 12 packages listed, never scanned$/);
   const scan = { ...erroredScan('the database is old', '2026-11-26T00:00:00Z') };
