@@ -15,6 +15,7 @@ interface Service {
   readonly volumes?: readonly string[];
   readonly networks?: readonly string[];
   readonly depends_on?: Readonly<Record<string, unknown>>;
+  readonly healthcheck?: { readonly test: readonly string[] };
 }
 
 const root = resolve(import.meta.dirname, '../../..');
@@ -72,6 +73,28 @@ describe('docker-compose.yml', () => {
     const { configFolder, masterSocket } = readConfig(services['worker']!.environment).router;
     expect(services['router']!.command).toEqual(haproxyArguments({ configFolder, masterSocket }));
     expect(services['router']!.volumes).toEqual([`${configFolder}:${configFolder}`]);
+  });
+
+  test('asks PostgreSQL over TCP whether it is healthy, since the server that sets the folder up has only a socket', () => {
+    for (const name of ['store', 'temporal-postgresql']) {
+      expect(services[name]!.healthcheck?.test[1]).toContain('--host 127.0.0.1');
+    }
+  });
+
+  test('gives secrets to those alone that use them', () => {
+    const given = {
+      SLIPWAY_STORE_PASSWORD: 'word-1',
+      SLIPWAY_TEMPORAL_PASSWORD: 'word-2',
+      SLIPWAY_INSTALLATION_KEY: 'word-3',
+    };
+    const { services: filled } = readCompose(given);
+    const holders = (secret: string): string[] =>
+      Object.keys(filled)
+        .filter((name) => JSON.stringify(filled[name]!.environment ?? {}).includes(secret))
+        .sort();
+    expect(holders('word-1')).toEqual(['api', 'store', 'worker']);
+    expect(holders('word-2')).toEqual(['temporal', 'temporal-postgresql', 'temporal-schema']);
+    expect(holders('word-3')).toEqual(['api', 'worker']);
   });
 
   test('has no password of its own', () => {
