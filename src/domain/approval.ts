@@ -1,4 +1,6 @@
+import type { Outcome } from './outcome.ts';
 import type { ApprovalPolicy } from './policy.ts';
+import { sentences } from './sentences.ts';
 
 /** A decision as it arrives, by signal or by update. */
 export interface ApprovalDecision {
@@ -120,6 +122,33 @@ export function quorumMet(policy: ApprovalPolicy, counted: readonly CountedDecis
   };
   for (let person = 0; person < people.length; person += 1) place(person, new Set());
   return takenBy.size === places.length;
+}
+
+/**
+ * How a deployment ends that people were asked about.
+ *
+ * @param waited - how long they had, as people say it.
+ * @returns undefined when it may go on.
+ */
+export function endOfApproval(
+  { status, counted }: ApprovalState,
+  waited: string,
+): { readonly outcome: Outcome; readonly reason: string } | undefined {
+  switch (status) {
+    case 'rejected': {
+      const last = counted.at(-1);
+      const why = last?.comment === undefined ? '' : `: ${last.comment}`;
+      return { outcome: 'rejected', reason: sentences(`${last?.by ?? 'Somebody'} rejected it${why}`) };
+    }
+    case 'expired':
+      return {
+        outcome: 'expired',
+        reason: `Nobody decided within ${waited}. \`slipway rerun <run> --from-approval\` asks again, and nothing has to be built again.`,
+      };
+    case 'approved':
+    case 'pending':
+      return undefined;
+  }
 }
 
 /**

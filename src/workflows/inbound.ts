@@ -169,6 +169,15 @@ export function isSettled(raw: unknown): boolean {
   return typeof reason === 'string' && ['superseded', 'expired', 'withdrawn', 'refused'].includes(String(kind));
 }
 
+/** What another workflow returned, of which nothing is certain: null when somebody terminated it. */
+export function readClosed(closed: unknown): { readonly outcome: string | undefined; readonly reason: string } {
+  const { outcome, reason } = asRecord(closed);
+  return {
+    outcome: typeof outcome === 'string' ? outcome : undefined,
+    reason: typeof reason === 'string' ? reason : 'look at it there.',
+  };
+}
+
 /** For the validators and handlers of updates, which answer the sender. */
 export function accept<T>(message: Inbound<T>): T {
   if (message.ok) return message.value;

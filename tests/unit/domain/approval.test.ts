@@ -1,6 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { decide, expire, quorumMet, refuses, startApproval, stricterApproval } from '../../../src/domain/approval.ts';
+import {
+  decide,
+  endOfApproval,
+  expire,
+  quorumMet,
+  refuses,
+  startApproval,
+  stricterApproval,
+} from '../../../src/domain/approval.ts';
 import type { ApprovalDecision, ApprovalState, CountedDecision } from '../../../src/domain/approval.ts';
 import type { ApprovalPolicy, ApprovalRule } from '../../../src/domain/policy.ts';
 
@@ -196,5 +204,31 @@ describe('the stricter of two policies', () => {
     const asks = { ...policy, rules: [{ group: 'qa', count: 2 }] };
     expect(stricterApproval(free, asks).rules).toEqual([{ group: 'qa', count: 2 }]);
     expect(stricterApproval(free, free).required).toBe(false);
+  });
+});
+
+describe('the end of a deployment that people were asked about', () => {
+  test('says who rejected it, and what they said', () => {
+    const no = { verdict: 'reject' } as const;
+    const said = after(waiting, decision('ada', ['tech-lead'], { ...no, comment: 'not on a Friday' }));
+    expect(endOfApproval(said, '30 min')).toEqual({
+      outcome: 'rejected',
+      reason: 'ada rejected it: not on a Friday.',
+    });
+    const silent = after(waiting, decision('ada', ['tech-lead'], no));
+    expect(endOfApproval(silent, '30 min')).toEqual({ outcome: 'rejected', reason: 'ada rejected it.' });
+  });
+
+  test('says how long nobody decided, and how it is asked for again', () => {
+    expect(endOfApproval(expire(waiting), '30 min')).toMatchObject({
+      outcome: 'expired',
+      reason: expect.stringMatching(/^Nobody decided within 30 min\. `slipway rerun <run> --from-approval`/),
+    });
+  });
+
+  test('is none where it was approved, or needs no approval', () => {
+    const both = [decision('ada', ['tech-lead']), decision('grace', ['devops'])];
+    expect(endOfApproval(after(waiting, ...both), '30 min')).toBeUndefined();
+    expect(endOfApproval(startApproval({ ...policy, required: false }, planHash, 'linus'), '30 min')).toBeUndefined();
   });
 });

@@ -6,6 +6,7 @@ import {
   isSettled,
   namesNumber,
   readAbort,
+  readClosed,
   readDecision,
   readFreeze,
   readRollback,
@@ -24,6 +25,7 @@ describe('a message of which anything may be expected', () => {
           if (!message.ok) expect(message.problem).not.toBe('');
         }
         expect(readAbort(raw).by).not.toBe('');
+        expect(typeof readClosed(raw).reason).toBe('string');
         for (const check of [namesNumber, isRequest, isSettled]) expect(typeof check(raw)).toBe('boolean');
       }),
     );
@@ -50,4 +52,14 @@ describe('a raw signal', () => {
     const message = { by: 'max', plan: 'abcdefgh', proven: true, ...(groups === undefined ? {} : { groups }) };
     expect(unprovenDecision(message, 'approve', twoPeople)).toMatchObject({ groups: believed, proven: false });
   });
+});
+
+test('what another workflow returned counts as far as it says something', () => {
+  expect(readClosed({ outcome: 'succeeded', reason: 'It is live.' })).toEqual({
+    outcome: 'succeeded',
+    reason: 'It is live.',
+  });
+  // Terminated, it returned nothing.
+  expect(readClosed(null)).toEqual({ outcome: undefined, reason: 'look at it there.' });
+  expect(readClosed({ outcome: 7, reason: ['no'] })).toEqual({ outcome: undefined, reason: 'look at it there.' });
 });
