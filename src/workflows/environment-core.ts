@@ -32,8 +32,12 @@ export interface EnvironmentCore {
   readonly state: EnvironmentState;
   readonly answers: Answers;
   current: Current | null;
+  /** It has nothing to do, and waits for something. */
+  readonly idle: boolean;
   /** Has the environment look again for what to do. */
   wake(): void;
+  /** Has the page and the phase say what holds now. */
+  show(): void;
 }
 
 /** What the target says of itself. */
@@ -58,6 +62,12 @@ export function takeFacts(state: EnvironmentState, facts: EnvironmentFacts): voi
 export function scheduleRetirement(state: EnvironmentState, release: LiveRelease): void {
   const keepMs = state.policy?.limits.keepPreviousMs ?? 86_400_000;
   state.retire = { release, at: new Date(Date.now() + keepMs).toISOString() };
+}
+
+/** The next fencing token. Strictly rising, also across a lost memory, since the clock goes on. */
+export function nextTurn(state: EnvironmentState): number {
+  state.lastTurn = Math.max(Date.now(), state.lastTurn + 1);
+  return state.lastTurn;
 }
 
 export function holdFor(state: EnvironmentState, kind: EnvironmentHold['state'], reason: string): void {

@@ -73,6 +73,34 @@ export function includesNumber(ranges: readonly NumberRange[], number: number): 
   return ranges.some(([from, to]) => number >= from && number <= to);
 }
 
+/** Whether an ask of a deployment has had its answer: it is settled, or its plan was given back. */
+export function hasAnswer(
+  { settled, answered }: Pick<EnvironmentState, 'settled' | 'answered'>,
+  number: number,
+  ask: number,
+): boolean {
+  return includesNumber(settled, number) || ask <= (answered[String(number)] ?? 0);
+}
+
+/** Whether nothing is to be done or waited for before a release is rolled out. */
+export function isClear(state: EnvironmentState, nowMs: number): boolean {
+  const { queue, rollbacks, hold, freeze, retire, first } = state;
+  const waiting = queue.length > 0 || rollbacks.length > 0 || first !== undefined;
+  const retiring = retire !== null && Date.parse(retire.at) <= nowMs;
+  return !waiting && !retiring && hold === null && freeze === null;
+}
+
+/** In how many ms something is due by the clock, at least 1; undefined when nothing is. */
+export function nextDueMs(
+  { retire, freeze }: Pick<EnvironmentState, 'retire' | 'freeze'>,
+  nowMs: number,
+): number | undefined {
+  const moments: number[] = [];
+  if (retire !== null) moments.push(Date.parse(retire.at));
+  if (freeze?.until !== undefined) moments.push(Date.parse(freeze.until));
+  return moments.length === 0 ? undefined : Math.max(1, Math.min(...moments) - nowMs);
+}
+
 export function withNumber(ranges: readonly NumberRange[], number: number): NumberRange[] {
   if (includesNumber(ranges, number)) return [...ranges];
   const sorted = [...ranges, [number, number] as const].sort((left, right) => left[0] - right[0]);

@@ -1,9 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import {
+  type EnvironmentState,
   type NumberRange,
+  emptyState,
   enqueue,
+  hasAnswer,
   includesNumber,
+  isClear,
+  nextDueMs,
   nextInQueue,
   splitOverdue,
   withNumber,
@@ -101,4 +106,43 @@ describe('the numbers that have been answered', () => {
       }),
     );
   });
+});
+
+describe('whether a release may be rolled out at once', () => {
+  const now = Date.parse('2026-01-01T12:00:00.000Z');
+  const live = { version: '1.0.1', commit: 'c', images: [], slot: 'blue', deployment: 1, since: '' } as const;
+  const retireAt = (at: string): Partial<EnvironmentState> => ({ retire: { at, release: live } });
+  const said = { by: 'ann', reason: 'r', since: '2026-01-01T00:00:00.000Z' };
+
+  test.each<[string, Partial<EnvironmentState>, boolean]>([
+    ['nothing is known of it', {}, true],
+    ['the release before goes later', retireAt('2026-01-01T12:00:01.000Z'), true],
+    ['the release before goes now', retireAt('2026-01-01T12:00:00.000Z'), false],
+    ['somebody waits', { queue: [request(1)] }, false],
+    ['somebody has taken the turn', { first: { deployment: request(1).deployment, ask: 1 } }, false],
+    ['a person wants back', { rollbacks: [{ ...request(1), request: { by: 'ann', reason: 'r' } }] }, false],
+    ['it is held', { hold: { ...said, state: 'held' } }, false],
+    ['it is frozen', { freeze: said }, false],
+  ])('%s', (_, difference, clear) => {
+    expect(isClear({ ...emptyState('p', 'e'), ...difference }, now)).toBe(clear);
+  });
+
+  test('what comes first by the clock is what it wakes for', () => {
+    const none = { retire: null, freeze: null };
+    expect(nextDueMs(none, now)).toBeUndefined();
+    expect(nextDueMs({ ...none, freeze: said }, now)).toBeUndefined();
+    const both = {
+      retire: { at: '2026-01-01T12:00:09.000Z', release: live },
+      freeze: { ...said, until: '2026-01-01T12:00:05.000Z' },
+    };
+    expect(nextDueMs(both, now)).toBe(5_000);
+    // What is over already is due at once, and not in the past.
+    expect(nextDueMs(both, now + 60_000)).toBe(1);
+  });
+});
+
+test('an ask has its answer when the deployment is settled, or its plan of then was given back', () => {
+  const known = { settled: [[1, 3]] as NumberRange[], answered: { '5': 2 } };
+  expect([1, 3, 4].map((number) => hasAnswer(known, number, 1))).toEqual([true, true, false]);
+  expect([1, 2, 3].map((ask) => hasAnswer(known, 5, ask))).toEqual([true, true, false]);
 });
