@@ -1,5 +1,3 @@
-import { counted } from '../domain/counted.ts';
-import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import {
   CancellationScope,
   ContinueAsNew,
@@ -8,42 +6,37 @@ import {
   continueAsNew,
   patched,
   setHandler,
-  startChild,
   upsertSearchAttributes,
 } from '@temporalio/workflow';
 import type { DeploymentInput } from '../domain/deployment.ts';
-import { type FailureType, failure, failureType, tellFailure } from '../domain/failures.ts';
-import type { RunOutcome } from '../domain/outcome.ts';
-import { type PublishedPackage, publishTimeoutMs } from '../domain/packages.ts';
-import type { ImageReport, RunInput, RunPlan, RunRef, StagePlan, StageReport } from '../domain/run.ts';
-import { nameOfRun } from '../domain/run-start.ts';
+import { failure, tellFailure } from '../domain/failures.ts';
+import type { RunInput, RunPlan, RunRef, StagePlan, StageReport } from '../domain/run.ts';
+import { type RunEnding, outcomeOfFailure, succeededReason } from '../domain/run-ending.ts';
 import { supersededSentence } from '../domain/run-turn.ts';
 import { sentences } from '../domain/sentences.ts';
-import { deployRelease } from './deploy-release.ts';
+import { call } from './call.ts';
 import { ForgeTeller, isTaken } from './forge-teller.ts';
-import { accept, readAbort, readAllow, readSupersede } from './inbound.ts';
+import { readAbort, readSupersede } from './inbound.ts';
 import {
   type AbortMessage,
-  type AllowMessage,
   type RunView,
   abortRunSignal,
   abortRunUpdate,
-  allowRunSignal,
-  allowRunUpdate,
-  deploymentId,
   runQuery,
   supersedeSignal,
   turnFreedSignal,
 } from './messages.ts';
-import { brief, call } from './call.ts';
+import { attributesOf, enterPhase, took } from './progress.ts';
 import { record } from './proxies/record.ts';
 import { long, tidy } from './proxies/run.ts';
 import { showing } from './proxies/word.ts';
-import { attributesOf, enterPhase, isoNow, took } from './progress.ts';
 import { Check } from './stages/check.ts';
+import { ForkAllowance } from './stages/fork-allowance.ts';
 import { isMachineGone, onMachine } from './stages/machine.ts';
+import { Products } from './stages/products.ts';
 import { showRun } from './stages/run-page.ts';
 import { RunTurn } from './stages/run-turn.ts';
+import { startDeployment } from './stages/start-deployment.ts';
 import { Starts } from './stages/start-run.ts';
 
 /** How often a run begins anew because its machine is gone. */
@@ -57,19 +50,11 @@ const maxCheckouts = 3;
  * @param carried - what it remembers of the history before, where the wait for its turn was long.
  * @returns how CI ended; a failed stage is a result, not a failure of this workflow.
  */
-export async function runPipeline(
-  input: RunInput,
-  carried?: RunCarried,
-): Promise<{ readonly outcome: RunOutcome; readonly reason: string }> {
+export async function runPipeline(input: RunInput, carried?: RunCarried): Promise<RunEnding> {
   const { cancelRequested } = CancellationScope.current();
   const run = new Run(input, carried);
   cancelRequested.catch(() => run.abort({ by: 'Temporal', reason: 'cancelled there' }));
   return await CancellationScope.nonCancellable(() => run.run());
-}
-
-interface Ending {
-  readonly outcome: RunOutcome;
-  readonly reason: string;
 }
 
 /** A run that goes on waiting for its turn in a new history. Plain data; grows by optional fields only. */
@@ -91,22 +76,17 @@ class Run {
   #stages: readonly StageReport[] = [];
   #check: Check | undefined;
   readonly #starts: Starts;
-  #images: readonly ImageReport[] = [];
-  #packages: readonly PublishedPackage[] = [];
+  readonly #word: ForkAllowance;
+  readonly #products = new Products((phase) => this.#enter(phase));
   #deployments: readonly DeploymentInput[] = [];
   readonly #turn: RunTurn;
   readonly #carried: RunCarried;
   /** It is to end so, whatever it is at. */
-  #stop: Ending | undefined;
-  #allowed: RunView['allowed'];
-  /** The run of a fork's pull request, where its forge is told of it. */
-  #toTell: RunRef | undefined;
+  #stop: RunEnding | undefined;
 
   constructor(input: RunInput, carried: RunCarried = {}) {
     this.#input = input;
     this.#carried = carried;
-    this.#allowed = carried.allowed;
-    this.#toTell = carried.toTell;
     this.#turn = new RunTurn({
       ...carried,
       onWait: (sentence) => this.#wait(sentence),
@@ -116,27 +96,15 @@ class Run {
     this.#forge = new ForgeTeller(input.event);
     this.#starts = new Starts({ by: input, workflow: runPipeline, onStart: () => this.#show() });
     setHandler(runQuery, () => this.#view(), { description: 'Stages, images and deployments of this run' });
-    setHandler(
-      allowRunSignal,
-      (raw) => {
-        const read = readAllow(raw);
-        if (read.ok && this.#whyNoWord(read.value) === undefined) this.#allow({ ...read.value, proven: false });
-      },
-      { description: 'Lets the commit of a fork be run: {"by": "…", "commit": "…"}' },
-    );
-    setHandler(
-      allowRunUpdate,
-      (raw) => {
-        this.#allow(accept(readAllow(raw)));
-        return { accepted: true } as const;
-      },
-      {
-        validator: (raw) => {
-          const wrong = this.#whyNoWord(accept(readAllow(raw)));
-          if (wrong !== undefined) throw failure(wrong.type, sentences(wrong.why));
-        },
-      },
-    );
+    this.#word = new ForkAllowance({
+      event: input.event,
+      forge: this.#forge,
+      allowed: carried.allowed,
+      toTell: carried.toTell,
+      waits: () => this.#stop === undefined && ['preparing', 'awaiting-word'].includes(this.#phase),
+      onAllow: () => this.#show(),
+      enter: () => this.#enter('awaiting-word'),
+    });
     setHandler(turnFreedSignal, () => this.#turn.free(), { description: 'Looks whether its turn has come' });
     setHandler(supersedeSignal, (raw) => this.#supersede(readSupersede(raw)), {
       description: 'A newer run of the ref takes its place: {"by": 43}',
@@ -159,28 +127,6 @@ class Run {
     );
   }
 
-  #allow({ by, proven = false }: AllowMessage): void {
-    this.#allowed = { by, proven, at: isoNow() };
-    this.#show();
-  }
-
-  /** @returns what is wrong with a word for the commit of a fork; undefined: it holds. */
-  #whyNoWord({ by, commit }: AllowMessage): { readonly type: FailureType; readonly why: string } | undefined {
-    const { fork, after } = this.#input.event;
-    if (fork !== true) return { type: 'Conflict', why: 'this run needs no word: it is of no pull request from a fork' };
-    if (this.#allowed !== undefined) return { type: 'TooLate', why: `${this.#allowed.by} has allowed it already` };
-    if (this.#stop !== undefined || !['preparing', 'awaiting-word'].includes(this.#phase)) {
-      return { type: 'TooLate', why: `${by} is too late: the run does not wait any more` };
-    }
-    if (!after.startsWith(commit)) {
-      return {
-        type: 'Conflict',
-        why: `the word is for ${commit.slice(0, 12)}, but the run is of ${after.slice(0, 12)}`,
-      };
-    }
-    return undefined;
-  }
-
   abort(abort: AbortMessage): void {
     if (this.#phase === 'settling' || this.#phase === 'closed') return;
     if (this.#stop !== undefined) {
@@ -198,7 +144,7 @@ class Run {
     this.#work.cancel();
   }
 
-  async run(): Promise<Ending> {
+  async run(): Promise<RunEnding> {
     this.#show();
     const ending = await this.#goThrough();
     this.#enter('settling');
@@ -210,8 +156,8 @@ class Run {
       isTaken(this.#plan) &&
       patched('2026-11-26-comment-of-record');
     this.#forge.update(this.#plan, this.#stages, ending, commentsLater ? 'later' : 'now');
-    if (this.#plan === undefined && this.#toTell !== undefined) {
-      this.#forge.updateAlone(this.#toTell, 'error', `${ending.outcome}: ${ending.reason}`);
+    if (this.#plan === undefined && this.#word.toTell !== undefined) {
+      this.#forge.updateAlone(this.#word.toTell, 'error', `${ending.outcome}: ${ending.reason}`);
     }
     const tidied = this.#releaseWorkspace();
     const { deployments } = await call(record.settleRun, `${ending.outcome}: ${ending.reason}`, {
@@ -219,8 +165,8 @@ class Run {
       input: this.#input,
       ...(this.#plan === undefined ? {} : { plan: this.#plan }),
       stages: this.#stages,
-      images: this.#images,
-      ...this.#published(),
+      images: this.#products.images,
+      ...this.#products.published(),
       ...ending,
     });
     this.#deployments = deployments;
@@ -231,7 +177,7 @@ class Run {
     return ending;
   }
 
-  async #goThrough(): Promise<Ending> {
+  async #goThrough(): Promise<RunEnding> {
     try {
       const ending = await this.#work.run(() =>
         this.#input.event.fork === true && this.#carried.since === undefined
@@ -242,40 +188,28 @@ class Run {
     } catch (error) {
       if (error instanceof ContinueAsNew) throw error;
       if (this.#stop !== undefined) return this.#stop;
-      return {
-        outcome: brokenInput.includes(failureType(error)) ? 'failed' : 'errored',
-        reason: tellFailure(error),
-      };
+      return { outcome: outcomeOfFailure(error), reason: tellFailure(error) };
     }
   }
 
   /** The code of a fork is anybody's: nothing of it is fetched before somebody who may has looked at this very commit. */
-  async #onceAllowed(): Promise<Ending> {
+  async #onceAllowed(): Promise<RunEnding> {
     if (!patched('2026-11-26-forks-ask')) return await this.#withMachine();
     const { run, rule, timeoutMs, tellsForge } = await call(
       record.openForkRun,
       'asks what is done with forks',
       this.#input,
     );
-    if (tellsForge) this.#toTell = run;
+    if (tellsForge) this.#word.toTell = run;
     if (rule === 'deny') return { outcome: 'rejected', reason: 'The project runs no pull requests from forks.' };
-    if (rule === 'ask' && !(await this.#wordGiven(run, timeoutMs))) {
+    if (rule === 'ask' && !(await this.#word.given(run, timeoutMs))) {
       return { outcome: 'expired', reason: `Nobody allowed the commit to be run within ${took(timeoutMs)}.` };
     }
     return await this.#withMachine();
   }
 
-  async #wordGiven(run: RunRef, timeoutMs: number): Promise<boolean> {
-    // The API says it as soon as the run is on record, which may be before this workflow knows.
-    if (this.#allowed !== undefined) return true;
-    this.#enter('awaiting-word');
-    const command = `slipway allow ${nameOfRun(run)} --commit ${this.#input.event.after.slice(0, 12)}`;
-    if (this.#toTell !== undefined) this.#forge.updateAlone(run, 'pending', `Waits for a maintainer: ${command}`);
-    return await condition(() => this.#allowed !== undefined, timeoutMs, { summary: `for ${command}` });
-  }
-
   /** Begins anew elsewhere when the machine that has the checkout does not answer any more. */
-  async #withMachine(): Promise<Ending> {
+  async #withMachine(): Promise<RunEnding> {
     for (let checkout = 1; ; checkout += 1) {
       try {
         return await this.#forward();
@@ -294,7 +228,7 @@ class Run {
     return plan;
   }
 
-  async #forward(): Promise<Ending> {
+  async #forward(): Promise<RunEnding> {
     let plan = await this.#prepare();
     if (plan.turn !== undefined) {
       const taken = await this.#turn.take(plan, plan.turn);
@@ -304,7 +238,7 @@ class Run {
     return await this.#checkAndBuild(plan);
   }
 
-  async #checkAndBuild(plan: RunPlan): Promise<Ending> {
+  async #checkAndBuild(plan: RunPlan): Promise<RunEnding> {
     const { project } = this.#input;
     upsertSearchAttributes(attributesOf({ project, phase: 'checking', version: plan.version }));
     this.#phase = 'checking';
@@ -323,10 +257,11 @@ class Run {
     });
     const ending = await this.#check.run();
     if (ending !== undefined) return ending;
-    await this.#buildImages(plan);
-    await this.#publishPackages(plan);
-    await this.#pushImages(plan);
-    return { outcome: 'succeeded', reason: succeededReason(plan, this.#stages, this.#images, this.#packages) };
+    const products = this.#products;
+    await products.buildImages(plan);
+    await products.publishPackages(plan);
+    await products.pushImages(plan, this.#stages);
+    return { outcome: 'succeeded', reason: succeededReason(plan, this.#stages, products.images, products.packages) };
   }
 
   #wait(sentence: string): void {
@@ -341,8 +276,8 @@ class Run {
     return await continueAsNew<typeof runPipeline>(this.#input, {
       ...this.#carried,
       since,
-      ...(this.#allowed === undefined ? {} : { allowed: this.#allowed }),
-      ...(this.#toTell === undefined ? {} : { toTell: this.#toTell }),
+      ...(this.#word.allowed === undefined ? {} : { allowed: this.#word.allowed }),
+      ...(this.#word.toTell === undefined ? {} : { toTell: this.#word.toTell }),
     });
   }
 
@@ -358,40 +293,6 @@ class Run {
       { run: plan.run, plan, stage: name },
       onMachine(plan, timeoutMs),
     );
-  }
-
-  async #buildImages(plan: RunPlan): Promise<void> {
-    if (plan.buildImages === 'none' || plan.images.length === 0) return;
-    const limits = onMachine(plan, plan.buildTimeoutMs);
-    this.#enter('building');
-    this.#images = await call(long.buildImages, `builds ${plan.images.join(', ')}`, { run: plan.run, plan }, limits);
-  }
-
-  /** What is published can never be taken back, so it comes when every check has passed and every image was built and scanned. */
-  async #publishPackages(plan: RunPlan): Promise<void> {
-    if (plan.publish === undefined || !patched('2026-11-26-packages')) return;
-    this.#enter('publishing');
-    this.#packages = await call(
-      long.publishPackages,
-      `publishes ${plan.publish.join(', ')}`,
-      { run: plan.run, plan },
-      onMachine(plan, publishTimeoutMs),
-    );
-  }
-
-  async #pushImages(plan: RunPlan): Promise<void> {
-    if (plan.buildImages !== 'push' || plan.images.length === 0) return;
-    this.#enter('pushing');
-    this.#images = await call(
-      long.pushImages,
-      `pushes ${plan.images.join(', ')}`,
-      { run: plan.run, plan, images: this.#images, stages: this.#stages, ...this.#published() },
-      onMachine(plan, plan.buildTimeoutMs),
-    );
-  }
-
-  #published(): { readonly packages?: readonly PublishedPackage[] } {
-    return this.#packages.length === 0 ? {} : { packages: this.#packages };
   }
 
   async #releaseWorkspace(): Promise<void> {
@@ -411,7 +312,7 @@ class Run {
   }
 
   /** Always beside an activity that is called or the end, so that the attribute makes an event and no task of its own. */
-  #enter(phase: RunView['phase'], ending?: Ending): void {
+  #enter(phase: RunView['phase'], ending?: RunEnding): void {
     if (phase !== this.#phase && patched('2026-11-25-run-phase')) enterPhase(phase);
     this.#phase = phase;
     this.#show(ending);
@@ -422,24 +323,24 @@ class Run {
       ...(this.#plan === undefined ? {} : { plan: this.#plan }),
       phase: this.#phase,
       ...(this.#turn.place === undefined ? {} : { queue: this.#turn.place }),
-      ...(this.#allowed === undefined ? {} : { allowed: this.#allowed }),
+      ...(this.#word.allowed === undefined ? {} : { allowed: this.#word.allowed }),
       stages: this.#stages,
       starts: this.#starts.list,
       deployments: this.#deployments.map(({ project, environment, number }) => ({ project, environment, number })),
     };
   }
 
-  #show(ending?: Ending): void {
+  #show(ending?: RunEnding): void {
     showRun({
       input: this.#input,
       plan: this.#plan,
       phase: this.#phase,
       place: this.#turn.place,
-      allowed: this.#allowed,
+      allowed: this.#word.allowed,
       stages: this.#stages,
       starts: this.#starts.list,
-      images: this.#images,
-      packages: this.#packages,
+      images: this.#products.images,
+      packages: this.#products.packages,
       deployments: this.#deployments,
       ending,
     });
@@ -448,58 +349,6 @@ class Run {
 
 const prepareLimits = { startToCloseTimeout: 600_000, scheduleToCloseTimeout: 1_800_000 } as const;
 
-/** Failures of what was pushed; every other is one of what is around it. */
-const brokenInput: readonly FailureType[] = [
-  'DefinitionInvalid',
-  'InvalidInput',
-  'EnvironmentFileInvalid',
-  'CommitNotFound',
-  'BuildFailed',
-  'ImageVulnerable',
-  'GateBlocked',
-  'TagTaken',
-  'PackageRefused',
-  'PackageTaken',
-  'StepFailed',
-  'StepTimedOut',
-  'StepStalled',
-];
-
-/** Its own from here on: nobody waits, and a second call finds it running. */
-async function startDeployment(deployment: DeploymentInput): Promise<void> {
-  const { project, environment, version, number } = deployment;
-  try {
-    await startChild(deployRelease, {
-      workflowId: deploymentId(deployment),
-      args: [deployment],
-      workflowIdReusePolicy: 'REJECT_DUPLICATE',
-      parentClosePolicy: 'ABANDON',
-      cancellationType: 'ABANDON',
-      staticSummary: brief(`${version} → ${environment} #${number}`),
-      typedSearchAttributes: attributesOf({ project, environment, phase: 'planning', version }),
-    });
-  } catch (error) {
-    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-  }
-}
-
-function aborted(abort: AbortMessage): Ending {
+function aborted(abort: AbortMessage): RunEnding {
   return { outcome: 'aborted', reason: sentences(`${abort.by} aborted it: ${abort.reason ?? 'no reason given'}`) };
-}
-
-function succeededReason(
-  plan: RunPlan,
-  stages: readonly StageReport[],
-  images: readonly ImageReport[],
-  packages: readonly PublishedPackage[],
-): string {
-  if (plan.skipped !== undefined) return `Nothing was run: ${plan.skipped}`;
-  const where = plan.environments.length === 0 ? '' : `, goes to ${plan.environments.join(', ')}`;
-  const skipped = stages.filter((stage) => stage.skipped === true).length;
-  const ran = `${counted(plan.stages.length - skipped, 'stage')} passed${skipped === 0 ? '' : `, ${skipped} skipped`}`;
-  const made = [
-    ...(images.length === 0 ? [] : [`, ${counted(images.length, 'image')}`]),
-    ...(packages.length === 0 ? [] : [`, ${counted(packages.length, 'file')} published`]),
-  ].join('');
-  return `${ran}${made}${where}.`;
 }

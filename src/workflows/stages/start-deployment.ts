@@ -1,0 +1,25 @@
+import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
+import { startChild } from '@temporalio/workflow';
+import type { DeploymentInput } from '../../domain/deployment.ts';
+import { brief } from '../call.ts';
+import { deployRelease } from '../deploy-release.ts';
+import { deploymentId } from '../messages.ts';
+import { attributesOf } from '../progress.ts';
+
+/** Starts a deployment of a run. Its own from here on: nobody waits, and a second call finds it running. */
+export async function startDeployment(deployment: DeploymentInput): Promise<void> {
+  const { project, environment, version, number } = deployment;
+  try {
+    await startChild(deployRelease, {
+      workflowId: deploymentId(deployment),
+      args: [deployment],
+      workflowIdReusePolicy: 'REJECT_DUPLICATE',
+      parentClosePolicy: 'ABANDON',
+      cancellationType: 'ABANDON',
+      staticSummary: brief(`${version} → ${environment} #${number}`),
+      typedSearchAttributes: attributesOf({ project, environment, phase: 'planning', version }),
+    });
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+  }
+}
