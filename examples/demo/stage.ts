@@ -10,7 +10,7 @@ import { choosePort } from '../../src/local/ports.ts';
 import { createReporter } from '../../src/local/report.ts';
 import { type System, startSystem } from '../../src/local/system.ts';
 import { type LocalComponents, down, up } from '../../src/local/up.ts';
-import type { Role } from '../../src/store/schema.ts';
+import type { Role } from '../../src/store/tables/engine.ts';
 import { badRelease } from './changes.ts';
 import { createForge } from './forge.ts';
 import type { Narrator } from './narrator.ts';

@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import type { Db, Role } from '../store/schema.ts';
+import type { Db } from '../store/schema.ts';
+import type { Role } from '../store/tables/engine.ts';
 import { type Identity, findIdentity, roles } from '../store/tokens.ts';
 import { refuse } from './problems.ts';
 

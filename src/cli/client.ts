@@ -11,7 +11,7 @@ import type { NoticeRow } from '../store/notices.ts';
 import type { Page } from '../store/page.ts';
 import type { StoredRelease } from '../store/releases.ts';
 import type { RunRecord, RunSummary } from '../store/runs.ts';
-import type { Role } from '../store/schema.ts';
+import type { Role } from '../store/tables/engine.ts';
 import type { StoredRound } from '../store/upkeep.ts';
 import type { EnvironmentView } from '../workflows/messages.ts';
 import { type Http, createHttp } from './http.ts';

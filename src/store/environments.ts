@@ -1,5 +1,6 @@
 import type { LiveRelease } from '../domain/release.ts';
-import type { Db, StoredHold } from './schema.ts';
+import type { Db } from './schema.ts';
+import type { StoredHold } from './tables/deployment.ts';
 
 /** An environment as lists show it; its workflow has the truth. */
 export interface EnvironmentRecord {

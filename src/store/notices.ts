@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import type { NoticeLevel } from '../domain/outcome.ts';
-import type { Db, KeptMessage, Row } from './schema.ts';
+import type { Db, Row } from './schema.ts';
+import type { KeptMessage } from './tables/engine.ts';
 import { json } from './store.ts';
 
 export interface NoticeClaim {

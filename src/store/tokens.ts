@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { uuidv7 } from 'uuidv7';
-import type { Db, Role } from './schema.ts';
+import type { Db } from './schema.ts';
+import type { Role } from './tables/engine.ts';
 import { json } from './store.ts';
 
 /** Roles in order; each may do what those before it may. */

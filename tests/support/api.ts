@@ -12,7 +12,7 @@ import { ProviderError } from '../../src/domain/failures.ts';
 import type { BlobStore } from '../../src/providers/blobs/port.ts';
 import type { ForgeKind } from '../../src/providers/forges/index.ts';
 import { putProject } from '../../src/store/projects.ts';
-import type { Role } from '../../src/store/schema.ts';
+import type { Role } from '../../src/store/tables/engine.ts';
 import { createToken } from '../../src/store/tokens.ts';
 import { components } from './components.ts';
 import { type TestStore, temporaryStore } from './store.ts';

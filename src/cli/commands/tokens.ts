@@ -1,4 +1,4 @@
-import type { Role } from '../../store/schema.ts';
+import type { Role } from '../../store/tables/engine.ts';
 import { type CommandContext, screenOf } from '../context.ts';
 import { columnsOf } from '../pages/lists.ts';
 import { relative } from '../time.ts';

@@ -7,7 +7,7 @@ import type { RecoveryActivities, RecoveryRequest } from '../../../src/activitie
 import { CliError } from '../../../src/cli/exit.ts';
 import { createProgram } from '../../../src/cli/program.ts';
 import { listAudit } from '../../../src/store/audit.ts';
-import type { Role } from '../../../src/store/schema.ts';
+import type { Role } from '../../../src/store/tables/engine.ts';
 import { ensureWorkflowBundle } from '../../../src/workers/bundle.ts';
 import { taskQueues } from '../../../src/workflows/queues.ts';
 import { type TestApi, startTestApi } from '../../support/api.ts';
