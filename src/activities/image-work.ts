@@ -1,6 +1,7 @@
 import { activityInfo } from '@temporalio/activity';
 import pLimit, { type LimitFunction } from 'p-limit';
-import { ProviderError, describeFailure, failures, toFailure } from '../domain/failures.ts';
+import { failures } from '../domain/failure-kinds.ts';
+import { ProviderError, describeFailure, toFailure } from '../domain/failures.ts';
 import type { ImageReport, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
 import { type Verdict, worst } from '../domain/verdict.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';

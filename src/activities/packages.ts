@@ -1,7 +1,8 @@
 import { activityInfo } from '@temporalio/activity';
 import { isProposal } from '../definition/pipeline.ts';
 import type { PackageSpec } from '../definition/specs.ts';
-import { ProviderError, describeFailure, failures, toFailure } from '../domain/failures.ts';
+import { failures } from '../domain/failure-kinds.ts';
+import { ProviderError, describeFailure, toFailure } from '../domain/failures.ts';
 import { type PackageKind, type PublishedPackage, packageProblem, publishTimeoutMs } from '../domain/packages.ts';
 import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
 import { worst } from '../domain/verdict.ts';

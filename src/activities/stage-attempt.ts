@@ -1,6 +1,7 @@
 import { parameterVariable } from '../definition/parameters.ts';
 import type { SecretRef, StageSpec, StepSpec } from '../definition/specs.ts';
-import { ProviderError, failures } from '../domain/failures.ts';
+import { failures } from '../domain/failure-kinds.ts';
+import { ProviderError } from '../domain/failures.ts';
 import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
 import type { Redactor } from '../effects/redact.ts';
 import type { ServiceHost, StageServices } from '../providers/executors/services-port.ts';

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import type { StageSpec, StepSpec } from '../definition/specs.ts';
-import { failures } from '../domain/failures.ts';
+import { failures } from '../domain/failure-kinds.ts';
 import type { StepReport } from '../domain/run.ts';
 import type { StepEnd } from '../providers/executors/port.ts';
 import type { LogWriter } from './logs.ts';

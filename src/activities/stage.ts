@@ -1,6 +1,7 @@
 import { activityInfo } from '@temporalio/activity';
 import type { StageSpec, StepSpec } from '../definition/specs.ts';
-import { ProviderError, failures, toFailure } from '../domain/failures.ts';
+import { failures } from '../domain/failure-kinds.ts';
+import { ProviderError, toFailure } from '../domain/failures.ts';
 import { type RunPlan, type RunRef, type StageReport, type StepReport, fetchedRef } from '../domain/run.ts';
 import { definedAs } from '../domain/stage-graph.ts';
 import { createFileSecrets } from '../effects/file-secrets.ts';

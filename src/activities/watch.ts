@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
 import type { DeploymentRef } from '../domain/deployment.ts';
-import { type FailureType, describeFailure } from '../domain/failures.ts';
+import type { FailureType } from '../domain/failure-kinds.ts';
+import { describeFailure } from '../domain/failures.ts';
 import type { Slot } from '../domain/release.ts';
 import { type Verdict, worst } from '../domain/verdict.ts';
 import type { RequestLog } from '../providers/metrics/port.ts';

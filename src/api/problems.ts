@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { type FailureType, ProviderError, describeFailure, failures, isFailureType } from '../domain/failures.ts';
+import { type FailureType, failures, isFailureType } from '../domain/failure-kinds.ts';
+import { ProviderError, describeFailure } from '../domain/failures.ts';
 
 /** A problem document, RFC 9457. */
 export const Problem = z

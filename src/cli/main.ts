@@ -48,7 +48,7 @@ async function toCliError(error: unknown): Promise<CliError | undefined> {
   // By name: its class brings the SDK of Temporal along, which no other command needs.
   if (error instanceof Error && error.name === 'ProviderError' && 'type' in error) {
     const type = String(error.type);
-    const { failures } = await import('../domain/failures.ts');
+    const { failures } = await import('../domain/failure-kinds.ts');
     const sentence = Object.hasOwn(failures, type) ? failures[type as keyof typeof failures].sentence : '';
     return new CliError(type === 'BuildRefused' ? 'failed' : 'errored', `${error.message}\n${sentence}`.trim(), {
       type,

@@ -1,4 +1,4 @@
-import type { FailureType } from './failures.ts';
+import type { FailureType } from './failure-kinds.ts';
 import type { SourceEvent } from './run.ts';
 
 /** Somebody's word that the code of a fork may be run. */

@@ -1,4 +1,5 @@
-import { type FailureType, describeFailure, failures } from './failures.ts';
+import { type FailureType, failures } from './failure-kinds.ts';
+import { describeFailure } from './failures.ts';
 
 /** What a process of Slipway said of its own end. */
 export interface LastWords {

@@ -1,5 +1,6 @@
 import type { DataRollback } from './deployment.ts';
-import { type FailureType, failureType } from './failures.ts';
+import type { FailureType } from './failure-kinds.ts';
+import { failureType } from './failures.ts';
 import type { Outcome } from './outcome.ts';
 import type { PlanPolicy } from './plan.ts';
 import { sentences } from './sentences.ts';

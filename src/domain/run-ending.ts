@@ -1,5 +1,6 @@
 import { counted } from './counted.ts';
-import { type FailureType, failureType } from './failures.ts';
+import type { FailureType } from './failure-kinds.ts';
+import { failureType } from './failures.ts';
 import type { RunOutcome } from './outcome.ts';
 import type { PublishedPackage } from './packages.ts';
 import type { ImageReport, RunPlan, StageReport } from './run.ts';

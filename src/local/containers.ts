@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type Docker from 'dockerode';
-import { type FailureType, ProviderError } from '../domain/failures.ts';
+import type { FailureType } from '../domain/failure-kinds.ts';
+import { ProviderError } from '../domain/failures.ts';
 import { type LocalContext, announce, installationId } from './context.ts';
 import type { ComponentHandle, Ports } from './daemons.ts';
 import { type DockerHandle, connectDocker, installationLabel, removeContainer } from './docker.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { FailureType } from '../domain/failures.ts';
+import type { FailureType } from '../domain/failure-kinds.ts';
 import { type LastWords, headline } from '../domain/last-words.ts';
 import type { DaemonExit } from '../effects/daemon.ts';
 import { reasonOf } from './reason.ts';

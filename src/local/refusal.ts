@@ -1,4 +1,4 @@
-import type { FailureType } from '../domain/failures.ts';
+import type { FailureType } from '../domain/failure-kinds.ts';
 
 /** What a refusal may rest on, as it is now. */
 export interface RefusalGrounds {

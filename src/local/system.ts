@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { type FailureType, ProviderError, failures } from '../domain/failures.ts';
+import { type FailureType, failures } from '../domain/failure-kinds.ts';
+import { ProviderError } from '../domain/failures.ts';
 import { type LastWords, readLastWords } from '../domain/last-words.ts';
 import { type Daemon, type ProcessIdentity, endProcess, startDaemon } from '../effects/daemon.ts';
 import { generateToken, storeToken } from '../store/tokens.ts';

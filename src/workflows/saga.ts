@@ -1,6 +1,7 @@
 import { CancellationScope, condition, log, patched, sleep } from '@temporalio/workflow';
 import type { RollbackStepName } from '../domain/deployment.ts';
-import { type FailureType, describeFailure, failureType, tellFailure } from '../domain/failures.ts';
+import type { FailureType } from '../domain/failure-kinds.ts';
+import { describeFailure, failureType, tellFailure } from '../domain/failures.ts';
 import { isoNow } from './progress.ts';
 
 /** How to take one step back. Declarative (`ensure the previous release live`), for the step may have happened, half, or not at all. */

@@ -1,5 +1,6 @@
 import type { Client } from 'pg';
-import { ProviderError, type FailureType } from '../../domain/failures.ts';
+import type { FailureType } from '../../domain/failure-kinds.ts';
+import { ProviderError } from '../../domain/failures.ts';
 import { longestProgramMs } from '../../domain/database-work.ts';
 import { runProcess } from '../../effects/process.ts';
 import type { ProcessRequest, ProcessResult } from '../../effects/process.ts';

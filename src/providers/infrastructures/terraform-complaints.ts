@@ -1,4 +1,5 @@
-import { type FailureType, ProviderError } from '../../domain/failures.ts';
+import type { FailureType } from '../../domain/failure-kinds.ts';
+import { ProviderError } from '../../domain/failures.ts';
 
 /** A lock as Terraform 1.x describes it (internal/states/statemgr/locker.go, `lockInfoTemplate`). */
 export interface HeldLock {

@@ -1,4 +1,5 @@
-import { type FailureType, ProviderError } from '../../domain/failures.ts';
+import type { FailureType } from '../../domain/failure-kinds.ts';
+import { ProviderError } from '../../domain/failures.ts';
 
 /** What a PostgreSQL driver's error says beside its message. */
 interface DatabaseError extends Error {

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type FailureType, ProviderError } from '../../domain/failures.ts';
+import type { FailureType } from '../../domain/failure-kinds.ts';
+import { ProviderError } from '../../domain/failures.ts';
 import { provenanceType, type Statement } from '../../domain/provenance.ts';
 import { runTool, type ToolResult } from '../../effects/process.ts';
 import { createRedactor } from '../../effects/redact.ts';

@@ -5,7 +5,7 @@
  * `cancellationType` is always named: the SDK's real default is TRY_CANCEL whatever its documentation says, and an undo that starts while the
  * cancelled change still runs is two hands on one target.
  */
-import { type FailureType, failures } from '../../domain/failures.ts';
+import { type FailureType, failures } from '../../domain/failure-kinds.ts';
 
 /** After these, doing the same again does not help. */
 export const nonRetryableErrorTypes: string[] = (Object.keys(failures) as FailureType[]).filter(

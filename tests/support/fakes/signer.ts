@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { type FailureType, ProviderError } from '../../../src/domain/failures.ts';
+import type { FailureType } from '../../../src/domain/failure-kinds.ts';
+import { ProviderError } from '../../../src/domain/failures.ts';
 import { type Statement, provenanceType } from '../../../src/domain/provenance.ts';
 import type { AttestationType, ImageSigner, SignedImage } from '../../../src/providers/signers/port.ts';
 

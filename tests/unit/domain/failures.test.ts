@@ -6,15 +6,8 @@ import {
   TerminatedFailure,
   TimeoutFailure,
 } from '@temporalio/common';
-import {
-  ProviderError,
-  describeFailure,
-  failure,
-  failureType,
-  failures,
-  isFailureType,
-  toFailure,
-} from '../../../src/domain/failures.ts';
+import { failures, isFailureType } from '../../../src/domain/failure-kinds.ts';
+import { ProviderError, describeFailure, failure, failureType, toFailure } from '../../../src/domain/failures.ts';
 
 function fromActivity(cause: Error): ActivityFailure {
   return new ActivityFailure('Activity task failed', 'pushImage', '7', 'NON_RETRYABLE_FAILURE', 'worker', cause);

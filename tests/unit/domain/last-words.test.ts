@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { ProviderError, failures } from '../../../src/domain/failures.ts';
+import { failures } from '../../../src/domain/failure-kinds.ts';
+import { ProviderError } from '../../../src/domain/failures.ts';
 import { headline, lastWords, readLastWords } from '../../../src/domain/last-words.ts';
 
 const line = '{"level":30,"msg":"BuildRefused: said by a step"}\n';

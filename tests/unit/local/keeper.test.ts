@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import type { FailureType } from '../../../src/domain/failures.ts';
+import type { FailureType } from '../../../src/domain/failure-kinds.ts';
 import type { DaemonExit } from '../../../src/effects/daemon.ts';
 import { type End, type KeeperOptions, createRetries, keepRunning, pauseMs } from '../../../src/local/keeper.ts';
 
