@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import type { ArtifactSpec, StageSpec } from '../definition/specs.ts';
+import type { ArtifactSpec, StageSpec } from '../definition/specs/stage.ts';
 import { matchesPath } from '../domain/glob.ts';
 import type { RunRef } from '../domain/run.ts';
 import { nameOfOpen, openFolderInside, openInside } from '../effects/inside.ts';

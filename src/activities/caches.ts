@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Transform } from 'node:stream';
-import type { CacheSpec, StageSpec } from '../definition/specs.ts';
+import type { CacheSpec, StageSpec } from '../definition/specs/stage.ts';
 import { matchesPath } from '../domain/glob.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { RunRef } from '../domain/run.ts';

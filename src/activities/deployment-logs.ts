@@ -1,5 +1,5 @@
 import { Context } from '@temporalio/activity';
-import type { SecretRef, SecretRefs } from '../definition/specs.ts';
+import type { SecretRef, SecretRefs } from '../definition/specs/secret.ts';
 import type { DeploymentRef } from '../domain/deployment.ts';
 import { describeFailure } from '../domain/failures.ts';
 import { type Redactor, createRedactor } from '../effects/redact.ts';

@@ -1,5 +1,5 @@
 import { join, posix } from 'node:path';
-import type { ImageSpec } from '../definition/specs.ts';
+import type { ImageSpec } from '../definition/specs/image.ts';
 import { ProviderError } from '../domain/failures.ts';
 import { type ImageEvidence, type PlatformEvidence, fetchedRef } from '../domain/run.ts';
 import { type ImageTag, imageTags } from '../domain/image-tags.ts';

@@ -13,7 +13,7 @@ import {
   worstOf,
 } from '../domain/image-scan.ts';
 import type { ImageReport, RunPlan, RunRef } from '../domain/run.ts';
-import type { ScanSpec } from '../definition/specs.ts';
+import type { ScanSpec } from '../definition/specs/supply-chain.ts';
 import type { BuildProgress, LocalImage, SavedImage } from '../providers/builders/port.ts';
 import type { Sbom } from '../providers/sboms/port.ts';
 import { type ImageEnd, type ImageWork, forEach, progressOf } from './image-work.ts';

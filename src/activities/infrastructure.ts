@@ -1,7 +1,8 @@
 import { realpath, stat } from 'node:fs/promises';
 import { join, sep } from 'node:path';
 import { canonicalHash } from '../definition/canonical.ts';
-import type { InfrastructureSpec, SecretRefs } from '../definition/specs.ts';
+import type { InfrastructureSpec } from '../definition/specs/infrastructure.ts';
+import type { SecretRefs } from '../definition/specs/secret.ts';
 import type { DeploymentRef } from '../domain/deployment.ts';
 import { ProviderError } from '../domain/failures.ts';
 import { type InfrastructurePlan, changesAnything, tellSummary } from '../domain/infrastructure.ts';

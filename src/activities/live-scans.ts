@@ -6,7 +6,7 @@ import { loadProject } from '../definition/load.ts';
 import { resolveRegistry, resolveScan } from '../definition/pipeline.ts';
 import { isProduction } from '../definition/production.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
-import type { ScanSpec } from '../definition/specs.ts';
+import type { ScanSpec } from '../definition/specs/supply-chain.ts';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
 import {
   type ImageScan,

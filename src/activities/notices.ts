@@ -1,6 +1,7 @@
 import { resolveNotifications } from '../definition/environment.ts';
 import { loadProject } from '../definition/load.ts';
-import type { NotifierSpec, SecretRef } from '../definition/specs.ts';
+import type { NotifierSpec } from '../definition/specs/notifier.ts';
+import type { SecretRef } from '../definition/specs/secret.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import type { NoticeEvent } from '../domain/notice.ts';
 import type { NoticeLevel } from '../domain/outcome.ts';

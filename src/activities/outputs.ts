@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StepSpec } from '../definition/specs.ts';
+import type { StepSpec } from '../definition/specs/stage.ts';
 import { ProviderError } from '../domain/failures.ts';
 import { openInside } from '../effects/inside.ts';
 import type { Redactor } from '../effects/redact.ts';

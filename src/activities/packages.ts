@@ -1,6 +1,6 @@
 import { activityInfo } from '@temporalio/activity';
 import { isProposal } from '../definition/pipeline.ts';
-import type { PackageSpec } from '../definition/specs.ts';
+import type { PackageSpec } from '../definition/specs/pipeline.ts';
 import { failures } from '../domain/failure-kinds.ts';
 import { ProviderError, describeFailure, toFailure } from '../domain/failures.ts';
 import { type PackageKind, type PublishedPackage, packageProblem, publishTimeoutMs } from '../domain/packages.ts';

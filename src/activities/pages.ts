@@ -1,7 +1,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join, posix } from 'node:path';
 import { Readable } from 'node:stream';
-import type { ReportSpec } from '../definition/specs.ts';
+import type { ReportSpec } from '../definition/specs/stage.ts';
 import type { KeptPages } from '../domain/evidence.ts';
 import type { RunRef } from '../domain/run.ts';
 import type { Redactor } from '../effects/redact.ts';

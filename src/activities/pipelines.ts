@@ -2,7 +2,7 @@ import { ProviderError } from '../domain/failures.ts';
 import type { RunInput, RunPlan } from '../domain/run.ts';
 import type { DefinitionPair } from '../definition/pair.ts';
 import { type ResolveOptions, resolvePipeline } from '../definition/pipeline.ts';
-import type { PipelineSpec } from '../definition/specs.ts';
+import type { PipelineSpec } from '../definition/specs/pipeline.ts';
 import { foldersOf, readChanged, readRequest } from './workspaces.ts';
 
 /** Parsed pairs of documents by the hash under which the store keeps them. */

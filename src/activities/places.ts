@@ -3,7 +3,7 @@ import { dirname, join } from 'node:path';
 import { resolveEnvironment, resolvePolicy } from '../definition/environment.ts';
 import { definitionInvalid, loadPair, reviveDefinition } from '../definition/load.ts';
 import { type DefinitionPair, hashDefinition, serialiseDefinition } from '../definition/pair.ts';
-import type { EnvironmentSpec } from '../definition/specs.ts';
+import type { EnvironmentSpec } from '../definition/specs/environment.ts';
 import { stricterApproval } from '../domain/approval.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { Release } from '../domain/release.ts';

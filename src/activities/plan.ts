@@ -1,6 +1,6 @@
 import { changedKeys } from '../definition/configuration.ts';
 import { planHash } from '../definition/plan-hash.ts';
-import type { SecretRefs } from '../definition/specs.ts';
+import type { SecretRefs } from '../definition/specs/secret.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { DeploymentInput } from '../domain/deployment.ts';
 import type { BackupEstimate, Plan, PlanChanges, PlanIdentity, PlanPolicy } from '../domain/plan.ts';

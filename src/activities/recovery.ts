@@ -4,7 +4,7 @@ import { hashDefinition, serialiseDefinition } from '../definition/pair.ts';
 import { resolveTarget } from '../definition/environment.ts';
 import { resolveRegistry } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
-import type { EnvironmentSpec } from '../definition/specs.ts';
+import type { EnvironmentSpec } from '../definition/specs/environment.ts';
 import { evidenceFolders } from '../domain/evidence-files.ts';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
 import {

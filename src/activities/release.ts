@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { SecretRefs } from '../definition/specs.ts';
+import type { SecretRefs } from '../definition/specs/secret.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { LiveRelease, Slot } from '../domain/release.ts';
 import type { Fence } from '../effects/fence.ts';

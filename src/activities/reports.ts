@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ReportSpec, StageSpec } from '../definition/specs.ts';
+import type { ReportSpec, StageSpec } from '../definition/specs/stage.ts';
 import type { GatedReport, StageEvidence } from '../domain/evidence.ts';
 import { type GateName, type GatePolicy } from '../domain/gate.ts';
 import { judgeGate } from '../domain/gate-verdict.ts';

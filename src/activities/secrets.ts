@@ -1,5 +1,5 @@
 import type { ProjectDefinition } from '../definition/project.ts';
-import type { SecretRef } from '../definition/specs.ts';
+import type { SecretRef } from '../definition/specs/secret.ts';
 import type { RepositoryAddress } from '../providers/repositories/port.ts';
 
 /**

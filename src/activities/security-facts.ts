@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import type { PlainSetting } from '../definition/plain-settings.ts';
-import type { EnvironmentSpec } from '../definition/specs.ts';
+import type { EnvironmentSpec } from '../definition/specs/environment.ts';
 import { type AccessFacts, type ComplianceFacts, type VerifiedBackup, looksSecret } from '../domain/security-facts.ts';
 import type { Db } from '../store/schema.ts';
 

@@ -9,7 +9,8 @@ import { parameterVariable, resolveParameters } from '../definition/parameters.t
 import { fillStart, publishedBy, resolvePipeline } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { routesOf } from '../definition/routes.ts';
-import type { PipelineSpec, StageSpec } from '../definition/specs.ts';
+import type { PipelineSpec } from '../definition/specs/pipeline.ts';
+import type { StageSpec } from '../definition/specs/stage.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import { type Machine, machineWarnings } from '../domain/machine.ts';
 import { asksForPaths, routeEvent, type Route, type RouteDecision } from '../domain/routing.ts';

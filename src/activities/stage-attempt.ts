@@ -1,5 +1,6 @@
 import { parameterVariable } from '../definition/parameters.ts';
-import type { SecretRef, StageSpec, StepSpec } from '../definition/specs.ts';
+import type { SecretRef } from '../definition/specs/secret.ts';
+import type { StageSpec, StepSpec } from '../definition/specs/stage.ts';
 import { failures } from '../domain/failure-kinds.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';

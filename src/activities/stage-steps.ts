@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import type { StageSpec, StepSpec } from '../definition/specs.ts';
+import type { StageSpec, StepSpec } from '../definition/specs/stage.ts';
 import { failures } from '../domain/failure-kinds.ts';
 import type { StepReport } from '../domain/run.ts';
 import type { StepEnd } from '../providers/executors/port.ts';

@@ -1,5 +1,5 @@
 import { activityInfo } from '@temporalio/activity';
-import type { StageSpec, StepSpec } from '../definition/specs.ts';
+import type { StageSpec, StepSpec } from '../definition/specs/stage.ts';
 import { failures } from '../domain/failure-kinds.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import { type RunPlan, type RunRef, type StageReport, type StepReport, fetchedRef } from '../domain/run.ts';

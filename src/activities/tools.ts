@@ -1,5 +1,5 @@
 import { coerce, satisfies } from 'semver';
-import type { ToolRequirement } from '../definition/specs.ts';
+import type { ToolRequirement } from '../definition/specs/pipeline.ts';
 import { ProviderError } from '../domain/failures.ts';
 import { runTool } from '../effects/process.ts';
 

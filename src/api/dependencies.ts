@@ -1,6 +1,6 @@
 import type { Client } from '@temporalio/client';
 import type { FastifyBaseLogger } from 'fastify';
-import type { SecretRef } from '../definition/specs.ts';
+import type { SecretRef } from '../definition/specs/secret.ts';
 import type { LogFiles } from '../effects/log-files.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
 import type { Store } from '../store/store.ts';

@@ -6,18 +6,12 @@ import { resolveRegistry, resolveScan } from './pipeline.ts';
 import { isProduction } from './production.ts';
 import type { EnvironmentDefinition, ProjectDefinition } from './project.ts';
 import type { RepositoryDefinition } from './repository.ts';
-import type {
-  DatabaseSpec,
-  EnvironmentSpec,
-  ImageTrustSpec,
-  InfrastructureSpec,
-  MigrationsSpec,
-  NotifierSpec,
-  ProbeSpec,
-  ResourceLimits,
-  ServiceSpec,
-  TargetSpec,
-} from './specs.ts';
+import type { DatabaseSpec, EnvironmentSpec, MigrationsSpec, ServiceSpec, TargetSpec } from './specs/environment.ts';
+import type { InfrastructureSpec } from './specs/infrastructure.ts';
+import type { NotifierSpec } from './specs/notifier.ts';
+import type { ProbeSpec } from './specs/probe.ts';
+import type { ResourceLimits } from './specs/stage.ts';
+import type { ImageTrustSpec } from './specs/supply-chain.ts';
 
 const minuteMs = 60_000;
 

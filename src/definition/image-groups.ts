@@ -2,7 +2,7 @@
 import { type RunFacts, whyNot } from './conditions.ts';
 import { combinationsOf, fillIn, stageNameOf } from './matrix.ts';
 import type { RepositoryDefinition } from './repository.ts';
-import type { OtherImage } from './specs.ts';
+import type { OtherImage } from './specs/image.ts';
 
 export type ImageDefinition = RepositoryDefinition['images'][number];
 

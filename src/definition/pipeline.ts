@@ -11,27 +11,21 @@ import { type Combination, combinationsOf, fillIn, stageNameOf } from './matrix.
 import { type ImageDefinition, chooseImages } from './image-groups.ts';
 import type { DefinitionPair } from './pair.ts';
 import type { RepositoryDefinition } from './repository.ts';
+import type { ImageCacheSpec, ImageSpec, RegistrySpec, SshSpec } from './specs/image.ts';
+import type { PackageIndexSpec, PackageSpec, PipelineSpec } from './specs/pipeline.ts';
+import type { SecretRefs } from './specs/secret.ts';
 import type {
   ArtifactSpec,
   CacheSpec,
-  ImageCacheSpec,
-  ImageSpec,
-  PackageIndexSpec,
-  PackageSpec,
-  PipelineSpec,
-  RegistrySpec,
   ReportSpec,
   ResourceLimits,
   RetrySpec,
-  SecretRefs,
-  SshSpec,
   StageServiceSpec,
   StageSpec,
   StepCommand,
   StepSpec,
-  ScanSpec,
-  SupplyChainSpec,
-} from './specs.ts';
+} from './specs/stage.ts';
+import type { ScanSpec, SupplyChainSpec } from './specs/supply-chain.ts';
 
 type StageDefinition = RepositoryDefinition['stages'][number];
 type StepDefinition = StageDefinition['steps'][number];

@@ -1,7 +1,7 @@
 /** The small values that both documents are made of, each with one sentence for whoever wrote it wrongly. */
 import { z } from 'zod';
 import { slowPattern } from './patterns.ts';
-import type { SecretRef } from './specs.ts';
+import type { SecretRef } from './specs/secret.ts';
 
 /** The sentence for a value of a wrong type. What is missing gets none of its own: then it is told what the setting is for. */
 export function mustBe(what: string): (issue: { readonly input?: unknown }) => string | undefined {

@@ -8,7 +8,7 @@ import { createImageTrust } from '../../src/activities/image-trust.ts';
 import type { ImageDependencies } from '../../src/activities/image-work.ts';
 import { createImageActivities } from '../../src/activities/images.ts';
 import type { Place } from '../../src/activities/places.ts';
-import type { ImageTrustSpec } from '../../src/definition/specs.ts';
+import type { ImageTrustSpec } from '../../src/definition/specs/supply-chain.ts';
 import { ProviderError } from '../../src/domain/failures.ts';
 import type { Provenance } from '../../src/domain/provenance.ts';
 import type { ImageReport, RunPlan, StageReport } from '../../src/domain/run.ts';

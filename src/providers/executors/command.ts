@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { StepCommand, StepSpec } from '../../definition/specs.ts';
+import type { StepCommand, StepSpec } from '../../definition/specs/stage.ts';
 import { ProviderError } from '../../domain/failures.ts';
 
 /** The argument list of a step. A script stops at its first failing command, in the same shell wherever the step runs. */

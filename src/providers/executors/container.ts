@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { userInfo } from 'node:os';
 import type Docker from 'dockerode';
-import type { ContainerStep } from '../../definition/specs.ts';
+import type { ContainerStep } from '../../definition/specs/stage.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import { connectEngine, engineError, messageOf } from '../builders/engine.ts';
 import { folderOf } from './command.ts';

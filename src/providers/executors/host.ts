@@ -1,5 +1,5 @@
 import { PassThrough } from 'node:stream';
-import type { HostStep } from '../../definition/specs.ts';
+import type { HostStep } from '../../definition/specs/stage.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import { runProcess } from '../../effects/process.ts';
 import { folderOf } from './command.ts';

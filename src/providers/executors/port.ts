@@ -1,4 +1,4 @@
-import type { ContainerStep, HostStep, StepSpec } from '../../definition/specs.ts';
+import type { ContainerStep, HostStep, StepSpec } from '../../definition/specs/stage.ts';
 import type { Redactor } from '../../effects/redact.ts';
 
 /** One attempt at one stage. */

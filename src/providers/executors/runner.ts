@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { StepSpec } from '../../definition/specs.ts';
+import type { StepSpec } from '../../definition/specs/stage.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import { createControlFilter } from '../../effects/control.ts';
 import { createTail } from '../../effects/tail.ts';

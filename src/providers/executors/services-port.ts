@@ -1,4 +1,4 @@
-import type { StageServiceSpec, StepSpec } from '../../definition/specs.ts';
+import type { StageServiceSpec, StepSpec } from '../../definition/specs/stage.ts';
 import type { StageScope } from './port.ts';
 
 /** Takes what a service says. */

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type Docker from 'dockerode';
-import type { StageServiceSpec } from '../../definition/specs.ts';
+import type { StageServiceSpec } from '../../definition/specs/stage.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import { createTail } from '../../effects/tail.ts';
 import { connectEngine, engineError } from '../builders/engine.ts';

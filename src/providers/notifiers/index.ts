@@ -1,4 +1,5 @@
-import type { NotifierSpec, SecretRef } from '../../definition/specs.ts';
+import type { NotifierSpec } from '../../definition/specs/notifier.ts';
+import type { SecretRef } from '../../definition/specs/secret.ts';
 import { type NoticeLog, createLogNotifier } from './log.ts';
 import type { Notifier } from './port.ts';
 import { createSlackNotifier } from './slack.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ContainerProbeSpec } from '../../definition/specs.ts';
+import type { ContainerProbeSpec } from '../../definition/specs/probe.ts';
 import type { SlotState, Target } from '../targets/port.ts';
 import type { Probe } from './port.ts';
 

@@ -1,4 +1,4 @@
-import type { HttpProbeSpec } from '../../definition/specs.ts';
+import type { HttpProbeSpec } from '../../definition/specs/probe.ts';
 import { probeAgent } from './agent.ts';
 import type { Probe, ProbeTry } from './port.ts';
 

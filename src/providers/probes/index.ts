@@ -1,4 +1,4 @@
-import type { ProbeSpec } from '../../definition/specs.ts';
+import type { ProbeSpec } from '../../definition/specs/probe.ts';
 import type { Target } from '../targets/port.ts';
 import { createContainerProbe } from './container.ts';
 import { createHttpProbe } from './http.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ProbeSpec } from '../../definition/specs.ts';
+import type { ProbeSpec } from '../../definition/specs/probe.ts';
 import type { Probe, ProbeSubject, ProbeTry } from './port.ts';
 
 /** What became of a probe with all its tries. */

@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import type { TcpProbeSpec } from '../../definition/specs.ts';
+import type { TcpProbeSpec } from '../../definition/specs/probe.ts';
 import type { Probe, ProbeTry } from './port.ts';
 
 /** The port takes a connection. */

@@ -1,4 +1,4 @@
-import type { ScanSpec } from '../../definition/specs.ts';
+import type { ScanSpec } from '../../definition/specs/supply-chain.ts';
 import { createOsvScanner } from './osv-scanner.ts';
 import type { ImageScanner } from './port.ts';
 import { createTrivyScanner } from './trivy.ts';

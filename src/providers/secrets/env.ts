@@ -1,4 +1,4 @@
-import type { SecretRef } from '../../definition/specs.ts';
+import type { SecretRef } from '../../definition/specs/secret.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import type { SecretSource } from './port.ts';
 

@@ -1,7 +1,7 @@
 import { createReadStream } from 'node:fs';
 import { resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
-import type { SecretRef } from '../../definition/specs.ts';
+import type { SecretRef } from '../../definition/specs/secret.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import type { SecretSource } from './port.ts';
 

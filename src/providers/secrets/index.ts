@@ -1,4 +1,4 @@
-import type { SecretRef, SecretRefs } from '../../definition/specs.ts';
+import type { SecretRef, SecretRefs } from '../../definition/specs/secret.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import { createEnvSecretSource } from './env.ts';
 import { createFileSecretSource } from './file.ts';

@@ -1,4 +1,4 @@
-import type { SecretRef, SecretRefs } from '../../definition/specs.ts';
+import type { SecretRef, SecretRefs } from '../../definition/specs/secret.ts';
 
 /** A secret in memory. It gives its value only to whoever asks for it by name, and nothing when printed, logged or serialised. */
 export interface Secret {

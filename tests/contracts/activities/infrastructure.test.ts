@@ -11,7 +11,7 @@ import {
   createInfrastructures,
 } from '../../../src/activities/infrastructure.ts';
 import type { Place } from '../../../src/activities/places.ts';
-import type { InfrastructureSpec } from '../../../src/definition/specs.ts';
+import type { InfrastructureSpec } from '../../../src/definition/specs/infrastructure.ts';
 import type { DeploymentInput } from '../../../src/domain/deployment.ts';
 import { type Fence, createFence } from '../../../src/effects/fence.ts';
 import { createBlobs } from '../../../src/providers/blobs/index.ts';

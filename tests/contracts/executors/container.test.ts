@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import Docker from 'dockerode';
-import type { ContainerStep, StepCommand } from '../../../src/definition/specs.ts';
+import type { ContainerStep, StepCommand } from '../../../src/definition/specs/stage.ts';
 import { createRedactor } from '../../../src/effects/redact.ts';
 import { createContainerExecutor } from '../../../src/providers/executors/container.ts';
 import type { StageScope, StageSession, StepExecutor } from '../../../src/providers/executors/port.ts';

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { HostStep } from '../../../src/definition/specs.ts';
+import type { HostStep } from '../../../src/definition/specs/stage.ts';
 import { createRedactor } from '../../../src/effects/redact.ts';
 import { type HostExecutor, createHostExecutor } from '../../../src/providers/executors/host.ts';
 import { until } from '../../support/until.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import Docker from 'dockerode';
-import type { ContainerStep, StageServiceSpec, StepCommand } from '../../../src/definition/specs.ts';
+import type { ContainerStep, StageServiceSpec, StepCommand } from '../../../src/definition/specs/stage.ts';
 import { createRedactor } from '../../../src/effects/redact.ts';
 import { createContainerExecutor } from '../../../src/providers/executors/container.ts';
 import type { StageScope, StepExecutor } from '../../../src/providers/executors/port.ts';

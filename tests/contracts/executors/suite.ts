@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { StepCommand, StepSpec } from '../../../src/definition/specs.ts';
+import type { StepCommand, StepSpec } from '../../../src/definition/specs/stage.ts';
 import { createRedactor } from '../../../src/effects/redact.ts';
 import type { StageScope, StageSession, StepEnd, StepExecutor } from '../../../src/providers/executors/port.ts';
 import { until } from '../../support/until.ts';

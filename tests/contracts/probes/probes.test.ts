@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { ContainerProbeSpec, HttpProbeSpec, TcpProbeSpec } from '../../../src/definition/specs.ts';
+import type { ContainerProbeSpec, HttpProbeSpec, TcpProbeSpec } from '../../../src/definition/specs/probe.ts';
 import { createContainerProbe } from '../../../src/providers/probes/container.ts';
 import { createHttpProbe } from '../../../src/providers/probes/http.ts';
 import type { ProbeSubject, ProbeTry } from '../../../src/providers/probes/port.ts';

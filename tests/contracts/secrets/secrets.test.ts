@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { format, inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { SecretRef } from '../../../src/definition/specs.ts';
+import type { SecretRef } from '../../../src/definition/specs/secret.ts';
 import { createSecrets } from '../../../src/providers/secrets/index.ts';
 import type { Secrets } from '../../../src/providers/secrets/port.ts';
 

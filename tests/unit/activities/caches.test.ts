@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { type CacheUse, type StageCaches, createStageCaches } from '../../../src/activities/caches.ts';
 import type { StageFiles } from '../../../src/activities/stage-files.ts';
-import type { StageSpec } from '../../../src/definition/specs.ts';
+import type { StageSpec } from '../../../src/definition/specs/stage.ts';
 import { createFileSecrets } from '../../../src/effects/file-secrets.ts';
 import { createFolderBlobs } from '../../../src/providers/blobs/folder.ts';
 import { createMemoryCacheIndex } from '../../support/fakes/caches.ts';

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { buildImage } from '../../../src/activities/image-build.ts';
 import { pushImage } from '../../../src/activities/image-push.ts';
 import type { ImageEnd, ImageWork, OpenedRegistry } from '../../../src/activities/image-work.ts';
-import type { ImageSpec } from '../../../src/definition/specs.ts';
+import type { ImageSpec } from '../../../src/definition/specs/image.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import type { BuildRequest, ImageBuilder, LocalImage } from '../../../src/providers/builders/port.ts';
 import { createMemoryBuilds } from '../../support/fakes/builds.ts';

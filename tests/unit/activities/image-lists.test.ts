@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { examineImages } from '../../../src/activities/image-evidence.ts';
 import type { ImageWork } from '../../../src/activities/image-work.ts';
-import type { ScanSpec } from '../../../src/definition/specs.ts';
+import type { ScanSpec } from '../../../src/definition/specs/supply-chain.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import type { SbomMode } from '../../../src/domain/image-scan.ts';
 import type { ImageReport } from '../../../src/domain/run.ts';

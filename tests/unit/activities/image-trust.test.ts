@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { describe, expect, test } from '@jest/globals';
 import { type ScanQuestion, createImageTrust } from '../../../src/activities/image-trust.ts';
 import type { Place } from '../../../src/activities/places.ts';
-import type { ImageTrustSpec, ScanSpec } from '../../../src/definition/specs.ts';
+import type { ImageTrustSpec, ScanSpec } from '../../../src/definition/specs/supply-chain.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import { type ImageScan, erroredScan } from '../../../src/domain/image-scan.ts';
 import { type Statement, buildType, provenanceType } from '../../../src/domain/provenance.ts';

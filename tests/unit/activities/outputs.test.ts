@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { openOutputs, parseOutputs } from '../../../src/activities/outputs.ts';
-import type { HostStep } from '../../../src/definition/specs.ts';
+import type { HostStep } from '../../../src/definition/specs/stage.ts';
 import { createRedactor } from '../../../src/effects/redact.ts';
 
 const step = { name: 'version', outputs: ['VERSION', 'NOTES'] };

@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { resolvePipeline } from '../../../src/definition/pipeline.ts';
-import type { ImageSpec } from '../../../src/definition/specs.ts';
+import type { ImageSpec } from '../../../src/definition/specs/image.ts';
 import { pairOf, problemsOf, projectText, repositoryText } from './documents.ts';
 
 const withImage = (image: string): string => repositoryText.replace('  - name: app\n', `  - { name: app, ${image} }\n`);

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { type RunFacts, whyNot } from '../../../src/definition/conditions.ts';
 import { combinationsOf, stageNameOf } from '../../../src/definition/matrix.ts';
 import { resolvePipeline } from '../../../src/definition/pipeline.ts';
-import type { StageSpec } from '../../../src/definition/specs.ts';
+import type { StageSpec } from '../../../src/definition/specs/stage.ts';
 import { pairOf, problemsOf } from './documents.ts';
 
 const hosted = `version: 1

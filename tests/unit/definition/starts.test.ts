@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { loadProject } from '../../../src/definition/load.ts';
 import { fillStart, resolvePipeline } from '../../../src/definition/pipeline.ts';
-import type { StageSpec } from '../../../src/definition/specs.ts';
+import type { StageSpec } from '../../../src/definition/specs/stage.ts';
 import { pairOf, problemsOf } from './documents.ts';
 
 const project = `version: 1

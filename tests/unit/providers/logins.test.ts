@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { RegistrySpec } from '../../../src/definition/specs.ts';
+import type { RegistrySpec } from '../../../src/definition/specs/image.ts';
 import { createEcrLogin } from '../../../src/providers/registries/logins/ecr.ts';
 import { createRegistryReader } from '../../../src/providers/registries/logins/index.ts';
 

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from '@jest/globals';
 import { createMark, createMarkScan, stepLine } from '../../../src/providers/executors/runner.ts';
-import type { HostStep } from '../../../src/definition/specs.ts';
+import type { HostStep } from '../../../src/definition/specs/stage.ts';
 
 const step: HostStep = {
   name: 'step',

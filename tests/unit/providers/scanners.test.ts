@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { ImageScan } from '../../../src/domain/image-scan.ts';
-import type { ScanSpec } from '../../../src/definition/specs.ts';
+import type { ScanSpec } from '../../../src/definition/specs/supply-chain.ts';
 import { scanners } from '../../../src/providers/scanners/index.ts';
 
 /**

@@ -1,4 +1,5 @@
-import type { RegistrySpec, SecretRef } from '../../../definition/specs.ts';
+import type { RegistrySpec } from '../../../definition/specs/image.ts';
+import type { SecretRef } from '../../../definition/specs/secret.ts';
 import type { RegistryAddress } from '../port.ts';
 import { createEcrLogin } from './ecr.ts';
 import { createHelperLogin } from './helper.ts';
