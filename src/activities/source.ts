@@ -1,50 +1,37 @@
-import { constants } from 'node:fs';
-import { open, realpath, rm } from 'node:fs/promises';
-import { join, sep } from 'node:path';
+import { rm } from 'node:fs/promises';
 import { asksForChanges } from '../definition/conditions.ts';
-import { hashDefinition, serialiseDefinition, type DefinitionPair } from '../definition/pair.ts';
-import { definitionInvalid, loadPair, loadProject, type Loaded } from '../definition/load.ts';
-import { resolveGateFloors } from '../definition/gates.ts';
-import { parameterVariable, resolveParameters } from '../definition/parameters.ts';
-import { fillStart, publishedBy, resolvePipeline } from '../definition/pipeline.ts';
+import { type DefinitionPair, hashDefinition, serialiseDefinition } from '../definition/pair.ts';
+import { resolveParameters } from '../definition/parameters.ts';
+import { resolvePipeline } from '../definition/pipeline.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { routesOf } from '../definition/routes.ts';
 import type { PipelineSpec } from '../definition/specs/pipeline.ts';
-import type { StageSpec } from '../definition/specs/stage.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import { type Machine, machineWarnings } from '../domain/machine.ts';
-import { asksForPaths, routeEvent, type Route, type RouteDecision } from '../domain/routing.ts';
-import {
-  type CommitInfo,
-  type RunInput,
-  type RunPlan,
-  type RunRef,
-  type StagePlan,
-  type Workspace,
-  fetchedRef,
-} from '../domain/run.ts';
-import { asksToSkip } from '../domain/skip.ts';
-import { versionOf } from '../domain/version.ts';
+import { type Route, asksForPaths, routeEvent } from '../domain/routing.ts';
+import { type RunInput, type RunPlan, type RunRef, type Workspace, fetchedRef } from '../domain/run.ts';
+import { whySkipped } from '../domain/skip.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
-import type { RepositoryAddress, SourceRepository } from '../providers/repositories/port.ts';
+import type { SourceRepository } from '../providers/repositories/port.ts';
+import { changedPaths } from './changed-paths.ts';
 import { checkOnRef } from './commit-on-ref.ts';
 import type { NoticeActivities, SourceActivities } from './contracts.ts';
+import { type Documents, createDocuments, readInside } from './documents.ts';
 import { tellsFindings } from './findings-told.ts';
 import { forgeApiOf } from './forges.ts';
 import type { Logs } from './logs.ts';
 import { startedNotice } from './notice-texts.ts';
 import { type Pipelines, resolveOptionsOf } from './pipelines.ts';
-import { repositoryAddress, type ReadSecret } from './secrets.ts';
-import { lastToJudge } from './reports.ts';
-import { longestKeepMs } from './stage-files.ts';
+import { checkServiceIsBuilt, gatesWithoutStage, planOf } from './run-plan.ts';
+import { type ReadSecret, repositoryAddress } from './secrets.ts';
 import type { CheckTools } from './tools.ts';
 import {
+  type WorkspaceFolders,
   ensureFolders,
   foldersOf,
   workspacePath,
   writeChanged,
   writeRequest,
-  type WorkspaceFolders,
 } from './workspaces.ts';
 
 /** What the store does for a run that is being prepared. */
@@ -83,9 +70,6 @@ export interface SourceDependencies {
 }
 
 const heartbeatMs = 300;
-/** As large as a document may be; `readYaml` says so in words. */
-const maxDocumentBytes = 1024 * 1024 + 1;
-const rememberedDocuments = 50;
 
 /** Prepares runs on this worker. */
 export function createSourceActivities(deps: SourceDependencies): SourceActivities {
@@ -198,59 +182,6 @@ async function prepareRun(
 }
 
 /**
- * What is deployed has to be built.
- *
- * @throws `DefinitionInvalid` (not retried): the image of the service is in a group that this run does not build.
- */
-function checkServiceIsBuilt(
-  { repository }: DefinitionPair,
-  { images, otherImages }: PipelineSpec,
-  route: Route | undefined,
-  { release }: RunInput,
-): void {
-  const wanted = repository.service?.image;
-  if (route === undefined || route.environments.length === 0 || release !== undefined || wanted === undefined) return;
-  if (images.some(({ name }) => name === wanted)) return;
-  const why = otherImages.find(({ name }) => name === wanted)?.why ?? 'There is no such image.';
-  const where = route.environments.join(', ');
-  throw new ProviderError(
-    'DefinitionInvalid',
-    `${wanted} goes to ${where}, but this run does not build it: ${why} Take it out of its group, or the group into the route.`,
-    { details: { image: wanted, environments: route.environments } },
-  );
-}
-
-/**
- * Gates that the project asks for in every run, where none of its stages runs: nobody else would say that nothing was looked at.
- *
- * @returns a line for each that only warns.
- * @throws `GateErrored` (not retried): one of them blocks.
- */
-function gatesWithoutStage({ project }: DefinitionPair, { stages, supplyChain }: PipelineSpec): readonly string[] {
-  if (lastToJudge(stages) !== undefined) return [];
-  const asked = resolveGateFloors(project).filter(
-    ({ gate, demanded, mode }) =>
-      demanded &&
-      mode !== 'off' &&
-      gate !== 'access-control' &&
-      gate !== 'compliance' &&
-      (gate !== 'container' || supplyChain.scan === undefined),
-  );
-  const blocking = asked.filter(({ mode }) => mode === 'block');
-  if (blocking.length > 0) {
-    const gates = blocking.map(({ gate }) => gate);
-    throw new ProviderError(
-      'GateErrored',
-      `No stage of this run feeds what the project asks for: ${gates.join(', ')}.`,
-      {
-        details: { gates },
-      },
-    );
-  }
-  return asked.map(({ gate }) => `Gate ${gate} errored: no stage of this run feeds it.`);
-}
-
-/**
  * Two things at once, of which the second works in the workspace: it is ended, and waited for, before the failure of the first is told, for the
  * next attempt works in the same place.
  */
@@ -282,143 +213,6 @@ async function withParameters(input: RunInput, pair: DefinitionPair, folders: Wo
   const complete = { ...input, parameters };
   await writeRequest(folders, complete);
   return complete;
-}
-
-interface Findings {
-  readonly input: RunInput;
-  readonly run: RunRef;
-  readonly commit: CommitInfo;
-  readonly definition: string;
-  readonly workspace: Workspace;
-  readonly pipeline: PipelineSpec;
-  readonly route: Route | undefined;
-  readonly skipped: string | undefined;
-  readonly tells: boolean;
-  readonly findings: boolean;
-  readonly warnings: readonly string[];
-  readonly turnTimeoutMs: number;
-}
-
-/**
- * The paths that an event changed, for routes that look at them: between its two commits, and of a pull request since it left the branch
- * that it goes into. Undefined where there is nothing to compare with, which counts as everything (docs/adr/0006).
- */
-async function changedPaths(
-  repositories: SourceRepository,
-  repository: RepositoryAddress,
-  { kind, before, after, into }: RunInput['event'],
-  signal: AbortSignal,
-): Promise<readonly string[] | undefined> {
-  const { project } = repository;
-  if (kind === 'push') {
-    return /^0+$/.test(before)
-      ? undefined
-      : await repositories.changedPaths({ project, from: before, to: after, sinceMerge: false, signal });
-  }
-  if (kind !== 'pull-request' || into === undefined) return undefined;
-  const ref = `refs/heads/${into}`;
-  const base = await repositories.resolveRef(repository, ref, signal);
-  if (base === undefined) return undefined;
-  await repositories.ensureCommit({ repository, commit: base, ref, signal });
-  return await repositories.changedPaths({ project, from: base, to: after, sinceMerge: true, signal });
-}
-
-/** Why an accepted run runs nothing. Who asks for one by hand, or to deploy what there is, means it. */
-function whySkipped({ event, release }: RunInput, decision: RouteDecision, commit: CommitInfo): string | undefined {
-  if (release !== undefined) return undefined;
-  if (decision.kind === 'ignored' && decision.reason === 'no-path') return decision.why;
-  return asksToSkip(event.kind, commit.message) ? 'The commit asks to be skipped.' : undefined;
-}
-
-function planOf({
-  input,
-  run,
-  commit,
-  definition,
-  workspace,
-  pipeline,
-  route,
-  skipped,
-  tells,
-  findings,
-  warnings,
-  turnTimeoutMs,
-}: Findings): RunPlan {
-  const runs = skipped === undefined;
-  const version = versionOf({ ref: input.event.ref, build: run.number, commit: commit.sha });
-  const variables = variablesOf(input, run, commit, version);
-  // A release that is deployed again was published by the run that made it.
-  const publishes = runs && input.release === undefined ? route : undefined;
-  const publish = publishedBy(pipeline, publishes, input.event);
-  return {
-    run,
-    version,
-    commit,
-    definition,
-    workspace,
-    stages: (runs ? pipeline.stages : []).map((stage) => toStagePlan(stage, variables)),
-    ...turnOf(route, turnTimeoutMs),
-    concurrency: pipeline.concurrency,
-    buildImages: route?.buildImages ?? 'none',
-    images: runs ? pipeline.images.map(({ name }) => name) : [],
-    ...(publish.length === 0 ? {} : { publish }),
-    environments: route?.environments ?? [],
-    buildTimeoutMs: pipeline.builds.timeoutMs,
-    ...(tells ? { tellsForge: true as const } : {}),
-    ...(findings ? { tellsFindings: true as const } : {}),
-    ...(skipped === undefined ? {} : { skipped }),
-    ...(runs && warnings.length > 0 ? { warnings } : {}),
-  };
-}
-
-/** A run that is skipped or only to check has no route here: it neither waits nor is waited for. */
-function turnOf(route: Route | undefined, timeoutMs: number): Pick<RunPlan, 'turn'> {
-  const mode = route?.runs ?? 'parallel';
-  return mode === 'parallel' ? {} : { turn: { mode, timeoutMs } };
-}
-
-/** What the workflow needs of a stage; what is as it always was is left out, for every stage's input carries the whole plan. */
-function toStagePlan(stage: StageSpec, variables: Readonly<Record<string, string>>): StagePlan {
-  const { name, timeoutMs, cleanUpMs, steps, starts, needs, outcome, skip, failFast, group, reports = [] } = stage;
-  return {
-    name,
-    timeoutMs: timeoutMs + cleanUpMs + servicesMs(stage) + keepMs(stage),
-    steps: steps.map((step) => step.name),
-    ...(needs === undefined ? {} : { needs }),
-    ...(outcome === 'success' ? {} : { outcome }),
-    ...(skip === undefined ? {} : { skip }),
-    ...(failFast ? {} : { failFast }),
-    ...(group === undefined ? {} : { group }),
-    ...(reports.some(({ gate }) => gate === 'tests') ? { tests: true as const } : {}),
-    ...(starts === undefined ? {} : { starts: fillStart(starts, { ...variables, SLIPWAY_STAGE: name }) }),
-  };
-}
-
-/** What a stage that starts another project's run may hand on of its own; what of it was never given stays as it is written. */
-function variablesOf(
-  { event, parameters = {} }: RunInput,
-  run: RunRef,
-  commit: CommitInfo,
-  version: string,
-): Readonly<Record<string, string>> {
-  return {
-    SLIPWAY_PROJECT: run.project,
-    SLIPWAY_RUN: String(run.number),
-    SLIPWAY_COMMIT: commit.sha,
-    SLIPWAY_REF: event.ref,
-    SLIPWAY_VERSION: version,
-    ...Object.fromEntries(Object.entries(parameters).map(([name, value]) => [parameterVariable(name), value])),
-  };
-}
-
-/** They start at once, before the stage's own time begins. */
-function servicesMs({ services }: StageSpec): number {
-  return Math.max(0, ...services.map(({ health }) => health.startupMs));
-}
-
-/** After the stage's own time, for what it leaves. */
-function keepMs({ caches, artifacts }: StageSpec): number {
-  return [caches, artifacts].filter((kept) => kept.length > 0).length * longestKeepMs;
 }
 
 /** The first page of the run's log: what is being run, and where it goes. */
@@ -455,73 +249,4 @@ async function readProject(
   const stored = await deps.store.readProject(name);
   if (stored === undefined) throw new ProviderError('NotFound', `there is no project ${name}`);
   return { text: stored.text, project: documents.project(stored.text) };
-}
-
-/** Parsed documents; they are the same from run to run, and parsing them takes longer than everything else that is done with them. */
-interface Documents {
-  project(text: string): ProjectDefinition;
-  pair(folders: WorkspaceFolders, project: ProjectDefinition, projectText: string): Promise<DefinitionPair>;
-}
-
-function createDocuments(): Documents {
-  const projects = remembering((text: string) => accepted(loadProject({ file: 'project.yaml', text })));
-  const pairs = remembering((key: string) => {
-    const [file, repository, project] = JSON.parse(key) as [string, string, string];
-    return accepted(
-      loadPair({ repository: { file, text: repository }, project: { file: 'project.yaml', text: project } }),
-    );
-  });
-  return {
-    project: projects,
-    async pair(folders, project, projectText) {
-      const file = project.repository.definition;
-      const text = await readInside(folders.source, file);
-      if (text === undefined) {
-        throw new ProviderError('DefinitionInvalid', `the commit has no ${file}`, { details: { file } });
-      }
-      return pairs(JSON.stringify([file, text, projectText]));
-    },
-  };
-}
-
-function accepted<Value>(loaded: Loaded<Value>): Value {
-  if (!loaded.ok) throw definitionInvalid(loaded.problems);
-  return loaded.value;
-}
-
-/** Remembers results by their text; what throws is tried again. */
-function remembering<Value>(make: (text: string) => Value): (text: string) => Value {
-  const known = new Map<string, Value>();
-  return (text) => {
-    const found = known.get(text) ?? make(text);
-    // Deleted and set again, it is the youngest; the oldest goes.
-    known.delete(text);
-    known.set(text, found);
-    const oldest = known.size > rememberedDocuments ? known.keys().next().value : undefined;
-    if (oldest !== undefined) known.delete(oldest);
-    return found;
-  };
-}
-
-/**
- * Text of a file of the checkout; undefined where there is none. A link that leads out of it is none: the worker's own files are not the
- * repository's to show.
- */
-async function readInside(root: string, path: string): Promise<string | undefined> {
-  try {
-    const [inside, real] = await Promise.all([realpath(root), realpath(join(root, path))]);
-    if (!real.startsWith(inside + sep)) return undefined;
-    // A named pipe would be waited for.
-    const file = await open(real, constants.O_RDONLY | constants.O_NONBLOCK);
-    try {
-      if (!(await file.stat()).isFile()) return undefined;
-      const { bytesRead, buffer } = await file.read(Buffer.alloc(maxDocumentBytes), 0, maxDocumentBytes, 0);
-      return buffer.toString('utf8', 0, bytesRead);
-    } finally {
-      await file.close();
-    }
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR', 'ELOOP'].includes((error as NodeJS.ErrnoException).code ?? '')) return undefined;
-    throw error;
-  }
 }

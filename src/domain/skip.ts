@@ -1,4 +1,5 @@
-import type { SourceEvent } from './run.ts';
+import type { RouteDecision } from './routing.ts';
+import type { CommitInfo, RunInput, SourceEvent } from './run.ts';
 
 /**
  * What people write into a commit so that nothing is run for it. The words of GitHub (docs.github.com, skipping workflow runs), GitLab
@@ -19,4 +20,19 @@ export function asksToSkip(kind: SourceEvent['kind'], message: string | undefine
   const paragraphs = message.trim().split(/\n\s*\n/);
   const last = paragraphs.length > 1 ? (paragraphs.at(-1) ?? '') : '';
   return last.split('\n').some((line) => trailer.test(line.trim()));
+}
+
+/**
+ * Why an accepted run runs nothing. Who asks for one by hand, or to deploy what there is, means it.
+ *
+ * @returns a sentence; undefined where it runs.
+ */
+export function whySkipped(
+  { event, release }: { readonly event: Pick<SourceEvent, 'kind'>; readonly release?: RunInput['release'] },
+  decision: RouteDecision,
+  { message }: Pick<CommitInfo, 'message'>,
+): string | undefined {
+  if (release !== undefined) return undefined;
+  if (decision.kind === 'ignored' && decision.reason === 'no-path') return decision.why;
+  return asksToSkip(event.kind, message) ? 'The commit asks to be skipped.' : undefined;
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { asksToSkip } from '../../../src/domain/skip.ts';
+import { asksToSkip, whySkipped } from '../../../src/domain/skip.ts';
 import { isStorable, storableText } from '../../../src/domain/storable-text.ts';
 
 describe('a commit asks to be skipped', () => {
@@ -36,4 +36,25 @@ test.each([
 ])('%j is kept as %j', (text, kept) => {
   expect(storableText(text)).toBe(kept);
   expect(isStorable(text)).toBe(text === kept);
+});
+
+describe('an accepted run', () => {
+  const push = { event: { kind: 'push' } } as const;
+  const asks = { message: 'fix [skip ci]' };
+  const nothing = { kind: 'ignored', reason: 'no-path', why: 'Nothing that a route looks at has changed.' } as const;
+  const elsewhere = { kind: 'ignored', reason: 'no-route', why: 'No route is for it.' } as const;
+
+  test('runs nothing where its commit asks for that, or nothing has changed that a route looks at', () => {
+    expect(whySkipped(push, elsewhere, asks)).toBe('The commit asks to be skipped.');
+    expect(whySkipped(push, nothing, { message: 'fix' })).toBe('Nothing that a route looks at has changed.');
+  });
+
+  test('runs its checks where it only goes nowhere', () => {
+    expect(whySkipped(push, elsewhere, { message: 'fix' })).toBeUndefined();
+  });
+
+  test('runs where a person asked for it, or for a release that is there', () => {
+    expect(whySkipped({ event: { kind: 'manual' } }, elsewhere, asks)).toBeUndefined();
+    expect(whySkipped({ ...push, release: '1.4.0' }, nothing, asks)).toBeUndefined();
+  });
 });
