@@ -5,10 +5,6 @@ import { createAbandonedActivities } from '../activities/abandoned.ts';
 import { createStageArtifacts } from '../activities/artifacts.ts';
 import { createAuditReportActivities } from '../activities/audit-reports.ts';
 import { createBaseUpdateActivities } from '../activities/base-updates.ts';
-import { createDependencyUpdateActivities } from '../activities/dependency-updates.ts';
-import { manifestKinds } from '../providers/manifests/index.ts';
-import { packageIndexes } from '../providers/package-indexes/index.ts';
-import type { ProjectDefinition } from '../definition/project.ts';
 import { createStageCaches } from '../activities/caches.ts';
 import type {
   Activities,
@@ -22,38 +18,38 @@ import type {
   UpkeepActivities,
 } from '../activities/contracts.ts';
 import { createDataActivities } from '../activities/data.ts';
-import { type DatabaseHands, connectionUrl, createDatabases } from '../activities/databases.ts';
+import { createDatabases } from '../activities/databases.ts';
+import { createDependencyUpdateActivities } from '../activities/dependency-updates.ts';
 import { createDeploymentLogs } from '../activities/deployment-logs.ts';
 import { createDiskActivities } from '../activities/disks.ts';
 import { createFactActivities } from '../activities/facts.ts';
 import { createFindingActivities } from '../activities/findings-told.ts';
 import { createForgeActivities, openForgeApi } from '../activities/forges.ts';
+import { createImageTrust } from '../activities/image-trust.ts';
+import { createImageActivities } from '../activities/images.ts';
 import { createInfrastructureRecords } from '../activities/infrastructure-records.ts';
 import { createInfrastructureActivities, createInfrastructures } from '../activities/infrastructure.ts';
-import { createImageTrust } from '../activities/image-trust.ts';
-import type { ImageDependencies } from '../activities/image-work.ts';
-import { createImageActivities } from '../activities/images.ts';
 import { createLiveScanActivities } from '../activities/live-scans.ts';
 import { createMaterials } from '../activities/material.ts';
 import { createNoticeActivities, inPassing } from '../activities/notices.ts';
-import { createPipelines } from '../activities/pipelines.ts';
-import { type Place, createPlaces } from '../activities/places.ts';
 import { createPackageActivities } from '../activities/packages.ts';
+import { createPipelines } from '../activities/pipelines.ts';
+import { createPlaces } from '../activities/places.ts';
 import { createPlanActivities } from '../activities/plan.ts';
-import { createProtections } from '../activities/protections.ts';
 import { createPollActivities } from '../activities/polls.ts';
+import { createProtections } from '../activities/protections.ts';
+import { createRecoveryMemory } from '../activities/recovery-temporal.ts';
+import { createRecoveryActivities } from '../activities/recovery.ts';
+import { createRegistryRetentionActivities } from '../activities/registry-retention.ts';
 import { createReleaseActivities } from '../activities/release.ts';
 import { createRoundActivities } from '../activities/rounds.ts';
 import { createRunFactActivities } from '../activities/run-facts.ts';
 import { createRunStartActivities } from '../activities/run-starts.ts';
 import { createFreeTurn, createRunTurnActivities } from '../activities/run-turns.ts';
 import { createScheduledRunActivities } from '../activities/scheduled-runs.ts';
-import { createRecoveryMemory } from '../activities/recovery-temporal.ts';
-import { createRecoveryActivities } from '../activities/recovery.ts';
-import { createRegistryRetentionActivities } from '../activities/registry-retention.ts';
 import { createSourceActivities } from '../activities/source.ts';
-import { taking } from '../activities/told.ts';
 import { createStageActivities } from '../activities/stage.ts';
+import { taking } from '../activities/told.ts';
 import { createToolCheck } from '../activities/tools.ts';
 import { createTrafficActivities } from '../activities/traffic.ts';
 import { createTurnActivities } from '../activities/turn.ts';
@@ -61,36 +57,30 @@ import { createUpkeepActivities } from '../activities/upkeep.ts';
 import { createWatchActivities } from '../activities/watch.ts';
 import type { Config } from '../config.ts';
 import { environmentFiles, readConfiguration } from '../definition/configuration.ts';
-import type { EnvironmentSpec } from '../definition/specs/environment.ts';
+import type { ProjectDefinition } from '../definition/project.ts';
 import type { SecretRef, SecretRefs } from '../definition/specs/secret.ts';
 import type { Fence } from '../effects/fence.ts';
-import { readMachine } from '../effects/machine.ts';
 import type { LogFiles } from '../effects/log-files.ts';
-import { pingPostgres } from '../providers/backups/postgres-ping.ts';
-import { createPostgresBackup } from '../providers/backups/postgres.ts';
+import { readMachine } from '../effects/machine.ts';
 import { createBlobs } from '../providers/blobs/index.ts';
-import { createBuildKitDaemonBuilder } from '../providers/builders/buildkit-daemon.ts';
 import { createBuildKitBuilder } from '../providers/builders/buildkit.ts';
 import { createDockerBuilder } from '../providers/builders/docker.ts';
-import type { ImageBuilder } from '../providers/builders/port.ts';
 import { createContainerExecutor } from '../providers/executors/container.ts';
 import { createHostExecutor } from '../providers/executors/host.ts';
 import { createServiceHost } from '../providers/executors/services.ts';
 import { createInfrastructure } from '../providers/infrastructures/index.ts';
+import { manifestKinds } from '../providers/manifests/index.ts';
 import { createHaproxyRequestLog } from '../providers/metrics/haproxy-log.ts';
-import { migrationRunners } from '../providers/migrations/index.ts';
+import { packageIndexes } from '../providers/package-indexes/index.ts';
 import { packageUploads } from '../providers/package-uploads/index.ts';
-import { type ReadRegistry, createRegistryReader } from '../providers/registries/logins/index.ts';
 import { createForeignRegistry } from '../providers/registries/foreign.ts';
+import { createRegistryReader } from '../providers/registries/logins/index.ts';
 import { createOciRegistry } from '../providers/registries/oci.ts';
 import { createDockerPusher } from '../providers/registries/pusher.ts';
 import { createGitBranches } from '../providers/repositories/git-branches.ts';
 import { createGitRepository } from '../providers/repositories/git.ts';
-import { createHaproxyRouter } from '../providers/routers/haproxy.ts';
 import type { Secrets } from '../providers/secrets/port.ts';
 import { connectDocker } from '../providers/targets/docker-client.ts';
-import { targets } from '../providers/targets/index.ts';
-import type { Target } from '../providers/targets/port.ts';
 import { readImageEvidence } from '../store/runs.ts';
 import type { Store } from '../store/store.ts';
 import {
@@ -98,15 +88,22 @@ import {
   createBaselines,
   createDefinitions,
   createKnownBuilds,
-  createRegistryClaims,
   createLogs,
+  createRegistryClaims,
   createRunStore,
   createStageFacts,
   recordProofTo,
   recordSampleTo,
 } from './facts.ts';
-import { createCacheIndex, recordArtifactsTo, recordCacheUsesTo, recordPackagesTo } from './kept-files.ts';
 import { findInfrastructureProgram } from './infrastructure.ts';
+import { createCacheIndex, recordArtifactsTo, recordCacheUsesTo, recordPackagesTo } from './kept-files.ts';
+import {
+  createDaemonOpener,
+  createEngineOpener,
+  createRouterOpener,
+  createTargetOpener,
+  openDatabase,
+} from './openers.ts';
 import { createSupplyChain, createToolFinder, createToolLook } from './supply-chain.ts';
 
 /** What a worker has opened before its activities. */
@@ -167,7 +164,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     folder: join(config.folders.work, 'places'),
   });
   const materials = createMaterials({ repositories, readSecret, folder: join(config.folders.work, 'materials') });
-  const databases = createDatabases((place) => openDatabase(place, parts, readSecret));
+  const databases = createDatabases((place) => openDatabase(place, config, readSecret));
   const findTool = createToolFinder(config, logger);
   const supplyChain = createSupplyChain(findTool, createToolLook(config), blobs);
   const trust = createImageTrust({
@@ -368,121 +365,5 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       ...createForgeActivities({ store, repositories, readSecret, settings: config.api }),
     },
     close: () => host.close(),
-  };
-}
-
-/** A BuildKit daemon with the keys that the worker shows it. */
-function createDaemonOpener(
-  readSecret: (ref: SecretRef) => Promise<string>,
-  program: (signal?: AbortSignal) => Promise<string>,
-): ImageDependencies['openBuildKit'] {
-  return async ({ address, tls }, { folder, registry }) => {
-    const keys =
-      tls === undefined
-        ? undefined
-        : {
-            ca: await readSecret(tls.ca),
-            certificate: await readSecret(tls.certificate),
-            key: await readSecret(tls.key),
-            serverName: tls.serverName,
-          };
-    return createBuildKitDaemonBuilder({
-      daemon: { address, tls: keys },
-      folder,
-      registry,
-      openRegistry: createOciRegistry,
-      program,
-    });
-  };
-}
-
-/** The images of an engine by its address; one client an engine. */
-function createEngineOpener(own: string, builder: ImageBuilder): (address: string) => Promise<ImageBuilder> {
-  const known = new Map<string, Promise<ImageBuilder>>([[own, Promise.resolve(builder)]]);
-  return async (address) => {
-    const opening = known.get(address) ?? createDockerBuilder(address);
-    known.set(address, opening);
-    return await opening;
-  };
-}
-
-/** One connection an engine, however many environments are on it. */
-function createTargetOpener(
-  config: Config,
-  readRegistry: ReadRegistry,
-): (spec: Pick<EnvironmentSpec, 'target' | 'registry'>) => Promise<Target> {
-  const known = new Map<string, Promise<Target>>();
-  return async ({ target, registry }) => {
-    const address = target.socket === undefined ? config.engine.address : `unix://${target.socket}`;
-    const key = JSON.stringify([address, target.network, target.publishAddress, registry]);
-    let opening = known.get(key);
-    if (opening === undefined) {
-      opening = openTarget();
-      known.set(key, opening);
-      opening.catch(() => known.delete(key));
-    }
-    return await opening;
-
-    async function openTarget(): Promise<Target> {
-      return await targets.docker.create({
-        kind: 'docker',
-        address,
-        publishAddress: target.publishAddress,
-        ...(target.network === undefined ? {} : { network: target.network }),
-        // At each pull: what AWS gives holds for hours, a target is kept for days.
-        async registryAuth() {
-          const { credentials } = await readRegistry(registry);
-          if (credentials === undefined) return undefined;
-          const { username, password, address: serveraddress } = credentials;
-          return { username, password, serveraddress };
-        },
-      });
-    }
-  };
-}
-
-/** All routes of a worker are on one router. */
-async function createRouterOpener(config: Config): Promise<() => ReturnType<typeof createHaproxyRouter>> {
-  const { configFolder, masterSocket, statsSocket, container, binary } = config.router;
-  const router = createHaproxyRouter({
-    kind: 'haproxy',
-    configFolder,
-    masterSocket,
-    statsSocket,
-    applyTimeoutMs: 5_000,
-    ...(binary === undefined
-      ? { container: { name: container, docker: config.engine.address, binary: 'haproxy' } }
-      : { binary }),
-  });
-  await router;
-  return () => router;
-}
-
-async function openDatabase(
-  { spec }: Place,
-  { config }: WorkerParts,
-  readSecret: (ref: SecretRef) => Promise<string>,
-): Promise<DatabaseHands> {
-  const { database } = spec;
-  if (database === undefined) throw new TypeError('asked for the database of an environment that has none');
-  const name = `${spec.project}/${spec.name}`;
-  const url = connectionUrl(database.url, await readSecret(database.url), name);
-  return {
-    backup: createPostgresBackup(
-      {
-        kind: 'postgres',
-        url,
-        ...(database.clientBin === undefined ? {} : { clientBin: database.clientBin }),
-        diskFolder: config.folders.blobs,
-      },
-      createBlobs({ kind: 'folder', folder: config.folders.blobs }),
-    ),
-    migrations: migrationRunners.sql.create({
-      url,
-      name,
-      lockTimeoutMs: database.lockTimeoutMs,
-      statementTimeoutMs: database.statementTimeoutMs,
-    }),
-    ping: () => pingPostgres(url, `database of ${name}`),
   };
 }
