@@ -103,3 +103,8 @@ export function engineError(error: unknown, doing: string): Error {
   }
   return new ProviderError('EngineRefused', `could not ${doing}: ${messageOf(error)}`, { cause: error });
 }
+
+/** What an engine says of its progress, as a line. */
+export function progressLine(event: EngineEvent): string {
+  return event.id === undefined ? (event.status ?? '') : `${event.id}: ${event.status ?? ''}`;
+}
