@@ -9,29 +9,14 @@ import {
   owesData,
   sayStop,
 } from '../../../src/domain/roll-out-ending.ts';
+import { quietPolicy } from '../../support/fake-activities.ts';
 
 type Policy = Parameters<typeof endingOfWatch>[0];
 
 const at = '2026-11-26T14:00:00.000Z';
 
 function policy(onInconclusive: 'succeed' | 'hold', automatic: boolean): Policy {
-  const watch = {
-    durationMs: 1_800_000,
-    intervalMs: 10_000,
-    warn: { cpuRatio: 0.8, memoryRatio: 0.85, p95Ms: 2_000, errorRatio: 0.01 },
-    rollback: {
-      errorRatio: 0.05,
-      errorWindowMs: 300_000,
-      p95Ms: 5_000,
-      p95SustainedMs: 60_000,
-      databaseFailures: 3,
-      logMatches: 1,
-    },
-    logPatterns: [],
-    minSamples: 20,
-    onInconclusive,
-  };
-  return { watch, rollback: { automatic, restore: 'ask' } };
+  return { watch: { ...quietPolicy.watch, onInconclusive }, rollback: { automatic, restore: 'ask' } };
 }
 
 describe('what a failure says of the release', () => {
@@ -139,6 +124,7 @@ describe('how an undo ends', () => {
 describe('data that somebody still has to bring back', () => {
   test.each<[string, Parameters<typeof owesData>[0], boolean]>([
     ['all is back', { complete: true, data: { action: 'swapped', detail: 'back' }, touched: true }, false],
+    ['none had to come back', { complete: true, data: undefined, touched: true }, false],
     ['none was touched', { complete: false, data: undefined, touched: false }, false],
     ['the undo did not come to it', { complete: false, data: undefined, touched: true }, true],
     ['it waits for a word', { complete: true, data: { action: 'held', detail: 'writes' }, touched: true }, true],
