@@ -15,6 +15,7 @@ import { type RunEnding, outcomeOfFailure, succeededReason } from '../domain/run
 import { supersededSentence } from '../domain/run-turn.ts';
 import { sentences } from '../domain/sentences.ts';
 import { call } from './call.ts';
+import { deployRelease } from './deploy-release.ts';
 import { ForgeTeller, isTaken } from './forge-teller.ts';
 import { readAbort, readSupersede } from './inbound.ts';
 import {
@@ -171,7 +172,12 @@ class Run {
     });
     this.#deployments = deployments;
     if (commentsLater) this.#forge.comment(this.#stages, ending);
-    await Promise.all([...deployments.map(startDeployment), tidied, this.#forge.drained(), this.#tellFindings()]);
+    await Promise.all([
+      ...deployments.map((deployment) => startDeployment(deployRelease, deployment)),
+      tidied,
+      this.#forge.drained(),
+      this.#tellFindings(),
+    ]);
     this.#enter('closed', ending);
     if (!allHandlersFinished()) await condition(allHandlersFinished);
     return ending;
