@@ -119,6 +119,51 @@ test('every workflow is in the bundle, and nothing else is', () => {
   expect([...listed].sort()).toEqual(exported.sort());
 });
 
+describe('the rooms', () => {
+  const importsOf = (file: string): string[] =>
+    parse(file)
+      .statements.filter(ts.isImportDeclaration)
+      .map((one) => (ts.isStringLiteral(one.moduleSpecifier) ? one.moduleSpecifier.text : ''))
+      .filter((from) => from.startsWith('.'))
+      .map((from) => join(file, '..', from));
+  const inside = (folder: string): string[] => files.filter((file) => file.startsWith(`${folder}/`));
+  const workflows = importsOf('index.ts').concat(
+    parse('index.ts')
+      .statements.filter(ts.isExportDeclaration)
+      .map((one) => (one.moduleSpecifier === undefined ? '' : one.moduleSpecifier.getText().slice(3, -1))),
+  );
+
+  test('no stage and no strategy knows a workflow, or the parts of one', () => {
+    expect(workflows).toContain('deploy-release.ts');
+    const parts = files.filter((file) => /^(deployment|environment|roll-out|rollback)-/.test(file));
+    expect(parts).toContain('environment-core.ts');
+    for (const file of [...inside('stages'), ...inside('strategies')]) {
+      const known = importsOf(file).filter((from) => workflows.includes(from) || parts.includes(from));
+      expect({ file, known }).toEqual({ file, known: [] });
+    }
+  });
+
+  test('a strategy is an order of moves: it calls nothing and says nothing by itself', () => {
+    expect(inside('strategies').length).toBeGreaterThan(2);
+    for (const file of inside('strategies').filter((one) => !one.endsWith('/strategy.ts'))) {
+      const own = importsOf(file).filter((from) => !from.startsWith('strategies/') && !from.startsWith('../domain/'));
+      expect({ file, own: own.filter((from) => from !== 'stages/roll-out.ts') }).toEqual({ file, own: [] });
+    }
+  });
+
+  test('what the parts of a workflow share is theirs alone', () => {
+    const cores = files.filter((file) => file.endsWith('-core.ts'));
+    expect(cores.length).toBeGreaterThan(3);
+    for (const core of cores) {
+      const family = core.replace('-core.ts', '');
+      const users = files.filter((file) => importsOf(file).includes(core));
+      const own = family === 'deployment' ? ['deploy-release.ts'] : [`${family}.ts`, `${family}-release.ts`];
+      const others = users.filter((file) => !file.startsWith(`${family}-`) && !own.includes(file));
+      expect({ core, others }).toEqual({ core, others: [] });
+    }
+  });
+});
+
 /** A workflow is what the file is named after. */
 function workflowsOf(source: ts.SourceFile): string[] {
   const name = source.fileName.replace(/\.ts$/, '').replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
