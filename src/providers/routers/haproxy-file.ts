@@ -8,9 +8,17 @@ export interface GlobalSettings {
   readonly statsSocket: string;
   /** Longest life of a worker that finishes its sessions after a reload, ms. Default 1 hour (judgement: longer than any drain limit). */
   readonly hardStopMs?: number;
+  /** How long a connection of a user may be idle, ms; more than {@link toldIdleS}. Default 5,000 (judgement: it is also what a drain may cost). */
+  readonly keepAliveMs?: number;
   /** Most open files; about half as many connections. Default 20,000: never beyond what the machine allows, and no memory for a million. */
   readonly maxFiles?: number;
 }
+
+/**
+ * How long a client hears that a connection may be idle, s. Less than the router waits: who is told nothing, or what the service said to the
+ * router, sends its next request just as the router closes, and gets no answer. A second is what a request may take to arrive (judgement).
+ */
+export const toldIdleS = 4;
 
 /** Name of the file that must be loaded first; routes follow in lexical order. */
 export const globalFileName = '00-global.cfg';
@@ -50,7 +58,7 @@ defaults
   timeout check 3s
   timeout queue 10s
   timeout http-request 10s
-  timeout http-keep-alive 5s
+  timeout http-keep-alive ${settings.keepAliveMs ?? 5_000}ms
   # Only what was never sent to a server is sent again, to another server where there is one: safe for every method.
   retries 3
   retry-on conn-failure
@@ -113,6 +121,7 @@ export function renderRoute(route: Route): RenderedRoute {
   const listen = [
     ...route.listen.map((address) => `  bind ${address}`),
     `  http-request set-var(txn.by) str(probe) if { req.hdr(user-agent) -m str ${probeAgent} }`,
+    `  http-after-response set-header keep-alive timeout=${toldIdleS}`,
   ].join('\n');
   const generation = createHash('sha256').update(`${header}\n${listen}\n${body}`).digest('hex').slice(0, 10);
   const text = `# Rendered by Slipway, which overwrites changes made here.

@@ -1,13 +1,13 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Agent, request } from 'undici';
+import { request } from 'undici';
 import type { ProviderError } from '../../../src/domain/failures.ts';
-import { routeFileName } from '../../../src/providers/routers/haproxy-file.ts';
+import { routeFileName, toldIdleS } from '../../../src/providers/routers/haproxy-file.ts';
 import { HaproxyRouter, createHaproxyRouter } from '../../../src/providers/routers/haproxy.ts';
 import type { Route, Router } from '../../../src/providers/routers/port.ts';
 import { until } from '../../support/until.ts';
-import { freePort, type HostHaproxy, startHostHaproxy, startUpstream } from './host-haproxy.ts';
+import { freePort, type HostHaproxy, openKept, startHostHaproxy, startUpstream } from './host-haproxy.ts';
 import { describeRouter } from './suite.ts';
 
 type Upstream = Awaited<ReturnType<typeof startUpstream>>;
@@ -64,17 +64,16 @@ describe('haproxy in particular', () => {
       ],
     };
   }
-  async function ask(path = '/', dispatcher?: Agent): Promise<string> {
-    const { statusCode, body } = await request(`http://127.0.0.1:${port}${path}`, {
-      ...(dispatcher === undefined ? { reset: true } : { dispatcher }),
-    });
+  async function ask(path = '/'): Promise<string> {
+    const { statusCode, body } = await request(`http://127.0.0.1:${port}${path}`, { reset: true });
     const text = await body.text();
     return statusCode === 200 ? text : `status ${statusCode}`;
   }
 
   beforeAll(async () => {
     [haproxy, blue, green, port] = await Promise.all([
-      startHostHaproxy(),
+      // Two moves on a busy machine take seconds.
+      startHostHaproxy({ keepAliveMs: 120_000 }),
       startUpstream('blue'),
       startUpstream('green'),
       freePort(),
@@ -177,43 +176,35 @@ describe('haproxy in particular', () => {
 
   test('a connection that slept through two moves still asks where the first went: it lingers there, and nowhere else', async () => {
     await router.ensureTraffic(route('blue'));
-    const agent = new Agent({ connections: 1, pipelining: 1, keepAliveTimeout: 5_000 });
-    try {
-      expect(await ask('/', agent)).toBe('blue');
-      await router.ensureTraffic(route('green'));
-      await router.ensureTraffic(route('blue'));
-      expect(await router.readSessions(ref, 'green')).toEqual({ current: 0, finishing: 0, lingering: 1 });
-      expect(await router.readSessions(ref, 'blue')).toMatchObject({ lingering: 0 });
-      expect(await ask('/', agent)).toBe('green');
-      await until(async () => (await router.readSessions(ref, 'green')).lingering === 0);
-    } finally {
-      await agent.close();
-    }
+    const kept = await openKept(port);
+    expect((await kept.ask()).body).toBe('blue');
+    await router.ensureTraffic(route('green'));
+    await router.ensureTraffic(route('blue'));
+    expect(await router.readSessions(ref, 'green')).toEqual({ current: 0, finishing: 0, lingering: 1 });
+    expect(await router.readSessions(ref, 'blue')).toMatchObject({ lingering: 0 });
+    expect((await kept.ask()).body).toBe('green');
+    // Closed with that answer, by the router.
+    await kept.closed;
+    await until(async () => (await router.readSessions(ref, 'green')).lingering === 0);
   });
 
   test('a kept-alive connection from before the move gets the new release at its next request', async () => {
     await router.ensureTraffic(route('blue'));
-    const agent = new Agent({ connections: 1, pipelining: 1, keepAliveTimeout: 5_000 });
-    try {
-      expect(await ask('/', agent)).toBe('blue');
-      await router.ensureTraffic(route('green'));
-      expect(await ask('/', agent)).toBe('green');
-    } finally {
-      await agent.close();
-    }
+    const kept = await openKept(port);
+    expect((await kept.ask()).body).toBe('blue');
+    await router.ensureTraffic(route('green'));
+    expect((await kept.ask()).body).toBe('green');
+    await kept.closed;
   });
 
   test('also when the former worker had never heard of the new release', async () => {
     await router.removeRoute(ref);
     await router.ensureTraffic({ ...route('blue'), servers: [route('blue').servers[0]!] });
-    const agent = new Agent({ connections: 1, pipelining: 1, keepAliveTimeout: 5_000 });
-    try {
-      expect(await ask('/', agent)).toBe('blue');
-      await router.ensureTraffic(route('green'));
-      expect(await ask('/', agent)).toBe('green');
-    } finally {
-      await agent.close();
-    }
+    const kept = await openKept(port);
+    expect((await kept.ask()).body).toBe('blue');
+    await router.ensureTraffic(route('green'));
+    expect((await kept.ask()).body).toBe('green');
+    await kept.closed;
   });
 
   test('the backup takes over when the live release dies, without anybody told', async () => {
@@ -224,4 +215,28 @@ describe('haproxy in particular', () => {
     green = await startUpstream('green', greenPort);
     await until(async () => (await ask()) === 'green', { what: 'green to be up again' });
   });
+});
+
+test('says itself how long a connection may be idle, and keeps it longer than that, whatever the service promises', async () => {
+  const [haproxy, service, port] = await Promise.all([startHostHaproxy(), startUpstream('blue'), freePort()]);
+  try {
+    const router = await createRouter(haproxy);
+    await router.ensureTraffic({
+      project: 'hello',
+      environment: 'production',
+      listen: [`127.0.0.1:${port}`],
+      servers: [{ slot: 'blue', release: '1.3.0', address: `127.0.0.1:${service.port}`, weight: 100, role: 'live' }],
+    });
+    const direct = await openKept(service.port);
+    expect((await direct.ask()).head).toMatch(/^keep-alive: timeout=60$/im);
+    direct.end();
+    const kept = await openKept(port);
+    const { head } = await kept.ask();
+    const answeredAt = performance.now();
+    expect(head.match(/^keep-alive: .*$/gim)).toEqual([`keep-alive: timeout=${toldIdleS}`]);
+    await kept.closed;
+    expect(performance.now() - answeredAt).toBeGreaterThan(toldIdleS * 1_000);
+  } finally {
+    await Promise.all([haproxy.stop(), service.stop()]);
+  }
 });

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { createServer as createTcpServer } from 'node:net';
+import { connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { globalFileName, haproxyArguments, renderGlobal } from '../../../src/providers/routers/haproxy-file.ts';
@@ -25,13 +25,14 @@ export interface HostHaproxy {
 
 const binary = '/usr/sbin/haproxy';
 
-export async function startHostHaproxy(): Promise<HostHaproxy> {
+/** @param settings.keepAliveMs - as of the file that is loaded first; a test of kept connections must not depend on how quick its machine is. */
+export async function startHostHaproxy(settings: { readonly keepAliveMs?: number } = {}): Promise<HostHaproxy> {
   const folder = await mkdtemp(join(tmpdir(), 'slipway-router-'));
   const configFolder = join(folder, 'conf');
   const masterSocket = join(folder, 'master.sock');
   const statsSocket = join(folder, 'stats.sock');
   await mkdir(configFolder);
-  await writeFile(join(configFolder, globalFileName), renderGlobal({ statsSocket }));
+  await writeFile(join(configFolder, globalFileName), renderGlobal({ ...settings, statsSocket }));
   let child: ChildProcess | undefined;
   let output = '';
 
@@ -84,6 +85,8 @@ export async function startUpstream(name: string, port = 0): Promise<{ port: num
     const waitMs = Number(new URL(request.url ?? '/', 'http://upstream').searchParams.get('wait') ?? 0);
     request.resume().on('end', () => setTimeout(() => response.end(name), waitMs));
   });
+  // Longer than any router waits, and it says so with each answer.
+  server.keepAliveTimeout = 60_000;
   await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve));
   return {
     port: (server.address() as AddressInfo).port,
@@ -91,6 +94,41 @@ export async function startUpstream(name: string, port = 0): Promise<{ port: num
       new Promise((resolve) => {
         server.close(() => resolve());
         server.closeAllConnections();
+      }),
+  };
+}
+
+/** A client with one connection, which only the other side closes: a library would give it up by a clock of its own, and open another one. */
+export interface KeptConnection {
+  /** @throws Error - it was closed before the answer was complete. */
+  ask(): Promise<{ readonly head: string; readonly body: string }>;
+  /** Settles when the other side has closed it. */
+  readonly closed: Promise<void>;
+  end(): void;
+}
+
+/** Opens a connection to a server of this machine whose answers name their length. */
+export async function openKept(port: number): Promise<KeptConnection> {
+  const socket = connect({ port, host: '127.0.0.1' }).setEncoding('utf8');
+  await new Promise<void>((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+  const closed = new Promise<void>((resolve) => socket.on('error', () => undefined).once('close', () => resolve()));
+  return {
+    closed,
+    end: () => void socket.destroy(),
+    ask: () =>
+      new Promise((resolve, reject) => {
+        let text = '';
+        const take = (chunk: string): void => {
+          text += chunk;
+          const [head = '', body] = text.split('\r\n\r\n', 2);
+          const length = Number(/^content-length: (\d+)$/im.exec(head)?.[1]);
+          if (body === undefined || Buffer.byteLength(body) < length) return;
+          socket.off('data', take);
+          resolve({ head, body });
+        };
+        socket.on('data', take);
+        void closed.then(() => reject(new Error(`closed before the answer was there: ${JSON.stringify(text)}`)));
+        socket.write('GET / HTTP/1.1\r\nhost: kept\r\n\r\n');
       }),
   };
 }
