@@ -48,7 +48,23 @@ export interface UpOptions<W extends ComponentName> extends LocalOptions {
 export async function up<W extends ComponentName>(options: UpOptions<W>): Promise<Pick<LocalComponents, W>> {
   const context = createLocalContext(options);
   const configured = options.configured ?? {};
-  const docker = once(() => ensureDocker(context, { address: configured.dockerHost }));
+  /** Of what each failure is; whoever needs that fails by the same one. */
+  const told = new Map<unknown, ComponentName>();
+  const tell = (name: ComponentName, error: unknown): void => {
+    const of = told.get(error);
+    if (of === name) return;
+    if (of === undefined) told.set(error, name);
+    const message = of === undefined ? `cannot be had: ${firstLineOf(error)}` : `not started: needs ${of}`;
+    context.report({ component: name, message, elapsedMs: 0 });
+  };
+  const docker = once(async () => {
+    try {
+      return await ensureDocker(context, { address: configured.dockerHost });
+    } catch (error) {
+      tell('docker', error);
+      throw error;
+    }
+  });
   const parts: { readonly [N in ComponentName]: () => Promise<LocalComponents[N]> } = {
     temporal: () => ensureTemporal(context, configured.temporal),
     store: () => ensureStore(context, { url: configured.storeUrl }),
@@ -64,7 +80,7 @@ export async function up<W extends ComponentName>(options: UpOptions<W>): Promis
     try {
       return [name, await parts[name]()] as const;
     } catch (error) {
-      context.report({ component: name, message: `cannot be had: ${firstLineOf(error)}`, elapsedMs: 0 });
+      tell(name, error);
       throw error;
     }
   });

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, w
 import { availableParallelism, tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { createReporter } from '../../src/local/report.ts';
-import { down } from '../../src/local/up.ts';
+import { down, status } from '../../src/local/up.ts';
 import { plainEnvironment } from './plain-environment.ts';
 import { type TestComponentName, type TestComponents, startComponents, testStateFolder } from './components.ts';
 
@@ -69,6 +69,8 @@ const componentsFile = join(scratch, 'components.json');
 let jest: ChildProcess | undefined;
 let stopping = false;
 let started: Partial<TestComponents> = {};
+/** Names of what came up beside a component that could not be had: nobody has a handle of it, and it must not stay. */
+const strays = new Set<string>();
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.on(signal, () => {
@@ -158,7 +160,8 @@ function hasTests(group: Group): boolean {
 async function provide(group: Group): Promise<Figures | undefined> {
   const missing = group.needs.filter((name) => !Object.hasOwn(started, name));
   if (missing.length === 0) return undefined;
-  const reporter = createReporter((line) => say(`  ${line}`));
+  const reporter = createReporter((line) => say(readable(line)));
+  const before = await running();
   try {
     const more = await startComponents(missing, reporter.report);
     started = { ...started, ...more };
@@ -169,13 +172,28 @@ async function provide(group: Group): Promise<Figures | undefined> {
     }
     return undefined;
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    say(`  ${message}`);
+    for (const name of await running()) if (!before.includes(name)) strays.add(name);
+    const reason = (error instanceof Error ? error.message : String(error)).split(logTail)[0] ?? '';
     return {
       ...{ passed: 0, failed: 1, skipped: 0, skips: [] },
-      failures: [`${group.name}: not run, a component is missing: ${message}`],
+      failures: [`${group.name}: not run, a component is missing: ${reason}`],
     };
   }
+}
+
+async function running(): Promise<string[]> {
+  const states = await status({ stateFolder: testStateFolder });
+  return states.filter((state) => state.running).map(({ name }) => name);
+}
+
+/** Before the last lines of a log in the message of `src/local/daemons.ts`, which has them all in one. */
+const logTail = ' and ends with: ';
+
+/** A line of progress below its group, the lines of a log below that. */
+function readable(line: string): string {
+  const [what = '', tail] = line.split(logTail, 2);
+  if (tail === undefined) return `  ${what}`;
+  return [`  ${what} and ends with:`, ...tail.split(' | ').map((each) => `    ${each}`)].join('\n');
 }
 
 function describe(component: TestComponents[TestComponentName]): string {
@@ -278,10 +296,11 @@ function endJest(signal: NodeJS.Signals): void {
 /** Only what this run started: what it found may be somebody's who calls Jest directly. */
 async function cleanUp(): Promise<void> {
   const ours = Object.values(started).filter(({ how }) => how === 'started');
+  const names = ours.map(({ name }) => name);
   const { ended, kept } = await down({
     stateFolder: testStateFolder,
     target: 'end',
-    only: ours.map(({ name }) => name),
+    only: [...names, ...strays],
   });
   if (ended.length > 0) say(`\nstopped ${ended.join(', ')}`);
   for (const line of kept) say(`left running ${line}`);
