@@ -1,5 +1,5 @@
 import pLimit from 'p-limit';
-import { resolveRegistry } from '../definition/pipeline.ts';
+import { resolveRegistry } from '../definition/image-resolution.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { type PinnedBase, baseBranches, pinnedBases, withDigest } from '../domain/base-image.ts';
 import { ProviderError, describeFailure } from '../domain/failures.ts';

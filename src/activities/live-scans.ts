@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { loadProject } from '../definition/load.ts';
-import { resolveRegistry, resolveScan } from '../definition/pipeline.ts';
+import { resolveRegistry, resolveScan } from '../definition/image-resolution.ts';
 import { isProduction } from '../definition/production.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import type { ScanSpec } from '../definition/specs/supply-chain.ts';

@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import { definitionInvalid, loadPair, loadProject, reviveDefinition } from '../definition/load.ts';
 import { hashDefinition, serialiseDefinition } from '../definition/pair.ts';
 import { resolveTarget } from '../definition/environment.ts';
-import { resolveRegistry } from '../definition/pipeline.ts';
+import { resolveRegistry } from '../definition/image-resolution.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import type { EnvironmentSpec } from '../definition/specs/environment.ts';
 import { evidenceFolders } from '../domain/evidence-files.ts';

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { loadProject } from '../definition/load.ts';
-import { resolveRegistry } from '../definition/pipeline.ts';
+import { resolveRegistry } from '../definition/image-resolution.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { ProviderError } from '../domain/failures.ts';
 import {

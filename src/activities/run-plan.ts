@@ -2,7 +2,8 @@
 import { resolveGateFloors } from '../definition/gates.ts';
 import type { DefinitionPair } from '../definition/pair.ts';
 import { parameterVariable } from '../definition/parameters.ts';
-import { fillStart, publishedBy } from '../definition/pipeline.ts';
+import { publishedBy } from '../definition/pipeline.ts';
+import { fillStart } from '../definition/stage-resolution.ts';
 import type { PipelineSpec } from '../definition/specs/pipeline.ts';
 import type { StageSpec } from '../definition/specs/stage.ts';
 import { ProviderError } from '../domain/failures.ts';

@@ -2,7 +2,7 @@ import { ProviderError } from '../domain/failures.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { DefinitionPair } from './pair.ts';
-import { resolveRegistry, resolveScan } from './pipeline.ts';
+import { resolveRegistry, resolveScan } from './image-resolution.ts';
 import { isProduction } from './production.ts';
 import type { EnvironmentDefinition, ProjectDefinition } from './project.ts';
 import type { RepositoryDefinition } from './repository.ts';

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { resolveEnvironment } from '../../../src/definition/environment.ts';
-import { resolvePipeline, resolveScan } from '../../../src/definition/pipeline.ts';
+import { resolveScan } from '../../../src/definition/image-resolution.ts';
+import { resolvePipeline } from '../../../src/definition/pipeline.ts';
 import { pairOf, problemsOf, projectText } from './documents.ts';
 
 const publicKey = '-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE\n-----END PUBLIC KEY-----\n';

@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { loadProject } from '../../../src/definition/load.ts';
-import { fillStart, resolvePipeline } from '../../../src/definition/pipeline.ts';
+import { resolvePipeline } from '../../../src/definition/pipeline.ts';
+import { fillStart } from '../../../src/definition/stage-resolution.ts';
 import type { StageSpec } from '../../../src/definition/specs/stage.ts';
 import { pairOf, problemsOf } from './documents.ts';
 
