@@ -32,6 +32,7 @@ import type {
   StageActivities,
   StartActivities,
 } from './run-contracts.ts';
+import type { Removal } from './upkeep-contracts.ts';
 
 export type * from './run-contracts.ts';
 export type * from './upkeep-contracts.ts';
@@ -108,6 +109,19 @@ export interface InfrastructureActivities {
   applyInfrastructure(
     input: Change & { readonly version: string; readonly plan: string },
   ): Promise<{ readonly how: 'applied' | 'recognised'; readonly detail: string }>;
+}
+
+/** Saved plans that nobody will apply any more. */
+export interface InfrastructureLeftoverActivities {
+  /**
+   * Removes all that is kept of the plans of a deployment that has ended, and what they have left elsewhere, such as a change set. Twice is
+   * once. Heartbeats.
+   *
+   * @throws as `ensureInfrastructurePlan`: then all of it stays, for retention to try again
+   */
+  ensurePlansDiscarded(input: DeploymentRef): Promise<void>;
+  /** The same of every deployment of an environment that ended an hour ago and could not do it. After a week without its leftovers. Heartbeats. */
+  removeOldPlans(input: Omit<DeploymentRef, 'number'>): Promise<Removal>;
 }
 
 /** A message to the environment's workflow, which is started when it does not run. */
@@ -443,6 +457,7 @@ export interface Activities
     PlanActivities,
     ScanRenewalActivities,
     InfrastructureActivities,
+    InfrastructureLeftoverActivities,
     TurnActivities,
     FactActivities,
     NoticeActivities,

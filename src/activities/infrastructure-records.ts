@@ -21,9 +21,17 @@ export interface AttemptRecord {
   readonly who: readonly string[];
 }
 
+/** What is kept of the plans of one deployment. */
+export interface KeptPlans {
+  readonly number: number;
+  readonly sizeBytes: number;
+}
+
 /** Saved plans, and how far each one got, in the blob store: whoever applies a plan may be another machine. Never served by the API. */
 export interface InfrastructureRecords {
   readPlan(ref: DeploymentRef): Promise<PlanRecord | undefined>;
+  /** Says that a plan is being made, of which something may be left before it is kept. */
+  beginPlan(ref: DeploymentRef): Promise<void>;
   /** Encrypts the plan and makes it the one of the deployment. @returns its SHA-256. */
   keepPlan(ref: DeploymentRef, content: Buffer, key: string, record: Omit<PlanRecord, 'plan'>): Promise<string>;
   /** @throws `NotFound`, `SecretMissing` (not retried): it is gone, cannot be decrypted, or is not what was approved */
@@ -37,13 +45,32 @@ export interface InfrastructureRecords {
   readApplied(ref: DeploymentRef, plan: string): Promise<string | undefined>;
   /** Writes it down, and removes this plan and every one that waits for an earlier deployment: their state is gone, so they are stale. */
   keepApplied(ref: DeploymentRef, plan: string, stateMark: string): Promise<void>;
+  /** Deployments of an environment, by number, of which anything is kept that has no use once they are over. */
+  listKept(place: Omit<DeploymentRef, 'number'>): Promise<readonly KeptPlans[]>;
+  /** Removes all of that: plans, and how far they got. A state that could not be brought to its backend stays, for it is the only one. */
+  removeKept(ref: DeploymentRef): Promise<void>;
   /** A state that could not be brought to its backend, encrypted. @returns the key of the blob. */
   keepState(ref: DeploymentRef, content: Buffer, key: string): Promise<string>;
 }
 
+/** There from before the first plan is made until nothing is kept any more. */
+const marker = 'planning.json';
+
 export function createInfrastructureRecords(blobs: BlobStore): InfrastructureRecords {
-  const at = ({ project, environment, number }: DeploymentRef, name: string): string =>
-    `infrastructure/${project}/${environment}/${number}/${name}`;
+  const placeOf = ({ project, environment }: Omit<DeploymentRef, 'number'>): string =>
+    `infrastructure/${project}/${environment}`;
+  const at = (ref: DeploymentRef, name: string): string => `${placeOf(ref)}/${ref.number}/${name}`;
+
+  async function list(
+    place: Omit<DeploymentRef, 'number'>,
+  ): Promise<readonly { key: string; number: number; name: string; sizeBytes: number }[]> {
+    const prefix = placeOf(place);
+    return (await blobs.list(prefix)).map(({ key, sizeBytes }) => {
+      const [number = '', name = ''] = key.slice(prefix.length + 1).split('/');
+      return { key, number: Number(number), name, sizeBytes };
+    });
+  }
+  const isState = (name: string): boolean => name.endsWith('.tfstate');
 
   async function bytes(key: string): Promise<Buffer | undefined> {
     try {
@@ -63,6 +90,7 @@ export function createInfrastructureRecords(blobs: BlobStore): InfrastructureRec
 
   return {
     readPlan: (ref) => read(at(ref, 'current.json')),
+    beginPlan: (ref) => write(at(ref, marker), { since: new Date().toISOString() }),
 
     async keepPlan(ref, content, key, record) {
       const plan = createHash('sha256').update(content).digest('hex');
@@ -98,12 +126,22 @@ export function createInfrastructureRecords(blobs: BlobStore): InfrastructureRec
       (await read<{ readonly stateMark: string }>(at(ref, `${plan}.applied.json`)))?.stateMark,
     async keepApplied(ref, plan, stateMark) {
       await write(at(ref, `${plan}.applied.json`), { stateMark, at: new Date().toISOString() });
-      const place = `infrastructure/${ref.project}/${ref.environment}`;
-      const over = (await blobs.list(place)).filter(({ key }) => {
-        const [number = '', name = ''] = key.slice(place.length + 1).split('/');
-        return name.endsWith('.plan') && Number(number) <= ref.number;
-      });
+      const over = (await list(ref)).filter(({ number, name }) => name.endsWith('.plan') && number <= ref.number);
       await Promise.all(over.map(({ key }) => blobs.remove(key)));
+    },
+
+    async listKept(place) {
+      const sizes = new Map<number, number>();
+      for (const { number, name, sizeBytes } of await list(place)) {
+        if (!isState(name)) sizes.set(number, (sizes.get(number) ?? 0) + sizeBytes);
+      }
+      return [...sizes].map(([number, sizeBytes]) => ({ number, sizeBytes })).sort((a, b) => a.number - b.number);
+    },
+    async removeKept(ref) {
+      const names = (await list(ref)).filter(({ number, name }) => number === ref.number && !isState(name));
+      // The record first: a record whose plan is not there would be asked people for. The marker last: what is left is found by it.
+      const rank = (name: string): number => (name === 'current.json' ? 0 : name === marker ? 2 : 1);
+      for (const { key } of names.sort((a, b) => rank(a.name) - rank(b.name))) await blobs.remove(key);
     },
 
     async keepState(ref, content, key) {

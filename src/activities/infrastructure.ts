@@ -1,5 +1,3 @@
-import { realpath, stat } from 'node:fs/promises';
-import { join, sep } from 'node:path';
 import { canonicalHash } from '../definition/canonical.ts';
 import type { InfrastructureSpec } from '../definition/specs/infrastructure.ts';
 import type { SecretRefs } from '../definition/specs/secret.ts';
@@ -7,20 +5,15 @@ import type { DeploymentRef } from '../domain/deployment.ts';
 import { ProviderError } from '../domain/failures.ts';
 import { type InfrastructurePlan, changesAnything, tellSummary } from '../domain/infrastructure.ts';
 import type { Fence } from '../effects/fence.ts';
-import { withScratch } from '../effects/scratch-folder.ts';
 import type { Infrastructure, InfrastructureRequest } from '../providers/infrastructures/port.ts';
-import type { SourceRepository } from '../providers/repositories/port.ts';
 import { beating, changing, typed } from './changes.ts';
 import type { InfrastructureActivities } from './contracts.ts';
+import { type CheckoutDependencies, inInfrastructureCheckout } from './infrastructure-checkout.ts';
 import type { InfrastructureRecords } from './infrastructure-records.ts';
 import type { Place, Places } from './places.ts';
-import { type ReadSecret, repositoryAddress } from './secrets.ts';
 
-export interface InfrastructureDependencies {
+export interface InfrastructureDependencies extends CheckoutDependencies {
   readonly places: Places;
-  readonly repositories: Pick<SourceRepository, 'checkOut'>;
-  readonly readSecret: ReadSecret;
-  readonly readSecrets: (refs: SecretRefs) => Promise<Readonly<Record<string, string>>>;
   readonly secretVersions: (refs: SecretRefs) => Promise<Readonly<Record<string, string>>>;
   readonly records: InfrastructureRecords;
   readonly open: (spec: InfrastructureSpec) => Infrastructure;
@@ -72,42 +65,7 @@ export function createInfrastructures(deps: Dependencies): Infrastructures {
 
 /** Plans infrastructure, keeps the plan, and applies exactly that. */
 export function createInfrastructureActivities(deps: InfrastructureDependencies): InfrastructureActivities {
-  const { places, repositories, readSecret, readSecrets, records, fence } = deps;
-
-  /** The definition in a checkout of its own, for as long as the work takes. */
-  async function inCheckout<T>(
-    place: Place,
-    spec: InfrastructureSpec,
-    signal: AbortSignal,
-    progress: () => void,
-    work: (request: () => Promise<InfrastructureRequest>) => Promise<T>,
-  ): Promise<T> {
-    const [repository, secretVariables, secrets] = await Promise.all([
-      repositoryAddress(place.pair.project, readSecret),
-      readSecrets(spec.secretVariables),
-      readSecrets(spec.secrets),
-    ]);
-    return await withScratch('infrastructure', async (scratch) => {
-      let checkouts = 0;
-      return await work(async () => {
-        checkouts += 1;
-        const path = join(scratch, `checkout-${checkouts}`);
-        await repositories.checkOut({ repository, commit: place.release.commit, path, signal });
-        return {
-          folder: await folderIn(path, spec.folder),
-          variables: spec.variables,
-          secretVariables,
-          env: spec.env,
-          secrets,
-          lockTimeoutMs: spec.lockTimeoutMs,
-          timeoutMs: spec.timeoutMs,
-          signal,
-          // That it moves, never what it says: details of a heartbeat go to the server.
-          onLine: () => progress(),
-        };
-      });
-    });
-  }
+  const { places, readSecret, records, fence } = deps;
 
   return {
     ensureInfrastructurePlan: (input) =>
@@ -118,13 +76,16 @@ export function createInfrastructureActivities(deps: InfrastructureDependencies)
         if (spec === undefined) return { plan: '' };
         const inputs = await inputsOf(deps, place, spec);
         const infrastructure = deps.open(spec);
-        return await inCheckout(place, spec, signal, progress, async (request) => {
+        const { number } = input;
+        const checkout = { place, spec, number, signal, progress };
+        return await inInfrastructureCheckout(deps, checkout, async (request) => {
           const record = await records.readPlan(input);
           if (record?.inputs === inputs) {
             const now = await infrastructure.readState(await request());
             if (now === ((await records.readApplied(input, record.plan)) ?? record.stateMark))
               return { plan: record.plan };
           }
+          await records.beginPlan(input);
           const made = await infrastructure.plan(await request());
           const plan = await records.keepPlan(input, made.content, await readSecret(spec.planKey), {
             kind: spec.tool.kind,
@@ -162,7 +123,9 @@ export function createInfrastructureActivities(deps: InfrastructureDependencies)
     const infrastructure = deps.open(spec);
     const key = await readSecret(spec.planKey);
     const content = await records.openPlan(input, input.plan, key);
-    return await inCheckout(place, spec, signal, progress, async (request) => {
+    const { number } = input;
+    const checkout = { place, spec, number, signal, progress };
+    return await inInfrastructureCheckout(deps, checkout, async (request) => {
       const before = await records.beginAttempt(input, infrastructure.lockHolder());
       if (before !== undefined) {
         const now = await infrastructure.readState(await request());
@@ -187,6 +150,8 @@ export function createInfrastructureActivities(deps: InfrastructureDependencies)
     now: string,
   ): Promise<{ readonly how: 'recognised'; readonly detail: string }> {
     const rest = await infrastructure.plan(request);
+    // Nobody is asked for this one, so nothing of it may stay.
+    await infrastructure.discard?.(request);
     if (changesAnything(rest.summary)) {
       throw new ProviderError(
         'InfrastructureInterrupted',
@@ -197,14 +162,6 @@ export function createInfrastructureActivities(deps: InfrastructureDependencies)
     await records.keepApplied(input, input.plan, now);
     return { how: 'recognised', detail: 'an earlier attempt had applied it, and nothing is left to change' };
   }
-}
-
-/** The folder of the definition; a link of the repository may not lead out of its checkout. */
-async function folderIn(checkout: string, folder: string): Promise<string> {
-  const [root, path] = await Promise.all([realpath(checkout), realpath(join(checkout, folder)).catch(() => undefined)]);
-  if (path !== undefined && (path === root || path.startsWith(`${root}${sep}`)) && (await stat(path)).isDirectory())
-    return path;
-  throw new ProviderError('DefinitionInvalid', `The commit has no folder \`${folder}\` for its infrastructure.`);
 }
 
 function replaced(plan: string): ProviderError {

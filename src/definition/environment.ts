@@ -70,7 +70,10 @@ function resolveInfrastructure(
     infrastructure: {
       tool:
         how.kind === 'exec'
-          ? { kind: how.kind, plan: how.plan, apply: how.apply, state: how.state }
+          ? {
+              ...{ kind: how.kind, plan: how.plan, apply: how.apply, state: how.state },
+              ...(how.discard === undefined ? {} : { discard: how.discard }),
+            }
           : { kind: how.kind, backend: how.backend },
       folder,
       variables: { ...what.variables, ...how.variables },

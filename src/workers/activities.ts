@@ -28,6 +28,7 @@ import { createForgeActivities, openForgeApi } from '../activities/forges.ts';
 import { createImageTrust } from '../activities/image-trust.ts';
 import { createImageActivities } from '../activities/images.ts';
 import { createInfrastructureRecords } from '../activities/infrastructure-records.ts';
+import { createInfrastructureLeftovers } from '../activities/infrastructure-leftovers.ts';
 import { createInfrastructureActivities, createInfrastructures } from '../activities/infrastructure.ts';
 import { createLiveScanActivities } from '../activities/live-scans.ts';
 import { createMaterials } from '../activities/material.ts';
@@ -58,6 +59,7 @@ import { createWatchActivities } from '../activities/watch.ts';
 import type { Config } from '../config.ts';
 import { environmentFiles, readConfiguration } from '../definition/configuration.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
+import type { InfrastructureSpec } from '../definition/specs/infrastructure.ts';
 import type { SecretRef, SecretRefs } from '../definition/specs/secret.ts';
 import type { Fence } from '../effects/fence.ts';
 import type { LogFiles } from '../effects/log-files.ts';
@@ -177,6 +179,10 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const records = createInfrastructureRecords(blobs);
   const secretVersions = (refs: SecretRefs): Promise<Readonly<Record<string, string>>> => secrets.versions(refs);
   const infrastructures = createInfrastructures({ records, secretVersions });
+  const infrastructure = {
+    ...{ store, places, repositories, readSecret, readSecrets, secretVersions, records, fence },
+    open: ({ tool }: InfrastructureSpec) => createInfrastructure(tool, findInfrastructureProgram(config)),
+  };
   const deploymentLogs = createDeploymentLogs({ logs, readSecret, readSecrets });
   const deploy = { store, places, materials, databases, fence, blobs, trust, logs: deploymentLogs };
 
@@ -338,10 +344,8 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         ...{ repositories, secretVersions, infrastructures },
         protections: createProtections(readSecret),
       }),
-      ...createInfrastructureActivities({
-        ...{ places, repositories, readSecret, readSecrets, secretVersions, records, fence },
-        open: ({ tool }) => createInfrastructure(tool, findInfrastructureProgram(config)),
-      }),
+      ...createInfrastructureActivities(infrastructure),
+      ...createInfrastructureLeftovers(infrastructure),
       ...createReleaseActivities({ ...deploy, readSecrets }),
       ...createTrafficActivities(deploy),
       ...createDataActivities({ ...deploy, recordProof: recordProofTo(spool) }),

@@ -62,6 +62,11 @@ export async function applyRetention(input: RetentionInput = {}): Promise<Retent
       await attempt(`databases of ${name}`, async () => [
         await call(removing.removeOldDatabases, `databases of ${name}`, place),
       ]);
+      if (patched('2026-11-26-old-plans')) {
+        await attempt(`saved plans of ${name}`, async () => [
+          await call(removing.removeOldPlans, `saved plans of ${name}`, { project, environment }),
+        ]);
+      }
     }
     await attempt(`images of ${project}`, async () => [
       await call(removing.removeOldImages, `images of ${project}`, { ...kept, on: 'targets' }),

@@ -18,6 +18,7 @@ import { DeploymentTurn } from './deployment-turn.ts';
 import { readAbort, readClosed } from './inbound.ts';
 import { type AbortMessage, abortSignal, abortUpdate, deploymentId, deploymentQuery } from './messages.ts';
 import { attributesOf } from './progress.ts';
+import { discarding } from './proxies/deployment.ts';
 import { following, record } from './proxies/record.ts';
 import { telling } from './proxies/word.ts';
 import { planAll } from './stages/infrastructure.ts';
@@ -45,6 +46,8 @@ class Deployment {
   readonly #core: DeploymentCore;
   readonly #turn: DeploymentTurn;
   readonly #approval: DeploymentApproval;
+  /** A plan was begun, of which something may be kept even though it never came to be one. */
+  #planned = false;
 
   constructor(input: DeploymentInput) {
     this.#core = new DeploymentCore(input);
@@ -87,7 +90,7 @@ class Deployment {
     const { plan } = this.#core;
     const published = plan?.releases === true ? this.#publish(result, plan) : undefined;
     journal.pass('closed', result.outcome);
-    await Promise.all([published, forge.drained()]);
+    await Promise.all([published, this.#discardPlans(), forge.drained()]);
     await journal.drained();
     await condition(() => allHandlersFinished() && this.#approval.recorded);
     return result;
@@ -130,6 +133,16 @@ class Deployment {
     if (outcome !== 'succeeded' || runKey === undefined) return;
     const input = { deployment: { project, environment, number }, version, runKey };
     await call(telling.mergeBack, 'asks the hotfix back into its branches', input).catch(() => undefined);
+  }
+
+  /** Saved plans hold secrets: none outlives its deployment. What cannot be removed now is removed by retention. */
+  async #discardPlans(): Promise<void> {
+    const { plan, input } = this.#core;
+    const may = plan === undefined ? this.#planned : plan.infrastructure !== undefined;
+    if (!may || !patched('2026-11-26-plans-discarded')) return;
+    const { project, environment, number } = input;
+    const ref = { project, environment, number };
+    await call(discarding.ensurePlansDiscarded, 'removes its saved plans', ref).catch(() => undefined);
   }
 
   /** What is live in production is a release at the forge too. */
@@ -184,6 +197,7 @@ class Deployment {
   }
 
   async #makePlan(): Promise<Plan | DeploymentResult> {
+    this.#planned = true;
     try {
       return await this.#core.work.run(() =>
         planAll(this.#core.input, `plans ${this.#core.input.version}`, this.#core.journal),

@@ -316,6 +316,8 @@ export function createNaturalActivities(client: () => Client): Natural {
       infrastructure.state = saved.wanted;
       return { how: 'applied', detail: '1 to create' };
     },
+    ensurePlansDiscarded: ({ number }, { infrastructure }) => void infrastructure?.plans.delete(number),
+    removeOldPlans: () => ({ what: 'saved plans', count: 0, sizeBytes: 0 }),
     requestTurn: async ({ deployment, plan, approved, ask, requestedAt }, { maxHistoryEvents }) => {
       const { project, environment } = deployment;
       await client().workflow.signalWithStart('environment', {

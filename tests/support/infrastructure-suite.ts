@@ -9,6 +9,8 @@ export interface InfrastructureSubject {
   readonly folder: () => Promise<string>;
   /** What the thing is now; undefined where there is none. */
   readonly colour: () => Promise<string | undefined>;
+  /** Names of the deployments of which a plan has left anything outside of its file. */
+  readonly left?: () => Promise<readonly string[]>;
 }
 
 export const secretValue = 'kept-from-everybody-7261';
@@ -19,6 +21,7 @@ export function requestIn(
   more: Partial<InfrastructureRequest> = {},
 ): InfrastructureRequest {
   return {
+    name: 'orders-production-12',
     folder,
     variables: { colour },
     secretVariables: { password: secretValue },
@@ -108,6 +111,21 @@ export function infrastructureSuite(name: string, open: () => Promise<Infrastruc
       expect(lines.length).toBeGreaterThan(0);
       expect(told).not.toContain(secretValue);
       expect(told).not.toContain('also-kept-from-everybody');
+    });
+
+    test('has nothing left of a plan that nobody wants any more, and what was applied stays', async () => {
+      const { infrastructure, folder, colour, left } = await open();
+      const red = await infrastructure.plan(requestIn(await folder(), 'red'));
+      await infrastructure.apply(applying(requestIn(await folder(), 'red'), red));
+      await infrastructure.plan(requestIn(await folder(), 'blue'));
+      await infrastructure.plan(requestIn(await folder(), 'green', { name: 'orders-production-13' }));
+      await infrastructure.discard?.(requestIn(await folder(), 'blue'));
+      await infrastructure.discard?.(requestIn(await folder(), 'blue'));
+      // Of another deployment it stays.
+      const others = infrastructure.discard === undefined ? [] : ['orders-production-13'];
+      expect((await left?.()) ?? []).toEqual(others);
+      expect(await colour()).toBe('red');
+      expect((await infrastructure.plan(requestIn(await folder(), 'red'))).summary.changes).toEqual([]);
     });
 
     test('ends when it is told to, with the reason it was given', async () => {

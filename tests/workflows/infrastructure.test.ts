@@ -166,8 +166,71 @@ describe('infrastructure', () => {
   });
 });
 
+describe('a saved plan', () => {
+  const ended = (scenario: Scenario): number => scenario.world.called('ensurePlansDiscarded').length;
+
+  test('is gone when its deployment was rejected, expired or aborted', async () => {
+    for (const how of ['rejected', 'expired', 'aborted'] as const) {
+      const scenario = withInfrastructure();
+      const { when, infrastructure } = scenario;
+      const deployment = await when.deploy();
+      await deployment.until('awaiting-approval');
+      expect(infrastructure.plans.size).toBe(1);
+      if (how === 'rejected') await deployment.decide('reject', { by: 'lin', groups: ['tech-lead'] });
+      if (how === 'aborted') await deployment.abort();
+      const result = how === 'expired' ? deployment.resultInTime() : deployment.result();
+      expect(await result).toMatchObject({ outcome: how });
+      expect(infrastructure.plans.size).toBe(0);
+      expect(ended(scenario)).toBe(1);
+    }
+  });
+
+  test('is gone when it was applied, and when it could not be', async () => {
+    for (const refuses of [false, true]) {
+      const scenario = withInfrastructure();
+      if (refuses) {
+        scenario.world.on('applyInfrastructure', () => {
+          throw broken('InfrastructureFailed', 'the quota is full');
+        });
+      }
+      const deployment = await scenario.when.deploy();
+      await deployment.until('awaiting-approval');
+      await approve(deployment);
+      expect(await deployment.result()).toMatchObject({ outcome: refuses ? 'failed' : 'succeeded' });
+      expect(scenario.infrastructure.plans.size).toBe(0);
+    }
+  });
+
+  test('is gone when another plan could not be made after it', async () => {
+    const scenario = withInfrastructure();
+    const { world, when, infrastructure } = scenario;
+    world.on('ensureInfrastructurePlan', (input) => {
+      env.natural('ensureInfrastructurePlan')(input as never, world);
+      throw broken('InfrastructureFailed', 'no such queue');
+    });
+    expect(await (await when.deploy()).result()).toMatchObject({ outcome: 'failed' });
+    expect(infrastructure.plans.size).toBe(0);
+  });
+
+  test('that cannot be removed makes no other outcome of it, and does not keep it open', async () => {
+    const scenario = withInfrastructure();
+    scenario.world.on('ensurePlansDiscarded', () => {
+      throw broken('InfrastructureFailed', 'the cloud says no');
+    });
+    const deployment = await scenario.when.deploy();
+    await deployment.until('awaiting-approval');
+    await approve(deployment);
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(ended(scenario)).toBe(1);
+  });
+});
+
 test('without infrastructure nothing of it is asked', async () => {
   const { world, when } = createScenario(env);
   await (await when.deploy()).result();
-  expect([...world.called('ensureInfrastructurePlan'), ...world.called('applyInfrastructure')]).toEqual([]);
+  expect(
+    (['ensureInfrastructurePlan', 'applyInfrastructure', 'ensurePlansDiscarded'] as const).flatMap((name) =>
+      world.called(name),
+    ),
+  ).toEqual([]);
 });

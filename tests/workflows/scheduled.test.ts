@@ -4,6 +4,7 @@ import { ApplicationFailure } from '@temporalio/activity';
 import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import type {
+  InfrastructureLeftoverActivities,
   AbandonedEnd,
   AbandonedPage,
   AbandonedRequest,
@@ -22,14 +23,19 @@ import { timeSkippingEnvironment } from '../support/components.ts';
 
 let server: TestWorkflowEnvironment;
 let stop: () => Promise<void>;
-let fakes: UpkeepActivities & RegistryRetentionActivities & RecoveryActivities;
+let fakes: Natural;
 /** What was called, in order. */
 let calls: string[];
 
 const machine = 'build-one';
 const away = 'build-away';
 
-function natural(): UpkeepActivities & RegistryRetentionActivities & RecoveryActivities {
+type Natural = UpkeepActivities &
+  RegistryRetentionActivities &
+  RecoveryActivities &
+  Pick<InfrastructureLeftoverActivities, 'removeOldPlans'>;
+
+function natural(): Natural {
   const none = (what: string): Promise<Removal> => Promise.resolve({ what, count: 0, sizeBytes: 0 });
   return {
     readAbandoned: () => Promise.resolve({ abandoned: [], next: null, looked: 0 }),
@@ -41,6 +47,7 @@ function natural(): UpkeepActivities & RegistryRetentionActivities & RecoveryAct
     removeOldImages: () => none('images'),
     removeOldBackups: () => none('backups'),
     removeOldDatabases: () => none('databases'),
+    removeOldPlans: () => none('plans'),
     removeLeftFiles: () => none('files'),
     removePushedImages: async () => ({ ...(await none('pushed images')), names: [] }),
     recoverEnvironment: ({ project, environment }) =>
@@ -261,8 +268,14 @@ describe('retention', () => {
       if (environment === 'staging') throw ApplicationFailure.nonRetryable('no such user', 'DatabaseRefused');
       return Promise.resolve({ what: 'databases of a/production', count: 1, sizeBytes: 9 });
     };
+    fakes.removeOldPlans = ({ project: name, environment }) =>
+      Promise.resolve({ what: `saved plans of ${name}/${environment}`, count: 1, sizeBytes: 5 });
     const { removed, problems } = await execute<RetentionReport>('applyRetention', { machineMs: 500 });
-    expect(removed).toEqual([{ what: 'databases of a/production', count: 1, sizeBytes: 9 }]);
+    expect(removed).toEqual([
+      { what: 'saved plans of a/staging', count: 1, sizeBytes: 5 },
+      { what: 'databases of a/production', count: 1, sizeBytes: 9 },
+      { what: 'saved plans of a/production', count: 1, sizeBytes: 5 },
+    ]);
     expect(problems).toEqual([
       'b: broken',
       'databases of a/staging: no such user',

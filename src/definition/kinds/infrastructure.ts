@@ -79,6 +79,9 @@ export const EnvironmentInfrastructure = z.discriminatedUnion('kind', [
       ),
       apply: Argv.describe('Applies `$SLIPWAY_PLAN` and nothing else; exit code 3: it is stale.'),
       state: Argv.describe('Prints what tells two states apart, such as the id of the last change.'),
+      discard: Argv.describe(
+        'Removes what plans of `$SLIPWAY_DEPLOYMENT` have left anywhere else, such as a change set, when the deployment has ended without applying them. May run twice. Default: there is nothing.',
+      ).optional(),
       ...shared,
     })
     .meta({ title: 'exec' }),

@@ -26,6 +26,7 @@ export interface InfrastructureSpec {
         readonly plan: readonly string[];
         readonly apply: readonly string[];
         readonly state: readonly string[];
+        readonly discard?: readonly string[] | undefined;
       };
   /** Of the definition, relative to the checkout. */
   readonly folder: string;

@@ -18,6 +18,8 @@ export interface ExecCommands {
   readonly apply: readonly string[];
   /** Prints what tells two states apart, such as the id of the last change; never a secret. */
   readonly state: readonly string[];
+  /** Removes what `plan` has left outside of its file for `$SLIPWAY_DEPLOYMENT`, if there is any. Absent: it leaves nothing. */
+  readonly discard?: readonly string[] | undefined;
 }
 
 /** Of what a command prints or writes beside its plan. Judgement. */
@@ -49,7 +51,13 @@ export function createExecInfrastructure(commands: ExecCommands): Infrastructure
     const { exitCode, tail, timedOut } = await runProcess({
       command: [call.command[0] ?? '', ...call.command.slice(1)],
       cwd: request.folder,
-      env: { ...request.env, ...request.secrets, SLIPWAY_VARIABLES: variables, ...call.files },
+      env: {
+        ...request.env,
+        ...request.secrets,
+        SLIPWAY_VARIABLES: variables,
+        SLIPWAY_DEPLOYMENT: request.name,
+        ...call.files,
+      },
       output: 'data',
       sink: (chunk) => {
         bytes += chunk.length;
@@ -84,8 +92,16 @@ export function createExecInfrastructure(commands: ExecCommands): Infrastructure
     return createHash('sha256').update(said.toString().trim()).digest('hex');
   }
 
+  const { discard } = commands;
   return {
     lockHolder: () => undefined,
+
+    discard:
+      discard &&
+      ((request) =>
+        withScratch('infrastructure', async (folder) => {
+          await must(request, folder, { what: 'remove what its plans have left', command: discard });
+        })),
 
     plan: (request) =>
       withScratch('infrastructure', async (folder) => {

@@ -13,6 +13,8 @@ export interface BackendSpec {
 }
 
 export interface InfrastructureRequest {
+  /** Whose plans these are: project, environment and number of a deployment, `orders-production-12`. Its plans replace one another. */
+  readonly name: string;
   /** Absolute: the folder of the definition in a checkout that is this call's own. Files may be written into it. */
   readonly folder: string;
   readonly variables: Readonly<Record<string, VariableValue>>;
@@ -93,4 +95,11 @@ export interface Infrastructure {
    * @throws ProviderError `InfrastructureStale` (not retried): the state is not the one that the plan was made of; nothing was changed
    */
   apply(request: ApplyRequest): Promise<{ readonly state: string }>;
+  /**
+   * Sees to it that nothing that plans of this name have made is left where they were made, such as a change set in the cloud; what was applied
+   * stays. Twice is once. Undefined where a plan is its file and nothing else.
+   *
+   * @throws as `plan`
+   */
+  readonly discard?: ((request: InfrastructureRequest) => Promise<void>) | undefined;
 }

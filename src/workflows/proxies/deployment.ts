@@ -48,6 +48,25 @@ export const change = proxyActivities<contracts.TrafficActivities>({
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
+/**
+ * Removes what nobody will apply any more, at the end of a deployment. The next one in the route waits for it, so it has three tries in four
+ * minutes (judgement) and is left to retention then.
+ */
+export const discarding = proxyActivities<Pick<contracts.InfrastructureLeftoverActivities, 'ensurePlansDiscarded'>>({
+  taskQueue: taskQueues.deploy,
+  startToCloseTimeout: 120_000,
+  scheduleToCloseTimeout: 240_000,
+  heartbeatTimeout,
+  retry: {
+    initialInterval: 1_000,
+    backoffCoefficient: 2,
+    maximumInterval: 10_000,
+    maximumAttempts: 3,
+    nonRetryableErrorTypes,
+  },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
 /** A dump and a restore, each as long as a program may run, and an hour for comparing what they made, ms. What hangs is noticed by its silence. */
 const dataMs = 2 * longestProgramMs + 3_600_000;
 

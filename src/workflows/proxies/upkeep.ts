@@ -26,7 +26,8 @@ export const reconciling = proxyActivities<
 
 /** Removes what is no longer kept; where it names no queue, the caller names that of a machine. An hour for many images: judgement. */
 export const removing = proxyActivities<
-  Omit<contracts.UpkeepActivities, 'readAbandoned' | 'settleAbandoned' | 'readRetention' | 'removeOldRows'>
+  Omit<contracts.UpkeepActivities, 'readAbandoned' | 'settleAbandoned' | 'readRetention' | 'removeOldRows'> &
+    Pick<contracts.InfrastructureLeftoverActivities, 'removeOldPlans'>
 >({
   taskQueue: taskQueues.deploy,
   startToCloseTimeout: 3_600_000,

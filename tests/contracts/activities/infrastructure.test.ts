@@ -3,28 +3,41 @@ import { mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/prom
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
-import type { InfrastructureActivities } from '../../../src/activities/contracts.ts';
-import { createInfrastructureRecords } from '../../../src/activities/infrastructure-records.ts';
+import type { InfrastructureActivities, InfrastructureLeftoverActivities } from '../../../src/activities/contracts.ts';
+import { createInfrastructureLeftovers } from '../../../src/activities/infrastructure-leftovers.ts';
+import {
+  type InfrastructureRecords,
+  createInfrastructureRecords,
+} from '../../../src/activities/infrastructure-records.ts';
 import {
   type Infrastructures,
   createInfrastructureActivities,
   createInfrastructures,
 } from '../../../src/activities/infrastructure.ts';
-import type { Place } from '../../../src/activities/places.ts';
+import type { Place, Places } from '../../../src/activities/places.ts';
+import type { Removal } from '../../../src/activities/upkeep-contracts.ts';
 import type { InfrastructureSpec } from '../../../src/definition/specs/infrastructure.ts';
+import type { SecretRef, SecretRefs } from '../../../src/definition/specs/secret.ts';
 import type { DeploymentInput } from '../../../src/domain/deployment.ts';
 import { type Fence, createFence } from '../../../src/effects/fence.ts';
+import { listAudit } from '../../../src/store/audit.ts';
+import { openDeployment } from '../../../src/store/deployments.ts';
+import { putProject } from '../../../src/store/projects.ts';
 import { createBlobs } from '../../../src/providers/blobs/index.ts';
 import { createGitRepository } from '../../../src/providers/repositories/git.ts';
+import { projectYaml } from '../../support/api.ts';
 import { type FakeInfrastructure, createFakeInfrastructure } from '../../support/fakes/infrastructure.ts';
 import { type GitOrigin, createGitOrigin } from '../../support/git-origin.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
+
+const hourMs = 3_600_000;
 
 let store: TestStore;
 let fence: Fence;
 beforeAll(async () => {
   store = await temporaryStore();
   fence = createFence({ connectionString: store.url });
+  await putProject(store.db, { name: 'hello', text: projectYaml('hello'), hash: 'h', diff: '', by: 'ada' });
 }, 120_000);
 afterAll(async () => {
   await fence.close();
@@ -34,7 +47,8 @@ afterAll(async () => {
 let folder: string;
 let origin: GitOrigin;
 let tool: FakeInfrastructure;
-let activities: InfrastructureActivities;
+let activities: InfrastructureActivities & InfrastructureLeftoverActivities;
+let records: InfrastructureRecords;
 let infrastructures: Infrastructures;
 let place: Place;
 let versions: Record<string, string>;
@@ -62,20 +76,22 @@ beforeEach(async () => {
     pair: { project: { project: 'hello', repository: { url: origin.path } } },
     spec: { project: 'hello', name: 'production', infrastructure: spec, target: { name: `t-${folder.slice(-6)}` } },
   } as unknown as Place;
-  const records = createInfrastructureRecords(createBlobs({ kind: 'folder', folder: join(folder, 'blobs') }));
+  records = createInfrastructureRecords(createBlobs({ kind: 'folder', folder: join(folder, 'blobs') }));
   const secretVersions = (refs: object) => Promise.resolve(Object.keys(refs).length === 0 ? {} : versions);
   infrastructures = createInfrastructures({ records, secretVersions });
-  activities = createInfrastructureActivities({
-    places: { open: () => Promise.resolve(place) },
+  const deps = {
+    store,
+    places: { open: () => Promise.resolve(place) } satisfies Places,
     repositories: createGitRepository({ folder: join(folder, 'mirrors') }),
-    readSecret: ({ kind }) => Promise.resolve(kind === 'env' ? 'the key of the plans' : ''),
-    readSecrets: (refs) =>
+    readSecret: ({ kind }: SecretRef) => Promise.resolve(kind === 'env' ? 'the key of the plans' : ''),
+    readSecrets: (refs: SecretRefs) =>
       Promise.resolve(Object.fromEntries(Object.keys(refs).map((name) => [name, 'hunter22-secret']))),
     secretVersions,
     records,
     open: () => tool,
     fence,
-  });
+  };
+  activities = { ...createInfrastructureActivities(deps), ...createInfrastructureLeftovers(deps) };
 });
 afterEach(async () => {
   origin.remove();
@@ -160,6 +176,125 @@ describe('a plan', () => {
     expect(await planned()).toBe('');
     expect(await infrastructures.planned(place, deployment)).toBeUndefined();
     await expect(applied('a'.repeat(64))).rejects.toMatchObject({ type: 'InfrastructureStale' });
+  });
+});
+
+/** A deployment that ended so long ago; without a time it is open. */
+async function deployed(endedMsAgo?: number): Promise<number> {
+  const { input } = await openDeployment(store.db, {
+    ...{ project: 'hello', environment: 'production', version: '1.0.1', requestedBy: 'ada', author: 'ada' },
+    ...{ priority: 'routine', requestedAt: new Date().toISOString(), kind: 'rollout', startedBy: 'api' },
+    request: crypto.randomUUID(),
+  });
+  const { number } = input;
+  if (endedMsAgo !== undefined) {
+    const settledAt = new Date(Date.now() - endedMsAgo).toISOString();
+    await store.db
+      .updateTable('deployments')
+      .set({ outcome: 'rejected', settledAt })
+      .where('project', '=', 'hello')
+      .where('number', '=', number)
+      .execute();
+  }
+  return number;
+}
+
+describe('plans that nobody will apply', () => {
+  beforeAll(() => deployed());
+
+  const discarded = (number: number): Promise<void> =>
+    new MockActivityEnvironment().run(() => activities.ensurePlansDiscarded({ ...deployment, number }));
+  const removedOld = (): Promise<Removal> =>
+    new MockActivityEnvironment().run(() => activities.removeOldPlans({ project: 'hello', environment: 'production' }));
+
+  test('leave nothing: neither a file of theirs nor what they made elsewhere, however often it is asked; others stay', async () => {
+    await planned();
+    const other = await planned({ number: 8 });
+    expect([...tool.left]).toEqual(['hello-production-7', 'hello-production-8']);
+    await discarded(7);
+    await discarded(7);
+    expect([...tool.left]).toEqual(['hello-production-8']);
+    expect((await kept()).filter((file) => file.includes('/7/'))).toEqual([]);
+    expect(await infrastructures.planned(place, deployment)).toEqual({ kind: 'terraform', plan: '' });
+    expect(await applied(other, 8)).toMatchObject({ how: 'applied' });
+  });
+
+  test('are removed with all that were made before them, also one that was never kept', async () => {
+    await planned();
+    versions = { password: 'v2' };
+    await planned();
+    expect((await kept()).filter((file) => file.endsWith('.plan'))).toHaveLength(2);
+    await discarded(7);
+    expect(await kept()).toEqual([]);
+    const plan = tool.plan.bind(tool);
+    tool.plan = async (request) => {
+      await plan(request);
+      throw new Error('killed');
+    };
+    await expect(planned({ number: 9 })).rejects.toThrow('killed');
+    expect([...tool.left]).toEqual(['hello-production-9']);
+    await discarded(9);
+    expect([...tool.left]).toEqual([]);
+    expect(await kept()).toEqual([]);
+  });
+
+  test('of a plan that was applied nothing is taken back, but its records go; a state that found no backend stays', async () => {
+    const plan = await planned();
+    await applied(plan);
+    await records.keepState(deployment, Buffer.from('the only trace'), 'the key of the plans');
+    tool.left.add('hello-production-7');
+    await discarded(7);
+    expect([...tool.left]).toEqual(['hello-production-7']);
+    expect(tool.colour()).toBe('red');
+    expect((await kept()).map((file) => file.slice(file.lastIndexOf('/') + 1))).toEqual([
+      expect.stringMatching(/^errored-\d+\.tfstate$/),
+    ]);
+    expect(await records.listKept(deployment)).toEqual([]);
+  });
+
+  test('of which something elsewhere cannot be removed stay, for retention', async () => {
+    await planned();
+    tool.refusesDiscard = true;
+    await expect(discarded(7)).rejects.toMatchObject({ type: 'InfrastructureFailed' });
+    expect((await kept()).some((file) => file.endsWith('.plan'))).toBe(true);
+  });
+
+  test('go where the project has no infrastructure any more', async () => {
+    await planned();
+    const { infrastructure, ...spec } = place.spec;
+    expect(infrastructure).toBeDefined();
+    place = { ...place, spec };
+    await discarded(7);
+    expect(await kept()).toEqual([]);
+  });
+
+  test('are removed by retention where the deployment could not do it, audited; those of open ones and of ones just over stay', async () => {
+    const [open, fresh, over] = [await deployed(), await deployed(1_000), await deployed(2 * hourMs)];
+    for (const number of [open, fresh, over]) await planned({ number });
+    expect(await removedOld()).toEqual({
+      what: 'saved plans of hello/production',
+      count: 1,
+      sizeBytes: expect.any(Number) as unknown,
+    });
+    expect((await records.listKept(deployment)).map(({ number }) => number)).toEqual([open, fresh]);
+    expect([...tool.left].sort()).toEqual([open, fresh].map((number) => `hello-production-${number}`).sort());
+    expect(await removedOld()).toMatchObject({ count: 0 });
+    const { items } = await listAudit(store.db, { actor: 'retention' }, { limit: 10 });
+    expect(items.find(({ action }) => action === 'retention.plans')).toMatchObject({
+      ...{ actor: 'retention', object: 'environment/hello/production' },
+      detail: { count: 1, names: [`#${over}`] },
+    });
+  });
+
+  test('go after a week whatever they have left, and the report says so', async () => {
+    const [young, old] = [await deployed(2 * hourMs), await deployed(8 * 24 * hourMs)];
+    for (const number of [young, old]) await planned({ number });
+    tool.refusesDiscard = true;
+    expect(await removedOld()).toMatchObject({
+      count: 1,
+      left: `#${young}: the fake is not allowed to; #${old}: the fake is not allowed to`,
+    });
+    expect((await records.listKept(deployment)).map(({ number }) => number)).toEqual([young]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createExecInfrastructure, type ExecCommands } from '../../../src/providers/infrastructures/exec.ts';
@@ -18,7 +18,7 @@ async function newFolder(): Promise<string> {
 
 /** Change sets as CloudFormation has them: made of one state of the stack, and executed only on that. */
 const script = `
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 const [, , verb, stack] = process.argv;
 const now = existsSync(stack) ? JSON.parse(readFileSync(stack, 'utf8')) : { id: 'none' };
 const env = process.env;
@@ -31,12 +31,16 @@ if (verb === 'state') {
   if (colour === 'refused') { console.error('there is no such colour, ' + password); process.exit(1); }
   const action = now.colour === undefined ? 'create' : 'update';
   writeFileSync(env.SLIPWAY_CHANGES, JSON.stringify(now.colour === colour ? [] : [{ address: 'Stack/Thing', action }]));
+  if (now.colour !== colour) { mkdirSync(stack + '.sets', { recursive: true }); writeFileSync(stack + '.sets/' + env.SLIPWAY_DEPLOYMENT, ''); }
   writeFileSync(env.SLIPWAY_PLAN, JSON.stringify({ on: now.id, colour, nonce: process.hrtime.bigint().toString() }));
 } else if (verb === 'apply') {
   const { on, colour } = JSON.parse(readFileSync(env.SLIPWAY_PLAN, 'utf8'));
   if (on !== now.id) process.exit(3);
   console.error('executes the change set');
+  rmSync(stack + '.sets/' + env.SLIPWAY_DEPLOYMENT, { force: true });
   writeFileSync(stack, JSON.stringify({ id: String(Number(now.id === 'none' ? 0 : now.id) + 1), colour }));
+} else if (verb === 'discard') {
+  rmSync(stack + '.sets/' + env.SLIPWAY_DEPLOYMENT, { force: true });
 }
 `;
 
@@ -50,9 +54,11 @@ async function openExec(commands: Partial<ExecCommands> = {}) {
       plan: command('plan'),
       apply: command('apply'),
       state: command('state'),
+      discard: command('discard'),
       ...commands,
     }),
     folder: newFolder,
+    left: () => readdir(`${stack}.sets`).catch(() => []),
     colour: async () => {
       const text = await readFile(stack, 'utf8').catch(() => '{}');
       return (JSON.parse(text) as { readonly colour?: string }).colour;
@@ -63,7 +69,11 @@ async function openExec(commands: Partial<ExecCommands> = {}) {
 infrastructureSuite('declared commands', () => openExec());
 infrastructureSuite('the fake', () => {
   const infrastructure = createFakeInfrastructure();
-  return Promise.resolve({ infrastructure, folder: newFolder, colour: () => Promise.resolve(infrastructure.colour()) });
+  const [colour, left] = [
+    () => Promise.resolve(infrastructure.colour()),
+    () => Promise.resolve([...infrastructure.left].sort()),
+  ];
+  return Promise.resolve({ infrastructure, folder: newFolder, colour, left });
 });
 
 describe('declared commands', () => {
@@ -83,6 +93,11 @@ describe('declared commands', () => {
       type: 'InfrastructureFailed',
       message: expect.stringContaining(why) as unknown,
     });
+  });
+
+  test('that leave nothing elsewhere need none that removes it', async () => {
+    const { infrastructure } = await openExec({ discard: undefined });
+    expect(infrastructure.discard).toBeUndefined();
   });
 
   test('are ended when their time is over, and what refuses to be applied says its last line', async () => {

@@ -10,6 +10,10 @@ export interface FakeInfrastructure extends Infrastructure {
   colour(): string | undefined;
   /** Somebody else changes it. */
   change(colour: string): void;
+  /** Names of the deployments whose plans have left something. */
+  readonly left: Set<string>;
+  /** The next `discard` is refused. */
+  refusesDiscard: boolean;
   /** Of the calls of `apply` that changed something. */
   readonly applied: string[];
   /** The next `apply` does its work and then is no more, as a worker that was killed. */
@@ -41,6 +45,8 @@ export function createFakeInfrastructure(): FakeInfrastructure {
 
   const fake: FakeInfrastructure = {
     applied: [],
+    left: new Set(),
+    refusesDiscard: false,
     dieAfterApply: false,
     dieHalfWay: false,
     colour: () => colour,
@@ -57,13 +63,19 @@ export function createFakeInfrastructure(): FakeInfrastructure {
       const content = Buffer.from(
         JSON.stringify({ colour: wanted, nonce: randomUUID(), secret: request.secretVariables }),
       );
+      if (changes.length > 0) fake.left.add(request.name);
       return { content, summary: summarise(changes), state, tool: 'fake 1.0' };
+    },
+    async discard({ name }) {
+      await new Promise(setImmediate);
+      if (fake.refusesDiscard) throw new ProviderError('InfrastructureFailed', 'the fake is not allowed to');
+      fake.left.delete(name);
     },
     async readState() {
       await new Promise(setImmediate);
       return state;
     },
-    async apply({ plan, onLine }) {
+    async apply({ name, plan, onLine }) {
       await new Promise(setImmediate);
       if (plan.state !== state) throw staleError('the fake');
       const wanted = (JSON.parse(plan.content.toString()) as { readonly colour: string }).colour;
@@ -72,6 +84,7 @@ export function createFakeInfrastructure(): FakeInfrastructure {
         set(`half ${wanted}`);
         throw new Error('killed');
       }
+      fake.left.delete(name);
       if (wanted !== colour) {
         set(wanted);
         fake.applied.push(wanted);
