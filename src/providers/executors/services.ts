@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Readable } from 'node:stream';
 import type Docker from 'dockerode';
 import type { StageServiceSpec } from '../../definition/specs/stage.ts';
 import { ProviderError } from '../../domain/failures.ts';
@@ -31,6 +32,8 @@ export interface ServiceHostOptions extends StageEngineOptions {
 const capabilities = ['CHOWN', 'DAC_OVERRIDE', 'FOWNER', 'SETGID', 'SETUID'];
 /** Looks at a container, ms; its own check has its own pace. */
 const lookEveryMs = 100;
+/** What a removed service still said is read for so long, ms. The engine ends the connection at once, or never. Judgement. */
+const lastWordsMs = 2_000;
 const tailBytes = 4_096;
 const tailLines = 10;
 
@@ -67,6 +70,8 @@ interface Service {
   readonly tail: () => string;
   /** Its output has been read to its end. */
   readonly ended: Promise<void>;
+  /** Ends the reading of its output. */
+  readonly hangUp: () => void;
   port?: number;
 }
 
@@ -146,8 +151,11 @@ class Opened implements StageServices {
     await Promise.all(this.#containers.map((container) => remove(container).catch(() => undefined)));
     await removeNetwork(this.#docker.getNetwork(this.network)).catch(() => undefined);
     await Promise.all(
-      [...this.#services.values()].map(async ({ ended, log }) => {
+      [...this.#services.values()].map(async ({ ended, hangUp, log }) => {
+        // The engine does not end the connection to a container that was removed before it was started.
+        const timer = setTimeout(hangUp, lastWordsMs);
         await ended;
+        clearTimeout(timer);
         await log.close();
       }),
     );
@@ -164,7 +172,9 @@ class Opened implements StageServices {
       const output = await container.attach({ stream: true, stdout: true, stderr: true });
       const tail = createTail(tailBytes);
       const ended = listen(output, log, tail.push.bind(tail));
-      service = { spec, container, log, tail: () => tail.text(), ended };
+      // It is the engine's answer; dockerode's types say less of it.
+      const hangUp = (): void => void (output as unknown as Readable).destroy();
+      service = { spec, container, log, tail: () => tail.text(), ended, hangUp };
       this.#services.set(spec.name, service);
     } catch (error) {
       await log.close();

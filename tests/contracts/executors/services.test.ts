@@ -255,6 +255,19 @@ describe('services of a stage', () => {
     expect(performance.now() - began).toBeLessThan(3_000);
   });
 
+  test('are gone also where the abort comes after the container was made and before it was started', async () => {
+    const stop = new AbortController();
+    const made: StageServiceSpec = Object.defineProperty(service(), 'env', {
+      // Read for the container that is made next.
+      get() {
+        stop.abort(new Error('told to'));
+        return {};
+      },
+    });
+    await expect(open([made], { until: stop.signal })).rejects.toThrow('told to');
+    expect(await left()).toEqual([]);
+  }, 30_000);
+
   test('that end later are told of when somebody asks', async () => {
     const services = await open([
       service({
