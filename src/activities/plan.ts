@@ -10,7 +10,7 @@ import type { SourceRepository } from '../providers/repositories/port.ts';
 import { lastFailed } from '../store/deployments.ts';
 import { recordPlan } from '../store/plans.ts';
 import { readLastProofMs } from '../store/proofs.ts';
-import { readStages } from '../store/runs.ts';
+import { readStages } from '../store/stages.ts';
 import { judgeEnvironmentGates, requirePassage } from './gates.ts';
 import type { Store } from '../store/store.ts';
 import { typed } from './changes.ts';

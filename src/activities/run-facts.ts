@@ -22,9 +22,9 @@ import {
   recordImages,
   recordRunPhase,
   recordRunPlan,
-  recordStage,
   settleRunRow,
 } from '../store/runs.ts';
+import { recordStage } from '../store/stages.ts';
 import type { Db } from '../store/schema.ts';
 import type { Store } from '../store/store.ts';
 import type { NoticeActivities, RunFactActivities } from './contracts.ts';

@@ -5,7 +5,8 @@ import type { RunOutcome } from '../domain/outcome.ts';
 import type { RunInput, RunRef } from '../domain/run.ts';
 import { appendAudit } from './audit.ts';
 import { settleDeploymentRow } from './settlements.ts';
-import { type StageView, endOpenStages, holdRuns, readStages, settleRunRow } from './runs.ts';
+import { holdRuns, settleRunRow } from './runs.ts';
+import { type StageView, endOpenStages, readStages } from './stages.ts';
 import type { Db, Row } from './schema.ts';
 import { inTransaction } from './transaction.ts';
 

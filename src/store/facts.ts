@@ -13,15 +13,8 @@ import { type LogOwner, type LogSegment, addSegment, beginLog, closeLog } from '
 import { type ProofRecord, recordProof } from './proofs.ts';
 import { recordPackages } from './packages.ts';
 import { deleteOld } from './retention.ts';
-import {
-  type StageView,
-  type StepView,
-  recordRunPhase,
-  recordRunPlan,
-  recordStage,
-  recordStep,
-  holdRuns,
-} from './runs.ts';
+import { recordRunPhase, recordRunPlan, holdRuns } from './runs.ts';
+import { type StageView, type StepView, recordStage, recordStep } from './stages.ts';
 import { settleDeploymentRow } from './settlements.ts';
 import { type Sample, recordSample } from './samples.ts';
 import type { Db } from './schema.ts';

@@ -3,17 +3,8 @@ import type { DeploymentRef } from '../domain/deployment.ts';
 import type { Documentation } from '../domain/documentation.ts';
 import type { Outcome, RunOutcome } from '../domain/outcome.ts';
 import type { PublishedPackage } from '../domain/packages.ts';
-import type {
-  ImageEvidence,
-  ImageReport,
-  RunInput,
-  RunPhase,
-  RunPlan,
-  RunRef,
-  StageReport,
-  StepReport,
-} from '../domain/run.ts';
 import type { StartedBy } from '../domain/run-start.ts';
+import type { ImageEvidence, ImageReport, RunInput, RunPhase, RunPlan, RunRef } from '../domain/run.ts';
 import { publish } from './events.ts';
 import { acceptRun } from './inbox.ts';
 import { listDocumentation } from './kept-files.ts';
@@ -21,6 +12,7 @@ import { listPackages } from './packages.ts';
 import { type Page, type PageRequest, before, omit, rowsToRead, toPage } from './page.ts';
 import { type QueueView, readQueueViews } from './run-turns.ts';
 import type { Db, Row } from './schema.ts';
+import { type StageView, endOpenStages, readStages } from './stages.ts';
 import { json } from './store.ts';
 import { inTransaction } from './transaction.ts';
 
@@ -43,25 +35,6 @@ export interface RunSummary {
   readonly settledAt: string | null;
   /** Where it stands while it waits for its turn; null otherwise. */
   readonly queue: QueueView | null;
-}
-
-/** A stage as it stands; verdicts and durations are null while it runs. */
-export interface StageView {
-  readonly name: string;
-  readonly verdict: StageReport['verdict'] | null;
-  readonly detail: string | null;
-  readonly startedAt: string;
-  readonly durationMs: number | null;
-  readonly steps: readonly StepView[];
-}
-
-export interface StepView {
-  readonly name: string;
-  readonly verdict: StepReport['verdict'] | null;
-  readonly exitCode: number | null;
-  readonly detail: string | null;
-  readonly startedAt: string;
-  readonly durationMs: number | null;
 }
 
 /** Everything the store has of one run. */
@@ -162,66 +135,6 @@ export async function recordRunPhase(db: Db, run: RunRef, phase: RunPhase): Prom
   });
 }
 
-/** A stage, running or done; the last word of each name holds. */
-export async function recordStage(db: Db, run: RunRef, position: number, stage: StageView): Promise<void> {
-  await db
-    .insertInto('stages')
-    .values({
-      project: run.project,
-      run: run.number,
-      position,
-      name: stage.name,
-      verdict: stage.verdict,
-      detail: stage.detail,
-      startedAt: stage.startedAt,
-      durationMs: stage.durationMs,
-    })
-    .onConflict((conflict) =>
-      conflict.columns(['project', 'run', 'name']).doUpdateSet((set) => ({
-        position: set.ref('excluded.position'),
-        verdict: set.ref('excluded.verdict'),
-        detail: set.ref('excluded.detail'),
-        startedAt: set.ref('excluded.startedAt'),
-        durationMs: set.ref('excluded.durationMs'),
-      })),
-    )
-    .execute();
-  await recordSteps(
-    db,
-    run,
-    stage.name,
-    stage.steps.map((step, position) => ({ ...step, position })),
-  );
-}
-
-/** One step of a stage, running or done. */
-export async function recordStep(db: Db, run: RunRef, stage: string, position: number, step: StepView): Promise<void> {
-  await recordSteps(db, run, stage, [{ ...step, position }]);
-}
-
-async function recordSteps(
-  db: Db,
-  run: RunRef,
-  stage: string,
-  steps: readonly (StepView & { readonly position: number })[],
-): Promise<void> {
-  if (steps.length === 0) return;
-  await db
-    .insertInto('steps')
-    .values(steps.map((step) => ({ ...step, project: run.project, run: run.number, stage })))
-    .onConflict((conflict) =>
-      conflict.columns(['project', 'run', 'stage', 'name']).doUpdateSet((set) => ({
-        position: set.ref('excluded.position'),
-        verdict: set.ref('excluded.verdict'),
-        exitCode: set.ref('excluded.exitCode'),
-        detail: set.ref('excluded.detail'),
-        startedAt: set.ref('excluded.startedAt'),
-        durationMs: set.ref('excluded.durationMs'),
-      })),
-    )
-    .execute();
-}
-
 /**
  * Holds runs until the end of the transaction. Whoever writes several rows of one does so first: two that take its stages and steps in
  * different orders would wait for each other, for the second that PostgreSQL takes to notice.
@@ -258,21 +171,6 @@ export async function settleRunRow(
   // What ran when its worker was lost, or could not go on, has said nothing more; without this it would be shown as running for ever.
   await endOpenStages(db, run, 'it had not ended when its run did');
   await publish(db, [runEvent(run, { phase: 'closed', ...end })]);
-}
-
-/** Stages and steps without a verdict: nothing more will come of them. @param why - where they do not say it themselves. */
-export async function endOpenStages(db: Db, run: RunRef, why: string): Promise<void> {
-  const detail = sql<string>`coalesce(detail, ${why}::text)`;
-  const durationMs = sql<number>`(extract(epoch from now() - started_at) * 1000)::bigint`;
-  for (const table of ['stages', 'steps'] as const) {
-    await db
-      .updateTable(table)
-      .set({ verdict: 'errored', detail, durationMs })
-      .where('project', '=', run.project)
-      .where('run', '=', run.number)
-      .where('verdict', 'is', null)
-      .execute();
-  }
 }
 
 /** The images of a run; again the last word holds. */
@@ -422,39 +320,6 @@ export async function readImageEvidence(
 function toImageReport(row: Row<'images'>): ImageReport {
   const { evidence, ...image } = omit(row, 'project', 'run');
   return evidence === null ? image : { ...image, evidence };
-}
-
-/** The stages of a run in the order in which they ran. */
-export async function readStages(db: Db, project: string, number: number): Promise<readonly StageView[]> {
-  const [stages, steps] = await Promise.all([
-    db
-      .selectFrom('stages')
-      .selectAll()
-      .where('project', '=', project)
-      .where('run', '=', number)
-      .orderBy('position')
-      .orderBy('startedAt')
-      .execute(),
-    db
-      .selectFrom('steps')
-      .selectAll()
-      .where('project', '=', project)
-      .where('run', '=', number)
-      .orderBy('position')
-      .execute(),
-  ]);
-  return stages.map((stage) => ({
-    name: stage.name,
-    verdict: stage.verdict,
-    detail: stage.detail,
-    startedAt: stage.startedAt,
-    durationMs: stage.durationMs,
-    steps: steps.filter((step) => step.stage === stage.name).map(toStepView),
-  }));
-}
-
-function toStepView({ name, verdict, exitCode, detail, startedAt, durationMs }: Row<'steps'>): StepView {
-  return { name, verdict, exitCode, detail, startedAt, durationMs };
 }
 
 function runEvent(run: RunRef, data: Readonly<Record<string, unknown>>): Parameters<typeof publish>[1][number] {

@@ -20,9 +20,9 @@ import {
   recordImages,
   recordRunPhase,
   recordRunPlan,
-  recordStage,
   settleRunRow,
 } from '../../../src/store/runs.ts';
+import { recordStage } from '../../../src/store/stages.ts';
 import { type Fact, applyFacts } from '../../../src/store/facts.ts';
 import { migrate, openStore } from '../../../src/store/store.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
