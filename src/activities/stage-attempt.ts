@@ -61,6 +61,8 @@ export interface Attempt {
   readonly scope: StageScope;
   readonly journal: StageJournal;
   readonly secrets: Secrets;
+  /** Values that nothing of it may show: of its own secrets, and of those of stages that may run beside it. */
+  readonly hidden: readonly string[];
   readonly redactor: Redactor;
   /** What steps before have handed on, by name. */
   readonly outputs: Map<string, string>;
@@ -202,6 +204,27 @@ export async function readSecrets(stages: readonly StageSpec[], read: ReadSecret
     }
   }
   return found;
+}
+
+/**
+ * Values of secrets that stages beside this one may be given, to be hidden here too. One that is not there is given to nobody, and is the trouble of
+ * the stage that wants it; one that only could not be read now may be read by that stage in a moment, so nothing is started without it.
+ *
+ * @throws ProviderError as `read` does, where it is worth another try.
+ */
+export async function readOthersSecrets(stages: readonly StageSpec[], read: ReadSecret): Promise<readonly string[]> {
+  const refs = stages.flatMap(({ steps }) => steps.flatMap(({ secrets }) => Object.values<SecretRef>(secrets)));
+  const values = await Promise.all(
+    refs.map(async (ref) => {
+      try {
+        return [await read(ref)];
+      } catch (error) {
+        if (error instanceof ProviderError && !error.retryable) return [];
+        throw error;
+      }
+    }),
+  );
+  return values.flat();
 }
 
 /** What an error makes of what it kept from being judged; undefined: it may be tried again, or is nobody's verdict. */

@@ -20,6 +20,7 @@ import {
   type StagePlace,
   lastLines,
   openPlace,
+  readOthersSecrets,
   readSecrets,
   verdictOf,
 } from './stage-attempt.ts';
@@ -101,12 +102,16 @@ async function settleStage(
     if (journal.history.settled !== undefined) return journal.history.settled;
     const startedAt = new Date();
     deps.facts.stageStarted({ run, stage, position, at: startedAt.toISOString(), phase: 'checking' });
+    const { stages } = known.pipeline;
     // Of what may have to be run again too: with the workspace, all that has been settled goes.
-    const concerned = known.pipeline.stages.filter(
+    const concerned = stages.filter(
       ({ name }, index) =>
         index <= position || (journal.history.begun && readJournal(folders.journal, name).settled !== undefined),
     );
     const secrets = await readSecrets(concerned, deps.readSecret);
+    // They share the checkout, so what one of them leaves there another may print.
+    const beside = stages.filter((other) => !concerned.includes(other) && !stagesBefore(stages, other).includes(spec));
+    const othersSecrets = await readOthersSecrets(beside, deps.readSecret);
     const scope: StageScope = {
       project: run.project,
       run: run.key,
@@ -117,13 +122,15 @@ async function settleStage(
       home: folders.home,
       objects: deps.repositories.objectsFolder(run.project),
     };
-    const redactor = createRedactor(valuesOf(secrets));
+    const hidden = [...valuesOf(secrets), ...othersSecrets];
+    const redactor = createRedactor(hidden);
     const attempt: Attempt = {
       ...request,
       deps,
       scope,
       journal,
       secrets,
+      hidden,
       redactor,
       outputs: outputsBefore(known.pipeline.stages, spec, folders.journal),
       tries: new Map(),
@@ -223,7 +230,7 @@ function openFiles(attempt: Attempt, spec: StageSpec): StageFiles & { close(): P
     source: scope.source,
     home: scope.home,
     scratch: foldersOf(plan.workspace).root,
-    secrets: createFileSecrets(valuesOf(attempt.secrets)),
+    secrets: createFileSecrets(attempt.hidden),
     signal,
     say(line) {
       log ??= deps.logs.open({ run, stage: spec.name, step: 'stage.files', attempt: scope.attempt }, redactor);

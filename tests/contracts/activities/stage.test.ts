@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { ProviderError } from '../../../src/domain/failures.ts';
 import type { RunPlan } from '../../../src/domain/run.ts';
 import type { SourceRepository } from '../../../src/providers/repositories/port.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../../support/run-fixture.ts';
@@ -136,6 +137,51 @@ describe('a stage', () => {
     expect(fixture.log('test/has-not')).toBe('[]\n***');
     expect(JSON.stringify(report)).not.toContain('s3cr3t');
     expect(readFileSync(join(plan.workspace.path, 'kept'), 'utf8')).toBe('s3cr3t-value');
+  });
+
+  describe('beside another', () => {
+    const beside = (needs: string): string => `
+  - name: first
+    needs: []
+    steps: [{ name: prints, shell: 'cat value; cat value > kept; exit 1' }]
+    artifacts: [{ name: kept, paths: [kept], when: always }]
+  - name: second
+    needs: ${needs}
+    steps: [{ name: has, run: ["true"], secrets: [TOKEN] }]
+`;
+    const files = { value: 's3cr3t-value\n' };
+
+    test('shows no secret that only the other one is given', async () => {
+      fixture.secrets.set('TOKEN', 's3cr3t-value');
+      const plan = await prepare(beside('[]'), files);
+      const report = await fixture.runStage(plan, 'first');
+      expect(fixture.log('first/prints')).toMatch(/^\*\*\*\n/);
+      expect(fixture.log('first/prints')).not.toContain('s3cr3t');
+      expect(report.steps[0]?.detail).not.toContain('s3cr3t');
+    });
+
+    test('does not ask for the secrets of one that comes after it', async () => {
+      const asked: unknown[] = [];
+      const { readSecret } = fixture.stage;
+      Object.assign(fixture.stage, {
+        readSecret: (ref: Parameters<typeof readSecret>[0]) => {
+          asked.push(ref);
+          return readSecret(ref);
+        },
+      });
+      await fixture.runStage(await prepare(beside('[first]'), files), 'first');
+      expect(asked).toEqual([]);
+    });
+
+    test('goes without a secret of the other one that is not there, and not without one that cannot be read now', async () => {
+      const plan = await prepare(beside('[]'), files);
+      expect((await fixture.runStage(plan, 'first')).verdict).toBe('failed');
+      Object.assign(fixture.stage, {
+        readSecret: () => Promise.reject(new ProviderError('StoreUnavailable', 'the vault is sealed')),
+      });
+      const other = await prepare(beside('[]'), { ...files, another: '' });
+      await expect(fixture.runStage(other, 'first')).rejects.toMatchObject({ nonRetryable: false });
+    });
   });
 
   test('says which secret is missing', async () => {
