@@ -14,6 +14,7 @@ import { publishPackage } from '../providers/package-uploads/publish.ts';
 import { findFiles } from './artifacts.ts';
 import type { PackageActivities } from './contracts.ts';
 import type { LogWriter, Logs } from './logs.ts';
+import { type PublishAccount, createAccount } from './publish-account.ts';
 import type { Pipelines, RunPipeline } from './pipelines.ts';
 import type { ReadSecret } from './secrets.ts';
 import type { StageFacts } from './stage.ts';
@@ -44,17 +45,19 @@ interface Work {
   readonly run: RunRef;
   readonly source: string;
   readonly signal: AbortSignal;
+  readonly account: PublishAccount;
   readonly moved: () => void;
 }
 
 /** A file that may be published, as it was when it was looked through. Its content is read again: one at a time is enough in memory. */
-type Looked = Pick<ReadPackage, 'name' | 'version' | 'sha256'> & { readonly path: string };
+type Looked = Pick<ReadPackage, 'file' | 'name' | 'version' | 'sha256'> & { readonly path: string };
 
 /** Publishes packages of runs from the checkout of this worker. */
 export function createPackageActivities(deps: PackageDependencies): PackageActivities {
   return {
     async publishPackages({ run, plan }) {
       const late = AbortSignal.timeout(publishTimeoutMs);
+      const account = createAccount(activityInfo().heartbeatDetails);
       try {
         return await withHeartbeat(
           heartbeatMs,
@@ -62,16 +65,17 @@ export function createPackageActivities(deps: PackageDependencies): PackageActiv
             const known = await deps.pipelines.of(plan);
             const { source } = foldersOf(plan.workspace);
             const signal = AbortSignal.any([cancelled, late]);
-            return await publishAll({ deps, known, run, source, signal, moved: () => progress() }, plan);
+            return await publishAll({ deps, known, run, source, signal, account, moved: () => progress() }, plan);
           },
-          undefined,
+          // A later attempt knows by it what an earlier one has published, also where the index does not answer any more.
+          () => account.published(),
           stallMs,
         );
       } catch (error) {
-        if (!late.aborted || error !== late.reason) throw toFailure(error);
+        if (!late.aborted || error !== late.reason) throw toFailure(account.tell(error));
         const minutes = publishTimeoutMs / 60_000;
         const words = `the packages took longer than the ${minutes} minutes of publishing`;
-        throw toFailure(new ProviderError('TimedOut', words, { nonRetryable: true }));
+        throw toFailure(account.tell(new ProviderError('TimedOut', words, { nonRetryable: true })));
       }
     },
   };
@@ -90,7 +94,11 @@ async function publishAll(work: Work, plan: RunPlan): Promise<readonly Published
   const published: PublishedPackage[] = [];
   try {
     const looked: (readonly Looked[])[] = [];
-    for (const step of steps) looked.push(await step.do((log) => lookThrough(work, step.spec, log)));
+    for (const step of steps) {
+      const files = await step.do((log) => lookThrough(work, step.spec, log));
+      looked.push(files);
+      work.account.expect(files.map(({ file }) => ({ package: step.spec.name, file })));
+    }
     for (const [index, step] of steps.entries()) {
       published.push(...(await step.do((log) => publishFiles(work, step.spec, looked[index] ?? [], log))));
       step.settle('passed');
@@ -182,7 +190,7 @@ async function lookThrough(work: Work, spec: PackageSpec, log: LogWriter): Promi
     if (problem !== undefined) throw refusal(spec, `${path} ${problem}`);
     if (files.has(read.file)) throw refusal(spec, `there are two files ${read.file}`);
     files.add(read.file);
-    looked.push({ path, name: read.name, version: read.version, sha256: read.sha256 });
+    looked.push({ path, file: read.file, name: read.name, version: read.version, sha256: read.sha256 });
     log.say(`${path}: ${read.name} ${read.version}, ${read.content.length} bytes, sha256:${read.sha256}`);
     moved();
   }
@@ -242,6 +250,7 @@ async function publishFiles(
       at: new Date().toISOString(),
     };
     published.push(one);
+    work.account.add(one);
     deps.record(run, one);
     log.say(`${read.file}: ${index.name} ${alreadyThere ? 'had it already' : 'holds it'}, ${read.digest}`);
   }

@@ -10,7 +10,8 @@ import type { StageEvidence } from '../domain/evidence.ts';
 import type { ImageReport, RunInput, RunPlan, StageReport } from '../domain/run.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
 import { openDeployment } from '../store/deployments.ts';
-import { recordPackages } from '../store/packages.ts';
+import type { PublishedPackage } from '../domain/packages.ts';
+import { listPackages, recordPackages } from '../store/packages.ts';
 import { readDefinition, readProject } from '../store/projects.ts';
 import { readRelease, recordRelease } from '../store/releases.ts';
 import { recordEvidence } from '../store/reports.ts';
@@ -73,8 +74,8 @@ export function createRunFactActivities({
 
     async settleRun(settle) {
       try {
-        const { number, deployments } = await settleRun(store.db, blobs, settle);
-        const settled = { ...settle, number, deployments };
+        const { number, deployments, packages } = await settleRun(store.db, blobs, settle);
+        const settled = { ...settle, number, deployments, packages };
         await sendNotice(runNotice(settled));
         const alert = scanNotice(settled);
         const more = [...checkNotices(settled), ...(alert === undefined ? [] : [alert])];
@@ -94,7 +95,11 @@ async function settleRun(
   db: Db,
   blobs: RunFactDependencies['blobs'],
   settle: Settle,
-): Promise<{ readonly number: number; readonly deployments: readonly DeploymentInput[] }> {
+): Promise<{
+  readonly number: number;
+  readonly deployments: readonly DeploymentInput[];
+  readonly packages: readonly PublishedPackage[];
+}> {
   const { input, plan, stages, images, outcome, reason } = settle;
   // By its key: where preparing failed, the workflow has no number.
   const run = await openRun(db, input);
@@ -103,7 +108,7 @@ async function settleRun(
   const { priority, emergency } = urgencyOf(input, pair);
   const evidence = await Promise.all(stages.map((stage) => readEvidence(blobs, stage)));
   const ofImages = plan === undefined ? undefined : await readImagesEvidence(blobs, { ...plan, run }, images);
-  const deployments = await inTransaction(db, async (tx) => {
+  const { opened: deployments, packages } = await inTransaction(db, async (tx) => {
     await holdRuns(tx, [run]);
     if (plan !== undefined) await recordRunPlan(tx, { ...plan, run });
     for (const [position, stage] of stages.entries()) {
@@ -154,9 +159,10 @@ async function settleRun(
       }
     }
     await settleRunRow(tx, run, { outcome, reason });
-    return opened;
+    // Also what a run had published that was aborted in the middle of it.
+    return { opened, packages: await listPackages(tx, run.project, run.number) };
   });
-  return { number: run.number, deployments };
+  return { number: run.number, deployments, packages };
 }
 
 async function readEvidence(

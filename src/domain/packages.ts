@@ -1,4 +1,5 @@
 import { matchesRef } from './glob.ts';
+import { sentences } from './sentences.ts';
 
 export const packageKinds = ['npm', 'python'] as const;
 export type PackageKind = (typeof packageKinds)[number];
@@ -80,6 +81,28 @@ function tagVersion(ref: string): string | undefined {
 export function packageUrl({ kind, name, version }: Pick<PublishedPackage, 'kind' | 'name' | 'version'>): string {
   const of = kind === 'npm' ? `npm/${name.replace('@', '%40')}` : `pypi/${nameIn(kind, name)}`;
   return `pkg:${of}@${encodeURIComponent(version)}`;
+}
+
+/** Files named in one sentence; the lists of the run have all of them. Judgement. */
+const mostNamed = 10;
+
+/** Why publishing ended, with what had left by then and stays, and what had not: nothing of it can be taken back. */
+export function partlyPublished(
+  why: string,
+  published: readonly Pick<PublishedPackage, 'file' | 'index'>[],
+  unpublished: readonly string[],
+): string {
+  const some = (names: readonly string[]): string =>
+    names.length <= mostNamed
+      ? names.join(', ')
+      : `${names.slice(0, mostNamed).join(', ')} and ${names.length - mostNamed} more`;
+  return sentences(
+    why,
+    published.length === 0
+      ? 'Nothing was published before that'
+      : `Published before that, and staying there: ${some(published.map(({ file, index }) => `${file} at ${index}`))}`,
+    unpublished.length === 0 ? undefined : `Not known to be published: ${some(unpublished)}`,
+  );
 }
 
 /** One line for people, wherever a published file is named. */

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { ApplicationFailure } from '@temporalio/common';
 import type { RunPlan, StagePlan, StageReport } from '../../src/domain/run.ts';
 import type { Verdict } from '../../src/domain/verdict.ts';
 import { deploymentId } from '../../src/workflows/messages.ts';
@@ -74,6 +75,24 @@ describe('a run', () => {
     expect(world.called('publishPackages')).toHaveLength(1);
     expect(world.called('pushImages')).toHaveLength(0);
     expect(world.called('settleRun')[0]?.input).not.toHaveProperty('packages');
+  });
+
+  test('whose publishing ends half-way has on its record what had left by then', async () => {
+    const { world, when } = createScenario(env);
+    world.runPlan = { publish: ['client', 'wheel'], environments: ['production'] };
+    const published = { package: 'client', file: 'client-1.0.0.tgz', index: 'npm' };
+    world.on('publishPackages', () => {
+      throw ApplicationFailure.create({
+        ...{ type: 'IndexRefused', message: 'the index says no. Not known to be published: app.whl.' },
+        ...{ nonRetryable: true, details: [{ published: [published], unpublished: ['app.whl'] }] },
+      });
+    });
+    const result = await (await when.push()).result();
+    expect(result).toEqual({
+      outcome: 'errored',
+      reason: expect.stringContaining('Not known to be published: app.whl.'),
+    });
+    expect(world.called('settleRun')[0]?.input).toMatchObject({ packages: [published] });
   });
 
   test.each(['GateBlocked', 'GateErrored', 'BuildFailed', 'ImageVulnerable'] as const)(

@@ -1,4 +1,5 @@
 import { patched } from '@temporalio/workflow';
+import { describeFailure } from '../../domain/failures.ts';
 import { type PublishedPackage, publishTimeoutMs } from '../../domain/packages.ts';
 import type { ImageReport, RunPlan, StageReport } from '../../domain/run.ts';
 import { call } from '../call.ts';
@@ -27,12 +28,19 @@ export class Products {
   async publishPackages(plan: RunPlan): Promise<void> {
     if (plan.publish === undefined || !patched('2026-11-26-packages')) return;
     this.#enter('publishing');
-    this.packages = await call(
-      long.publishPackages,
-      `publishes ${plan.publish.join(', ')}`,
-      { run: plan.run, plan },
-      onMachine(plan, publishTimeoutMs),
-    );
+    try {
+      this.packages = await call(
+        long.publishPackages,
+        `publishes ${plan.publish.join(', ')}`,
+        { run: plan.run, plan },
+        onMachine(plan, publishTimeoutMs),
+      );
+    } catch (error) {
+      // What had left before it went wrong stays where it is, and the record of the run has to say so.
+      const { published } = describeFailure(error).details as { readonly published?: readonly PublishedPackage[] };
+      this.packages = published ?? [];
+      throw error;
+    }
   }
 
   async pushImages(plan: RunPlan, stages: readonly StageReport[]): Promise<void> {

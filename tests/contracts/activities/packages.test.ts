@@ -193,11 +193,43 @@ describe('publishing', () => {
     const plan = await prepare();
     leave(plan, await client(), wheel());
     standIn.simple = 'nonsense';
-    await expect(publish(plan)).rejects.toMatchObject({ type: 'IndexRefused', nonRetryable: true });
+    await expect(publish(plan)).rejects.toMatchObject({
+      type: 'IndexRefused',
+      nonRetryable: true,
+      message: expect.stringMatching(
+        /\. Published before that, and staying there: shop-client-1\.0\.0\.tgz at npm\. Not known to be published: parcels-1\.0\.dev1-py3-none-any\.whl\.$/,
+      ),
+      details: [
+        expect.objectContaining({
+          published: [expect.objectContaining({ file: 'shop-client-1.0.0.tgz', index: 'npm' })],
+          unpublished: ['parcels-1.0.dev1-py3-none-any.whl'],
+        }),
+      ],
+    });
     expect(recorded).toMatchObject([{ package: 'client' }]);
     expect(fixture.facts).toContain('step client passed');
     expect(fixture.facts).toContain('step wheel errored');
     expect(fixture.facts.at(-1)).toBe('stage publish errored');
+  });
+
+  test('an attempt that reaches no index any more still knows what an earlier one has published', async () => {
+    const plan = await prepare();
+    leave(plan, await client(), wheel());
+    standIn.simple = 'nonsense';
+    const first = activityEnvironment();
+    const beats: unknown[] = [];
+    first.on('heartbeat', (details: unknown) => beats.push(details));
+    await expect(publish(plan, first)).rejects.toMatchObject({ type: 'IndexRefused' });
+    const { details } = (await publish(plan).catch((error: unknown) => error)) as {
+      readonly details: readonly [{ readonly published: readonly unknown[] }];
+    };
+    const later = activityEnvironment(2);
+    Object.assign(later.context.info, { heartbeatDetails: details[0].published });
+    fixture.secrets.delete('INDEX_TOKEN');
+    await expect(publish(plan, later)).rejects.toMatchObject({
+      message: expect.stringContaining('Published before that, and staying there: shop-client-1.0.0.tgz at npm.'),
+    });
+    expect(beats.length).toBeGreaterThan(0);
   });
 
   test('other content under a version that is there fails, and says what is there', async () => {
