@@ -4,14 +4,15 @@ import { hasZodFastifySchemaValidationErrors, isResponseSerializationError } fro
 import { z } from 'zod';
 import { type FailureType, failures, isFailureType } from '../domain/failure-kinds.ts';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
+import { sentences } from '../domain/sentences.ts';
 
 /** A problem document, RFC 9457. */
 export const Problem = z
   .looseObject({
     type: z.string().describe('`urn:slipway:problem:` and the name of the failure.'),
-    title: z.string().describe('What to do next.'),
+    title: z.string().describe('What kind of failure it is, in a few words: the same for every one of its type.'),
     status: z.number().int(),
-    detail: z.string().describe('What happened, and where.'),
+    detail: z.string().describe('What happened, and where, and what to do about it.'),
     instance: z.string().optional().describe('Id to look for in the log of the API.'),
     errors: z
       .array(z.looseObject({ pointer: z.string(), detail: z.string() }))
@@ -90,7 +91,9 @@ export function toProblem(error: unknown): Problem {
   const { status } = failures[type];
   if (status >= 500) {
     const told = internal(type);
-    return error instanceof ProviderError && sayable.includes(type) ? { ...told, detail: message } : told;
+    return error instanceof ProviderError && sayable.includes(type)
+      ? { ...told, detail: sentences(message, failures[type].sentence) }
+      : told;
   }
   // A route may know a more exact status than the table: 416 for a range is bad input too.
   const exact = details['status'];
@@ -110,7 +113,12 @@ function internal(type: FailureType): Problem {
   };
 }
 
+/** `SignatureInvalid` → `Signature invalid`: made of the name of its type, so that none can be without one. */
+function titleOf(type: FailureType): string {
+  return type.replaceAll(/(?<!^)[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
 function problem(type: FailureType, detail: string): Problem {
   const { status, sentence } = failures[type];
-  return { type: `urn:slipway:problem:${type}`, title: sentence, status, detail };
+  return { type: `urn:slipway:problem:${type}`, title: titleOf(type), status, detail: sentences(detail, sentence) };
 }

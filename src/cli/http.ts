@@ -182,12 +182,10 @@ async function refusal(response: Response, connection: Connection): Promise<CliE
   }
   const fields = (problem.errors ?? []).map(({ pointer, detail }) => `\n  ${pointer ?? ''} ${detail ?? ''}`).join('');
   const said = problem.detail ?? problem.title ?? `The API answered with status ${response.status}.`;
-  // The title of a problem is what to do next; the detail is what happened.
-  const todo = problem.detail === undefined || problem.title === undefined ? '' : `\n${problem.title}`;
   const type = (problem.type ?? 'problem').split(/[/:]/).at(-1) ?? 'problem';
   const refused = response.status === 401;
-  const given = `It came from ${connection.tokenSource ?? connection.source}.`;
-  return new CliError(endingOfStatus(response.status), refused ? `${said} ${given}` : `${said}${fields}${todo}`, {
+  const given = `The token came from ${connection.tokenSource ?? connection.source}.`;
+  return new CliError(endingOfStatus(response.status), refused ? `${said} ${given}` : `${said}${fields}`, {
     type,
     detail: problem,
     next: refused ? newToken(connection) : [],

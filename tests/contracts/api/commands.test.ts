@@ -205,7 +205,10 @@ describe('a decision', () => {
         comment: `refuse:${type}`,
       });
       expect(response.statusCode).toBe(status);
-      expect(response.json()).toMatchObject({ type: `urn:slipway:problem:${type}`, detail: `refused as ${type}` });
+      expect(response.json()).toMatchObject({
+        type: `urn:slipway:problem:${type}`,
+        detail: expect.stringMatching(new RegExp(`^refused as ${type}\\. [A-Z]`)),
+      });
       expect(await audit(deploymentId(ref))).toEqual([
         { action: 'deployment.reject.refused', actor: 'grace' },
         { action: 'deployment.reject', actor: 'grace' },

@@ -92,7 +92,8 @@ describe('what would go from a registry', () => {
     expect(answer.statusCode).toBe(502);
     expect(answer.json()).toMatchObject({
       type: 'urn:slipway:problem:RegistryRefused',
-      title: expect.stringContaining('credentials of the registry'),
+      title: 'Registry refused',
+      detail: expect.stringContaining('credentials of the registry'),
     });
     // What a registry says is for the log.
     expect(answer.body).not.toContain('registry.example');

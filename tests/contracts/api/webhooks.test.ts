@@ -131,8 +131,9 @@ describe('a delivery that is refused', () => {
     expect(response.json()).toMatchObject({
       status,
       type: expect.stringMatching(/^urn:slipway:problem:/),
-      title: expect.stringMatching(/.{10,}/),
-      detail: expect.stringMatching(/.{10,}/),
+      // Of the type, and no sentence; this case, and what to do about it.
+      title: expect.stringMatching(/^[A-Z][a-z]+(?: [a-z]+)*$/),
+      detail: expect.stringMatching(/^[A-Z].+[.!?]`? [A-Z`].+\.$/s),
     });
     expect((await listRuns(api.store.db, {}, {})).items.length).toBe(before);
   });

@@ -37,12 +37,16 @@ describe('requests to the API', () => {
     [503, 'errored'],
   ])('status %d ends the command as %s', async (status, ending) => {
     const http = await api((_, response) => {
-      const problem = { type: 'urn:slipway:problem:TooLate', title: 'Look at its status.', detail: 'It is rejected.' };
+      const problem = {
+        type: 'urn:slipway:problem:TooLate',
+        title: 'Too late',
+        detail: 'It is rejected. Look at its status.',
+      };
       response.writeHead(status, { 'content-type': 'application/problem+json' }).end(JSON.stringify(problem));
     });
     const error = await refusal(http.get('/v1/x'));
     expect(error.ending).toBe(ending);
-    expect(error.message).toBe('It is rejected.\nLook at its status.');
+    expect(error.message).toBe('It is rejected. Look at its status.');
     expect(error.type).toBe('TooLate');
   });
 
@@ -52,7 +56,7 @@ describe('requests to the API', () => {
     });
     const error = await refusal(http.get('/v1/x'));
     expect(error.ending).toBe('not-allowed');
-    expect(error.message).toBe('This token is not valid. It came from a test.');
+    expect(error.message).toBe('This token is not valid. The token came from a test.');
     expect(error.next.map(({ command }) => command)).toEqual(['slipway token create … --role …']);
   });
 

@@ -220,7 +220,12 @@ describe('approve', () => {
   test('too late is 6 with the reason', async () => {
     answers[`POST ${production}/deployments/3/approve`] = {
       status: 409,
-      body: { type: 'urn:slipway:problem:TooLate', title: 'See its status.', status: 409, detail: 'It is rejected.' },
+      body: {
+        type: 'urn:slipway:problem:TooLate',
+        title: 'Too late',
+        status: 409,
+        detail: 'It is rejected. See its status.',
+      },
     };
     const { code, stderr } = await slipway(['approve', 'production/3', '--plan', '1f3a2b4c']);
     expect(code).toBe(6);
