@@ -2,6 +2,7 @@ import { loadProject } from '../definition/load.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { isProduction } from '../definition/production.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
+import { type ForgeNames, forgeNames } from '../domain/forge-names.ts';
 import { renderReleaseNotes } from '../domain/release-notes.ts';
 import { semanticVersion } from '../domain/version.ts';
 import { type ForgeApiKind, forgeApis } from '../providers/forge-apis/index.ts';
@@ -23,6 +24,13 @@ export interface ForgeDependencies {
   readonly settings: { readonly publicUrl?: string | undefined };
 }
 
+interface OpenedForge {
+  readonly project: ProjectDefinition;
+  readonly place: ForgePlace;
+  readonly names: ForgeNames;
+  readonly api: ForgeApi;
+}
+
 /** Of one request, ms; the activity has three times that. */
 const requestTimeoutMs = 10_000;
 /** Where a hotfix is brought back to beside the release branch (S0-145, S0-146). */
@@ -35,16 +43,14 @@ export function createForgeActivities({
   readSecret,
   settings,
 }: ForgeDependencies): ForgeActivities {
-  async function open(
-    name: string,
-  ): Promise<{ readonly project: ProjectDefinition; readonly place: ForgePlace; readonly api: ForgeApi } | undefined> {
+  async function open(name: string): Promise<OpenedForge | undefined> {
     const stored = await readProject(store.db, name);
     const loaded = stored === undefined ? undefined : loadProject({ file: 'project.yaml', text: stored.text });
     if (loaded?.ok !== true) throw new ProviderError('NotFound', `There is no project ${name}.`);
     const project = loaded.value;
     const place = forgeApiOf(project);
     if (place === undefined) return undefined;
-    return { project, place, api: await openAt(place, readSecret) };
+    return { project, place, names: forgeNames(name, place.sole), api: await openAt(place, readSecret) };
   }
 
   async function typed<T>(work: () => Promise<T>): Promise<T> {
@@ -63,7 +69,8 @@ export function createForgeActivities({
         const { publicUrl } = settings;
         const url = publicUrl === undefined ? undefined : `${publicUrl}/v1/projects/${name}/runs/${run}`;
         for (const status of statuses) {
-          await opened.api.setStatus({ commit, ...status, ...(url === undefined ? {} : { url }) });
+          const context = opened.names.status(status.context);
+          await opened.api.setStatus({ commit, ...status, context, ...(url === undefined ? {} : { url }) });
         }
         if (comment !== undefined) {
           // One of each project: several may look at the same repository.
@@ -87,7 +94,8 @@ export function createForgeActivities({
         const known = Object.hasOwn(environments, environment) ? environments[environment] : undefined;
         await opened.api.setDeployment({
           key: `${project}/${environment}/${number}`,
-          environment,
+          environment: opened.names.environment(environment),
+          context: opened.names.deploymentStatus(environment),
           production: isProduction(environment, known ?? {}),
           number,
           commit,
@@ -109,7 +117,7 @@ export function createForgeActivities({
         ]);
         if (opened === undefined || plan === undefined || !opened.place.releases) return;
         await opened.api.ensureRelease?.({
-          tag: tagOf(version, run?.ref),
+          tag: tagOf(version, run?.ref) ?? opened.names.tag(version),
           commit: plan.identity.release.commit,
           name: version,
           notes: renderReleaseNotes(plan),
@@ -138,10 +146,10 @@ export function createForgeActivities({
   };
 }
 
-/** The tag that a run was for, where its version is that of the tag; else the version is the tag. */
-function tagOf(version: string, ref: string | undefined): string {
+/** The tag that a run was for, where its version is that of the tag. */
+function tagOf(version: string, ref: string | undefined): string | undefined {
   const tag = ref?.startsWith('refs/tags/') === true ? ref.slice('refs/tags/'.length) : undefined;
-  return tag !== undefined && semanticVersion(tag) === version ? tag : version;
+  return tag !== undefined && semanticVersion(tag) === version ? tag : undefined;
 }
 
 /** Where a project's forge is, as whom it is told, and what it wants to be told beside how runs go. */
@@ -150,6 +158,8 @@ export interface ForgePlace {
   readonly url?: string;
   readonly repository: string;
   readonly token: Parameters<ReadSecret>[0];
+  /** No other project looks at the repository. */
+  readonly sole: boolean;
   readonly deployments: boolean;
   readonly releases: boolean;
 }
@@ -177,9 +187,9 @@ async function openAt({ kind, url, repository, token }: ForgePlace, readSecret: 
 export function forgeApiOf(project: ProjectDefinition): ForgePlace | undefined {
   const { forge, url: address } = project.repository;
   if (!('api' in forge)) return undefined;
-  const { url, token, repository = pathOf(address), deployments } = forge.api;
+  const { url, token, repository = pathOf(address), deployments, sole } = forge.api;
   const releases = 'releases' in forge.api && forge.api.releases;
-  return { kind: forge.kind, repository, token, deployments, releases, ...(url === undefined ? {} : { url }) };
+  return { kind: forge.kind, repository, token, sole, deployments, releases, ...(url === undefined ? {} : { url }) };
 }
 
 /** `git@host:team/app.git` and `https://host/team/app` are `team/app`. */

@@ -23,7 +23,13 @@ const common = {
   deployments: z
     .boolean()
     .describe(
-      'Tells it how each deployment goes too: in its list of deployments, or as the status `slipway/deploy/<environment>` of the commit where it has none.',
+      'Tells it how each deployment goes too: in its list of deployments, as `<project>/<environment>`, or as the status `slipway/<project>/deploy/<environment>` of the commit where it has none.',
+    )
+    .default(false),
+  sole: z
+    .boolean()
+    .describe(
+      'No other project looks at this repository: then its statuses are `slipway` and `slipway/<stage>` instead of `slipway/<project>` and `slipway/<project>/<stage>`, and environments and releases go without the name of the project too. Two projects of one repository that both say so overwrite each other.',
     )
     .default(false),
 };
@@ -31,7 +37,7 @@ const common = {
 const releases = z
   .boolean()
   .describe(
-    'Makes a release there when a deployment to production has succeeded, with its commits as notes. The tag is that of the run, or made with the version as its name: it is pushed like any other, so no route should take it.',
+    'Makes a release there when a deployment to production has succeeded, with its commits as notes. The tag is that of the run, or made as `<project>/<version>`: it is pushed like any other, so no route should take it.',
   )
   .default(false);
 

@@ -2,7 +2,7 @@
 export interface CommitStatus {
   /** 40 hexadecimal digits. */
   readonly commit: string;
-  /** Names it at the forge: `slipway/test`. The same again is the same status, in its newest state. */
+  /** Names it at the forge: `slipway/shop/test`. The same again is the same status, in its newest state. */
   readonly context: string;
   readonly state: 'pending' | 'success' | 'failure' | 'error';
   /** One line; cut to what the forge shows. */
@@ -37,7 +37,10 @@ export type PullRequestAnswer =
 export interface DeploymentStatus {
   /** Names the deployment: the same again is the same deployment, in its newest state. `hello/production/7`. */
   readonly key: string;
+  /** As the forge is to call it. */
   readonly environment: string;
+  /** What it is called where the forge has no list of deployments, and it is a status of the commit. */
+  readonly context: string;
   readonly production: boolean;
   /** Of its environment, from 1. */
   readonly number: number;
@@ -82,7 +85,7 @@ export interface ForgeApi {
   /** Writes it anew where it is there already: one that has the mark and that this token has written, for anybody can write a mark. */
   setComment(comment: Comment): Promise<void>;
   ensurePullRequest(wanted: WantedPullRequest): Promise<PullRequestAnswer>;
-  /** In the forge's list of deployments; where it has none, the commit status `slipway/deploy/<environment>`. */
+  /** In the forge's list of deployments; where it has none, as a commit status. */
   setDeployment(status: DeploymentStatus): Promise<void>;
   /** Absent where the forge has no releases. */
   ensureRelease?(release: WantedRelease): Promise<ReleaseAnswer>;
@@ -126,10 +129,10 @@ const statusOfDeployment = {
 } as const satisfies Readonly<Record<DeploymentStatus['state'], CommitStatus['state']>>;
 
 /** A deployment as a commit status, for a forge that has no list of deployments. */
-export function asCommitStatus({ environment, commit, state, description, url }: DeploymentStatus): CommitStatus {
+export function asCommitStatus({ context, commit, state, description, url }: DeploymentStatus): CommitStatus {
   return {
     commit,
-    context: `slipway/deploy/${environment}`,
+    context,
     state: statusOfDeployment[state],
     description,
     ...(url === undefined ? {} : { url }),

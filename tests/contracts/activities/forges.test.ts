@@ -67,7 +67,7 @@ describe('telling a forge', () => {
   test('says it, with a link, and comments a pull request', async () => {
     await put('tells', withApi('tells', `{ url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app }`));
     await activities.tellForge({ project: 'tells', ...words, comment: { pullRequest: 7, body: '**succeeded**' } });
-    expect(forge.statuses.get(`${commit}/slipway/test`)).toEqual({
+    expect(forge.statuses.get(`${commit}/slipway/tells/test`)).toEqual({
       state: 'success',
       description: 'passed',
       url: 'https://slipway.example.com/v1/projects/tells/runs/3',
@@ -137,7 +137,7 @@ describe('a deployment', () => {
       await activities.publishRelease({ deployment: own, version: '4-aaaaaaa', plan: hash });
     }
     expect(forge.releases).toEqual([
-      { tag: '4-aaaaaaa', commit, name: '4-aaaaaaa', notes: expect.stringContaining('- mends \\*it\\* (') },
+      { tag: 'deploys/4-aaaaaaa', commit, name: '4-aaaaaaa', notes: expect.stringContaining('- mends \\*it\\* (') },
     ]);
     expect(forge.releases[0]?.notes).toContain('Since `3-bbbbbbb`');
   }, 60_000);
@@ -163,6 +163,70 @@ describe('a deployment', () => {
     await activities.tellDeployment(running);
     await activities.publishRelease({ deployment: own, version: '4-aaaaaaa', plan: hash });
     expect(forge.requests()).toEqual([]);
+  });
+});
+
+describe('two projects on one repository', () => {
+  const api = (name: string, sole = ''): Promise<void> =>
+    put(
+      name,
+      withApi(
+        name,
+        `{ url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app, deployments: true${sole} }`,
+      ),
+    );
+
+  test('one push is a run of each, and what is told of one leaves the other as it is', async () => {
+    await api('shop');
+    await api('docs');
+    const event = {
+      kind: 'push' as const,
+      ref: 'refs/heads/main',
+      before: '0'.repeat(40),
+      after: commit,
+      author: 'ada',
+    };
+    const delivery = { id: 'one-delivery', event: 'push' } as never;
+    const at = new Date().toISOString();
+    for (const project of ['shop', 'docs']) {
+      const accepted = await acceptRun(store.db, { project, key: 'pushed', event, acceptedAt: at }, delivery);
+      expect(accepted).toMatchObject({ number: 1, created: true });
+    }
+    const tell = (project: string, state: 'success' | 'failure') =>
+      activities.tellForge({
+        ...{ project, commit, run: 1, comment: { pullRequest: 7, body: `${project} ${state}` } },
+        statuses: ['slipway', 'slipway/test'].map((context) => ({ context, state, description: project })),
+      });
+    await tell('shop', 'failure');
+    await tell('docs', 'success');
+    expect([...forge.statuses].map(([context, { state }]) => [context.slice(41), state])).toEqual([
+      ['slipway/shop', 'failure'],
+      ['slipway/shop/test', 'failure'],
+      ['slipway/docs', 'success'],
+      ['slipway/docs/test', 'success'],
+    ]);
+    expect(forge.comments.map(({ body }) => body)).toEqual([
+      '<!-- slipway:run-shop -->\nshop failure',
+      '<!-- slipway:run-docs -->\ndocs success',
+    ]);
+    const deployment = (project: string) => ({
+      ...{ deployment: { project, environment: 'production', number: 1 }, version: '1-aaaaaaa', commit },
+      ...({ state: 'success', description: 'live' } as const),
+    });
+    await activities.tellDeployment(deployment('shop'));
+    await activities.tellDeployment(deployment('docs'));
+    expect([...forge.deployments]).toEqual([
+      ['shop/production/1', ['success']],
+      ['docs/production/1', ['success']],
+    ]);
+    const asked = forge.requests().filter((request) => /POST .*\/deployments$/.test(request));
+    expect(asked).toHaveLength(2);
+  }, 60_000);
+
+  test('one that is the only one there keeps the short names', async () => {
+    await api('lone', ', sole: true');
+    await activities.tellForge({ project: 'lone', ...words });
+    expect([...forge.statuses.keys()].map((context) => context.slice(41))).toEqual(['slipway', 'slipway/test']);
   });
 });
 

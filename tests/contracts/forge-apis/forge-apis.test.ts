@@ -111,18 +111,22 @@ describe.each(Object.keys(forgeApis) as ForgeApiKind[])('%s', (kind) => {
 
   test('tells how a deployment goes, each state once, and two of one commit apart', async () => {
     const deployment = {
-      ...{ key: 'app/production/7', environment: 'production', production: true, number: 7, commit },
+      ...{ key: 'app/production/7', environment: 'app/production', production: true, number: 7, commit },
+      context: 'slipway/app/deploy/production',
       ...{ ref: 'refs/heads/main', description: 'd'.repeat(1_000), url: 'https://slipway.example.com/x' },
     };
     for (const state of ['waiting', 'running', 'success', 'inactive'] as const) {
       await api.setDeployment({ ...deployment, state });
       await api.setDeployment({ ...deployment, state });
     }
-    const staging = { ...deployment, key: 'app/staging/7', environment: 'staging', production: false };
+    const staging = {
+      ...{ ...deployment, key: 'app/staging/7', environment: 'app/staging', production: false },
+      context: 'slipway/app/deploy/staging',
+    };
     await api.setDeployment({ ...staging, state: 'failure' });
     const told = deployments[kind];
     if (told === null) {
-      const stateOf = (name: string): string => forge.statuses.get(`${commit}/slipway/deploy/${name}`)?.state ?? '';
+      const stateOf = (name: string): string => forge.statuses.get(`${commit}/slipway/app/deploy/${name}`)?.state ?? '';
       expect([stateOf('production'), stateOf('staging')]).toEqual([states[kind][3], states[kind][2]]);
       expect(forge.statuses.size).toBe(2);
     } else {
