@@ -9,6 +9,7 @@ import { createFolderBlobs } from '../../src/providers/blobs/folder.ts';
 import { createOsvScanner } from '../../src/providers/scanners/osv-scanner.ts';
 import { putProject } from '../../src/store/projects.ts';
 import { projectYaml } from '../support/api.ts';
+import { createFakeSbomMaker } from '../support/fakes/sbom-maker.ts';
 import { activityEnvironment } from '../support/run-fixture.ts';
 import { type TestStore, temporaryStore } from '../support/store.ts';
 import { advisory, toolPath, writeOsvDatabase } from '../support/supply-chain.ts';
@@ -46,7 +47,7 @@ beforeAll(async () => {
     store,
     blobs,
     supplyChain: {
-      sboms: { name: 'syft', isHere: nobody, make: nobody },
+      sboms: createFakeSbomMaker(),
       scanners: { 'osv-scanner': scanner, trivy: scanner },
     },
     builder: { resolve: nobody, inspect: nobody, save: nobody },

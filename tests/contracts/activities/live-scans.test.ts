@@ -1,12 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { MockActivityEnvironment } from '@temporalio/testing';
 import { readKeptScan } from '../../../src/activities/kept-scans.ts';
 import { createLiveScanActivities } from '../../../src/activities/live-scans.ts';
-import { ProviderError } from '../../../src/domain/failures.ts';
 import type { ImageScan } from '../../../src/domain/image-scan.ts';
 import { createFolderBlobs } from '../../../src/providers/blobs/folder.ts';
 import type { BlobStore } from '../../../src/providers/blobs/port.ts';
@@ -15,14 +13,17 @@ import { putProject } from '../../../src/store/projects.ts';
 import { recordRelease } from '../../../src/store/releases.ts';
 import { recordRound } from '../../../src/store/upkeep.ts';
 import { projectYaml } from '../../support/api.ts';
+import { createFakeSbomMaker } from '../../support/fakes/sbom-maker.ts';
+import { createFakeScanner, writeFakeDatabase } from '../../support/fakes/scanner.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
 
 let store: TestStore;
 let folder: string;
 let blobs: BlobStore;
 let activities: Pick<ReturnType<typeof createLiveScanActivities>, keyof ReturnType<typeof createLiveScanActivities>>;
-/** What the scanner does with the list that it is given. */
-let scanner: (list: string) => ImageScan;
+/** Where the scanner looks packages up. */
+let database: string;
+let isMissing: boolean;
 let made: number;
 
 const image = { name: 'web', repository: '127.0.0.1:5000/web', digest: `sha256:${'a'.repeat(64)}` };
@@ -35,30 +36,34 @@ const scanOf = (...names: readonly string[]): ImageScan => ({
     return { id: `TEST-${name}`, aliases: [], severity: 'high' as const, package: name, version: '1', fixedIn: [] };
   }),
 });
-const scanning = 'images:\n  scan: { scanner: osv-scanner, database: /var/lib/osv, mode: warn, maxAge: 48h }\n';
+const hourMs = 3_600_000;
+/** A list with these packages, all of version 1, as a build keeps it. */
+const listOf = (...names: readonly string[]): string =>
+  JSON.stringify({ bomFormat: 'CycloneDX', components: names.map((name) => ({ name, purl: `pkg:npm/${name}@1` })) });
+/** Advisories about these packages, of some hours ago. */
+function advise(names: readonly string[], hours = 0): void {
+  const advisories = names.map((name) => ({ id: `TEST-${name}`, alias: `CVE-${name}`, name, fixed: '2' }));
+  writeFakeDatabase(database, 'npm', advisories, new Date(Date.now() - hours * hourMs));
+}
 
 beforeAll(async () => {
   store = await temporaryStore();
   folder = mkdtempSync(join(tmpdir(), 'slipway-live-'));
   blobs = createFolderBlobs({ folder });
-  const fake = {
-    name: 'osv-scanner',
-    scan: async ({ sbom }: { readonly sbom: { readonly cyclonedx: string } }) =>
-      scanner(await readFile(sbom.cyclonedx, 'utf8')),
-  };
+  const scanner = createFakeScanner('osv-scanner', () => isMissing);
+  const maker = createFakeSbomMaker();
   activities = createLiveScanActivities({
     store,
     blobs,
     supplyChain: {
       sboms: {
-        name: 'syft',
-        isHere: () => false,
-        make: () => {
+        ...maker,
+        make(request) {
           made += 1;
-          return Promise.reject(new ProviderError('ToolMissing', 'there is no syft'));
+          return maker.make(request);
         },
       },
-      scanners: { 'osv-scanner': fake, trivy: fake },
+      scanners: { 'osv-scanner': scanner, trivy: scanner },
     },
     builder: {
       resolve: () => Promise.resolve({}),
@@ -77,8 +82,10 @@ let count = 0;
 beforeEach(async () => {
   count += 1;
   made = 0;
+  isMissing = false;
   project = `p${count}`;
-  await put(scanning);
+  database = join(folder, 'advisories', project);
+  await put(`images:\n  scan: { scanner: osv-scanner, database: ${database}, mode: warn, maxAge: 48h }\n`);
 });
 
 async function put(more: string): Promise<void> {
@@ -95,36 +102,38 @@ async function keep(files: Readonly<Record<string, string>>): Promise<void> {
 }
 
 test('an image is looked up by the list of its build, and what was found then is known', async () => {
-  await keep({ 'sbom.spdx.json': '{}', 'sbom.cdx.json': 'the list', 'scan.json': JSON.stringify(scanOf('old')) });
-  let seen = '';
-  scanner = (list) => {
-    seen = list;
-    return scanOf('old', 'new');
-  };
+  await keep({
+    'sbom.spdx.json': '{}',
+    'sbom.cdx.json': listOf('old', 'new'),
+    'scan.json': JSON.stringify(scanOf('old')),
+  });
+  advise(['old', 'new', 'another']);
   const scan = await call(activities.scanLiveImage, { project, image, build: 7 });
-  expect([seen, made]).toEqual(['the list', 0]);
+  expect(made).toBe(0);
   expect(scan).toMatchObject({ name: 'web', scan: { verdict: 'failed' }, known: ['TEST-old old 1'] });
   expect(scan.findings.map(({ key }) => key)).toEqual(['TEST-new new 1', 'TEST-old old 1']);
 });
 
 test.each([
-  ['a scanner that is missing', 'ToolMissing', 'there is no osv-scanner'],
-  ['a scanner that breaks', 'ScanErrored', 'web could not be scanned: it crashed'],
-  ['a database that is too old', 'ScanErrored', 'the advisories are 4 days old'],
-] as const)('%s is errored, never clean', async (_, type, message) => {
-  await keep({ 'sbom.spdx.json': '{}', 'sbom.cdx.json': 'the list' });
-  scanner = () => {
-    throw new ProviderError(type, message);
-  };
+  ['a scanner that is missing', 'missing', 'there is no osv-scanner'],
+  ['a scanner without a database', 'nothing', 'there are no advisories at'],
+  ['a database that is too old', 'old', 'older than the 48 hours it may be'],
+] as const)('%s is errored, never clean', async (_, what, reason) => {
+  await keep({ 'sbom.spdx.json': '{}', 'sbom.cdx.json': listOf('old') });
+  isMissing = what === 'missing';
+  if (what === 'old') advise([], 96);
   const scan = await call(activities.scanLiveImage, { project, image, build: 7 });
-  expect(scan).toMatchObject({ scan: { verdict: 'errored', reason: message }, findings: [], known: null });
+  expect(scan).toMatchObject({
+    scan: { verdict: 'errored', reason: expect.stringContaining(reason) },
+    ...{ findings: [], known: null },
+  });
 });
 
 test('an image without a list is listed now; where that fails nothing is known of it', async () => {
-  scanner = () => scanOf();
+  advise([]);
   const scan = await call(activities.scanLiveImage, { project, image, build: null });
   expect(made).toBe(1);
-  expect(scan.scan).toMatchObject({ verdict: 'errored', reason: 'there is no syft' });
+  expect(scan.scan).toMatchObject({ verdict: 'errored', reason: expect.stringContaining('could not be listed') });
 });
 
 test('a project without a scanner is errored, and a project that is not there is an error', async () => {
@@ -179,7 +188,7 @@ test('what is live and what was before is read with its build, and with what the
   ]);
 });
 
-const lists = { 'sbom.spdx.json': '{}', 'sbom.cdx.json': 'the list' };
+const lists = { 'sbom.spdx.json': '{}', 'sbom.cdx.json': listOf('old', 'new') };
 async function kept(): Promise<ImageScan | undefined> {
   return await readKeptScan(blobs, { project, build: 7, image: 'web' });
 }
@@ -202,47 +211,39 @@ const renewed = (): Promise<Readonly<Record<string, string>>> =>
 
 test('what a scan of what is live finds is kept beside the evidence of its build, for whoever plans it next', async () => {
   await keep({ ...lists, 'scan.json': JSON.stringify({ ...scanOf(), scannedAt: '2026-11-01T00:00:00.000Z' }) });
-  scanner = () => scanOf('new');
+  advise(['new']);
   await call(activities.scanLiveImage, { project, image, build: 7 });
-  expect(await kept()).toEqual(scanOf('new'));
-  scanner = () => {
-    throw new ProviderError('ScanErrored', 'it crashed');
-  };
-  await call(activities.scanLiveImage, { project, image, build: 7 });
-  expect(await kept()).toEqual(scanOf('new'));
+  const found = await kept();
+  expect(found?.vulnerabilities.map(({ id }) => id)).toEqual(['TEST-new']);
+  rmSync(database, { recursive: true });
+  expect((await call(activities.scanLiveImage, { project, image, build: 7 })).scan.verdict).toBe('errored');
+  expect(await kept()).toEqual(found);
 });
 
 test('a scan that is too old is made again before a deployment, of every platform that has a list', async () => {
   await release();
   await keep({
-    ...{ 'linux-amd64.sbom.spdx.json': '{}', 'linux-amd64.sbom.cdx.json': 'amd64' },
-    ...{ 'linux-arm64.sbom.spdx.json': '{}', 'linux-arm64.sbom.cdx.json': 'arm64' },
+    ...{ 'linux-amd64.sbom.spdx.json': '{}', 'linux-amd64.sbom.cdx.json': listOf('amd64') },
+    ...{ 'linux-arm64.sbom.spdx.json': '{}', 'linux-arm64.sbom.cdx.json': listOf('arm64') },
     'scan.json': JSON.stringify({
       ...scanOf(),
       databaseAt: '2024-01-01T00:00:00.000Z',
       scannedAt: '2024-01-01T00:00:00.000Z',
     }),
   });
-  const looked: string[] = [];
-  scanner = (list) => {
-    looked.push(list);
-    return { ...scanOf(list), databaseAt: new Date().toISOString() };
-  };
-  expect(await renewed()).toEqual({});
-  expect([looked, made]).toEqual([['amd64', 'arm64'], 0]);
+  advise(['amd64', 'arm64']);
+  expect([await renewed(), made]).toEqual([{}, 0]);
   expect((await kept())!.vulnerabilities.map(({ id }) => id)).toEqual(['TEST-amd64', 'TEST-arm64']);
   // It is of now, so that nothing is done a second time.
+  isMissing = true;
   expect(await renewed()).toEqual({});
-  expect(looked).toHaveLength(2);
 });
 
 test('a scan that cannot be made again is told, and leaves what there was', async () => {
   await release();
   const before = { ...scanOf('old'), databaseAt: '2024-01-01T00:00:00.000Z' };
   await keep({ ...lists, 'scan.json': JSON.stringify(before) });
-  scanner = () => {
-    throw new ProviderError('ToolMissing', 'there is no osv-scanner');
-  };
+  isMissing = true;
   expect(await renewed()).toEqual({ web: 'there is no osv-scanner' });
   expect(await kept()).toEqual(before);
 });

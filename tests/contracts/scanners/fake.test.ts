@@ -4,6 +4,7 @@ import { describeScanner } from './suite.ts';
 describeScanner('fake', () =>
   Promise.resolve({
     scanner: createFakeScanner(),
+    missing: createFakeScanner('osv-scanner', () => true),
     writeAdvisories: (folder, at) =>
       writeFakeDatabase(
         folder,

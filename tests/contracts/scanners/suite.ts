@@ -8,6 +8,8 @@ import type { ImageScanner, ScanRequest } from '../../../src/providers/scanners/
 /** A scanner under test and what the suite must be able to do to it. */
 export interface ScannerLab {
   readonly scanner: ImageScanner;
+  /** The same where its program is not there. */
+  readonly missing: ImageScanner;
   /** Makes its advisories on npm, of a time: that `left-paddle` below 1.0.1 has the critical TEST-2026-0001, also called CVE-2026-0001. */
   writeAdvisories(folder: string, at: Date): void;
 }
@@ -43,6 +45,12 @@ export function describeScanner(name: string, start: () => Promise<ScannerLab>):
       const signal = new AbortController().signal;
       return { name: 'app', sbom, database, maxAgeMs: 48 * hourMs, now, signal, ...more };
     }
+
+    test('that is not there says so, and nothing of the image', async () => {
+      lab.writeAdvisories(join(folder, 'database'), now);
+      const scan = lab.missing.scan(asked(listOf('pkg:npm/left-paddle@1.0.0')));
+      await expect(scan).rejects.toMatchObject({ type: 'ToolMissing', retryable: false });
+    });
 
     test('finds what an advisory is about, with its other names, its severity and what mends it', async () => {
       const at = new Date(now.getTime() - hourMs);

@@ -21,12 +21,20 @@ export function writeFakeDatabase(folder: string, kind: string, advisories: read
   utimesSync(file, at, at);
 }
 
-/** Looks the packages of a list up in such files; every finding is critical. */
-export function createFakeScanner(name = 'osv-scanner'): ImageScanner {
+/**
+ * Looks the packages of a list up in such files; every finding is critical.
+ *
+ * @param isMissing - whether its program is not there. Default: it is.
+ */
+export function createFakeScanner(name = 'osv-scanner', isMissing = (): boolean => false): ImageScanner {
   return {
     name,
     // What is thrown while it looks is what it is refused with.
-    scan: (request) => new Promise((resolve) => resolve(lookUp(name, request))),
+    scan: (request) =>
+      new Promise((resolve) => {
+        if (isMissing()) throw new ProviderError('ToolMissing', `there is no ${name}`);
+        resolve(lookUp(name, request));
+      }),
   };
 }
 

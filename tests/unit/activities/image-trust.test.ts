@@ -1,12 +1,22 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type ScanQuestion, createImageTrust } from '../../../src/activities/image-trust.ts';
 import type { Place } from '../../../src/activities/places.ts';
 import type { ImageTrustSpec, ScanSpec } from '../../../src/definition/specs/supply-chain.ts';
-import { ProviderError } from '../../../src/domain/failures.ts';
 import { type ImageScan, erroredScan } from '../../../src/domain/image-scan.ts';
 import { type Statement, buildType, provenanceType } from '../../../src/domain/provenance.ts';
 import type { ImageEvidence } from '../../../src/domain/run.ts';
+import type { ImageSigner, SignedImage } from '../../../src/providers/signers/port.ts';
+import { createFakeSigner } from '../../support/fakes/signer.ts';
+
+let folder: string;
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'slipway-trust-'));
+});
+afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
 const digest = `sha256:${'a'.repeat(64)}`;
 const image = { name: 'app', repository: 'reg/shop/app', digest };
@@ -49,7 +59,9 @@ const statementOf = (of: string): Statement => ({
 });
 
 interface World {
-  readonly signed?: boolean | Error;
+  readonly signed?: boolean;
+  /** The registry does not answer whoever asks for signatures. */
+  readonly unreachable?: boolean;
   readonly statements?: readonly Statement[];
   readonly evidence?: Readonly<Record<string, ImageEvidence>> | 'away';
   /** What the registry says of the image. Default: it is no list. */
@@ -66,12 +78,40 @@ const list = [
   { platform: 'linux/arm64', digest: `sha256:${'2'.repeat(64)}` },
 ];
 
+/** A registry whose images KEY has signed, and attested to with these statements. */
+async function prepared({
+  signed,
+  unreachable,
+  statements,
+  unsigned,
+}: Required<Pick<World, 'signed' | 'unreachable' | 'statements'>> & {
+  readonly unsigned: string | undefined;
+}): Promise<ImageSigner> {
+  const signer = createFakeSigner();
+  const key = { privateKey: 'private:KEY', password: '' };
+  const imageOf = (of: string): SignedImage => ({
+    ...{ registry: { address: 'reg', insecure: false }, repository: image.repository, digest: of },
+  });
+  for (const of of [digest, ...list.map((part) => part.digest)]) {
+    signer.add(imageOf(of));
+    if (signed && of !== unsigned) await signer.sign(imageOf(of), key);
+  }
+  for (const { predicate } of statements) {
+    const predicateFile = join(folder, `${crypto.randomUUID()}.json`);
+    writeFileSync(predicateFile, JSON.stringify(predicate));
+    await signer.attest(imageOf(digest), key, { type: 'provenance', predicateFile, replace: false });
+  }
+  signer.setAway(unreachable);
+  return signer;
+}
+
 function trustIn(world: World): {
   readonly trust: ReturnType<typeof createImageTrust>;
   readonly asked: string[];
 } {
   const {
     signed = true,
+    unreachable = false,
     statements = [statementOf(commit)],
     evidence = {},
     listed = itself,
@@ -82,6 +122,8 @@ function trustIn(world: World): {
   const keptFiles = Object.fromEntries(
     Object.entries(files).map(([file, scan]) => [`evidence/shop/7/app/${file}`, scan]),
   );
+  let signer: Promise<ImageSigner> | undefined;
+  const ready = (): Promise<ImageSigner> => (signer ??= prepared({ signed, unreachable, statements, unsigned }));
   const never = (): never => {
     throw new Error('nothing is signed when something is verified');
   };
@@ -89,15 +131,14 @@ function trustIn(world: World): {
     signer: {
       sign: never,
       attest: never,
-      verifySignature({ repository, digest: of }, keys) {
+      async verifySignature(asking, keys, signal) {
+        const { repository, digest: of } = asking;
         asked.push(`signature of ${repository}${of === digest ? '' : `@${of}`} by ${keys.join()}`);
-        if (of === unsigned) return Promise.reject(new ProviderError('ImageNotSigned', `no signature of ${of}`));
-        if (signed === true) return Promise.resolve();
-        return Promise.reject(signed === false ? new ProviderError('ImageNotSigned', 'no signature') : signed);
+        await (await ready()).verifySignature(asking, keys, signal);
       },
-      readAttestations(_, keys, type) {
+      async readAttestations(asking, keys, type, signal) {
         asked.push(`${type} by ${keys.join()}`);
-        return Promise.resolve(statements);
+        return await (await ready()).readAttestations(asking, keys, type, signal);
       },
     },
     readRegistry: () => Promise.resolve({ address: 'reg', insecure: false }),
@@ -130,8 +171,9 @@ describe('before an image runs', () => {
     await expect(trustIn({ signed: false }).trust.verify(place, [image])).rejects.toMatchObject({
       type: 'ImageNotSigned',
     });
-    const away = new ProviderError('RegistryUnavailable', 'away');
-    await expect(trustIn({ signed: away }).trust.verify(place, [image])).rejects.toBe(away);
+    await expect(trustIn({ unreachable: true }).trust.verify(place, [image])).rejects.toMatchObject({
+      ...{ type: 'RegistryUnavailable', retryable: true },
+    });
   });
 
   test('one provenance of several must be about the release', async () => {
@@ -149,7 +191,7 @@ describe('before an image runs', () => {
       message: expect.stringContaining('was made by the definition eeee'),
     });
     await expect(trustIn({ statements: [] }).trust.verify(place, [image])).rejects.toMatchObject({
-      type: 'AttestationInvalid',
+      type: 'ImageNotSigned',
     });
   });
 });
@@ -212,17 +254,14 @@ describe('what a project trusts and an environment does not demand', () => {
       'somebody else signed it',
       { signed: false },
       'failed',
-      /signature does not hold, which production does not demand: no signature/,
+      /signature does not hold, which production does not demand: ImageNotSigned/,
     ],
-    [
-      'nobody could find out',
-      { signed: new Error('no cosign') },
-      'errored',
-      /signature could not be verified.*no cosign/,
-    ],
+    ['nobody could find out', { unreachable: true }, 'errored', /signature could not be verified.*RegistryUnavailable/],
     ['its provenance is of another', { statements: [] }, 'failed', /provenance does not hold/],
   ] as const)('only warns where %s', async (_, world, verdict, line) => {
-    const checks = await trustIn(world).trust.check(placeOf({}), [image]);
+    // Of a registry that does not answer neither is known: one is enough to be told.
+    const place = placeOf({ signs: !('unreachable' in world) });
+    const checks = await trustIn(world).trust.check(place, [image]);
     expect(checks.filter((check) => check.verdict !== 'passed')).toEqual([
       expect.objectContaining({ verdict, news: true, line: expect.stringMatching(line) }),
     ]);
