@@ -28,7 +28,7 @@ export function resolveGateFloors(project: DefinitionPair['project']): readonly 
 
 /** What they ask for before one environment is changed. An environment the project does not have is asked what a run is. */
 export function resolveEnvironmentGates(
-  pair: Pick<DefinitionPair, 'repository' | 'project'>,
+  pair: { readonly repository: { readonly gates?: Gates }; readonly project: ProjectDefinition },
   environment: string,
 ): readonly GatePolicy[] {
   return gateNames.map((gate) => resolveGate(pair, gate, environment));

@@ -8,6 +8,7 @@ import { checkPair } from './floors.ts';
 import { criticalIsBelowMinimum } from './gate-floors.ts';
 import { group } from './lenient.ts';
 import type { DefinitionPair, DefinitionSource } from './pair.ts';
+import { passageFindings } from './passage.ts';
 import { locate, parse, sortProblems, withoutEchoes } from './problems.ts';
 import type { Finding, Problem } from './problems.ts';
 import { ProjectDefinition } from './project.ts';
@@ -108,6 +109,8 @@ export function definitionInvalid(problems: readonly Problem[]): ProviderError {
 /** What `slipway validate` shows. */
 export interface Validation {
   readonly problems: readonly Problem[];
+  /** What is no mistake, and will keep a release out or leave something unknown of it; empty where there are problems. */
+  readonly warnings: readonly Problem[];
   /** The texts that were looked at, by file, for `renderProblems`. */
   readonly sources: ReadonlyMap<string, string>;
 }
@@ -115,8 +118,13 @@ export interface Validation {
 /**
  * Checks files, and every repository document against every project document among them. Which is which is told by what is in it: only a
  * project names a `project`.
+ *
+ * @param options.listsImages - whether this machine could list what is in an image. Default: nothing is said of it.
  */
-export async function validateFiles(paths: readonly string[]): Promise<Validation> {
+export async function validateFiles(
+  paths: readonly string[],
+  { listsImages }: { readonly listsImages?: boolean } = {},
+): Promise<Validation> {
   const sources = new Map<string, string>();
   const problems: Problem[] = [];
   const repositories: Read<RepositoryDefinition>[] = [];
@@ -136,7 +144,24 @@ export async function validateFiles(paths: readonly string[]): Promise<Validatio
   for (const project of projects) {
     for (const repository of repositories) problems.push(...pairProblems(repository, project));
   }
-  return { problems: sortProblems(problems), sources };
+  const warnings = problems.length > 0 ? [] : projects.flatMap((read) => warningsOf(read, repositories, listsImages));
+  return { problems: sortProblems(problems), warnings: sortProblems(warnings), sources };
+}
+
+function warningsOf(
+  { document, value: project }: Read<ProjectDefinition>,
+  repositories: readonly Read<RepositoryDefinition>[],
+  listsImages: boolean | undefined,
+): readonly Problem[] {
+  if (project === undefined) return [];
+  const asked = { project, ...(listsImages === undefined ? {} : { listsImages }) };
+  const found =
+    repositories.length === 0
+      ? passageFindings(asked)
+      : repositories.flatMap(({ value }) =>
+          passageFindings({ ...asked, ...(value === undefined ? {} : { repository: value }) }),
+        );
+  return found.map((finding) => locate(document, finding));
 }
 
 interface Read<Value> {

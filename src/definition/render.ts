@@ -5,6 +5,8 @@ export interface RenderOptions {
   readonly color: boolean;
   /** Texts by file; with them each problem shows its line. */
   readonly sources?: ReadonlyMap<string, string>;
+  /** What they are. Default: problems. */
+  readonly are?: 'problems' | 'warnings';
 }
 
 /** Widest part of a line that is shown; longer ones are cut round the place. */
@@ -29,8 +31,11 @@ export function renderProblems(problems: readonly Problem[], options: RenderOpti
     ].join('\n');
   });
   const files = new Set(problems.map(({ file }) => file)).size;
-  const count = `${problems.length} problem${problems.length === 1 ? '' : 's'} in ${files} file${files === 1 ? '' : 's'}`;
-  return problems.length === 0 ? '' : [...blocks, paint.red(count)].join('\n\n');
+  const noun = options.are === 'warnings' ? 'warning' : 'problem';
+  const count = `${problems.length} ${noun}${problems.length === 1 ? '' : 's'} in ${files} file${files === 1 ? '' : 's'}`;
+  return problems.length === 0
+    ? ''
+    : [...blocks, noun === 'warning' ? paint.yellow(count) : paint.red(count)].join('\n\n');
 }
 
 function excerpt(

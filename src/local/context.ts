@@ -38,20 +38,27 @@ export interface LocalOptions {
 
 /** Fills in the defaults and makes the folders. */
 export function createLocalContext(options: LocalOptions = {}): LocalContext {
-  const env = Object.fromEntries(
-    Object.entries(options.env ?? process.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
-  );
+  const { env, cacheFolder } = programsOf(options.env);
   const stateFolder = resolve(options.stateFolder ?? '.slipway');
   for (const folder of ['run', 'log', 'secrets']) mkdirSync(join(stateFolder, folder), { recursive: true });
   return {
     stateFolder: realpathSync(stateFolder),
-    cacheFolder: resolve(
-      options.cacheFolder ?? join(env['XDG_CACHE_HOME'] ?? join(env['HOME'] ?? homedir(), '.cache'), 'slipway'),
-    ),
+    cacheFolder: options.cacheFolder === undefined ? cacheFolder : resolve(options.cacheFolder),
     env,
     report: options.onProgress ?? (() => undefined),
     preferredPorts: options.preferredPorts ?? {},
   };
+}
+
+/** What of a context says where programs are, without making any folder. */
+export function programsOf(
+  given: Readonly<Record<string, string | undefined>> = process.env,
+): Pick<LocalContext, 'cacheFolder' | 'env'> {
+  const env = Object.fromEntries(
+    Object.entries(given).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  );
+  const caches = env['XDG_CACHE_HOME'] ?? join(env['HOME'] ?? homedir(), '.cache');
+  return { env, cacheFolder: resolve(caches, 'slipway') };
 }
 
 /** Eight characters that tell this installation from another one on the same machine. */

@@ -22,7 +22,7 @@ const usualPlaces = [
  * @returns its absolute path, or undefined.
  */
 export function findProgram(
-  context: LocalContext,
+  context: Pick<LocalContext, 'cacheFolder' | 'env'>,
   name: string,
   morePlaces: readonly string[] = [],
 ): string | undefined {

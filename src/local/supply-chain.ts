@@ -80,7 +80,10 @@ export async function ensureSupplyChainTool(context: LocalContext, tool: SupplyC
 }
 
 /** The same without building anything; undefined where it is not there. */
-export function findSupplyChainTool(context: LocalContext, tool: SupplyChainTool): string | undefined {
+export function findSupplyChainTool(
+  context: Pick<LocalContext, 'cacheFolder' | 'env'>,
+  tool: SupplyChainTool,
+): string | undefined {
   const found = findProgram(context, tool);
   if (found !== undefined || tool !== 'buildx') return found;
   const home = context.env['HOME'];

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import type { SupplyChain } from '../activities/image-work.ts';
 import type { Config } from '../config.ts';
 import { ProviderError } from '../domain/failures.ts';
-import { createLocalContext } from '../local/context.ts';
+import { createLocalContext, programsOf } from '../local/context.ts';
 import { type SupplyChainTool, ensureSupplyChainTool, findSupplyChainTool } from '../local/supply-chain.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
 import { sbomMakers } from '../providers/sboms/index.ts';
@@ -44,9 +44,8 @@ export type HasTool = (tool: SupplyChainTool) => boolean;
 
 /** Looks at each question, for a program may be installed at any time; that is a dozen names of files. */
 export function createToolLook(config: Config): HasTool {
-  return (tool) =>
-    findSupplyChainTool(createLocalContext({ stateFolder: config.stateFolder, env: config.environment }), tool) !==
-    undefined;
+  const programs = programsOf(config.environment);
+  return (tool) => findSupplyChainTool(programs, tool) !== undefined;
 }
 
 /** What finds out about images on this worker. No program is looked for before a project needs it. */

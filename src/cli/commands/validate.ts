@@ -4,7 +4,7 @@ import { CliError } from '../exit.ts';
 
 const defaultFiles = ['slipway.yaml', 'project.yaml'];
 
-/** `slipway validate [files…]`: every mistake of the documents at once; speaks to nobody. */
+/** `slipway validate [files…]`: every mistake of the documents at once, or what will keep a release out; speaks to nobody. */
 export async function validate(context: CommandContext, files: readonly string[]): Promise<void> {
   const { terminal } = context;
   const paths = files.length > 0 ? files : defaultFiles.filter((file) => existsSync(file));
@@ -18,19 +18,26 @@ export async function validate(context: CommandContext, files: readonly string[]
       ],
     });
   }
-  const [{ validateFiles }, { renderProblems }] = await Promise.all([
+  const [{ validateFiles }, { renderProblems }, { findSupplyChainTool }, { programsOf }] = await Promise.all([
     import('../../definition/load.ts'),
     import('../../definition/render.ts'),
+    import('../../local/supply-chain.ts'),
+    import('../../local/context.ts'),
   ]);
-  const { problems, sources } = await validateFiles(paths);
+  const listsImages = findSupplyChainTool(programsOf(), 'syft') !== undefined;
+  const { problems, warnings, sources } = await validateFiles(paths, { listsImages });
+  const rendered = { color: terminal.colour, sources };
   const ending = problems.length === 0 ? 'ok' : 'failed';
   terminal.result(
     'validation',
-    { files: paths, problems },
+    { files: paths, problems, warnings },
     () =>
-      problems.length === 0
-        ? `${terminal.paint.icon('good')} ${paths.join(', ')}: no problems`
-        : renderProblems(problems, { color: terminal.colour, sources }),
+      problems.length > 0
+        ? renderProblems(problems, rendered)
+        : [
+            ...(warnings.length === 0 ? [] : [renderProblems(warnings, { ...rendered, are: 'warnings' }), '']),
+            `${terminal.paint.icon('good')} ${paths.join(', ')}: no problems`,
+          ].join('\n'),
     ending,
   );
   if (problems.length > 0) {
