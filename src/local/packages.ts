@@ -90,6 +90,8 @@ export async function installGoProgram(
   options: {
     readonly ldflags?: string;
     readonly hint?: string;
+    /** What the compiler is told besides, such as `GOEXPERIMENT`. */
+    readonly env?: Readonly<Record<string, string>>;
     /** Path of the module, where its go.mod replaces others: it can only be built where it lies. */
     readonly root?: string;
   } = {},
@@ -113,6 +115,7 @@ export async function installGoProgram(
           ...{ GOBIN: bin, GOTOOLCHAIN: 'auto', GOPATH: join(work, 'path'), GOCACHE: join(work, 'cache') },
           // Without it what was fetched may not be removed.
           GOFLAGS: `${context.env['GOFLAGS'] ?? ''} -modcacherw`.trim(),
+          ...options.env,
         },
         timeoutMs: goTimeoutMs,
         onLine: detail,

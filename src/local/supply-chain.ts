@@ -11,15 +11,13 @@ interface ToolRecipe {
   /** Package and version, as `go install` takes it. */
   readonly module: string;
   readonly ldflags?: string;
+  readonly env?: Readonly<Record<string, string>>;
   /** Measured on two cores. */
   readonly hint: string;
 }
 
-/**
- * Versions that were built and used on a machine without a download. The module proxy's checksums say that it is what the author published.
- * Trivy cannot be built that way: its go.mod has a `replace`.
- */
-const recipes: Readonly<Record<Exclude<SupplyChainTool, 'trivy'>, ToolRecipe>> = {
+/** Versions that were built and used on a machine without a download. The module proxy's checksums say that it is what the author published. */
+const recipes: Readonly<Record<SupplyChainTool, ToolRecipe>> = {
   cosign: {
     module: 'github.com/sigstore/cosign/v2/cmd/cosign@v2.6.5',
     ldflags: '-X sigs.k8s.io/release-utils/version.gitVersion=v2.6.5',
@@ -41,6 +39,13 @@ const recipes: Readonly<Record<Exclude<SupplyChainTool, 'trivy'>, ToolRecipe>> =
     ldflags: '-X github.com/moby/buildkit/version.Version=v0.18.2',
     hint: 'one to three minutes, once',
   },
+  trivy: {
+    module: 'github.com/aquasecurity/trivy/cmd/trivy@v0.74.0',
+    ldflags: '-X github.com/aquasecurity/trivy/pkg/version/app.ver=0.74.0',
+    // It reads JSON by what Go 1.26 has as an experiment.
+    env: { GOEXPERIMENT: 'jsonv2', CGO_ENABLED: '0' },
+    hint: 'five to ten minutes, once',
+  },
   buildx: { module: 'github.com/docker/buildx/cmd/buildx@v0.19.3', hint: 'one to two minutes, once' },
 };
 
@@ -61,18 +66,14 @@ const pluginFolders = [
 export async function ensureSupplyChainTool(context: LocalContext, tool: SupplyChainTool): Promise<string> {
   const found = findSupplyChainTool(context, tool);
   if (found !== undefined) return found;
-  if (tool === 'trivy') {
-    const ways = [{ what: '`trivy` on PATH', take: (): string | undefined => undefined }];
-    return await obtain(tool, ways, 'Put trivy on PATH, or let the project scan with osv-scanner.');
-  }
-  const { module, ldflags, hint } = recipes[tool];
+  const { module, ...options } = recipes[tool];
   return await obtain<string>(
     tool,
     [
       { what: `\`${tool}\` in the cache and on PATH`, take: () => undefined },
       {
         what: 'building it with Go',
-        take: () => installGoProgram(context, tool, module, { hint, ...(ldflags === undefined ? {} : { ldflags }) }),
+        take: () => installGoProgram(context, tool, module, options),
       },
     ],
     `Put ${tool} on PATH, or give the machine Go and its module proxy.`,

@@ -1,10 +1,21 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { SupplyChain } from '../../src/activities/image-work.ts';
 import { ProviderError } from '../../src/domain/failures.ts';
 import { createLocalContext } from '../../src/local/context.ts';
+import { installGoProgram } from '../../src/local/packages.ts';
 import { type SupplyChainTool, ensureSupplyChainTool } from '../../src/local/supply-chain.ts';
 import { sbomMakers } from '../../src/providers/sboms/index.ts';
 import { scanners } from '../../src/providers/scanners/index.ts';
@@ -42,6 +53,46 @@ export async function toolPath(tool: SupplyChainTool): Promise<string> {
     onProgress: ({ component, message }) => process.stderr.write(`${component}: ${message}\n`),
   });
   return await ensureSupplyChainTool(context, tool);
+}
+
+/** What trivy's authors make its database with, of the same month as the trivy that is built here. */
+export async function trivyDatabaseMaker(): Promise<string> {
+  const context = createLocalContext({
+    stateFolder: testStateFolder,
+    onProgress: ({ component, message }) => process.stderr.write(`${component}: ${message}\n`),
+  });
+  const module = 'github.com/aquasecurity/trivy-db/cmd/trivy-db@v0.0.0-20260813095258-0e0340a01b57';
+  const built = join(context.cacheFolder, 'bin/trivy-db');
+  return existsSync(built)
+    ? built
+    : await installGoProgram(context, 'trivy-db', module, { env: { CGO_ENABLED: '0' }, hint: 'a minute, once' });
+}
+
+/** A database of trivy in which the npm package `left-paddle` below 1.0.1 has a critical advisory. It asks `go` for the names of its packages. */
+export function writeTrivyDatabase(maker: string, folder: string, at: Date): void {
+  const work = mkdtempSync(join(tmpdir(), 'slipway-trivy-db-'));
+  const [sources, out] = [join(work, 'sources'), join(work, 'out')];
+  const place = join(sources, 'ghsa/advisories/github-reviewed/2026/11/GHSA-test-test-test');
+  for (const each of [place, join(sources, 'cocoapods-specs/Specs'), out, join(folder, 'db')]) {
+    mkdirSync(each, { recursive: true });
+  }
+  const named = { ecosystem: 'npm', name: 'left-paddle' };
+  const entry = {
+    ...{ schema_version: '1.4.0', id: 'GHSA-test-test-test', aliases: ['CVE-2026-0001'], summary: 's', details: 'd' },
+    ...{ modified: '2026-11-01T00:00:00Z', published: '2026-11-01T00:00:00Z', references: [] },
+    severity: [{ type: 'CVSS_V3', score: 'CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H' }],
+    affected: [
+      { package: named, ranges: [{ type: 'ECOSYSTEM', events: [{ introduced: '0' }, { fixed: '1.0.1' }] }] },
+    ],
+    database_specific: { severity: 'CRITICAL', github_reviewed: true },
+  };
+  writeFileSync(join(place, 'GHSA-test-test-test.json'), JSON.stringify(entry));
+  const args = ['build', '--cache-dir', sources, '--output-dir', out, '--only-update', 'ghsa'];
+  execFileSync(maker, args, { stdio: 'ignore', env: { ...process.env, GOTOOLCHAIN: 'local' } });
+  const metadata = JSON.parse(readFileSync(join(out, 'metadata.json'), 'utf8')) as object;
+  writeFileSync(join(folder, 'db/metadata.json'), JSON.stringify({ ...metadata, UpdatedAt: at.toISOString() }));
+  copyFileSync(join(out, 'trivy.db'), join(folder, 'db/trivy.db'));
+  rmSync(work, { recursive: true, force: true });
 }
 
 function supplyChainOf(
