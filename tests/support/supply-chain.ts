@@ -81,9 +81,7 @@ export function writeTrivyDatabase(maker: string, folder: string, at: Date): voi
     ...{ schema_version: '1.4.0', id: 'GHSA-test-test-test', aliases: ['CVE-2026-0001'], summary: 's', details: 'd' },
     ...{ modified: '2026-11-01T00:00:00Z', published: '2026-11-01T00:00:00Z', references: [] },
     severity: [{ type: 'CVSS_V3', score: 'CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H' }],
-    affected: [
-      { package: named, ranges: [{ type: 'ECOSYSTEM', events: [{ introduced: '0' }, { fixed: '1.0.1' }] }] },
-    ],
+    affected: [{ package: named, ranges: [{ type: 'ECOSYSTEM', events: [{ introduced: '0' }, { fixed: '1.0.1' }] }] }],
     database_specific: { severity: 'CRITICAL', github_reviewed: true },
   };
   writeFileSync(join(place, 'GHSA-test-test-test.json'), JSON.stringify(entry));
