@@ -7,20 +7,23 @@ import * as story from '../../examples/demo/story.ts';
 /** The story of the demo, act by act, on the same real parts. */
 const stateFolder = resolve(import.meta.dirname, '../../.slipway/story');
 
-/** Away from those of a demo and of a person's own installation. */
+/**
+ * Away from those of a demo and of a person's own installation, and below those that the kernel gives to outgoing connections: one of these
+ * would be in the way of a slot.
+ */
 const ports = {
-  temporal: 37233,
-  'temporal-ui': 38233,
-  registry: 35050,
-  store: 35440,
-  'application-postgres': 35540,
-  api: 38420,
-  staging: 38080,
-  'staging-blue': 38100,
-  'staging-green': 38150,
-  production: 38300,
-  'production-blue': 38350,
-  'production-green': 38380,
+  temporal: 19000,
+  'temporal-ui': 19050,
+  registry: 19100,
+  store: 19150,
+  'application-postgres': 19200,
+  api: 19250,
+  staging: 19300,
+  'staging-blue': 19350,
+  'staging-green': 19400,
+  production: 19450,
+  'production-blue': 19500,
+  'production-green': 19550,
 };
 
 const actTimeoutMs = 300_000;
