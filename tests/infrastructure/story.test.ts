@@ -90,6 +90,8 @@ test(
     expect(page).toContain('1 to create');
     expect(page).toContain('create terraform_data.queue');
     expect(queue()).toBeUndefined();
+    // The saved plan lies among what Slipway keeps, and what it holds cannot be read there.
+    expect(plansAmong(await filesWithoutPassword())).not.toEqual([]);
 
     await story.approve(deployment);
     const ended = await story.endOf(deployment);
@@ -98,7 +100,8 @@ test(
     expect((await story.answer('production')).version).toBe(ended.version);
     // The tool's own state is the only place that has it.
     expect(JSON.stringify([asked, ended])).not.toContain(password);
-    await noFileHas(join(story.context.stateFolder, 'blobs'));
+    // It is removed when everything else is done.
+    await until(async () => plansAmong(await filesWithoutPassword()).length === 0, { what: 'its plan to be gone' });
   },
   8 * minutes,
 );
@@ -151,9 +154,16 @@ test(
   8 * minutes,
 );
 
-async function noFileHas(folder: string): Promise<void> {
+/** All that Slipway keeps, of which none says the password. */
+async function filesWithoutPassword(): Promise<readonly string[]> {
+  const folder = join(story.context.stateFolder, 'blobs');
   const entries = await readdir(folder, { recursive: true, withFileTypes: true });
   const files = entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
-  expect(files.some((file) => file.includes('/infrastructure/'))).toBe(true);
+  expect(files).not.toEqual([]);
   for (const file of files) expect([file, (await readFile(file)).includes(password)]).toEqual([file, false]);
+  return files;
+}
+
+function plansAmong(files: readonly string[]): readonly string[] {
+  return files.filter((file) => file.includes('/infrastructure/'));
 }
