@@ -300,10 +300,10 @@ describe('after the worker died', () => {
   - name: test
     steps:
       - { name: first, run: ["true"] }
-      - { name: publish, shell: 'echo x >> published; sleep 60', once: true }
+      - { name: publish, shell: 'echo x >> published; touch begun; sleep 60', once: true }
       - { name: last, run: [touch, last] }
 `);
-    await interrupt(plan, 'test', 'published');
+    await interrupt(plan, 'test', 'begun');
     const report = await again(plan, 'test');
     expect(report.verdict).toBe('errored');
     expect(report.steps.at(-1)).toMatchObject({
