@@ -4,9 +4,9 @@ import { CliError } from '../exit.ts';
 import { columnsOf } from '../pages/lists.ts';
 import { relative } from '../time.ts';
 
-/** `slipway project apply <file>`: puts a new revision of project.yaml in force, and shows what changed. */
+/** `slipway project apply <file>`: puts a new revision of project.yaml in force, shows what changed and what will keep a release out. */
 export async function applyProject(context: CommandContext, file: string): Promise<void> {
-  const { loadProject } = await import('../../definition/load.ts');
+  const { loadProject, validateFiles } = await import('../../definition/load.ts');
   const { renderProblems } = await import('../../definition/render.ts');
   const { terminal } = context;
   const text = readText(file);
@@ -22,10 +22,16 @@ export async function applyProject(context: CommandContext, file: string): Promi
   const client = await context.connect();
   const name = loaded.value.project;
   const { revision, changed, diff } = await client.putProject(name, text);
-  terminal.result('project', { project: name, revision, changed, diff: diff ?? '' }, () => {
-    const head = `${name}: revision ${revision}${changed ? '' : ', nothing changed'}`;
-    return diff === undefined || diff === '' ? head : `${head}\n\n${diff}`;
-  });
+  const { warnings, sources } = await validateFiles([file]);
+  terminal.result('project', { project: name, revision, changed, diff: diff ?? '', warnings }, () =>
+    [
+      `${name}: revision ${revision}${changed ? '' : ', nothing changed'}`,
+      ...(diff === undefined || diff === '' ? [] : [diff]),
+      ...(warnings.length === 0
+        ? []
+        : [renderProblems(warnings, { color: terminal.colour, sources, are: 'warnings' })]),
+    ].join('\n\n'),
+  );
 }
 
 /** `slipway project list`. */

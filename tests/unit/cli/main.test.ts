@@ -97,6 +97,35 @@ describe('slipway report', () => {
   });
 });
 
+describe('a project that is put in force', () => {
+  test('is told at once what the plan of every release will be refused for', async () => {
+    await writeFile(
+      join(folder, 'project.yaml'),
+      [
+        'version: 1',
+        'project: hello',
+        'repository: { url: "https://forge.example/hello.git", forge: { kind: github, secrets: [{ env: HELLO_SECRET }] } }',
+        'registry: { address: "127.0.0.1:5050", insecure: true }',
+        'steps: { executor: host }',
+        'environments:',
+        '  production:',
+        '    production: true',
+        '    target: { kind: docker }',
+        '    router: { kind: haproxy, listen: { port: 8080 }, slots: { blue: 18083, green: 18084 } }',
+      ].join('\n'),
+    );
+    answers = { 'POST /v1/projects/hello': { body: { revision: 1, changed: true, diff: '' } } };
+    const { code, stdout } = await slipway(['project', 'apply', 'project.yaml']);
+    expect(code).toBe(0);
+    expect(stdout).toContain('hello: revision 1');
+    expect(stdout).toMatch(/project\.yaml:7:3 {2}environments\.production\.encryptionAtRest is not declared/);
+    const { warnings } = JSON.parse((await slipway(['project', 'apply', 'project.yaml', '--json'])).stdout) as {
+      readonly warnings: readonly { readonly path: string }[];
+    };
+    expect(warnings.map(({ path }) => path)).toContain('environments.production.encryptionAtRest');
+  });
+});
+
 describe('the first Ctrl-C', () => {
   const log = {
     log: 'run/hello/12/test/unit/1',
