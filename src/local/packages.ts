@@ -81,7 +81,7 @@ export async function rootPrefix(context: LocalContext): Promise<string[]> {
  *
  * @param target - package and version, such as `github.com/temporalio/cli/cmd/temporal@v1.5.1`.
  * @returns the path of the program.
- * @throws Error - no Go, or the compiler's own complaint.
+ * @throws Error - no Go, the compiler's own complaint, or that it was ended for its time.
  */
 export async function installGoProgram(
   context: LocalContext,
@@ -92,6 +92,8 @@ export async function installGoProgram(
     readonly hint?: string;
     /** What the compiler is told besides, such as `GOEXPERIMENT`. */
     readonly env?: Readonly<Record<string, string>>;
+    /** Default 15 minutes: the longest of these builds, trivy's, takes ten on two cores. */
+    readonly timeoutMs?: number;
     /** Path of the module, where its go.mod replaces others: it can only be built where it lies. */
     readonly root?: string;
   } = {},
@@ -101,6 +103,7 @@ export async function installGoProgram(
   const name = target.slice(target.lastIndexOf('/') + 1).replace(/@.*$/, '');
   const bin = join(context.cacheFolder, 'bin');
   const program = join(bin, name);
+  const { timeoutMs = goTimeoutMs } = options;
   return await withLock(join(context.cacheFolder, `go-${name}.lock`), async () => {
     // Another process may have built it while this one waited.
     if (existsSync(program)) return program;
@@ -117,7 +120,7 @@ export async function installGoProgram(
           GOFLAGS: `${context.env['GOFLAGS'] ?? ''} -modcacherw`.trim(),
           ...options.env,
         },
-        timeoutMs: goTimeoutMs,
+        timeoutMs,
         onLine: detail,
       };
       if (options.root === undefined) return await runTool(go, ['install', ...flags, target], run);
@@ -138,6 +141,11 @@ export async function installGoProgram(
       return built;
     });
     const result = await building.finally(() => rmSync(work, { recursive: true, force: true }));
+    if (result.timedOut) {
+      const spent = timeoutMs < 60_000 ? `${timeoutMs / 1000} s` : `${Math.round(timeoutMs / 60_000)} minutes`;
+      const said = lastLines(result.stderr);
+      throw new Error(`go install ${target} was ended, for it was not done after ${spent}. It said last: ${said}`);
+    }
     if (result.exitCode !== 0) throw new Error(`go install ${target} failed: ${lastLines(result.stderr)}`);
     return program;
   });

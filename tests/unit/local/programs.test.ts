@@ -85,6 +85,14 @@ describe('installing', () => {
     );
   });
 
+  test('by Go says that it was ended for its time, for what it said last is no complaint then', async () => {
+    program(join(folder, 'path', 'go'), '#!/bin/sh\necho example.org/part >&2\nexec sleep 60\n');
+    const context = contextWith({ PATH: `${join(folder, 'path')}:/usr/bin:/bin` });
+    await expect(installGoProgram(context, 'x', 'example.org/tool@v1', { timeoutMs: 1_200 })).rejects.toThrow(
+      'go install example.org/tool@v1 was ended, for it was not done after 1.2 s. It said last: example.org/part',
+    );
+  });
+
   test('by Go puts the program into the cache, once', async () => {
     const script =
       '#!/bin/sh\necho run >> "$GOBIN/../count"\nmkdir -p "$GOBIN"\necho x > "$GOBIN/tool"\nmkdir -p "$GOPATH/pkg" "$GOCACHE/00"\necho "$GOFLAGS" > "$GOBIN/../flags"\nchmod 755 "$GOBIN/tool"\n';
