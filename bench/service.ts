@@ -97,6 +97,8 @@ export function siteYaml({ environment, listen, slots, watch, baseImage }: Servi
   return [
     'builds:',
     `  args: { BASE_IMAGE: "${baseImage}" }`,
+    // A worker that has syft would list what is in them, which nothing that is measured beside it does.
+    'images: { sbom: off }',
     'routes:',
     `  - { on: push, ref: main, environments: [${environment}] }`,
     "  - { on: push, ref: 'build/**', buildImages: push }",
