@@ -22,7 +22,10 @@ export interface StepView {
   readonly durationMs: number | null;
 }
 
-/** A stage, running or done; the last word of each name holds. */
+/**
+ * A stage, running or done; the last word of each name holds. That it runs does not take a verdict back unless it began later: a worker that was
+ * killed may have left such a word on its disk, which arrives when another attempt has ended.
+ */
 export async function recordStage(db: Db, run: RunRef, position: number, stage: StageView): Promise<void> {
   await db
     .insertInto('stages')
@@ -37,13 +40,16 @@ export async function recordStage(db: Db, run: RunRef, position: number, stage: 
       durationMs: stage.durationMs,
     })
     .onConflict((conflict) =>
-      conflict.columns(['project', 'run', 'name']).doUpdateSet((set) => ({
-        position: set.ref('excluded.position'),
-        verdict: set.ref('excluded.verdict'),
-        detail: set.ref('excluded.detail'),
-        startedAt: set.ref('excluded.startedAt'),
-        durationMs: set.ref('excluded.durationMs'),
-      })),
+      conflict
+        .columns(['project', 'run', 'name'])
+        .doUpdateSet((set) => ({
+          position: set.ref('excluded.position'),
+          verdict: set.ref('excluded.verdict'),
+          detail: set.ref('excluded.detail'),
+          startedAt: set.ref('excluded.startedAt'),
+          durationMs: set.ref('excluded.durationMs'),
+        }))
+        .where(isNews('stages')),
     )
     .execute();
   await recordSteps(
@@ -70,16 +76,25 @@ async function recordSteps(
     .insertInto('steps')
     .values(steps.map((step) => ({ ...step, project: run.project, run: run.number, stage })))
     .onConflict((conflict) =>
-      conflict.columns(['project', 'run', 'stage', 'name']).doUpdateSet((set) => ({
-        position: set.ref('excluded.position'),
-        verdict: set.ref('excluded.verdict'),
-        exitCode: set.ref('excluded.exitCode'),
-        detail: set.ref('excluded.detail'),
-        startedAt: set.ref('excluded.startedAt'),
-        durationMs: set.ref('excluded.durationMs'),
-      })),
+      conflict
+        .columns(['project', 'run', 'stage', 'name'])
+        .doUpdateSet((set) => ({
+          position: set.ref('excluded.position'),
+          verdict: set.ref('excluded.verdict'),
+          exitCode: set.ref('excluded.exitCode'),
+          detail: set.ref('excluded.detail'),
+          startedAt: set.ref('excluded.startedAt'),
+          durationMs: set.ref('excluded.durationMs'),
+        }))
+        .where(isNews('steps')),
     )
     .execute();
+}
+
+/** A verdict always is; that something runs, only where nothing is known to have ended that began then or later. */
+function isNews(table: 'stages' | 'steps') {
+  const known = (column: string) => sql.ref(`${table}.${column}`);
+  return sql<boolean>`(excluded.verdict is not null or ${known('verdict')} is null or excluded.started_at > ${known('startedAt')})`;
 }
 
 /** Stages and steps without a verdict: nothing more will come of them. @param why - where they do not say it themselves. */

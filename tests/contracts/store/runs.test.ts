@@ -22,7 +22,7 @@ import {
   recordRunPlan,
   settleRunRow,
 } from '../../../src/store/runs.ts';
-import { recordStage } from '../../../src/store/stages.ts';
+import { readStages, recordStage } from '../../../src/store/stages.ts';
 import { type Fact, applyFacts } from '../../../src/store/facts.ts';
 import { migrate, openStore } from '../../../src/store/store.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
@@ -183,6 +183,28 @@ describe('a run', () => {
       images: [{ name: 'old', digest: 'sha256:1' }, image],
       deployments: [],
     });
+  });
+
+  test('keeps the verdict of a stage against what a killed worker had still to say; one that begins again says so itself', async () => {
+    const project = await newProject();
+    const run = await openRun(store.db, (await acceptRun(store.db, request(project, 6))).input);
+    const word = (at: string, verdict: 'passed' | 'errored' | null) => {
+      const step = { name: 'web', exitCode: null, detail: null, startedAt: at, verdict, durationMs: null };
+      return recordStage(store.db, run, 0, { ...step, name: 'build', steps: [step] });
+    };
+    const [first, second] = ['2026-01-01T00:00:01.000Z', '2026-01-01T00:00:02.000Z'] as const;
+    const seen = async () =>
+      (await readStages(store.db, project, run.number)).map(({ verdict, startedAt, steps }) => [
+        ...[verdict, startedAt],
+        ...steps.map((step) => step.verdict),
+      ]);
+    await word(first, 'errored');
+    await word(second, null);
+    expect(await seen()).toEqual([[null, second, null]]);
+    await word(second, 'passed');
+    await word(first, null);
+    await word(second, null);
+    expect(await seen()).toEqual([['passed', second, 'passed']]);
   });
 
   test('is where its stages say it is: a plan that is written down late moves it back no more than a repeated word', async () => {
