@@ -1,5 +1,6 @@
 import { Buffer } from 'node:buffer';
-import { mkdir, open, readdir, readFile, rename, rm, stat, writeFile, type FileHandle } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
@@ -20,7 +21,10 @@ export interface Refused {
 }
 
 export interface SpoolOptions<F> {
-  /** Only processes of one machine share it: the files of the dead are taken over by the living. */
+  /**
+   * Only processes of one machine share it, also such as run in containers: the files of the dead are taken over by the living. Of a process in
+   * another container nobody can ask whether it lives; its files are taken over when it has touched none for {@link SpoolOptions.silentMs}.
+   */
   readonly folder: string;
   /** Hands facts on, in the order of {@link Spool.append}; while it throws, it is tried again, for ever. */
   readonly forward: (facts: readonly Keyed<F>[]) => Promise<readonly Refused[]>;
@@ -36,6 +40,8 @@ export interface SpoolOptions<F> {
   readonly retryMs?: readonly [number, number];
   /** How often it is looked whether another process died and left something, ms. Default 10_000. */
   readonly adoptEveryMs?: number;
+  /** After how long a process of another container or boot counts as dead, ms. Default 60_000: six times of what it touches its files in. Judgement. */
+  readonly silentMs?: number;
 }
 
 export interface Spool<F> {
@@ -81,8 +87,9 @@ export async function createSpool<F>(options: SpoolOptions<F>): Promise<Spool<F>
   const maxSegmentBytes = options.maxSegmentBytes ?? 4_194_304;
   const batchFacts = options.batchFacts ?? 200;
   const [firstRetryMs, longestRetryMs] = options.retryMs ?? [100, 5_000];
+  const silentMs = options.silentMs ?? 60_000;
   await mkdir(options.folder, { recursive: true });
-  const segments: Segment[] = await adopt(options.folder);
+  const segments: Segment[] = await adopt(options.folder, silentMs);
   const closing = new AbortController();
   const waiting: Waiting[] = [];
   let current: { readonly segment: Segment; readonly file: FileHandle } | undefined;
@@ -117,6 +124,14 @@ export async function createSpool<F>(options: SpoolOptions<F>): Promise<Spool<F>
         current ??= await openSegment();
         await current.file.appendFile(bytes);
         await current.file.datasync();
+        // Who was stopped for long may have been taken for dead: then these records may lie in a file that is gone.
+        if (!(await isThere(current.segment.path))) {
+          forget(current.segment);
+          await endSegment();
+          current = await openSegment();
+          await current.file.appendFile(bytes);
+          await current.file.datasync();
+        }
         current.segment.bytes += bytes.length;
         for (const { resolve } of batch) resolve();
         wake?.();
@@ -130,6 +145,11 @@ export async function createSpool<F>(options: SpoolOptions<F>): Promise<Spool<F>
     }
     // In the same turn as the look at `waiting`, or who comes in between finds a writer that is about to leave.
     writing = undefined;
+  }
+  /** Somebody else has taken the file over, and forwards what was in it. */
+  function forget(segment: Segment): void {
+    const place = segments.indexOf(segment);
+    if (place >= 0) segments.splice(place, 1);
   }
   async function endSegment(): Promise<void> {
     const ended = current;
@@ -179,6 +199,11 @@ export async function createSpool<F>(options: SpoolOptions<F>): Promise<Spool<F>
       } catch (error) {
         // Not the store's fault, or it would still be trying (p-retry gives up on a TypeError); the facts must not stay here for it.
         if (isClosing()) return;
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT' && !(await isThere(segment.path))) {
+          forget(segment);
+          if (segment === current?.segment && writing === undefined) await endSegment();
+          continue;
+        }
         options.onError?.(error);
         await delay(longestRetryMs, undefined, { signal: closing.signal }).catch(() => undefined);
         continue;
@@ -230,7 +255,8 @@ export async function createSpool<F>(options: SpoolOptions<F>): Promise<Spool<F>
 
   // Another process of this machine may die while this one runs; what it left must not wait for the next start.
   const adopting = setInterval(() => {
-    adopt(options.folder).then(
+    for (const { path } of segments) utimes(path, new Date(), new Date()).catch(() => undefined);
+    adopt(options.folder, silentMs).then(
       (adopted) => {
         segments.unshift(...adopted);
         if (adopted.length > 0) wake?.();
@@ -311,21 +337,46 @@ async function readSome<F>(
   return { facts, nextBytes: facts.length === 0 ? segment.bytes : nextBytes };
 }
 
-const namePattern = /^(\d+)-(\d+)-(\d+)-(\d+)\.spool$/;
+const namePattern = /^(\d+)-(\d+)-(\d+)-(\d+)(?:-([0-9a-f]{8}))?\.spool$/;
 
 /** Sorts by time, and says who writes it, so that nobody takes a file away under a living process. */
 function segmentName(number: number): string {
   const { pid, startedAt } = ownIdentity();
-  return `${String(Date.now()).padStart(15, '0')}-${pid}-${startedAt}-${number}.spool`;
+  return `${String(Date.now()).padStart(15, '0')}-${pid}-${startedAt}-${number}-${hostDigest()}.spool`;
+}
+
+/** A pid says something only in its own pid namespace: in containers every process may have the same one. */
+function hostDigest(): string {
+  return createHash('sha256').update(ownIdentity().host).digest('hex').slice(0, 8);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return await stat(path).then(
+    () => true,
+    (error: unknown) => (error as NodeJS.ErrnoException).code !== 'ENOENT',
+  );
+}
+
+/** Of another container or boot: by when its file was touched last. */
+async function isSilent(path: string, silentMs: number): Promise<boolean> {
+  return await stat(path).then(
+    ({ mtimeMs }) => Date.now() - mtimeMs > silentMs,
+    () => false,
+  );
 }
 
 /** Takes over the files whose writers are dead, each up to its last whole record. */
-async function adopt(folder: string): Promise<Segment[]> {
+async function adopt(folder: string, silentMs: number): Promise<Segment[]> {
   const adopted: Segment[] = [];
   for (const name of (await readdir(folder)).sort()) {
-    const [, , pid, startedAt] = namePattern.exec(name) ?? [];
+    const [, , pid, startedAt, , host] = namePattern.exec(name) ?? [];
     if (pid === undefined || startedAt === undefined) continue;
-    if (isAlive({ host: ownIdentity().host, pid: Number(pid), startedAt }) === true) continue;
+    // One without a host is of an earlier version, which knew of no containers.
+    const lives =
+      host === undefined || host === hostDigest()
+        ? isAlive({ host: ownIdentity().host, pid: Number(pid), startedAt }) === true
+        : !(await isSilent(join(folder, name), silentMs));
+    if (lives) continue;
     // Renamed to be ours: a second process that starts now must leave it alone, and only one rename can win.
     const path = join(folder, segmentName(adopted.length).replace(/^\d+/, name.slice(0, 15)));
     try {

@@ -1,4 +1,13 @@
-import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -233,6 +242,62 @@ test('takes over what another process leaves when it dies', async () => {
   expect(arrived.map(({ key }) => key)).toEqual(['left']);
   await spool.append('own', { n: 2 });
   expect(await spool.flush(5_000)).toBe(true);
+});
+
+/** As if a process of another container had written them: there it has a pid that nobody has here, or that of somebody else. */
+function moveFiles(): string[] {
+  return files().map((name) => {
+    const moved = name.replace(/^(\d+)-\d+-\d+-(\d+)-[0-9a-f]{8}/, '$1-1-1-$2-00000000');
+    renameSync(join(folder, name), join(folder, moved));
+    return moved;
+  });
+}
+
+test('leaves alone what a process of another container touches, and takes it over when that has gone silent', async () => {
+  const writer = await openSpool({ forward: away });
+  await writer.append('k1', { n: 1 });
+  await writer.close();
+  const [moved] = moveFiles();
+  const spool = await openSpool({ adoptEveryMs: 10 });
+  // Each look comes after one at the other's file.
+  for (let n = 0; n < 20; n += 1) {
+    await spool.append(`own${String(n)}`, { n: 100 });
+    expect(await spool.flush(5_000)).toBe(true);
+  }
+  await until(() => arrived.length >= 20);
+  expect(files()).toContain(moved);
+  expect(arrived.map(({ key }) => key)).not.toContain('k1');
+  utimesSync(join(folder, moved!), new Date(0), new Date(0));
+  await until(() => arrived.some(({ key }) => key === 'k1'));
+});
+
+test('touches its own files, so that nobody in another container takes it for dead', async () => {
+  const spool = await openSpool({ forward: away, adoptEveryMs: 10 });
+  await spool.append('k1', { n: 1 });
+  const [name] = files();
+  utimesSync(join(folder, name!), new Date(0), new Date(0));
+  await until(() => Date.now() - statSync(join(folder, name!)).mtimeMs < 60_000);
+});
+
+test('loses nothing when it was taken for dead while it was stopped', async () => {
+  let there = false;
+  const spool = await openSpool({
+    forward: (facts) => {
+      if (!there) return away();
+      arrived.push(...facts);
+      return Promise.resolve([]);
+    },
+  });
+  await spool.append('k1', { n: 1 });
+  // Taken over and forwarded by another process, and so gone.
+  for (const name of files()) rmSync(join(folder, name));
+  await spool.append('k2', { n: 2 });
+  there = true;
+  expect(await spool.flush(5_000)).toBe(true);
+  expect(arrived.map(({ key }) => key)).toContain('k2');
+  await spool.append('k3', { n: 3 });
+  expect(await spool.flush(5_000)).toBe(true);
+  expect(arrived.map(({ key }) => key)).toContain('k3');
 });
 
 test('closes at whatever moment of the forwarding', async () => {
