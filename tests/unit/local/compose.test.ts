@@ -103,6 +103,11 @@ describe('docker-compose.yml', () => {
     expect([...text.matchAll(/(PASSWORD|_PWD|_KEY): (?!\$\{)\S+/g)].map(([line]) => line)).toEqual([]);
   });
 
+  test('makes the namespace also on a machine whose engine reaches no name server outside', () => {
+    const { environment } = services['temporal-namespace']!;
+    expect(environment?.['TEMPORAL_ADDRESS']).toBe('passthrough:///temporal:7233');
+  });
+
   test('registers the search attributes that workflows upsert', () => {
     const script = readFileSync(join(root, 'deploy/compose/setup-namespace.sh'), 'utf8');
     expect(/for name in (.*); do/.exec(script)?.[1]?.split(' ')).toEqual(searchAttributes);
