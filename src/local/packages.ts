@@ -96,11 +96,13 @@ export async function installGoProgram(
     readonly timeoutMs?: number;
     /** Path of the module, where its go.mod replaces others: it can only be built where it lies. */
     readonly root?: string;
+    /** Of the program, only with `root`. Default: the last part of the package's path. */
+    readonly name?: string;
   } = {},
 ): Promise<string> {
   const go = findProgram(context, 'go');
   if (go === undefined) throw new Error('this machine has no Go');
-  const name = target.slice(target.lastIndexOf('/') + 1).replace(/@.*$/, '');
+  const name = options.name ?? target.slice(target.lastIndexOf('/') + 1).replace(/@.*$/, '');
   const bin = join(context.cacheFolder, 'bin');
   const program = join(bin, name);
   const { timeoutMs = goTimeoutMs } = options;
