@@ -163,16 +163,21 @@ export async function startInstallationStory(options: StoryOptions): Promise<Ins
     system = started;
     const webhookSecret = options.webhookSecret ?? crypto.randomUUID();
     const operator = createClient({ url: started.url, token: started.token, project, source: 'a test' });
-    let text = await demoProject({
-      name: project,
-      repositoryUrl: repository.url,
-      registry: shared.registry.address,
-      baseImage: shared.nodeImage.image,
-      webhookSecretFile: secret('webhook', webhookSecret),
-      socket: engineAddress.startsWith('unix://') ? engineAddress.slice('unix://'.length) : undefined,
-      clientBin: shared.applicationPostgres.clientBin,
-      environments: sites,
-    });
+    const document = parseDocument(
+      await demoProject({
+        name: project,
+        repositoryUrl: repository.url,
+        registry: shared.registry.address,
+        baseImage: shared.nodeImage.image,
+        webhookSecretFile: secret('webhook', webhookSecret),
+        socket: engineAddress.startsWith('unix://') ? engineAddress.slice('unix://'.length) : undefined,
+        clientBin: shared.applicationPostgres.clientBin,
+        environments: sites,
+      }),
+    );
+    // What a story sees does not depend on whether somebody has syft.
+    document.setIn(['images', 'sbom'], 'off');
+    let text = document.toString({ lineWidth: 0 });
     await operator.putProject(project, text);
     const person = async (name: string): Promise<Client> => {
       const { token } = await operator.createToken({ name, role: 'approver', groups: ['tech-lead'] });
