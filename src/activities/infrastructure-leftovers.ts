@@ -78,26 +78,26 @@ export function createInfrastructureLeftovers(deps: LeftoverDependencies): Infra
           ...{ actor: 'retention', action: 'retention.plans', object: environmentId(project, environment) },
           detail: { count: old.length, sizeBytes, names: old.map(({ number }) => `#${number}`).slice(0, 100) },
         });
-        let count = 0;
+        let [count, removedBytes] = [0, 0];
         const problems: string[] = [];
-        for (const { number } of old) {
+        for (const { number, sizeBytes: bytes } of old) {
           signal.throwIfAborted();
           const ref = { project, environment, number };
           try {
             await remove(ref, signal);
-            count += 1;
           } catch (error) {
             signal.throwIfAborted();
             problems.push(`#${number}: ${describeFailure(error).message}`);
             if (!longOver.includes(number)) continue;
             await records.removeKept(ref);
-            count += 1;
           }
+          count += 1;
+          removedBytes += bytes;
         }
         return {
           what,
           count,
-          sizeBytes,
+          sizeBytes: removedBytes,
           ...(problems.length === 0 ? {} : { left: problems.join('; ').slice(0, 1_000) }),
         };
       }, Infinity),

@@ -290,8 +290,10 @@ describe('plans that nobody will apply', () => {
     const [young, old] = [await deployed(2 * hourMs), await deployed(8 * 24 * hourMs)];
     for (const number of [young, old]) await planned({ number });
     tool.refusesDiscard = true;
+    const gone = (await records.listKept(deployment)).find(({ number }) => number === old);
     expect(await removedOld()).toMatchObject({
       count: 1,
+      sizeBytes: gone?.sizeBytes,
       left: `#${young}: the fake is not allowed to; #${old}: the fake is not allowed to`,
     });
     expect((await records.listKept(deployment)).map(({ number }) => number)).toEqual([young]);
