@@ -41,3 +41,15 @@ export function alarmLevel(production: boolean): NoticeLevel {
 }
 
 export type NoticeEvent = (typeof noticeEvents)[number];
+
+/** A message to people, ready to be shown by any channel. */
+export interface Message {
+  readonly event: NoticeEvent;
+  readonly level: NoticeLevel;
+  readonly project: string;
+  readonly environment?: string | undefined;
+  /** One line without markup. */
+  readonly title: string;
+  /** Lines without markup. */
+  readonly lines: readonly string[];
+}

@@ -1,7 +1,7 @@
 import { sql } from 'kysely';
+import type { Message } from '../domain/notice.ts';
 import type { NoticeLevel } from '../domain/outcome.ts';
 import type { Db, Row } from './schema.ts';
-import type { KeptMessage } from './tables/engine.ts';
 import { json } from './store.ts';
 
 export interface NoticeClaim {
@@ -13,7 +13,7 @@ export interface NoticeClaim {
   readonly environment?: string | undefined;
   readonly title: string;
   /** All of it, for who has to send it again; absent: it is not sent again. */
-  readonly message?: KeptMessage | undefined;
+  readonly message?: Message | undefined;
 }
 
 /** A sender has at most 10 s; who says nothing for longer than this is dead, and another may send. */
@@ -100,7 +100,7 @@ export async function settleNotice(
 export interface DueNotice {
   readonly key: string;
   readonly channel: string;
-  readonly message: KeptMessage;
+  readonly message: Message;
 }
 
 /** Those whose time has come, and those whose sender has died; the oldest first. */

@@ -123,17 +123,17 @@ describe('docker-compose.yml as a whole', () => {
     await whole();
     const names = (await installation.services()).map(({ name }) => name).sort();
     expect(names).toEqual([
-      ...[
-        'api',
-        'registry',
-        'router',
-        'router-files',
-        'store',
-        'temporal',
-        'temporal-namespace',
-        'temporal-postgresql',
-      ],
-      ...['temporal-schema', 'temporal-ui', 'worker'],
+      'api',
+      'registry',
+      'router',
+      'router-files',
+      'store',
+      'temporal',
+      'temporal-namespace',
+      'temporal-postgresql',
+      'temporal-schema',
+      'temporal-ui',
+      'worker',
     ]);
     const ui = await fetch(`${installation.temporalUi}/api/v1/namespaces`);
     expect(JSON.stringify(await ui.json())).toContain('"default"');

@@ -2,7 +2,7 @@ import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import type Docker from 'dockerode';
 import { type Pack, pack } from 'tar-stream';
-import { type ComposeProgram, ensureComposeProgram } from '../../src/local/compose.ts';
+import { type ComposeProgram, ensureComposeProgram } from './compose-programs.ts';
 import type { LocalContext } from '../../src/local/context.ts';
 import { type DockerHandle, connectDocker } from '../../src/local/docker.ts';
 import { type ImageProgram, ensureImage, pullImage } from '../../src/local/images.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import type Docker from 'dockerode';
-import { ensureComposeProgram } from '../../src/local/compose.ts';
+import { ensureComposeProgram } from './compose-programs.ts';
 import { type LocalContext, createLocalContext } from '../../src/local/context.ts';
 import { connectDocker } from '../../src/local/docker.ts';
 import { choosePort } from '../../src/local/ports.ts';

@@ -1,17 +1,4 @@
-import type { NoticeLevel } from '../../domain/outcome.ts';
-import type { NoticeEvent } from '../../domain/notice.ts';
-
-/** A message to people, ready to be shown. */
-export interface Message {
-  readonly event: NoticeEvent;
-  readonly level: NoticeLevel;
-  readonly project: string;
-  readonly environment?: string | undefined;
-  /** One line without markup. */
-  readonly title: string;
-  /** Lines without markup. */
-  readonly lines: readonly string[];
-}
+import type { Message, NoticeEvent } from '../../domain/notice.ts';
 
 const goodNews: readonly NoticeEvent[] = [
   'tests-passed',

@@ -1,6 +1,7 @@
 import { ProviderError } from '../../domain/failures.ts';
 import type { NoticeLevel } from '../../domain/outcome.ts';
-import { type Message, type Notifier, moodOf } from './port.ts';
+import type { Message } from '../../domain/notice.ts';
+import { type Notifier, moodOf } from './port.ts';
 
 export interface SlackOptions {
   /** Address of the incoming webhook. It is a secret and is repeated nowhere. */

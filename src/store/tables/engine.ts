@@ -1,6 +1,6 @@
 /** Slipway's own: who may do what, what was told and done, machines, rounds of upkeep, and events. */
 import type { Generated } from 'kysely';
-import type { NoticeEvent } from '../../domain/notice.ts';
+import type { Message } from '../../domain/notice.ts';
 import type { NoticeLevel } from '../../domain/outcome.ts';
 import type { UpkeepKind } from '../../domain/upkeep.ts';
 import type { Verdict } from '../../domain/verdict.ts';
@@ -34,21 +34,11 @@ export interface NoticesTable {
   /** When it was last tried, or delivered. */
   at: Instant;
   /** All of it, until it is delivered. */
-  message: Json<KeptMessage> | null;
+  message: Json<Message> | null;
   tries: Generated<number>;
   /** When it is tried next; null where it is not. */
   retryAt: string | null;
   createdAt: Instant;
-}
-
-/** A notice as its channel is to get it. */
-export interface KeptMessage {
-  readonly event: NoticeEvent;
-  readonly level: NoticeLevel;
-  readonly project: string;
-  readonly environment?: string | undefined;
-  readonly title: string;
-  readonly lines: readonly string[];
 }
 
 export interface AuditTable {

@@ -3,7 +3,8 @@ import { type IncomingMessage, type Server, type ServerResponse, createServer } 
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { createNotifier } from '../../../src/providers/notifiers/index.ts';
-import type { Message, Notifier } from '../../../src/providers/notifiers/port.ts';
+import type { Message } from '../../../src/domain/notice.ts';
+import type { Notifier } from '../../../src/providers/notifiers/port.ts';
 
 let server: Server;
 let address: string;

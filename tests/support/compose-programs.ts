@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import type { LocalContext } from './context.ts';
-import { installGoProgram } from './packages.ts';
-import { isProgram, obtain } from './programs.ts';
+import type { LocalContext } from '../../src/local/context.ts';
+import { installGoProgram } from '../../src/local/packages.ts';
+import { isProgram, obtain } from '../../src/local/programs.ts';
 
 /** What `docker-compose.yml` is started with and starts, where there is no public image of it; the versions are those that the file names. */
 const recipes = {
