@@ -132,7 +132,7 @@ export function startLimits(waitsMs: number): ActivityOptions {
   return { startToCloseTimeout, scheduleToCloseTimeout: Math.max(stateMs, 2 * startToCloseTimeout) };
 }
 
-/** The same for a release that waits for it: longer than that a deployment goes on by what was known. Judgement. */
+/** Looks images up again for a release that waits for it: in all a quarter of an hour, then it goes on by what was known. Judgement. */
 export const renewing = proxyActivities<contracts.ScanRenewalActivities>({
   taskQueue: taskQueues.build,
   startToCloseTimeout: 600_000,

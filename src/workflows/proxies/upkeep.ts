@@ -106,7 +106,7 @@ export const diskWork = proxyActivities<contracts.DiskActivities>({
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
-/** The same in registries, which may be slow to answer. */
+/** Removes old images in registries, which may be slow to answer: an hour a try. Judgement. */
 export const removingPushed = proxyActivities<contracts.RegistryRetentionActivities>({
   taskQueue: taskQueues.deploy,
   startToCloseTimeout: 3_600_000,
