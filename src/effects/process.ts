@@ -220,7 +220,8 @@ function locate(program: string): string {
   return known;
 }
 
-function workerPath(): string {
+/** PATH of the worker: of every process that is not given another. */
+export function workerPath(): string {
   return process.env['PATH'] ?? '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 }
 

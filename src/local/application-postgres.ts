@@ -28,7 +28,7 @@ export interface ApplicationPostgresHandle extends ComponentHandle {
   readonly url: string;
   /** The same, as a container on the default bridge reaches it. */
   readonly containerUrl: string;
-  /** `pg_dump`, `pg_restore` and `psql` of the server's own version: `pg_dump` refuses a server newer than itself. */
+  /** Folder of `pg_dump`, `pg_restore` and `psql` of the server's own version. */
   readonly clientBin: string;
 }
 

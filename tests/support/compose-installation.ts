@@ -95,6 +95,8 @@ export async function prepareComposeInstallation(): Promise<ComposeInstallation>
     SLIPWAY_INSTALLATION_KEY: secrets.installation,
     SLIPWAY_STATE: stateFolder,
     SLIPWAY_TAG: project,
+    // What Debian has, where PostgreSQL's own packages cannot be reached.
+    SLIPWAY_POSTGRES_CLIENTS: '17',
     SLIPWAY_ROUTER_CONTAINER: `${project}-router`,
     SLIPWAY_DOCKER_SOCKET: docker.address.replace('unix://', ''),
     SLIPWAY_API_PORT: ports.api,

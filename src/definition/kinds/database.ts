@@ -10,7 +10,9 @@ const Postgres = z
     clientBin: z
       .string()
       .startsWith('/')
-      .describe('Folder of `pg_dump`, `pg_restore` and `psql`. Default: those on PATH.')
+      .describe(
+        'Folder of `pg_dump` and `pg_restore` on the worker. Default: looked for on PATH, in `/usr/lib/postgresql` and in `/usr/pgsql-…`, by the major version that the server says: of the same, else of the next newer one that is there.',
+      )
       .exactOptional(),
     lockTimeout: Duration.describe(
       'How long a migration waits for a lock before it gives up, so that it does not queue users behind it. Judgement.',

@@ -59,7 +59,7 @@ export interface PostgresDatabaseSpec {
   readonly kind: 'postgres';
   /** Secret that holds the connection URL, as the worker reaches it. */
   readonly url: SecretRef;
-  /** Folder of `pg_dump`, `pg_restore` and `psql`; PATH when absent. */
+  /** Folder of `pg_dump` and `pg_restore`; when absent they are found by the version that the server says. */
   readonly clientBin?: string;
   /** `lock_timeout` of migrations. */
   readonly lockTimeoutMs: number;

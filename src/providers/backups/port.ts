@@ -118,10 +118,11 @@ export interface BackupOptions {
  * Safety of one database: taken, proved, put back.
  *
  * Every method may be called again after any error or kill, and goes on where it was: the state is read from the databases on the server,
- * never from memory. All throw `DatabaseUnreachable` (retried) and `DatabaseRefused` (not retried).
+ * never from memory. All throw `DatabaseUnreachable` (retried) and `DatabaseRefused` (not retried); those that run programs of the database
+ * `ToolMissing` and `ToolTooOld` (not retried), before anything was changed.
  */
 export interface Backup {
-  /** Sizes, disk and connections, before anything is done. Looks, changes nothing. */
+  /** Sizes, disk, connections and the programs that it takes, before anything is done. Looks, changes nothing. */
   estimate(): Promise<BackupSizes>;
 
   /**

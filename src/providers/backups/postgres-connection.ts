@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import type { Client } from 'pg';
 import type { FailureType } from '../../domain/failure-kinds.ts';
 import { ProviderError } from '../../domain/failures.ts';
@@ -5,6 +6,7 @@ import { longestProgramMs } from '../../domain/database-work.ts';
 import { runProcess } from '../../effects/process.ts';
 import type { ProcessRequest, ProcessResult } from '../../effects/process.ts';
 import { databaseError } from '../migrations/postgres-errors.ts';
+import { type ProgramPlaces, findProgramFolder, programAdvice } from './postgres-programs.ts';
 
 /** One server with the role that Slipway uses on it, and the database that is its concern. */
 export interface PostgresServer {
@@ -18,8 +20,16 @@ export interface PostgresServer {
    */
   connected<T>(database: string, otherwise: FailureType, work: (client: Client) => Promise<T>): Promise<T>;
   /**
+   * Folder of the programs that {@link PostgresServer.run} takes: the one that is set, else that for the version which the server says now;
+   * it may be another one after an upgrade.
+   *
+   * @throws `ToolMissing` (not retried): none fits. What {@link PostgresServer.connected} throws.
+   */
+  programFolder(database: string, otherwise: FailureType): Promise<string>;
+  /**
    * Runs one of PostgreSQL's programs against a database. The password goes by the environment, never by an argument.
    *
+   * @throws `ToolMissing`, `ToolTooOld` (not retried): the program is not there, or refuses a server newer than itself.
    * @throws `DatabaseUnreachable`, `DatabaseRefused`, `DiskFull`, else `otherwise`; details carry its last lines.
    */
   run(program: string, args: readonly string[], database: string, how: RunOptions): Promise<ProcessResult>;
@@ -42,10 +52,15 @@ const keptLines = 15;
 /** What a program that was asked for remarks says of its work, and not of a mistake: names of the application's own tables are in it. */
 const remark = /^pg_(?:dump|restore): (?!\[|error:|warning:|detail:|hint:|fatal:)/;
 
-/** Reads a connection URL and finds the programs; connects to nothing. */
+/**
+ * Reads a connection URL; connects to nothing.
+ *
+ * @param options - `clientBin`: folder of the programs. Without it they are looked for in `places`.
+ */
 export function describeServer(options: {
   readonly url: string;
   readonly clientBin?: string | undefined;
+  readonly places?: Partial<ProgramPlaces> | undefined;
 }): PostgresServer {
   const url = new URL(options.url);
   const database = decodeURIComponent(url.pathname.slice(1));
@@ -82,10 +97,15 @@ export function describeServer(options: {
         await client.end().catch(() => undefined);
       }
     },
+    async programFolder(name, otherwise) {
+      if (options.clientBin !== undefined) return options.clientBin;
+      const major = await this.connected(name, otherwise, readMajor);
+      return await findProgramFolder(major, `database ${name} at ${address}`, options.places);
+    },
     async run(program, args, name, { otherwise, signal, input, sink, onLine }) {
-      const path = options.clientBin === undefined ? program : `${options.clientBin}/${program}`;
+      const folder = await this.programFolder(name, otherwise);
       const result = await runProcess({
-        command: [path, ...(onLine === undefined ? [] : ['--verbose']), ...args],
+        command: [join(folder, program), ...(onLine === undefined ? [] : ['--verbose']), ...args],
         env: {
           PGHOST: url.hostname,
           PGPORT: url.port === '' ? '5432' : url.port,
@@ -111,6 +131,16 @@ export function describeServer(options: {
   };
 }
 
+/** Of the server, as 15 of 15.18. */
+async function readMajor(client: Client): Promise<number> {
+  const { rows } = await client.query<{ major: number }>(
+    `select current_setting('server_version_num')::int / 10000 as major`,
+  );
+  const [row] = rows;
+  if (row === undefined) throw new Error('the server does not say its version');
+  return row.major;
+}
+
 function toolError(program: string, database: string, result: ProcessResult, otherwise: FailureType): ProviderError {
   const tail = result.tail
     .split('\n')
@@ -121,20 +151,30 @@ function toolError(program: string, database: string, result: ProcessResult, oth
   const words = lines.join('\n');
   const said = lines.find((line) => /error|fatal/i.test(line)) ?? lines.at(-1) ?? `exit code ${result.exitCode}`;
   const details = { program, exitCode: result.exitCode, output: lines.slice(-keptLines) };
-  const type: FailureType = /no space left on device|disk full|53100/i.test(words)
-    ? 'DiskFull'
-    : /authentication failed|permission denied|role ".*" does not exist|database ".*" does not exist/i.test(words)
-      ? 'DatabaseRefused'
-      : /connection to server|could not connect|server closed the connection|terminating connection|starting up|shutting down/i.test(
-            words,
-          )
-        ? 'DatabaseUnreachable'
-        : otherwise;
+  const type: FailureType = /server version mismatch/i.test(words)
+    ? 'ToolTooOld'
+    : /no space left on device|disk full|53100/i.test(words)
+      ? 'DiskFull'
+      : /authentication failed|permission denied|role ".*" does not exist|database ".*" does not exist/i.test(words)
+        ? 'DatabaseRefused'
+        : /connection to server|could not connect|server closed the connection|terminating connection|starting up|shutting down/i.test(
+              words,
+            )
+          ? 'DatabaseUnreachable'
+          : otherwise;
   const what =
     type === 'DiskFull'
       ? `there is no room on the disk of the server of ${database}`
       : `${program} of ${database} failed`;
-  return new ProviderError(type, `${what}: ${said}`, { details });
+  // As programs of 17 say to a server of 16 (`transaction_timeout`), whose words alone help nobody.
+  const isTooNew = program === 'pg_restore' && /unrecognized configuration parameter/i.test(words);
+  const advice =
+    type === 'ToolTooOld'
+      ? `. It refuses a server newer than itself. ${programAdvice}`
+      : isTooNew
+        ? `. Programs newer than a server set what it does not know. ${programAdvice}`
+        : '';
+  return new ProviderError(type, `${what}: ${said}${advice}`, { details });
 }
 
 /** An identifier as SQL takes it whatever it holds. */

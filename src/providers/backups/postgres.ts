@@ -7,6 +7,7 @@ import { ProviderError } from '../../domain/failures.ts';
 import type { BlobStore } from '../blobs/port.ts';
 import { countRows, readSchema, readTables, usePlainText } from './postgres-catalog.ts';
 import { describeServer, maintenanceDatabase } from './postgres-connection.ts';
+import type { ProgramPlaces } from './postgres-programs.ts';
 import { tellingWork } from './postgres-progress.ts';
 import { proveBackup, restoreInto } from './postgres-prove.ts';
 import { allowStatement, dropMarked, readDatabases, scratchName, scratchOf } from './postgres-scratch.ts';
@@ -23,7 +24,7 @@ export const PostgresBackup = z.strictObject({
     .string()
     .optional()
     .describe(
-      'Folder of `pg_dump` and `pg_restore`; they refuse a server newer than themselves. Default: those on PATH.',
+      'Folder of `pg_dump` and `pg_restore`. Default: found by the version that the server says (postgres-programs.ts).',
     ),
   diskFolder: z
     .string()
@@ -37,9 +38,18 @@ const ownConnections = 4;
 /** Dump, scratch copy, and the copy that later writes are compared with; a custom dump is smaller than its database. */
 const copies = 3;
 
-/** Creates the safety of one database; blobs take dumps, records and exports. */
-export function createPostgresBackup(options: PostgresBackup, blobs: BlobStore): Backup {
-  const server = describeServer(options);
+/**
+ * Creates the safety of one database.
+ *
+ * @param blobs - take dumps, records and exports.
+ * @param places - where the programs are looked for without `clientBin`. Default: those of this machine.
+ */
+export function createPostgresBackup(
+  options: PostgresBackup,
+  blobs: BlobStore,
+  places?: Partial<ProgramPlaces>,
+): Backup {
+  const server = describeServer({ ...options, places });
 
   /** Compares two databases, each as it is at one moment. */
   async function compare(
@@ -109,6 +119,13 @@ export function createPostgresBackup(options: PostgresBackup, blobs: BlobStore):
   return {
     async estimate() {
       const sizes = await server.connected(server.database, 'BackupFailed', readSizes);
+      const noPrograms = await server.programFolder(server.database, 'BackupFailed').then(
+        () => [],
+        (error: unknown) => {
+          if (error instanceof ProviderError && error.type === 'ToolMissing') return [`programs: ${error.message}`];
+          throw error;
+        },
+      );
       const folders = [options.diskFolder, sizes.dataFolder].filter((folder) => folder !== undefined);
       const free = await Promise.all(folders.map(freeBytes));
       const seen = free.filter((bytes) => bytes !== undefined);
@@ -116,6 +133,7 @@ export function createPostgresBackup(options: PostgresBackup, blobs: BlobStore):
       const connectionsNeeded = sizes.applicationConnections + ownConnections;
       const diskNeeded = sizes.databaseBytes * copies;
       const problems = [
+        ...noPrograms,
         ...(freeDiskBytes === null || freeDiskBytes >= diskNeeded
           ? []
           : [

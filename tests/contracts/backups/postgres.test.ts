@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, readdir, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createHash } from 'node:crypto';
@@ -253,6 +253,94 @@ describe('postgres in particular', () => {
       const blind = createPostgresBackup(PostgresBackup.parse({ kind: 'postgres', url, clientBin, diskFolder }), blobs);
       expect(await blind.estimate()).toMatchObject({ freeDiskBytes: null, problems: [] });
     }
+  });
+
+  describe('without a folder of programs', () => {
+    /** Of this server, as it says itself. */
+    let major: number;
+    let root: string;
+
+    beforeEach(async () => {
+      const [row] = await database.query<{ major: number }>(
+        `select current_setting('server_version_num')::int / 10000 as major`,
+      );
+      major = row!.major;
+      root = await mkdtemp(join(tmpdir(), 'slipway-programs-'));
+    });
+    afterEach(async () => {
+      await rm(root, { recursive: true });
+    });
+
+    /** Programs of a version: the real ones, or one that says a word and fails. */
+    async function programs(of: number, says: Readonly<Record<string, string>> = {}): Promise<void> {
+      const bin = join(root, 'usr/lib/postgresql', String(of), 'bin');
+      await mkdir(bin, { recursive: true });
+      for (const name of ['pg_dump', 'pg_restore']) {
+        const words = says[name];
+        if (words === undefined) await symlink(join(database.clientBin, name), join(bin, name));
+        else await writeFile(join(bin, name), `#!/bin/sh\necho '${words}' >&2\nexit 1\n`, { mode: 0o755 });
+      }
+    }
+    const finding = (): Backup =>
+      createPostgresBackup(
+        PostgresBackup.parse({ kind: 'postgres', url: database.url }),
+        createFolderBlobs({ folder }),
+        { root, path: '' },
+      );
+    const wrong = { pg_dump: 'pg_dump: error: the wrong one', pg_restore: 'pg_restore: error: the wrong one' };
+
+    test("it takes those of the server's own version", async () => {
+      await programs(major - 1, wrong);
+      await programs(major);
+      await programs(major + 1, wrong);
+      expect((await finding().estimate()).problems).toEqual([]);
+      const record = await finding().ensureTaken(ref);
+      expect(record.tool).toContain(` ${String(major)}.`);
+      expect(await finding().ensureProved(record)).toMatchObject({ tables: 2, rows: 5003 });
+    });
+
+    test('it takes newer ones where there are none of that version', async () => {
+      await programs(major - 1, wrong);
+      await programs(major + 1);
+      await programs(major + 2, wrong);
+      expect(await finding().ensureProved(await finding().ensureTaken(ref))).toMatchObject({ tables: 2, rows: 5003 });
+    });
+
+    test('older ones are nothing: the estimate says so, and a backup is not begun', async () => {
+      await programs(major - 1, wrong);
+      const { problems } = await finding().estimate();
+      expect(problems).toEqual([expect.stringMatching(/^programs: database .* found \d+ in .*clientBin/)]);
+      expect(await caught(finding().ensureTaken(ref))).toMatchObject({ type: 'ToolMissing', retryable: false });
+      const left = await readdir(folder, { recursive: true, withFileTypes: true });
+      expect(left.filter((entry) => entry.isFile())).toEqual([]);
+    });
+
+    test('a newer one that the server does not understand is told as such, with what helps', async () => {
+      await programs(major + 2, {
+        pg_restore:
+          'pg_restore: error: could not execute query: ERROR:  unrecognized configuration parameter "transaction_timeout"',
+      });
+      const error = await caught(finding().ensureProved(await finding().ensureTaken(ref)));
+      expect(error.type).toBe('BackupNotProved');
+      expect(error.message).toMatch(/"transaction_timeout"\. Programs newer than a server .*SLIPWAY_POSTGRES_CLIENTS/);
+      expect(await databases()).toEqual(['']);
+    });
+
+    test('a folder that is set wins, and one that is older than the server is told as such', async () => {
+      await programs(major);
+      await programs(major - 1, {
+        pg_dump: 'pg_dump: error: aborting because of server version mismatch',
+      });
+      const clientBin = join(root, 'usr/lib/postgresql', String(major - 1), 'bin');
+      const set = createPostgresBackup(
+        PostgresBackup.parse({ kind: 'postgres', url: database.url, clientBin }),
+        createFolderBlobs({ folder }),
+        { root, path: '' },
+      );
+      const error = await caught(set.ensureTaken(ref));
+      expect(error).toMatchObject({ type: 'ToolTooOld', retryable: false });
+      expect(error.message).toContain('`database.clientBin`');
+    });
   });
 
   test('the estimate says when it will not fit', async () => {
