@@ -12,6 +12,7 @@ import type { DeploymentLog, DeploymentLogs } from './deployment-logs.ts';
 import type { ImageTrust } from './image-trust.ts';
 import type { Materials } from './material.ts';
 import type { Place, Places } from './places.ts';
+import { checkAhead } from './traffic-routes.ts';
 import { versionInForce } from './versions.ts';
 import type { Store } from '../store/store.ts';
 
@@ -103,6 +104,7 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
         log.say(changed ? `container ${name} is started` : `container ${name} runs already`);
         const ref = { project: spec.project, environment: spec.name, slot };
         const leave = followStart(place, ref, since, log);
+        const ahead = input.back === true ? undefined : checkAhead(place, slot, signal);
         try {
           const tookMs = await withoutSecrets(redactor, () =>
             place.target.awaitHealthy(ref, {
@@ -114,6 +116,7 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
             }),
           );
           log.say(`healthy after ${Math.round(tookMs)} ms`);
+          await ahead;
         } finally {
           leave();
         }

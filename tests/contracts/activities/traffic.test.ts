@@ -71,6 +71,8 @@ describe('traffic that moves', () => {
     ];
     const place = {
       spec: {
+        project: ref.project,
+        name: ref.environment,
         target: { name: 'traffic-target' },
         router: { listen: { address: '127.0.0.1', port: 8_080 }, slots: ports },
         service: { health: { path: '/health' } },

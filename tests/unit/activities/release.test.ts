@@ -5,8 +5,10 @@ import { createReleaseActivities } from '../../../src/activities/release.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import { underLease } from '../../../src/effects/lease.ts';
 import { mask } from '../../../src/effects/redact.ts';
+import type { Route, Router } from '../../../src/providers/routers/port.ts';
 import type { Target } from '../../../src/providers/targets/port.ts';
 import { createFakeDeploymentLogs } from '../../support/fakes/deployment-logs.ts';
+import { createFakeRouter } from '../../support/fakes/router.ts';
 import { createFakeTarget } from '../../support/fakes/target.ts';
 import { activityEnvironment } from '../../support/run-fixture.ts';
 import { until } from '../../support/until.ts';
@@ -32,6 +34,7 @@ async function start(
   over: Partial<Target>,
   beats: unknown[] = [],
   logs = createFakeDeploymentLogs({ DATABASE_PASSWORD: secret }),
+  { given = {}, router = createFakeRouter() }: { readonly given?: Partial<Running>; readonly router?: Router } = {},
 ) {
   const place = {
     pair: {},
@@ -39,12 +42,13 @@ async function start(
       project: 'hello',
       name: 'production',
       target: { name: 'hello-production' },
-      router: { slots: { blue: 1, green: 2 } },
+      router: { listen: { address: '127.0.0.1', port: 8_080 }, slots: { blue: 1, green: 2 } },
       service: { image: 'web', port: 80, health: { path: '/', timeoutMs: 100 }, resources: {}, stopGraceMs: 1 },
       secrets: {},
     },
     release: { version: '1.0.0', commit: 'c'.repeat(40), images: [image] },
     target: { ...createFakeTarget(), ...over },
+    router,
   } as unknown as Place;
   const activities = createReleaseActivities({
     store: {} as never,
@@ -58,9 +62,8 @@ async function start(
   const lease = { target: 'hello-production', signal: new AbortController().signal, check: () => undefined };
   const environment = activityEnvironment();
   environment.on('heartbeat', (detail: unknown) => beats.push(detail));
-  const run = (given: Running): Promise<void> =>
-    underLease(lease as never, () => activities.ensureReleaseRunning(given));
-  const error: unknown = await environment.run(run, input).then(
+  const run = (what: Running): Promise<void> => underLease(lease as never, () => activities.ensureReleaseRunning(what));
+  const error: unknown = await environment.run(run, { ...input, ...given }).then(
     () => undefined,
     (reason: unknown) => reason,
   );
@@ -75,6 +78,34 @@ function shown(error: unknown): string {
   }
   return parts.join('\n');
 }
+
+describe('a start', () => {
+  /** Which routes the router was asked to check by the time the activity was over. */
+  async function checkedBy(given: Partial<Running>): Promise<string[][]> {
+    const checked: string[][] = [];
+    const router = {
+      ...createFakeRouter(),
+      checkRoute: async ({ servers }: Route): Promise<void> => {
+        await Promise.resolve();
+        checked.push(servers.map(({ slot, role }) => `${slot} ${role}`));
+      },
+    };
+    const slots = [
+      { slot: 'blue', release: { version: '1.0.0' }, state: 'running' },
+      { slot: 'green', release: { version: '0.9.0' }, state: 'running' },
+    ] as never;
+    expect(await start({ readSlots: () => Promise.resolve(slots) }, [], undefined, { given, router })).toBeUndefined();
+    return checked;
+  }
+
+  test('has the router check the moves that follow, so that they need not wait for it', async () => {
+    expect(await checkedBy({})).toEqual([['blue live', 'green backup'], ['blue live']]);
+  });
+
+  test('of a move back does not: nothing follows that is not known yet', async () => {
+    expect(await checkedBy({ back: true })).toEqual([]);
+  });
+});
 
 describe('a container that failed', () => {
   const cause = new Error(`the engine has said ${secret}`);
