@@ -52,6 +52,8 @@ interface PlanChanged {
 class RollOut {
   readonly #core: RollOutCore;
   readonly #grant: Grant;
+  /** The environment's word, where it is asked for already. */
+  #asked: Promise<string | undefined> | undefined;
   readonly #work = new CancellationScope({ cancellable: true });
   #stop: Stop | undefined;
   #settling = false;
@@ -146,7 +148,7 @@ class RollOut {
     const run = core.context(plan);
     tellStarted(core.journal, deployment, plan);
     core.backup = await backUp(run);
-    const refused = await this.#grant.ask(deployment);
+    const refused = await (this.#asked ?? this.#grant.ask(deployment));
     if (refused !== undefined) return this.#bad('errored', sentences(`Nothing was changed: ${refused}`));
     await applyInfrastructure(run, () => (core.applied = true));
     registerDataUndo(run, (data) => (core.data = data));
@@ -179,6 +181,7 @@ class RollOut {
     try {
       const plan = await planAll(deployment, `plans ${version}`, this.#core.journal);
       this.#core.plan = plan;
+      if (isNextToChange(plan) && patched('2026-11-26-asks-first')) this.#asked = this.#grant.ask(deployment);
       this.#tellPlan(plan);
       const ref = { project, environment, number };
       this.#core.live =
@@ -204,4 +207,12 @@ class RollOut {
     if (input.planHash !== undefined || plan === undefined) return {};
     return { policy: plan.policy };
   }
+}
+
+/** Nothing stands between the plan and the first change: what everybody else is told need not be before the question that is waited for. */
+function isNextToChange({ policy, estimate, serving }: Plan): boolean {
+  const { database, configuration } = policy.backup;
+  return (
+    !policy.approval.required && estimate.problems.length === 0 && serving !== undefined && !database && !configuration
+  );
 }

@@ -160,7 +160,10 @@ class Run {
     if (this.#plan === undefined && this.#word.toTell !== undefined) {
       this.#forge.updateAlone(this.#word.toTell, 'error', `${ending.outcome}: ${ending.reason}`);
     }
-    const tidied = this.#releaseWorkspace();
+    // Of a run that deploys the checkout goes when its deployments are on their way, for which its end would wake this workflow once more.
+    const tidiesLast =
+      (this.#plan?.environments.length ?? 0) > 0 && ending.outcome === 'succeeded' && patched('2026-11-26-tidies-last');
+    const tidied = tidiesLast ? undefined : this.#releaseWorkspace();
     const { deployments } = await call(record.settleRun, `${ending.outcome}: ${ending.reason}`, {
       run: this.#plan?.run ?? { project: this.#input.project, key: this.#input.key, number: 0 },
       input: this.#input,
@@ -174,7 +177,7 @@ class Run {
     if (commentsLater) this.#forge.comment(this.#stages, ending);
     await Promise.all([
       ...deployments.map((deployment) => startDeployment(deployRelease, deployment)),
-      tidied,
+      tidied ?? this.#releaseWorkspace(),
       this.#forge.drained(),
       this.#tellFindings(),
     ]);
