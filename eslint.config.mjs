@@ -90,6 +90,17 @@ export default tseslint.config(
     },
   },
   {
+    // One seed for all of them, the same in the second try of a failed file.
+    files: ['tests/**/*.ts'],
+    ignores: ['tests/support/property.ts'],
+    rules: {
+      '@typescript-eslint/no-restricted-imports': [
+        'error',
+        { paths: [{ name: 'fast-check', message: 'Take fc of tests/support/property.ts, which knows the seed.' }] },
+      ],
+    },
+  },
+  {
     files: ['src/workflows/**/*.ts', 'src/domain/**/*.ts'],
     rules: {
       '@typescript-eslint/no-restricted-imports': [

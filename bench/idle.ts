@@ -31,15 +31,15 @@ export const idle: Bench = {
       pid === undefined ? 0 : mb(processTree(pid).reduce((sum, each) => sum + read(each), 0));
     return {
       figures: {
-        rssMb: rounded(of(roots.api, residentBytes) + of(roots.worker, residentBytes) + of(roots.store, residentBytes)),
+        pssMb: rounded(of(roots.api, residentBytes) + of(roots.worker, residentBytes) + of(roots.store, residentBytes)),
         cpuPercent: rounded((seconds / ((options.n ?? watchMs / 1_000) || 1)) * 100),
         apiMb: of(roots.api, residentBytes),
         workerMb: of(roots.worker, residentBytes),
         storeMb: of(roots.store, residentBytes),
-        rssCountedInEachMb: rounded(of(roots.api, rssBytes) + of(roots.worker, rssBytes) + of(roots.store, rssBytes)),
+        rssMb: rounded(of(roots.api, rssBytes) + of(roots.worker, rssBytes) + of(roots.store, rssBytes)),
       },
       notes: [
-        'rssMb counts a page that processes share once, which is what the machine gives; rssCountedInEachMb counts it in every one of them',
+        'pssMb counts a page that processes share once, which is what the machine gives; rssMb counts it in every one of them',
       ],
     };
   },

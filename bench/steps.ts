@@ -52,7 +52,6 @@ export const steps: Bench = {
         containerMs: rounded(median(measured.container)),
         bashMs: rounded(bashMs),
         actMs: measured.act.length === 0 ? null : rounded(median(measured.act)),
-        buildbotMs: null,
         overBashMs: rounded(slipwayMs - bashMs),
         activitiesOnPath: path,
       },

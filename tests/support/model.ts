@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { WorkflowNotFoundError } from '@temporalio/client';
-import fc from 'fast-check';
+import { fc } from './property.ts';
 import type { DeploymentInput } from '../../src/domain/deployment.ts';
 import { outcomes } from '../../src/domain/outcome.ts';
 import { deploymentId, environmentId, rollbackId, rolloutId } from '../../src/workflows/messages.ts';

@@ -65,6 +65,9 @@ const longForms: Readonly<Record<string, string>> = Object.fromEntries(
   }).map(([name, value]) => [name, process.env[name] ?? value]),
 );
 
+/** Of every property test, in the first try and in the second: another one would ask something else. */
+const seed = process.env['SLIPWAY_SEED'] ?? String(Date.now() % 2 ** 31);
+
 const scratch = mkdtempSync(join(tmpdir(), 'slipway-tests-'));
 const componentsFile = join(scratch, 'components.json');
 let jest: ChildProcess | undefined;
@@ -104,6 +107,7 @@ async function main(args: readonly string[]): Promise<number> {
       `\nPassed only at the second try; look for what they raced with:\n${secondTries.map((line) => `  ${line}`).join('\n')}`,
     );
   }
+  if (total.failures.length + secondTries.length > 0) say(`\nProperty tests were asked with SLIPWAY_SEED=${seed}`);
   if (total.failures.length > 0) say(`\nFailed:\n${total.failures.map((line) => `  ${line}`).join('\n')}`);
   if (total.skips.length > 0)
     say(`\nSkipped, which counts as failed:\n${total.skips.map((line) => `  ${line}`).join('\n')}`);
@@ -254,6 +258,7 @@ async function runJest(group: Group, files: readonly string[], args: readonly st
       env: {
         ...plainEnvironment(),
         SLIPWAY_TEST_RESULTS: results,
+        SLIPWAY_SEED: seed,
         ...(args.includes('--all') ? longForms : {}),
         ...(existsSync(componentsFile) ? { SLIPWAY_TEST_COMPONENTS: componentsFile } : {}),
       },

@@ -1,13 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc, seed } from '../../support/property.ts';
 import { forgeKinds } from '../../../src/providers/forges/index.ts';
 import { type TestApi, signingToken, startTestApi, webhookSecret } from '../../support/api.ts';
 import { type Draft, dialects } from '../../support/forge-dialects.ts';
 
-/** `SLIPWAY_FUZZ=100000` for all of it (CONTRIBUTING.md); the seed is printed, and can be given by `SLIPWAY_FUZZ_SEED`. */
+/** `SLIPWAY_FUZZ=100000` for all of it (CONTRIBUTING.md); the seed is printed, and can be given by `SLIPWAY_SEED`. */
 const count = Number(process.env['SLIPWAY_FUZZ'] ?? 2_000);
-const seed = Number(process.env['SLIPWAY_FUZZ_SEED'] ?? Date.now() % 2 ** 31);
 /** Longer is a hang, ms. Judgement: the slowest honest answer waits for the store. */
 const longestMs = 5_000;
 const run = randomUUID().slice(0, 8);

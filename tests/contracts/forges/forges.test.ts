@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import { createForge, forgeKinds } from '../../../src/providers/forges/index.ts';
 import type { ForgeRequest } from '../../../src/providers/forges/port.ts';

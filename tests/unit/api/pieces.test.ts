@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { unifiedDiff } from '../../../src/api/diff.ts';
 import { createRateLimit, webhookRate } from '../../../src/api/rate-limit.ts';
 import { parseRange } from '../../../src/api/routes/logs.ts';

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { parse as parseYaml, stringify } from 'yaml';
 import { loadPair, loadRepository } from '../../../src/definition/load.ts';
 import { renderProblems } from '../../../src/definition/render.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { canonical, canonicalHash } from '../../../src/definition/canonical.ts';
 import { reviveDefinition } from '../../../src/definition/load.ts';
 import { hashDefinition, serialiseDefinition } from '../../../src/definition/pair.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { resolveEnvironment } from '../../../src/definition/environment.ts';
 import { resolvePipeline } from '../../../src/definition/pipeline.ts';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { Route as RouteDefinition } from '../../../src/definition/project.ts';
 import { routeEvent } from '../../../src/domain/routing.ts';
 import { routesOf } from '../../../src/definition/routes.ts';

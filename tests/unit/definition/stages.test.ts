@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { type RunFacts, whyNot } from '../../../src/definition/conditions.ts';
 import { combinationsOf, stageNameOf } from '../../../src/definition/matrix.ts';
 import { resolvePipeline } from '../../../src/definition/pipeline.ts';

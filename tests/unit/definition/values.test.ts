@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { slowPattern } from '../../../src/definition/patterns.ts';
 import { Duration, Ratio, Size } from '../../../src/definition/scalars.ts';
 import { suggest, suggestion } from '../../../src/definition/suggest.ts';

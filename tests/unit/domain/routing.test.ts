@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { matchesPath, matchesRef } from '../../../src/domain/glob.ts';
 import { routeEvent } from '../../../src/domain/routing.ts';
 import type { Route } from '../../../src/domain/routing.ts';

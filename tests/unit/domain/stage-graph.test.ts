@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import type { StagePlan } from '../../../src/domain/run.ts';
 import { type StageEnd, nextStages } from '../../../src/domain/stage-graph.ts';
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { holdingOutcomes, outcomes } from '../../../src/domain/outcome.ts';
 import { noticeEvents } from '../../../src/domain/notice.ts';
 import { worst } from '../../../src/domain/verdict.ts';

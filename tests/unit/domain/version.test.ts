@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { imageTags, sanitiseTag } from '../../../src/domain/image-tags.ts';
 import { normaliseVersion, versionOf } from '../../../src/domain/version.ts';
 

@@ -1,6 +1,6 @@
 import { Buffer } from 'node:buffer';
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { createFileSecrets } from '../../../src/effects/file-secrets.ts';
 
 const secret = 's3cr3t-value';

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { createLogFolder, type LogFiles } from '../../../src/effects/log-files.ts';
 import { createLogWriter, type LogWriter, type WrittenSegment } from '../../../src/effects/log-writer.ts';
 import { createRedactor, mask } from '../../../src/effects/redact.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { createRedactor, mask } from '../../../src/effects/redact.ts';
 
 /** What comes out when the bytes of `text` are pushed in pieces of these lengths, one after the other, for ever. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { createHead, createLines, createTail } from '../../../src/effects/tail.ts';
 
 describe('tail', () => {

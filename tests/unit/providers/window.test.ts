@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import fc from 'fast-check';
+import { fc } from '../../support/property.ts';
 import { parseRequest } from '../../../src/providers/metrics/haproxy-log.ts';
 import { createRequestWindow } from '../../../src/providers/metrics/window.ts';
 
