@@ -22,7 +22,8 @@ export interface ProjectSite {
   readonly baseImage: string;
   readonly webhookSecretFile: string;
   readonly socket?: string | undefined;
-  readonly clientBin: string;
+  /** Default: found by the worker, by the version of the server. */
+  readonly clientBin?: string | undefined;
   readonly environments: Readonly<Record<'staging' | 'production', EnvironmentSite>>;
 }
 
@@ -52,7 +53,7 @@ export async function demoProject(site: ProjectSite): Promise<string> {
     document.setIn(at('router', 'listen', 'port'), environment.port);
     document.setIn(at('router', 'slots'), environment.slots);
     document.setIn(at('database', 'url'), { file: environment.databaseUrlFile });
-    document.setIn(at('database', 'clientBin'), site.clientBin);
+    if (site.clientBin !== undefined) document.setIn(at('database', 'clientBin'), site.clientBin);
     document.setIn(at('secrets', 'DATABASE_URL'), { file: environment.serviceDatabaseUrlFile });
     document.setIn(at('watch', 'interval'), '1s');
     document.setIn(at('watch', 'duration'), name === 'staging' ? '4s' : '12s');

@@ -19,6 +19,7 @@ const standInLabel = 'slipway.stand-in';
  * Sees to it that the engine has each image under its public name: pulled where that can be done, else made of the same programs.
  *
  * @param names - as the file asks for them, such as `haproxy:2.6`.
+ * @param postgresClients - major versions of PostgreSQL's client that our Dockerfile is to install.
  * @returns those that were made.
  * @throws Error - there is no recipe of that name and version, or something of it cannot be had.
  */
@@ -26,6 +27,7 @@ export async function ensureComposeImages(
   context: LocalContext,
   docker: DockerHandle,
   names: readonly string[],
+  postgresClients: readonly number[],
 ): Promise<readonly string[]> {
   const engine = connectDocker(docker.address);
   const made: string[] = [];
@@ -36,7 +38,7 @@ export async function ensureComposeImages(
     if (recipe === undefined) {
       throw new Error(`${name} cannot be pulled, and only these can be made: ${Object.keys(recipes).join(', ')}`);
     }
-    supplies ??= await ensureComposeSupplies(context);
+    supplies ??= await ensureComposeSupplies(context, postgresClients);
     const content = await recipe({ context, docker, engine, supplies });
     await build(engine, name, content);
     made.push(name);

@@ -10,6 +10,7 @@ import { type LocalContext, createLocalContext } from '../../src/local/context.t
 import { connectDocker } from '../../src/local/docker.ts';
 import { choosePort } from '../../src/local/ports.ts';
 import { components, testStateFolder } from './components.ts';
+import { debianPostgres } from './compose-supplies.ts';
 import { ensureComposeImages, removeComposeImages } from './compose-images.ts';
 
 const run = promisify(execFile);
@@ -56,7 +57,9 @@ export interface ComposeService {
 /** The longest command is the first `up`: it builds. */
 const composeTimeoutMs = 600_000;
 
-export async function prepareComposeInstallation(): Promise<ComposeInstallation> {
+/** @param serverMajor - version of the PostgreSQL that is deployed to; its client comes into the image. */
+export async function prepareComposeInstallation(serverMajor: number): Promise<ComposeInstallation> {
+  const postgresClients = [...new Set([serverMajor, debianPostgres])];
   const shared = await components('docker');
   const docker = { ...shared.docker, stop: () => Promise.resolve() };
   const context: LocalContext = createLocalContext({
@@ -95,8 +98,8 @@ export async function prepareComposeInstallation(): Promise<ComposeInstallation>
     SLIPWAY_INSTALLATION_KEY: secrets.installation,
     SLIPWAY_STATE: stateFolder,
     SLIPWAY_TAG: project,
-    // What Debian has, where PostgreSQL's own packages cannot be reached.
-    SLIPWAY_POSTGRES_CLIENTS: '17',
+    // Fewer than by default: where PostgreSQL's own packages cannot be reached there are no more. With the newer one, which must not be taken.
+    SLIPWAY_POSTGRES_CLIENTS: postgresClients.join(' '),
     SLIPWAY_ROUTER_CONTAINER: `${project}-router`,
     SLIPWAY_DOCKER_SOCKET: docker.address.replace('unix://', ''),
     SLIPWAY_API_PORT: ports.api,
@@ -190,7 +193,7 @@ export async function prepareComposeInstallation(): Promise<ComposeInstallation>
     },
   };
   try {
-    const standIns = await ensureComposeImages(context, docker, await wantedImages(compose, image));
+    const standIns = await ensureComposeImages(context, docker, await wantedImages(compose, image), postgresClients);
     return { ...installation, standIns };
   } catch (error) {
     await installation.remove();

@@ -14,9 +14,12 @@ const root = resolve(import.meta.dirname, '../..');
 
 /** As the public images of Node and PostgreSQL are built on; its PostgreSQL is the one that the file asks for. */
 const debian = 'trixie';
+/** Major version of its PostgreSQL. */
+export const debianPostgres = 17;
 /** What is installed in images: what our Dockerfile names, and the server of `postgres:17`. With everything they need. */
 const packages = [
-  ...['git', 'openssh-client', 'util-linux', 'postgresql-common', 'postgresql-client-17', 'postgresql-17'],
+  ...['git', 'openssh-client', 'util-linux', 'postgresql-common'],
+  ...[`postgresql-client-${String(debianPostgres)}`, `postgresql-${String(debianPostgres)}`],
 ];
 
 /** What images are made of where there is no public registry. */
@@ -34,13 +37,17 @@ export interface ComposeSupplies {
 /**
  * Fetches what is not in the cache yet, from the registries of Debian and npm: two to five minutes and 420 MB, once.
  *
+ * @param postgresClients - major versions of PostgreSQL's client: Debian's own, and that of this machine's Debian.
  * @throws Error - a registry does not answer, or this machine is no Debian.
  */
-export async function ensureComposeSupplies(context: LocalContext): Promise<ComposeSupplies> {
+export async function ensureComposeSupplies(
+  context: LocalContext,
+  postgresClients: readonly number[],
+): Promise<ComposeSupplies> {
   const folder = join(context.cacheFolder, 'compose');
   mkdirSync(folder, { recursive: true });
   return await withLock(join(folder, 'supplies.lock'), async () => ({
-    ...(await ensureDebian(context, folder)),
+    ...(await ensureDebian(context, folder, postgresClients)),
     npmCache: await ensureNpmCache(context, folder),
     temporalSchema: await ensureTemporalSchema(context, folder),
   }));
@@ -49,9 +56,13 @@ export async function ensureComposeSupplies(context: LocalContext): Promise<Comp
 async function ensureDebian(
   context: LocalContext,
   folder: string,
+  postgresClients: readonly number[],
 ): Promise<Pick<ComposeSupplies, 'debian' | 'packages'>> {
+  const ofThisMachine = postgresClients
+    .filter((major) => major !== debianPostgres)
+    .map((major) => `postgresql-client-${String(major)}`);
   const key = createHash('sha256')
-    .update(JSON.stringify([debian, packages]))
+    .update(JSON.stringify([debian, packages, ofThisMachine]))
     .digest('hex')
     .slice(0, 8);
   const ready = join(folder, `debian-${key}`);
@@ -75,6 +86,13 @@ async function ensureDebian(
       { timeout: 900_000, maxBuffer: 64 * 1024 * 1024 },
     ),
   );
+  if (ofThisMachine.length > 0) {
+    // An earlier Debian's, which a later one has the libraries for; its own has one version alone.
+    await run('apt-get', ['--quiet', 'download', ...ofThisMachine], {
+      cwd: join(part, 'packages'),
+      timeout: 120_000,
+    });
+  }
   await indexPackages(join(part, 'packages'));
   renameSync(part, ready);
   return supplies;

@@ -123,4 +123,14 @@ describe('the Dockerfile', () => {
     expect(copied.filter((source) => !existsSync(join(root, source)))).toEqual([]);
     expect(copied.filter((source) => !allowed.includes(`!${source}`))).toEqual([]);
   });
+
+  test('installs the clients of PostgreSQL that docker-compose.yml and its documentation name', () => {
+    const [dockerfile, compose, operations] = ['Dockerfile', 'docker-compose.yml', 'docs/operations.md'].map((file) =>
+      readFileSync(join(root, file), 'utf8'),
+    );
+    const majors = /^ARG POSTGRES_CLIENTS="([\d ]+)"$/m.exec(dockerfile!)?.[1];
+    expect(majors?.split(' ')).toEqual(expect.arrayContaining(['15', '17']));
+    expect(compose).toContain(`POSTGRES_CLIENTS: \${SLIPWAY_POSTGRES_CLIENTS:-${majors!}}`);
+    expect(operations).toContain(`| \`SLIPWAY_POSTGRES_CLIENTS\` | \`${majors!}\` |`);
+  });
 });
