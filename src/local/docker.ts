@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { homedir, networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -7,6 +7,7 @@ import { ProviderError } from '../domain/failures.ts';
 import { identityOf, isRunning } from '../effects/daemon.ts';
 import { type LocalContext, installationId, socketFolder } from './context.ts';
 import { type ComponentHandle, daemonHandle, findOrStart, stopState } from './daemons.ts';
+import { listEngines } from './engines.ts';
 import { installDebianPackages } from './packages.ts';
 import { findProgram, obtain, runHelper } from './programs.ts';
 import { reasonOf } from './reason.ts';
@@ -39,8 +40,9 @@ export function connectDocker(address: string, timeoutMs?: number): Docker {
 /**
  * Finds a Docker engine or starts one, as root, with all its data under the state folder.
  *
- * There is one engine on a machine: two would undo each other's packet filter rules, so one that runs already is used,
- * whoever started it.
+ * There is one engine in a network: two would undo each other's packet filter rules, so one that runs already is used,
+ * whoever started it. One of another network or out of reach is passed over (`engines.ts`). Which one was taken is
+ * reported, and why another was not.
  *
  * @param options.address - as in DOCKER_HOST; then nothing is searched or started.
  * @throws ProviderError `EngineUnavailable` (retried) - the configured address does not answer.
@@ -51,24 +53,42 @@ export async function ensureDocker(
   context: LocalContext,
   options: { readonly address?: string | undefined } = {},
 ): Promise<DockerHandle> {
-  if (options.address !== undefined) {
+  const engine = await findEngine(context, options.address);
+  const { address, version, how, pid } = engine;
+  const whose = how === 'started' || pid !== undefined ? `our own, ${how}` : how;
+  say(context, `uses the engine at ${address} (${version}, ${whose})`);
+  return engine;
+}
+
+async function findEngine(context: LocalContext, address: string | undefined): Promise<DockerHandle> {
+  if (address !== undefined) {
     try {
-      return await borrowed(options.address, 'configured');
+      return await borrowed(address, 'configured');
     } catch (error) {
-      throw new ProviderError('EngineUnavailable', `Docker at ${options.address} does not answer: ${reasonOf(error)}`);
+      throw new ProviderError('EngineUnavailable', `Docker at ${address} does not answer: ${reasonOf(error)}`);
     }
   }
-  const refused: string[] = [];
   const own = readState(context, 'docker')?.process;
-  if (own !== undefined && isRunning(own)) return await startOwn(context, refused);
-  for (const address of runningEngines(context)) {
+  if (own !== undefined && isRunning(own)) return await startOwn(context, []);
+  const { candidates, passedOver } = listEngines({ usual: usualSockets(context), own: ownSocket(context) });
+  const refused: string[] = [];
+  const passOver = (engine: string, why: string): void => {
+    refused.push(`${engine} (${why})`);
+    say(context, `passes over the engine at ${engine}: ${why}`);
+  };
+  for (const { engine, why } of passedOver) passOver(engine, why);
+  for (const candidate of candidates) {
     try {
-      return await borrowed(address, 'found');
+      return await borrowed(candidate, 'found');
     } catch (error) {
-      refused.push(`${address} (${reasonOf(error)})`);
+      passOver(candidate, `it does not answer: ${reasonOf(error)}`);
     }
   }
   return await startOwn(context, refused);
+}
+
+function say(context: LocalContext, message: string): void {
+  context.report({ component: 'docker', message, elapsedMs: 0 });
 }
 
 async function borrowed(address: string, how: 'configured' | 'found'): Promise<DockerHandle> {
@@ -86,43 +106,13 @@ async function inspectEngine(address: string): Promise<{ version: string; bridge
   return { version, bridgeGateway: own ?? gateway ?? '172.17.0.1' };
 }
 
-/** Sockets of engines that may be running: the usual ones, and those of engines in the process list. */
-function runningEngines(context: LocalContext): string[] {
-  const home = context.env['HOME'] ?? homedir();
-  const usual = [
+/** Where engines usually listen: of the machine, of this user, of Docker Desktop. */
+function usualSockets(context: LocalContext): string[] {
+  return [
     '/var/run/docker.sock',
     join(context.env['XDG_RUNTIME_DIR'] ?? `/run/user/${String(process.getuid?.())}`, 'docker.sock'),
-    join(home, '.docker/run/docker.sock'),
+    join(context.env['HOME'] ?? homedir(), '.docker/run/docker.sock'),
   ];
-  const own = ownSocket(context);
-  const listed = listedEngines().filter((path) => path !== own);
-  return [...new Set([...usual, ...listed])].filter((path) => existsSync(path)).map((path) => `unix://${path}`);
-}
-
-/**
- * Engines on the default bridge that listen elsewhere, such as the one of another installation of Slipway. One with a
- * bridge of its own is left alone: it was set apart on purpose, and does not get in our way.
- */
-function listedEngines(): string[] {
-  if (!existsSync('/proc/self/cmdline')) return [];
-  return readdirSync('/proc')
-    .filter((entry) => /^\d+$/.test(entry))
-    .map(readCommandLine)
-    .filter(([program, ...args]) => program?.split('/').at(-1) === 'dockerd' && !args.some(namesBridge))
-    .flatMap((words) => words.filter((word) => /^(-H=|--host=)?unix:\/\//.test(word)))
-    .map((word) => word.replace(/^.*unix:\/\//, ''));
-}
-
-function readCommandLine(pid: string): string[] {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0');
-  } catch {
-    return [];
-  }
-}
-
-function namesBridge(word: string): boolean {
-  return /^(-b|--bridge)(=|$)/.test(word);
 }
 
 function ownSocket(context: LocalContext): string {

@@ -4,6 +4,7 @@ import { type DockerHandle, connectDocker, ensureDocker, stopDocker } from '../.
 import { ensureNodeBaseImage } from '../../../src/local/images.ts';
 import { components, testStateFolder } from '../../support/components.ts';
 import { type ScratchInstallation, scratchInstallation } from '../../support/installation.ts';
+import { startAwayEngine } from '../../support/away-engine.ts';
 import { until } from '../../support/until.ts';
 
 let installation: ScratchInstallation;
@@ -37,9 +38,29 @@ describe('the Docker engine', () => {
   test('of another installation is used and not ended', async () => {
     const found = await ensureDocker(installation.context);
     expect(found).toMatchObject({ how: 'found', address: docker.address, version: docker.version });
+    expect(installation.said).toEqual([`uses the engine at ${docker.address} (${docker.version}, found)`]);
     await found.stop();
     await expect(connectDocker(docker.address).ping()).resolves.toBeDefined();
   });
+
+  test('of another network is passed over although it answers at a usual place, and it is said why', async () => {
+    const away = await startAwayEngine();
+    const said: string[] = [];
+    try {
+      const found = await ensureDocker({
+        ...installation.context,
+        env: { ...installation.context.env, XDG_RUNTIME_DIR: away.folder },
+        report: ({ message }) => said.push(message),
+      });
+      expect(found).toMatchObject({ how: 'found', address: docker.address });
+      expect(said).toEqual([
+        `passes over the engine at ${away.address}: its network is another one than ours (process ${away.pid})`,
+        `uses the engine at ${docker.address} (${docker.version}, found)`,
+      ]);
+    } finally {
+      await away.stop();
+    }
+  }, 120_000);
 
   test('that is configured is used', async () => {
     const configured = await ensureDocker(installation.context, { address: docker.address });
