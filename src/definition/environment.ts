@@ -3,6 +3,7 @@ import type { PlanPolicy } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
 import type { DefinitionPair } from './pair.ts';
 import { resolveRegistry, resolveScan } from './image-resolution.ts';
+import { floorProbes, stricterProbe } from './probe-floors.ts';
 import { isProduction } from './production.ts';
 import type { EnvironmentDefinition, ProjectDefinition } from './project.ts';
 import type { RepositoryDefinition } from './repository.ts';
@@ -218,31 +219,22 @@ function resolveService(service: NonNullable<RepositoryDefinition['service']>, p
 
 type ProbeDefinition = RepositoryDefinition['probes'][number];
 
-/** Names of the probes that every release has, unless the repository gives its own of that name. */
-const ownProbes = ['container', 'health'] as const;
-
+/** Those that every release has first, then the project's, then the repository's. */
 function resolveProbes(
   repository: RepositoryDefinition,
   project: ProjectDefinition,
   service: NonNullable<RepositoryDefinition['service']>,
 ): readonly ProbeSpec[] {
-  // The project's come first and win: the repository cannot put a milder probe in the place of one of them.
-  const given = [...project.probes, ...repository.probes];
-  const named = given.filter((probe, index) => given.findIndex((other) => other.name === probe.name) === index);
-  const shared = { retries: 3, intervalMs: 2_000, timeoutMs: 5_000 };
-  const implied: readonly ProbeSpec[] = [
-    { kind: 'container', name: ownProbes[0], through: 'both', ...shared },
-    {
-      kind: 'http',
-      name: ownProbes[1],
-      through: 'both',
-      method: 'GET',
-      path: service.health.path,
-      expectStatus: 200,
-      ...shared,
-    },
-  ];
-  return [...implied.filter((probe) => !named.some(({ name }) => name === probe.name)), ...named.map(resolveProbe)];
+  const fixed = project.probes.map(resolveProbe);
+  const own = repository.probes.map(resolveProbe);
+  const named = (probes: readonly ProbeSpec[], name: string): ProbeSpec | undefined =>
+    probes.find((probe) => probe.name === name);
+  const floors = floorProbes(service.health.path)
+    // The project's word is the last one, also where it is milder; the repository cannot put another in the place of it.
+    .filter(({ name }) => named(fixed, name) === undefined)
+    .map((floor) => stricterProbe(floor, named(own, floor.name) ?? floor));
+  const taken = [...floors, ...fixed];
+  return [...taken, ...own.filter(({ name }) => named(taken, name) === undefined)];
 }
 
 function resolveProbe(probe: ProbeDefinition): ProbeSpec {

@@ -266,7 +266,9 @@ export const ProjectDefinition = z
     probes: z
       .array(Probe)
       .max(50)
-      .describe('Every release must pass these too; the repository cannot change them.')
+      .describe(
+        'Every release must pass these too; the repository cannot change them. One named `container` or `health` takes the place of the one that every release has.',
+      )
       .default([]),
     notifications: z
       .array(Notifier)

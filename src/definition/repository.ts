@@ -309,7 +309,7 @@ export const RepositoryDefinition = z
       .array(Probe)
       .max(50, { error: 'must have at most 50 probes' })
       .describe(
-        'Checks of a deployed release, beside the two that every release has: `container`, and `health` at its health path.',
+        'Checks of a deployed release, beside the two that every release has: `container`, and `health` at its health path. One of those names can only make it stricter: fewer tries, shorter pauses, or more that the answer must have.',
       )
       .default([]),
     watch: z

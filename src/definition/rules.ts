@@ -18,6 +18,7 @@ import {
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import { packageIndexesAreAsked, routesPublishSomewhere } from './package-rules.ts';
 import { Parameter, complaintOf } from './parameters.ts';
+import { probesAreNotLooser } from './probe-floors.ts';
 import type { Finding } from './problems.ts';
 import { beforeProduction, isProduction } from './production.ts';
 import { stageRules } from './stage-rules.ts';
@@ -35,7 +36,7 @@ const repositoryRules: readonly Rule[] = [
   serviceHasAnImage,
   imageMatricesFit,
   imageGroupsHaveImages,
-  ownProbesKeepTheirKind,
+  probesAreNotLooser,
   variablesAreGivenOnce,
   ...stageRules,
   defaultsFit,
@@ -156,23 +157,6 @@ function serviceHasAnImage(document: unknown): readonly Finding[] {
       hint: known.length === 0 ? 'Add it under `images`.' : suggestion(wanted, known),
     },
   ];
-}
-
-function ownProbesKeepTheirKind(document: unknown): readonly Finding[] {
-  const kinds: Readonly<Record<string, string>> = { container: 'container', health: 'http' };
-  return groups(group(document)['probes']).flatMap(([index, probe]) => {
-    const name = text(probe['name']);
-    const kind = text(probe['kind']);
-    const own = name === undefined ? undefined : kinds[name];
-    if (own === undefined || kind === undefined || own === kind) return [];
-    return [
-      {
-        path: ['probes', index, 'kind'],
-        message: `is \`${kind}\`, but the probe \`${String(name)}\` that every release has is of kind \`${own}\``,
-        hint: 'Give your probe another name; the other one stays beside it.',
-      },
-    ];
-  });
 }
 
 function variablesAreGivenOnce(document: unknown): readonly Finding[] {

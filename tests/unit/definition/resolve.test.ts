@@ -121,6 +121,53 @@ describe('floors', () => {
     ]);
   });
 
+  test('what every release is asked stays, whatever was stored before milder probes were refused', () => {
+    const milder = {
+      ...pairOf().repository,
+      probes: [
+        {
+          name: 'health',
+          kind: 'http',
+          path: '/x',
+          method: 'HEAD',
+          expectStatus: 404,
+          through: 'slot',
+          versionField: 'v',
+        },
+        { name: 'container', kind: 'tcp', through: 'slot' },
+        { name: 'front', kind: 'tcp', through: 'router' },
+      ].map((probe) => ({ ...probe, retries: 100, interval: 60_000, timeout: 60_000 })),
+    } as unknown as ReturnType<typeof pairOf>['repository'];
+    const patience = { retries: 3, intervalMs: 2_000, timeoutMs: 5_000 };
+    const [container, health, front, ...more] = resolveEnvironment(
+      { ...pairOf(), repository: milder },
+      'production',
+    ).probes;
+    expect(container).toEqual({ name: 'container', kind: 'container', through: 'both', ...patience });
+    expect(health).toEqual({
+      ...{ name: 'health', kind: 'http', through: 'both', ...patience },
+      ...{ method: 'GET', path: '/health', expectStatus: 200, versionField: 'v' },
+    });
+    expect(front).toMatchObject({ name: 'front', retries: 100 });
+    expect(more).toEqual([]);
+  });
+
+  test('what every release is asked can be made stricter by the repository, and is the word of the project where it has one', () => {
+    const probes = `probes:
+  - { name: health, kind: http, path: /health, retries: 0, interval: 1s, timeout: 1s, expectBody: ok, versionField: v }
+`;
+    const strict = pairOf({ repository: repositoryText + probes });
+    expect(resolveEnvironment(strict, 'production').probes).toMatchObject([
+      { name: 'container' },
+      { name: 'health', retries: 0, intervalMs: 1_000, timeoutMs: 1_000, expectBody: 'ok', versionField: 'v' },
+    ]);
+    const fixed = `probes: [{ name: health, kind: http, path: /up, retries: 9, through: slot }]\n`;
+    expect(resolveEnvironment(pairOf({ project: projectText + fixed }), 'production').probes).toMatchObject([
+      { name: 'container' },
+      { name: 'health', path: '/up', retries: 9, through: 'slot' },
+    ]);
+  });
+
   test('a service stops no slower than the environment allows', () => {
     const stopGraceOf = (grace: string): number =>
       resolveEnvironment(

@@ -51,6 +51,33 @@ const cases: readonly Case[] = [
     repository: (text) => `${text}probes: [{ name: health, kind: tcp }]\n`,
     problem: 'probes[0].kind is `tcp`, but the probe `health` that every release has is of kind `http`',
   },
+  ...(
+    [
+      ['more tries', 'retries: 100', 'retries', 'at most 3'],
+      ['longer pauses', 'interval: 1m', 'interval', 'at most 2s'],
+      ['longer tries', 'timeout: 1h', 'timeout', 'at most 5s'],
+      ['another status', 'expectStatus: 204', 'expectStatus', '200'],
+      ['no body', 'method: HEAD', 'method', 'GET'],
+      ['no way of users', 'through: slot', 'through', 'both'],
+      ['no slot', 'through: router', 'through', 'both'],
+    ] as const
+  ).map(([what, setting, name, must]) => ({
+    name: `the health of a release is not made milder by ${what}`,
+    repository: (text: string) => `${text}probes: [{ name: health, kind: http, path: /health, ${setting} }]\n`,
+    problem: `probes[0].${name} makes the probe \`health\` milder, which every release must pass: ${name} of it is ${must}`,
+  })),
+  {
+    name: 'the health of a release is not asked for elsewhere',
+    repository: (text) =>
+      `${text.replace('port: 8080', 'port: 8080\n  health: { path: /ready }')}probes: [{ name: health, kind: http }]\n`,
+    problem: 'probes[0].path makes the probe `health` milder, which every release must pass: path of it is /ready',
+  },
+  {
+    name: 'the container of a release is not asked more mildly',
+    repository: (text) => `${text}probes: [{ name: container, kind: container, retries: 4 }]\n`,
+    problem:
+      'probes[0].retries makes the probe `container` milder, which every release must pass: retries of it is at most 3',
+  },
   {
     name: 'a gate is not made looser than its default',
     repository: (text) => `${text}gates: { coverage: { min: 60% } }\n`,
@@ -207,6 +234,19 @@ describe('what the rules leave alone', () => {
   test('a host step where the project allows it, with no image', () => {
     const repository = repositoryText.replace('        image: node:24-slim\n', '');
     expect(problemsOf({ repository, project: `${projectText}steps: { executor: host }\n` })).toEqual([]);
+  });
+
+  test('a stricter probe in the place of one that every release has', () => {
+    const probes = `probes:
+  - { name: health, kind: http, path: /health, retries: 0, interval: 1s, timeout: 1s, versionField: version }
+  - { name: container, kind: container, retries: 2 }
+`;
+    expect(problemsOf({ repository: repositoryText + probes })).toEqual([]);
+  });
+
+  test('a probe of the project that is milder than what every release has', () => {
+    const project = `${projectText}probes: [{ name: health, kind: http, path: /up, retries: 100, through: slot }]\n`;
+    expect(problemsOf({ project })).toEqual([]);
   });
 
   test('a figure that is stricter in one environment', () => {
