@@ -142,6 +142,7 @@ async function settleRun(
           environment,
           version: release?.version ?? plan.version,
           runKey: run.key,
+          runNumber: run.number,
           requestedBy: input.requestedBy ?? input.event.author,
           author: release?.author ?? input.event.author,
           involved: release?.involved ?? [],

@@ -98,53 +98,113 @@ export function expire(state: ApprovalState): ApprovalState {
   return state.status === 'pending' ? { ...state, status: 'expired' } : state;
 }
 
+/** Whether distinct people fill every place of every rule. */
+export function quorumMet(policy: ApprovalPolicy, counted: readonly CountedDecision[]): boolean {
+  return seat(policy, counted).takenBy.every((person) => person !== undefined);
+}
+
+/** Who has which place. */
+interface Seating {
+  /** Group of each place that the rules have. */
+  readonly places: readonly string[];
+  readonly people: readonly CountedDecision[];
+  /** By place, whoever fills it; as many places as can be. */
+  readonly takenBy: readonly (CountedDecision | undefined)[];
+}
+
 /**
- * Whether distinct people fill every place of every rule.
- *
  * A person in two groups may fill either place, so this is a matching of people to places (augmenting paths), not a count per group:
  * counting lets one person block the place that only they could fill.
  */
-export function quorumMet(policy: ApprovalPolicy, counted: readonly CountedDecision[]): boolean {
+function seat(policy: ApprovalPolicy, counted: readonly CountedDecision[]): Seating {
   const people = counted.filter((decision) => decision.verdict === 'approve');
   const places = policy.rules.flatMap((rule) => Array.from({ length: rule.count }, () => rule.group));
-  const takenBy = new Map<number, number>();
-  const place = (person: number, seen: Set<number>): boolean => {
+  const takenBy = Array.from<CountedDecision | undefined>({ length: places.length });
+  const place = (person: CountedDecision, seen: Set<number>): boolean => {
     for (const [index, group] of places.entries()) {
-      if (seen.has(index) || !people[person]?.groups.includes(group)) continue;
+      if (seen.has(index) || !person.groups.includes(group)) continue;
       seen.add(index);
-      const holder = takenBy.get(index);
+      const holder = takenBy[index];
       if (holder === undefined || place(holder, seen)) {
-        takenBy.set(index, person);
+        takenBy[index] = person;
         return true;
       }
     }
     return false;
   };
-  for (let person = 0; person < people.length; person += 1) place(person, new Set());
-  return takenBy.size === places.length;
+  for (const person of people) place(person, new Set());
+  return { places, people, takenBy };
+}
+
+/**
+ * Whom an approval still waits for.
+ *
+ * @returns one entry for each place that nobody fills: the groups that can fill it, the first as the rules have it; more where somebody who
+ * has approved could stand for either.
+ */
+export function missingApprovals({
+  policy,
+  counted,
+}: Pick<ApprovalState, 'policy' | 'counted'>): readonly (readonly string[])[] {
+  const { places, takenBy } = seat(policy, counted);
+  return places.flatMap((group, index) => {
+    if (takenBy[index] !== undefined) return [];
+    const open = new Set([group]);
+    // Whoever can move to it leaves another place open; a set that grows while it is walked is walked to its end.
+    for (const each of open) {
+      for (const [other, holder] of takenBy.entries()) {
+        if (holder?.groups.includes(each) === true) open.add(places[other] ?? each);
+      }
+    }
+    return [[...open]];
+  });
+}
+
+/** `1 of devops and 2 of qa or security`. */
+function tellMissing(state: ApprovalState): string {
+  const counts = new Map<string, number>();
+  for (const groups of missingApprovals(state)) {
+    const name = groups.join(' or ');
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
+  return [...counts].map(([name, count]) => `${count} of ${name}`).join(' and ');
+}
+
+/** Why nobody, or too few, have approved in time. */
+function tellExpired(state: ApprovalState, waited: string): string {
+  const { people } = seat(state.policy, state.counted);
+  const missing = tellMissing(state);
+  if (people.length > 0) {
+    const asked = new Set(state.policy.rules.map(({ group }) => group));
+    const who = people.map(({ by, groups }) => `${by} (${groups.filter((group) => asked.has(group)).join(', ')})`);
+    return `Only ${who.join(' and ')} approved within ${waited}; what is missing is ${missing}.`;
+  }
+  const last = state.ignored.at(-1);
+  return last === undefined
+    ? `Nobody decided within ${waited}; what was asked for is ${missing}.`
+    : sentences(`No decision that counts came within ${waited}; what was asked for is ${missing}`, last.why);
 }
 
 /**
  * How a deployment ends that people were asked about.
  *
  * @param waited - how long they had, as people say it.
+ * @param again - what to do where it was only too late.
  * @returns undefined when it may go on.
  */
 export function endOfApproval(
-  { status, counted }: ApprovalState,
+  state: ApprovalState,
   waited: string,
+  again: string,
 ): { readonly outcome: Outcome; readonly reason: string } | undefined {
-  switch (status) {
+  switch (state.status) {
     case 'rejected': {
-      const last = counted.at(-1);
+      const last = state.counted.at(-1);
       const why = last?.comment === undefined ? '' : `: ${last.comment}`;
       return { outcome: 'rejected', reason: sentences(`${last?.by ?? 'Somebody'} rejected it${why}`) };
     }
     case 'expired':
-      return {
-        outcome: 'expired',
-        reason: `Nobody decided within ${waited}. \`slipway rerun <run> --from-approval\` asks again, and nothing has to be built again.`,
-      };
+      return { outcome: 'expired', reason: sentences(tellExpired(state, waited), again) };
     case 'approved':
     case 'pending':
       return undefined;

@@ -17,6 +17,8 @@ export interface DeploymentInput extends DeploymentRef {
   readonly version: string;
   /** Key of the run that built the release; absent for a deployment asked for by hand. */
   readonly runKey?: string;
+  /** Number of the run that asked for it, as people name it (`shop#12`); absent where somebody has named a release to deploy. */
+  readonly runNumber?: number;
   /** Who asked for it: by a push, a run started by hand, or by naming the release. */
   readonly requestedBy: string;
   /** Author of the change, as its commit says. */
@@ -37,6 +39,20 @@ export interface DeploymentInput extends DeploymentRef {
    * A hint: where its plan says otherwise, people are asked.
    */
   readonly waitsForNobody?: true;
+}
+
+/** What to do about a deployment that ended before its first change and was only too late; the command can be typed as it stands. */
+export function askAgain({
+  project,
+  environment,
+  version,
+  runNumber,
+}: Pick<DeploymentInput, 'project' | 'environment' | 'version' | 'runNumber'>): string {
+  const command =
+    runNumber === undefined
+      ? `slipway deploy ${project}/${environment} ${version}`
+      : `slipway rerun ${project}#${runNumber} --from-approval`;
+  return `Nothing was changed: \`${command}\` asks again, and nothing has to be built again.`;
 }
 
 /** The state of one thing that a commit goes through, as a forge is told it. */

@@ -9,7 +9,7 @@ import {
   refuses,
   startApproval,
 } from '../domain/approval.ts';
-import type { DeploymentResult } from '../domain/deployment.ts';
+import { type DeploymentResult, askAgain } from '../domain/deployment.ts';
 import { failure } from '../domain/failures.ts';
 import { tellSummary } from '../domain/infrastructure.ts';
 import type { Plan } from '../domain/plan.ts';
@@ -87,13 +87,13 @@ export class DeploymentApproval {
         startedAt,
         durationMs: Date.now() - began,
         verdict,
-        detail: `${status}${by === '' ? '' : ` by ${by}`}`,
+        detail: by === '' ? status : status === 'expired' ? `expired, approved by ${by} only` : `${status} by ${by}`,
       });
     }
     // A decision that is not on record has not been made.
     await condition(() => this.recorded);
     if (core.stop !== undefined) return core.aborted(core.stop);
-    const ended = endOfApproval(core.approval, took(policy.timeoutMs));
+    const ended = endOfApproval(core.approval, took(policy.timeoutMs), askAgain(core.input));
     return ended === undefined ? undefined : core.end(ended.outcome, ended.reason);
   }
 

@@ -8,10 +8,6 @@ import { type TurnRequest, type TurnSettled, deploymentId, turnSettledSignal } f
 import { callAnyway } from './call.ts';
 import { record } from './proxies/record.ts';
 
-/** What to do where it was only too late. The run is on the deployment's page. */
-export const againFromApproval =
-  'Nothing was changed: `slipway rerun <run> --from-approval` asks again, and nothing has to be built again.';
-
 /** What an environment says to others. Nobody waits for it but a new run, which must not begin with something half said. */
 export class Answers {
   readonly #state: EnvironmentState;

@@ -1,10 +1,9 @@
 import { WorkflowExecutionAlreadyStartedError } from '@temporalio/common';
 import { condition, log, startChild } from '@temporalio/workflow';
-import type { DeploymentInput } from '../domain/deployment.ts';
+import { type DeploymentInput, askAgain } from '../domain/deployment.ts';
 import { describeFailure } from '../domain/failures.ts';
 import type { PlanPolicy } from '../domain/plan.ts';
 import { brief, call } from './call.ts';
-import { againFromApproval } from './environment-answers.ts';
 import { type Current, type EnvironmentCore, holdFor, nextTurn, scheduleRetirement } from './environment-core.ts';
 import { keepRetirement } from './environment-retirement.ts';
 import { type Rollbacks, noWay } from './environment-rollbacks.ts';
@@ -85,7 +84,7 @@ export class Turns {
       return undefined;
     }
     const kind = current.aborting === undefined ? 'expired' : 'withdrawn';
-    const undecided = `Nobody decided while it held the turn. ${againFromApproval}`;
+    const undecided = `It was not approved while it held the turn. ${askAgain(deployment)}`;
     const reason = current.aborting?.reason ?? undecided;
     this.#core.answers.answer(deployment, { kind, number, reason });
     return undefined;

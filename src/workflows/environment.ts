@@ -6,9 +6,10 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
+import { askAgain } from '../domain/deployment.ts';
 import { holdingOutcomes } from '../domain/outcome.ts';
 import { call } from './call.ts';
-import { Answers, againFromApproval, refusal } from './environment-answers.ts';
+import { Answers, refusal } from './environment-answers.ts';
 import {
   type Current,
   type EnvironmentCore,
@@ -149,7 +150,7 @@ class Environment implements EnvironmentCore {
       const { waiting, overdue } = splitOverdue(state.queue, Date.now());
       state.queue = waiting;
       for (const entry of overdue) {
-        const reason = `It waited too long for its turn. ${againFromApproval}`;
+        const reason = `It waited too long for its turn. ${askAgain(entry.deployment)}`;
         this.answers.answer(entry.deployment, refusal(entry, 'expired', reason));
       }
       const queue = state.queue;

@@ -84,7 +84,7 @@ describe('the queue', () => {
     const release = await busy(scenario);
     world.policy = { ...quietPolicy, queue: { ...quietPolicy.queue, timeoutMs: 300 } };
     const second = await when.deploy();
-    const reason = expect.stringContaining('slipway rerun <run> --from-approval');
+    const reason = expect.stringContaining(`\`slipway deploy ${world.project}/${production} ${second.input.version}\``);
     expect(await second.result()).toMatchObject({ outcome: 'expired', reason });
     release();
   });

@@ -16,14 +16,14 @@ test('a turn that is held while people decide goes to the next when their time i
   const { world, when, then } = createScenario(env);
   const rules = [{ group: 'devops', count: 1 }];
   world.policy = { ...quietPolicy, approval: { ...twoPeople, turn: 'hold', rules, timeoutMs: 4_000 } };
-  const first = await when.deploy();
+  const first = await when.deploy({ runNumber: 12 });
   await first.until('awaiting-approval');
   world.policy = quietPolicy;
   const second = await when.deploy();
   await then.environmentIs((view) => view.queue.length === 1, 'the second to wait');
   expect(await first.result()).toMatchObject({
     outcome: 'expired',
-    reason: expect.stringContaining('slipway rerun <run> --from-approval'),
+    reason: expect.stringContaining(`\`slipway rerun ${world.project}#12 --from-approval\``),
   });
   expect(await second.result()).toMatchObject({ outcome: 'succeeded' });
   expect(world.outcomesOf(first.input)).toEqual(['expired']);

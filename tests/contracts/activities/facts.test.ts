@@ -280,6 +280,8 @@ describe('the end of a run', () => {
       ['staging', 1, '1-ccccccc', 'ada'],
       ['production', 1, '1-ccccccc', 'ada'],
     ]);
+    // As people name the run that asked for them.
+    expect(again.deployments.map(({ runNumber }) => runNumber)).toEqual([1, 1]);
     // In the order of the route: the second waits for the first.
     expect(again.deployments.map(({ after }) => after)).toEqual([
       undefined,

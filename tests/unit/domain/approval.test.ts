@@ -4,12 +4,14 @@ import {
   decide,
   endOfApproval,
   expire,
+  missingApprovals,
   quorumMet,
   refuses,
   startApproval,
   stricterApproval,
 } from '../../../src/domain/approval.ts';
 import type { ApprovalDecision, ApprovalState, CountedDecision } from '../../../src/domain/approval.ts';
+import { askAgain } from '../../../src/domain/deployment.ts';
 import type { ApprovalPolicy, ApprovalRule } from '../../../src/domain/policy.ts';
 
 const planHash = '0123456789abcdef'.repeat(4);
@@ -208,27 +210,94 @@ describe('the stricter of two policies', () => {
 });
 
 describe('the end of a deployment that people were asked about', () => {
+  const again = askAgain({ project: 'shop', environment: 'production', version: '1.0.0', runNumber: 12 });
+
   test('says who rejected it, and what they said', () => {
     const no = { verdict: 'reject' } as const;
     const said = after(waiting, decision('ada', ['tech-lead'], { ...no, comment: 'not on a Friday' }));
-    expect(endOfApproval(said, '30 min')).toEqual({
+    expect(endOfApproval(said, '30 min', again)).toEqual({
       outcome: 'rejected',
       reason: 'ada rejected it: not on a Friday.',
     });
     const silent = after(waiting, decision('ada', ['tech-lead'], no));
-    expect(endOfApproval(silent, '30 min')).toEqual({ outcome: 'rejected', reason: 'ada rejected it.' });
+    expect(endOfApproval(silent, '30 min', again)).toEqual({ outcome: 'rejected', reason: 'ada rejected it.' });
   });
 
-  test('says how long nobody decided, and how it is asked for again', () => {
-    expect(endOfApproval(expire(waiting), '30 min')).toMatchObject({
+  const reasonOf = (state: ApprovalState): string | undefined => endOfApproval(expire(state), '30 min', again)?.reason;
+
+  test('says how long nobody decided, who was asked, and how it is asked for again', () => {
+    expect(endOfApproval(expire(waiting), '30 min', again)).toEqual({
       outcome: 'expired',
-      reason: expect.stringMatching(/^Nobody decided within 30 min\. `slipway rerun <run> --from-approval`/),
+      reason:
+        'Nobody decided within 30 min; what was asked for is 1 of tech-lead and 1 of devops. ' +
+        'Nothing was changed: `slipway rerun shop#12 --from-approval` asks again, and nothing has to be built again.',
     });
+  });
+
+  test('says who approved, as what, and what is missing', () => {
+    const one = after(waiting, decision('ada', ['tech-lead', 'developers']));
+    expect(reasonOf(one)).toMatch(
+      /^Only ada \(tech-lead\) approved within 30 min; what is missing is 1 of devops\. Nothing was changed: /,
+    );
+    const many = startApproval({ ...policy, rules: [{ group: 'qa', count: 4 }] }, planHash, 'linus');
+    const two = after(many, decision('ada', ['qa']), decision('grace', ['qa']));
+    expect(reasonOf(two)).toMatch(
+      /^Only ada \(qa\) and grace \(qa\) approved within 30 min; what is missing is 2 of qa\. /,
+    );
+  });
+
+  test('says that either is missing where who approved could stand for either', () => {
+    const both = after(waiting, decision('ada', ['tech-lead', 'devops']));
+    expect(reasonOf(both)).toMatch(/; what is missing is 1 of devops or tech-lead\. /);
+  });
+
+  test('says why a decision did not count', () => {
+    const own = after(waiting, decision('linus', ['devops']));
+    expect(reasonOf(own)).toMatch(
+      /^No decision that counts came within 30 min; .* linus is the author of the change and cannot approve it\. /,
+    );
+  });
+
+  test('asks for whoever would make it whole, and for nobody more', () => {
+    const group = fc.constantFrom('a', 'b', 'c');
+    const person = fc.uniqueArray(group, { minLength: 1 });
+    const rule = fc.record({ group, count: fc.integer({ min: 1, max: 3 }) });
+    fc.assert(
+      fc.property(
+        fc.array(rule, { minLength: 1, maxLength: 4 }),
+        fc.array(person, { maxLength: 6 }),
+        (rules, people) => {
+          const asked = { ...policy, rules };
+          const counted = people.map((groups, index) => ({ ...decision(`p${index}`, groups), at }));
+          const missing = missingApprovals({ policy: asked, counted });
+          const join = (chosen: readonly (readonly string[])[]): CountedDecision[] => [
+            ...counted,
+            ...chosen.map((groups, index) => ({ ...decision(`n${index}`, groups), at })),
+          ];
+          // Each by the first of its groups fills every place; any one less does not; and the first by any other of its groups does as well.
+          const first = missing.map(([name = '']) => [name]);
+          expect(quorumMet(asked, join(first))).toBe(true);
+          for (const index of first.keys()) expect(quorumMet(asked, join(first.toSpliced(index, 1)))).toBe(false);
+          for (const [index, groups] of missing.entries()) {
+            for (const other of groups) expect(quorumMet(asked, join(first.with(index, [other])))).toBe(true);
+          }
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+
+  test('names the release where somebody has asked for that, without a run', () => {
+    expect(askAgain({ project: 'shop', environment: 'production', version: '1.0.0' })).toContain(
+      '`slipway deploy shop/production 1.0.0`',
+    );
   });
 
   test('is none where it was approved, or needs no approval', () => {
     const both = [decision('ada', ['tech-lead']), decision('grace', ['devops'])];
-    expect(endOfApproval(after(waiting, ...both), '30 min')).toBeUndefined();
-    expect(endOfApproval(startApproval({ ...policy, required: false }, planHash, 'linus'), '30 min')).toBeUndefined();
+    expect(endOfApproval(after(waiting, ...both), '30 min', again)).toBeUndefined();
+    expect(
+      endOfApproval(startApproval({ ...policy, required: false }, planHash, 'linus'), '30 min', again),
+    ).toBeUndefined();
   });
 });
