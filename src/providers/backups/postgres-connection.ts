@@ -6,7 +6,7 @@ import { longestProgramMs } from '../../domain/database-work.ts';
 import { runProcess } from '../../effects/process.ts';
 import type { ProcessRequest, ProcessResult } from '../../effects/process.ts';
 import { databaseError } from '../migrations/postgres-errors.ts';
-import { type ProgramPlaces, findProgramFolder, programAdvice } from './postgres-programs.ts';
+import { type ProgramPlaces, findProgramFolder, programAdvice, requirePrograms } from './postgres-programs.ts';
 
 /** One server with the role that Slipway uses on it, and the database that is its concern. */
 export interface PostgresServer {
@@ -23,7 +23,7 @@ export interface PostgresServer {
    * Folder of the programs that {@link PostgresServer.run} takes: the one that is set, else that for the version which the server says now;
    * it may be another one after an upgrade.
    *
-   * @throws `ToolMissing` (not retried): none fits. What {@link PostgresServer.connected} throws.
+   * @throws `ToolMissing` (not retried): none fits, or the one that is set has none. What {@link PostgresServer.connected} throws.
    */
   programFolder(database: string, otherwise: FailureType): Promise<string>;
   /**
@@ -98,7 +98,10 @@ export function describeServer(options: {
       }
     },
     async programFolder(name, otherwise) {
-      if (options.clientBin !== undefined) return options.clientBin;
+      if (options.clientBin !== undefined) {
+        requirePrograms(options.clientBin);
+        return options.clientBin;
+      }
       const major = await this.connected(name, otherwise, readMajor);
       return await findProgramFolder(major, `database ${name} at ${address}`, options.places);
     },

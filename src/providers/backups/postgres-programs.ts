@@ -90,6 +90,20 @@ export async function findProgramFolder(
   );
 }
 
+/**
+ * Makes sure that a folder which somebody has set has the programs; of which version they are is theirs to know.
+ *
+ * @throws ProviderError `ToolMissing` (not retried)
+ */
+export function requirePrograms(folder: string): void {
+  if (hasPrograms(folder)) return;
+  throw new ProviderError(
+    'ToolMissing',
+    `\`database.clientBin\` names ${folder}, which has no \`pg_dump\` and \`pg_restore\` that this worker may run. Correct it, or leave it out: then they are looked for by the version of the server.`,
+    { details: { folder } },
+  );
+}
+
 /** What a person can do to have the programs for a server. */
 export const programAdvice =
   "Install the client of the server's version on the worker (Debian: postgresql-client-16 for 16; in Slipway's own image: SLIPWAY_POSTGRES_CLIENTS, and build it again), or name the folder of its programs in `database.clientBin` of project.yaml.";

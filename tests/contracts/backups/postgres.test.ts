@@ -326,6 +326,18 @@ describe('postgres in particular', () => {
       expect(await databases()).toEqual(['']);
     });
 
+    test('a folder that is set and has none is told as such by the estimate', async () => {
+      await programs(major);
+      const set = createPostgresBackup(
+        PostgresBackup.parse({ kind: 'postgres', url: database.url, clientBin: join(root, 'opt') }),
+        createFolderBlobs({ folder }),
+        { root, path: '' },
+      );
+      const words = `\`database.clientBin\` names ${join(root, 'opt')}, which has no`;
+      expect((await set.estimate()).problems).toEqual([expect.stringContaining(words)]);
+      expect(await caught(set.ensureTaken(ref))).toMatchObject({ type: 'ToolMissing', retryable: false });
+    });
+
     test('a folder that is set wins, and one that is older than the server is told as such', async () => {
       await programs(major);
       await programs(major - 1, {
