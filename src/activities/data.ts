@@ -213,7 +213,7 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
               'passed',
               `the schema is that of the backup and its ${tables} tables are there; they have ${rows} rows now and had ${backedUp} in the backup`,
             )
-          : done('failed', problems.join('; '));
+          : done('failed', log.heard.text(problems.join('; ')));
       };
       return await beating((signal, progress) =>
         logs.during(subject(input, 'restore', 'verify'), place, async (log) => {
@@ -226,10 +226,12 @@ export function createDataActivities(deps: DataDependencies): DataActivities {
 
     ensureProofDropped: async (input) => {
       const place = await open(input);
-      await changing(fence, place, input, async () => {
-        const database = await databases.of(place);
-        await database?.backup.ensureProofDropped(refOf(input));
-      });
+      await changing(fence, place, input, () =>
+        logs.unwritten(place, async () => {
+          const database = await databases.of(place);
+          await database?.backup.ensureProofDropped(refOf(input));
+        }),
+      );
     },
   };
 

@@ -3,6 +3,7 @@ import type { SecretRef, SecretRefs } from '../definition/specs/secret.ts';
 import type { DeploymentRef } from '../domain/deployment.ts';
 import { describeFailure } from '../domain/failures.ts';
 import { type Redactor, createRedactor } from '../effects/redact.ts';
+import { type Hearsay, createHearsay } from './hearsay.ts';
 import type { LogWriter, Logs } from './logs.ts';
 import type { Place } from './places.ts';
 
@@ -15,6 +16,8 @@ export interface DeploymentLog {
   say(line: string): void;
   /** What a program, a server or a container said; nothing of it is kept where its secrets are not known. */
   lines(lines: readonly string[]): void;
+  /** The same for what leaves the activity: see {@link Hearsay}. What is thrown out of the work is cleaned by itself. */
+  readonly heard: Hearsay;
 }
 
 /** Of which deployment, and what of it. */
@@ -29,11 +32,13 @@ export interface DeploymentLogs {
    * Runs work and writes down what is said of it, and what it throws. Secrets of the environment, and the address of its database, are
    * hidden.
    *
-   * @throws what `work` throws, and nothing else.
+   * @throws what `work` throws, as {@link Hearsay.error} makes it, and nothing else.
    */
   during<T>(subject: LogSubject, place: Place, work: (log: DeploymentLog) => Promise<T>): Promise<T>;
   /** The same for traffic, which nothing may delay: no secret is read, for a router knows none. */
   beside<T>(subject: LogSubject, work: (log: DeploymentLog) => Promise<T>): Promise<T>;
+  /** Runs work of which nothing is written down; what it throws is the same as of `during`. */
+  unwritten<T>(place: Place, work: () => Promise<T>): Promise<T>;
 }
 
 export interface DeploymentLogDependencies {
@@ -74,47 +79,53 @@ export function createDeploymentLogs(deps: DeploymentLogDependencies): Deploymen
     async during(subject, place, work) {
       const redactor = await redactorOf(place);
       const writer = open(deps.logs, subject, redactor ?? createRedactor([]));
-      const log: DeploymentLog = {
-        say: writer.say.bind(writer),
-        lines: (lines) => {
-          if (redactor !== undefined) for (const line of lines) writer.say(line);
-        },
-      };
       if (redactor === undefined) {
         writer.say('The secrets of this environment could not be read, so what programs say is not kept.');
       }
-      return await written(writer, log, work, redactor !== undefined);
+      // Where they could not be read before, perhaps they can now, when there is something to be said.
+      const again = async (): Promise<Hearsay> => createHearsay(redactor ?? (await redactorOf(place)));
+      return await written(writer, createHearsay(redactor), work, again);
     },
 
     async beside(subject, work) {
+      const hearsay = createHearsay(createRedactor([]));
       const writer = open(deps.logs, subject, createRedactor([]));
-      const say = writer.say.bind(writer);
-      return await written(writer, { say, lines: (lines) => lines.forEach(say) }, work, true);
+      return await written(writer, hearsay, work, () => Promise.resolve(hearsay));
+    },
+
+    async unwritten(place, work) {
+      try {
+        return await work();
+      } catch (error) {
+        throw createHearsay(await redactorOf(place)).error(error);
+      }
     },
   };
 }
 
 async function written<T>(
   writer: LogWriter,
-  log: DeploymentLog,
+  heard: Hearsay,
   work: (log: DeploymentLog) => Promise<T>,
-  details: boolean,
+  again: () => Promise<Hearsay>,
 ): Promise<T> {
   let open = true;
   // What goes on for a moment after the work, as following a container does, must not begin a log anew that is closed.
-  const own: DeploymentLog = {
+  const log: DeploymentLog = {
     say(line) {
-      if (open) log.say(line);
+      if (open) writer.say(line);
     },
     lines(lines) {
-      if (open) log.lines(lines);
+      if (open && heard.known) for (const line of lines) writer.say(heard.text(line));
     },
+    heard,
   };
   try {
-    return await work(own);
+    return await work(log);
   } catch (error) {
-    for (const line of failureLines(error, details)) writer.say(line);
-    throw error;
+    const clean = (await again()).error(error);
+    for (const line of failureLines(clean)) writer.say(line);
+    throw clean;
   } finally {
     open = false;
     // Nobody waits for the last segment of a log to be stored.
@@ -133,14 +144,9 @@ function open(logs: Logs, { project, environment, number, stage, what }: LogSubj
   return logs.open({ deployment: { project, environment, number }, stage, step, attempt }, redactor);
 }
 
-/**
- * What a failure says, a line each: its message, and where what programs said may be kept, its details too.
- *
- * A message may repeat a program's words as well; where its secrets are not known, only the kind of the failure is told.
- */
-function failureLines(error: unknown, details: boolean): readonly string[] {
+/** What a failure says, a line each: its message and its details. */
+function failureLines(error: unknown): readonly string[] {
   const failure = describeFailure(error);
-  if (!details) return [`${failure.type}: it failed; \`slipway status\` has the reason.`];
   return [`${failure.type}: ${failure.message}`, ...detailLines(failure.details)];
 }
 

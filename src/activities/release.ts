@@ -112,7 +112,7 @@ export function createReleaseActivities(deps: ReleaseDependencies): ReleaseActiv
               path: service.health.path,
               requestTimeoutMs: service.health.timeoutMs,
               signal,
-              onTry: (seen) => progress(redactor.text(seen)),
+              onTry: (seen) => progress(log.heard.text(redactor.text(seen))),
             }),
           );
           log.say(`healthy after ${Math.round(tookMs)} ms`);

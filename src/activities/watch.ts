@@ -15,6 +15,7 @@ import { beating } from './changes.ts';
 import type { NoticeActivities, WatchActivities, WatchReport } from './contracts.ts';
 import type { Databases } from './databases.ts';
 import type { DeploymentLog, DeploymentLogs } from './deployment-logs.ts';
+import type { Hearsay } from './hearsay.ts';
 import { watchNotice } from './notice-texts.ts';
 import type { Place, Places } from './places.ts';
 import { type WatchState, failedOfFew, judge, kindOfWarning, percent, startWatch } from './watch-judge.ts';
@@ -40,6 +41,8 @@ const judgeEveryMs = 250;
 const probeEveryMs = 5_000;
 /** A watch whose database has begun to fail does not end before it is known how that ends: three questions with their time-outs. */
 const databaseGraceMs = 45_000;
+/** Of a critical line or the body of an answer, where they are the reason of something; more is in the log. Judgement. */
+const mostSaid = 200;
 /** Lines of a release that match a pattern of the watch, into its log; one is enough to roll back. Judgement. */
 const mostMatchesWritten = 100;
 const databaseIsDown: readonly FailureType[] = ['DatabaseUnreachable', 'DatabaseRefused'];
@@ -60,8 +63,8 @@ export function createWatchActivities(deps: WatchDependencies): WatchActivities 
           { ...subject, what: through === 'slot' ? slot : 'router' },
           place,
           async (log) => {
-            const onTry = (name: string, { verdict, detail }: ProbeTry): void => {
-              log.lines([`${name} ${verdict}: ${detail}`]);
+            const onTry = (name: string, last: ProbeTry): void => {
+              log.say(`${name} ${last.verdict}: ${tellTry(last, log.heard)}`);
               progress();
             };
             const probes = await probeAll(place, slot, through, signal, onTry);
@@ -69,11 +72,11 @@ export function createWatchActivities(deps: WatchDependencies): WatchActivities 
             log.say(`${version} ${through === 'slot' ? `in ${slot}` : 'through the router'}: ${verdict}`);
             return {
               verdict,
-              probes: probes.map(({ name, verdict: own, detail, durationMs }) => ({
-                name,
-                verdict: own,
-                detail,
-                durationMs,
+              probes: probes.map((probe) => ({
+                name: probe.name,
+                verdict: probe.verdict,
+                detail: tellTry(probe, log.heard),
+                durationMs: probe.durationMs,
               })),
             };
           },
@@ -85,12 +88,28 @@ export function createWatchActivities(deps: WatchDependencies): WatchActivities 
         const place = await deps.places.open(input);
         // The last attempt's own word: warnings and a slow stretch go on, what is in the logs is read and counted again.
         const earlier = Context.current().info.heartbeatDetails as WatchState | undefined;
-        const state = earlier === undefined ? startWatch(input.startedAt) : { ...earlier, logMatches: 0 };
         const { project, environment, number, slot } = input;
-        return await deps.logs.during({ project, environment, number, stage: 'watch', what: slot }, place, (log) =>
-          watch(deps, place, input, state, { signal, progress, log }),
-        );
+        return await deps.logs.during({ project, environment, number, stage: 'watch', what: slot }, place, (log) => {
+          const state = earlier === undefined ? startWatch(input.startedAt) : resumed(earlier, log.heard);
+          return watch(deps, place, input, state, { signal, progress, log });
+        });
       }, Infinity),
+  };
+}
+
+/** What a try saw, in words that may leave the activity. */
+function tellTry({ detail, said }: ProbeTry, heard: Hearsay): string {
+  return said === undefined ? detail : `${detail}: ${heard.text(said, mostSaid)}`;
+}
+
+/** A state as a worker of before may have left it, which took no secrets out of what was said. */
+function resumed({ lastMatch, badProbe, databaseProblem, ...state }: WatchState, heard: Hearsay): WatchState {
+  return {
+    ...state,
+    logMatches: 0,
+    ...(lastMatch === undefined ? {} : { lastMatch: heard.text(lastMatch) }),
+    ...(badProbe === undefined ? {} : { badProbe: heard.text(badProbe) }),
+    ...(databaseProblem === undefined ? {} : { databaseProblem: heard.text(databaseProblem) }),
   };
 }
 
@@ -155,7 +174,7 @@ async function watch(
   const writeOnce = (line: string): void => {
     if (written.has(line)) return;
     written.add(line);
-    words.lines([`${new Date().toISOString()} ${line}`]);
+    words.say(`${new Date().toISOString()} ${line}`);
   };
   words.say(`${place.release.version} in ${slot} is watched until ${input.until}`);
 
@@ -180,7 +199,7 @@ async function watch(
         state = {
           ...state,
           logMatches: state.logMatches + 1,
-          lastMatch: `${line.text.slice(0, 200)} (${pattern.source})`,
+          lastMatch: `${words.heard.text(line.text, mostSaid)} (${pattern.source})`,
         };
         if (state.logMatches <= mostMatchesWritten) words.lines([`${line.at} matches ${pattern.source}: ${line.text}`]);
       }
@@ -191,17 +210,17 @@ async function watch(
       ended.throwIfAborted();
       known.probes = true;
       for (const each of probes ?? [])
-        if (each.verdict !== 'passed') writeOnce(`${each.name} ${each.verdict}: ${each.detail}`);
+        if (each.verdict !== 'passed') writeOnce(`${each.name} ${each.verdict}: ${tellTry(each, words.heard)}`);
       const bad = probes?.find(({ verdict }) => verdict === 'failed');
       const well = probes !== undefined && probes.length > 0 && probes.every(({ verdict }) => verdict === 'passed');
       state =
         bad === undefined
           ? { ...state, probes: well ? 'passed' : 'unknown' }
-          : { ...state, probes: 'failed', badProbe: `${bad.name}: ${bad.detail}` };
+          : { ...state, probes: 'failed', badProbe: `${bad.name}: ${tellTry(bad, words.heard)}` };
     }),
     every(Math.min(probeEveryMs, policy.intervalMs), ended, async () => {
       if (place.spec.database === undefined) return;
-      const { verdict, detail } = await askDatabase(deps.databases, place);
+      const { verdict, detail } = await askDatabase(deps.databases, place, words.heard);
       // Asked while the watch ended: its answer is nobody's any more.
       ended.throwIfAborted();
       const { databaseFailures = 0 } = state;
@@ -300,12 +319,13 @@ async function watch(
 async function askDatabase(
   databases: Pick<Databases, 'of'>,
   place: Place,
+  heard: Hearsay,
 ): Promise<{ readonly verdict: Verdict; readonly detail: string }> {
   try {
     await (await databases.of(place))?.ping();
     return { verdict: 'passed', detail: '' };
   } catch (error) {
-    const { type, message } = describeFailure(error);
+    const { type, message } = describeFailure(heard.error(error));
     return { verdict: databaseIsDown.includes(type) ? 'failed' : 'errored', detail: message };
   }
 }

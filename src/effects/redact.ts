@@ -22,6 +22,8 @@ export interface Redactor {
   readonly active: boolean;
   stream(): RedactingStream;
   text(text: string): string;
+  /** The same for a text that was cut off: what may be the beginning of a secret at its end is left out. */
+  beginning(text: string): string;
   /** A copy of a JSON-like value with every string in it (keys too) redacted. */
   value<T>(value: T): T;
 }
@@ -48,17 +50,19 @@ export function createRedactor(secrets: Iterable<string>): Redactor {
   const patterns = [...forms.values()];
   if (patterns.length === 0) return transparent;
   const scan = compile(patterns);
+  const read = (text: string, whole: boolean): string => {
+    const stream = createStream(scan);
+    const parts: Buffer[] = [];
+    const collect = (part: Buffer): void => void parts.push(part);
+    stream.push(Buffer.from(text), collect);
+    if (whole) stream.end(collect);
+    return Buffer.concat(parts).toString();
+  };
   const redactor: Redactor = {
     active: true,
     stream: () => createStream(scan),
-    text(text) {
-      const stream = createStream(scan);
-      const parts: Buffer[] = [];
-      const collect = (part: Buffer): void => void parts.push(part);
-      stream.push(Buffer.from(text), collect);
-      stream.end(collect);
-      return Buffer.concat(parts).toString();
-    },
+    text: (text) => read(text, true),
+    beginning: (text) => read(text, false),
     value: (value) => mapStrings(value, (text) => redactor.text(text)) as typeof value,
   };
   return redactor;
@@ -74,8 +78,19 @@ const transparent: Redactor = {
     hidden: 0,
   }),
   text: (text) => text,
+  beginning: (text) => text,
   value: (value) => value,
 };
+
+/**
+ * Takes the password out of every URL in a text, whoever's it is: `postgres://app:***@db`. For what a service says of itself, whose settings
+ * hold addresses that no secret of Slipway names.
+ *
+ * Linear in the text: it looks from each `://` to the next `/`, `?`, `#` or blank only.
+ */
+export function hideUrlPasswords(text: string): string {
+  return text.includes('://') ? text.replaceAll(/:\/\/([^\s:/?#@]*):[^\s/?#]*@/gu, `://$1:${mask}@`) : text;
+}
 
 function asBuffer(chunk: Uint8Array): Buffer {
   return Buffer.isBuffer(chunk) ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);

@@ -20,7 +20,12 @@ const planted = {
   webhook: secretOf('webhook'),
   database: secretOf('database'),
   channel: `hook-${crypto.randomUUID()}`,
+  /** Of a service's own, which no secret of the installation names: a password in a URL is none to be repeated all the same. */
+  foreign: `foreign-${crypto.randomUUID()}`,
 };
+
+/** As code that has it nowhere as it is: the repository is looked through as well. */
+const foreignUrl = `'redis://:' + Buffer.from('${Buffer.from(planted.foreign).toString('hex')}', 'hex') + '@cache'`;
 
 /** Not a secret: where this is not found, nobody has looked. */
 const seen = `visible-${crypto.randomUUID()}`;
@@ -246,6 +251,45 @@ app.server.on('request', (_request, response) => response.writeHead(503).end(pro
       expect(sick.outcome).toBe('failed');
       expect(JSON.stringify(sick)).toContain(`${seen} connects to`);
 
+      // One that gets healthy, and tells whoever asks it how to get into its database, the second time across the place where it is cut.
+      const talkative = `${main}
+const answer = app.server.listeners('request')[0];
+let asked = 0;
+app.server.removeAllListeners('request');
+app.server.on('request', (request, response) => {
+  if (request.url === '/health') return answer(request, response);
+  asked += 1;
+  response.writeHead(500).end('${seen} answers ' + 'x'.repeat(asked % 2 === 0 ? 100 : 0) + process.env.DATABASE_URL + ' ' + ${foreignUrl});
+});
+`;
+      const probed = await story.endOf(
+        await story.deploymentOf(
+          await story.push({
+            branch: 'develop',
+            subject: `feat: talkative ${seen}`,
+            files: { 'slipway.yaml': definition(0), 'src/main.js': talkative },
+          }),
+        ),
+      );
+      expect(probed.outcome).toBe('failed');
+      expect(JSON.stringify(probed)).toContain(`${seen} answers`);
+
+      // One that serves, and complains of its database while it is watched.
+      const complaining = `${main}
+setInterval(() => console.error('FATAL ${seen} cannot connect to', process.env.DATABASE_URL, ${foreignUrl}), 100);
+`;
+      const watched = await story.endOf(
+        await story.deploymentOf(
+          await story.push({
+            branch: 'develop',
+            subject: `feat: complains ${seen}`,
+            files: { 'slipway.yaml': definition(0), 'src/main.js': complaining },
+          }),
+        ),
+      );
+      expect(watched.outcome).toBe('rolled-back');
+      expect(JSON.stringify(watched)).toContain(`FATAL ${seen} cannot connect to ***`);
+
       // A migration that the database refuses, and a rollback that a person asks for.
       const again = await story.release('fix: well again', { 'src/main.js': main });
       const place = { project: story.project, environment: 'staging' };
@@ -256,7 +300,7 @@ app.server.on('request', (_request, response) => response.writeHead(503).end(pro
       const told = new Map(notices.map((body, index) => [`notice ${String(index)}`, Buffer.from(body)]));
       const log = await story.operator.readRun({ project: story.project, number: 1 });
       const answers = new Map(
-        [good, failed, sick, again, log].map((answer, index) => [
+        [good, failed, sick, probed, watched, again, log].map((answer, index) => [
           `answer ${String(index)}`,
           Buffer.from(JSON.stringify(answer)),
         ]),

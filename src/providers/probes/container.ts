@@ -19,7 +19,7 @@ export function createContainerProbe(spec: ContainerProbeSpec, target: Pick<Targ
         } catch (error) {
           signal.throwIfAborted();
           const message = error instanceof Error ? error.message : String(error);
-          return { verdict: 'errored', detail: `the target could not be asked: ${message}` };
+          return { verdict: 'errored', detail: 'the target could not be asked', said: message };
         }
         // The platform asks for the first time after one interval: an answer to wait for within this try, not a failure of it.
         if (state?.health !== 'starting' || signal.aborted) break;

@@ -23,8 +23,10 @@ export function createHttpProbe(spec: HttpProbeSpec): Probe {
         });
         const body = await readSome(response);
         const problem = wrongWith(spec, subject.version, response.status, body);
-        const detail = `${spec.method} ${url}: ${response.status} in ${took()}${problem === undefined ? '' : `, ${problem}`}`;
-        return { verdict: problem === undefined ? 'passed' : 'failed', detail };
+        const answer = `${spec.method} ${url}: ${response.status} in ${took()}`;
+        if (problem === undefined) return { verdict: 'passed', detail: answer };
+        const { what, said } = problem;
+        return { verdict: 'failed', detail: `${answer}, ${what}`, ...(said === undefined ? {} : { said }) };
       } catch (error) {
         if (signal.aborted && !isTimeout(signal.reason)) throw signal.reason;
         return { verdict: 'failed', detail: `${spec.method} ${url}: ${why(error)} after ${took()}` } satisfies ProbeTry;
@@ -33,14 +35,26 @@ export function createHttpProbe(spec: HttpProbeSpec): Probe {
   };
 }
 
-function wrongWith(spec: HttpProbeSpec, version: string, status: number, body: string): string | undefined {
-  if (status !== spec.expectStatus) return `expected ${spec.expectStatus}: ${body.trim().slice(0, 200)}`;
-  if (spec.expectBody !== undefined && !body.includes(spec.expectBody)) return `the body lacks "${spec.expectBody}"`;
+/** What is wrong in our own words, and what the service said in its. */
+interface Problem {
+  readonly what: string;
+  readonly said?: string;
+}
+
+function wrongWith(spec: HttpProbeSpec, version: string, status: number, body: string): Problem | undefined {
+  if (status !== spec.expectStatus) {
+    const said = body.trim();
+    return { what: `expected ${spec.expectStatus}`, ...(said === '' ? {} : { said }) };
+  }
+  if (spec.expectBody !== undefined && !body.includes(spec.expectBody)) {
+    return { what: `the body lacks "${spec.expectBody}"` };
+  }
   if (spec.versionField === undefined) return undefined;
   const found = fieldOf(body, spec.versionField);
-  return found === version
-    ? undefined
-    : `${spec.versionField} is ${found === undefined ? 'missing' : JSON.stringify(found)}, expected ${version}`;
+  if (found === version) return undefined;
+  return found === undefined
+    ? { what: `${spec.versionField} is missing, expected ${version}` }
+    : { what: `${spec.versionField} is another than the expected ${version}`, said: JSON.stringify(found) };
 }
 
 function fieldOf(body: string, field: string): unknown {

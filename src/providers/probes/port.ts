@@ -15,8 +15,12 @@ export interface ProbeSubject {
 /** What one try saw. */
 export interface ProbeTry {
   readonly verdict: Verdict;
-  /** Address, status and time, or what was found instead; one line. */
+  /** Address, status and time, or what was found instead; one line, of words that are Slipway's or the definition's. */
   readonly detail: string;
+  /**
+   * What was asked said itself, as a body. It may hold secrets and be as long as it likes: whoever passes it on takes them out and cuts it.
+   */
+  readonly said?: string;
 }
 
 /**

@@ -79,7 +79,19 @@ describe('http', () => {
   test('fails when another release answers in its place', async () => {
     expect((await once(http({ versionField: 'version' }))).verdict).toBe('passed');
     const other = await once(http({ versionField: 'version' }), { ...subject, version: '1.5.0' });
-    expect(other).toMatchObject({ verdict: 'failed', detail: expect.stringContaining('expected 1.5.0') });
+    expect(other).toMatchObject({
+      verdict: 'failed',
+      detail: expect.stringContaining('expected 1.5.0'),
+      said: '"1.4.0"',
+    });
+  });
+
+  test('keeps what the service said apart from what the probe says, for it may hold secrets', async () => {
+    const { detail, said } = await once(http({ expectStatus: 204 }));
+    expect(detail).not.toContain('1.4.0');
+    expect(said).toBe('{"version":"1.4.0"}');
+    expect(await once(http({ expectBody: 'welcome' }))).not.toHaveProperty('said');
+    expect(await once(http())).not.toHaveProperty('said');
   });
 
   test('reads no more of a body than it needs', async () => {
@@ -153,7 +165,8 @@ describe('container', () => {
     const away = { readSlots: () => Promise.reject(new Error('gone')) };
     expect(await createContainerProbe(spec, away).check(subject, never)).toMatchObject({
       verdict: 'errored',
-      detail: expect.stringContaining('gone'),
+      detail: 'the target could not be asked',
+      said: 'gone',
     });
   });
 });

@@ -10,13 +10,15 @@ export interface FakeDeploymentLogs extends DeploymentLogs {
   readonly names: readonly LogName[];
 }
 
+type Values = Readonly<Record<string, string>>;
+
 /**
  * The real logs over files in memory.
  *
- * @param secrets - values of the environment's secrets; `missing`: they cannot be read.
+ * @param secrets - values of the environment's secrets; `missing`: they cannot be read. A function is asked at each read, and undefined is missing.
  */
 export function createFakeDeploymentLogs(
-  secrets: Readonly<Record<string, string>> | 'missing' = {},
+  secrets: Values | 'missing' | (() => Values | undefined) = {},
 ): FakeDeploymentLogs {
   const texts = new Map<string, string>();
   const names: LogName[] = [];
@@ -31,7 +33,12 @@ export function createFakeDeploymentLogs(
     remove: () => Promise.resolve(0),
     readTimes: () => Promise.resolve([]),
   };
-  const refuse = (): Promise<never> => Promise.reject(new Error('the vault is sealed'));
+  const read = (): Promise<Values> => {
+    const values = typeof secrets === 'function' ? secrets() : secrets;
+    return values === undefined || values === 'missing'
+      ? Promise.reject(new Error('the vault is sealed'))
+      : Promise.resolve(values);
+  };
   const logs = createDeploymentLogs({
     logs: {
       open(name, redactor) {
@@ -53,8 +60,8 @@ export function createFakeDeploymentLogs(
         };
       },
     },
-    readSecret: secrets === 'missing' ? refuse : () => Promise.resolve(secrets['DATABASE_URL'] ?? ''),
-    readSecrets: secrets === 'missing' ? refuse : () => Promise.resolve(secrets),
+    readSecret: async () => (await read())['DATABASE_URL'] ?? '',
+    readSecrets: read,
   });
   return { ...logs, texts, names };
 }
