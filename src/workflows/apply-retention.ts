@@ -2,18 +2,12 @@ import { patched } from '@temporalio/workflow';
 import type { ProjectRetention, Removal } from '../activities/contracts.ts';
 import { describeFailure } from '../domain/failures.ts';
 import { call } from './call.ts';
+import { machineAbsenceMs } from './proxies/limits.ts';
 import { reconciling, removing, removingPushed } from './proxies/upkeep.ts';
 import { showPage } from './progress.ts';
 
 /** A project with more than this many batches of old logs is gone on with the next day. Judgement. */
 const mostBatches = 100;
-/** A machine that has had no word for so long is away, and its files are its own, ms. */
-const machineMs = 60_000;
-
-/** Input of `applyRetention`; a schedule gives none. */
-export interface RetentionInput {
-  readonly machineMs?: number;
-}
 
 export interface RetentionReport {
   readonly removed: readonly Removal[];
@@ -25,7 +19,7 @@ export interface RetentionReport {
  * Removes what is no longer kept: old logs, images, backups, databases put aside, and what dead workers left. One thing that cannot be
  * removed keeps nothing else.
  */
-export async function applyRetention(input: RetentionInput = {}): Promise<RetentionReport> {
+export async function applyRetention(): Promise<RetentionReport> {
   const plan = await call(reconciling.readRetention, 'reads what every project keeps', undefined);
   const removed: Removal[] = [];
   const problems = [...plan.problems];
@@ -78,7 +72,8 @@ export async function applyRetention(input: RetentionInput = {}): Promise<Retent
     }
   }
   for (const machine of plan.machines) {
-    const limits = { taskQueue: machine, scheduleToStartTimeout: input.machineMs ?? machineMs };
+    // The files of one that is away are its own.
+    const limits = { taskQueue: machine, scheduleToStartTimeout: machineAbsenceMs };
     const answers = await attempt(`files of ${machine}`, async () => [
       await call(removing.removeLeftFiles, `files left on ${machine}`, undefined, limits),
     ]);

@@ -11,28 +11,21 @@ import {
 import { describeFailure } from '../domain/failures.ts';
 import { type UpkeepRound, mostLines } from '../domain/upkeep.ts';
 import { call } from './call.ts';
+import { machineAbsenceMs } from './proxies/limits.ts';
 import { diskWork, rounds } from './proxies/upkeep.ts';
 import { message } from './proxies/word.ts';
 import { showPage } from './progress.ts';
-
-/** A machine that has had no word for so long is away, ms. */
-const machineMs = 60_000;
-
-/** Input of `watchDisks`; a schedule gives none. */
-export interface DiskWatchInput {
-  readonly machineMs?: number;
-}
 
 /**
  * Looks how full the disks of every machine are, frees those that are too full of images that nothing needs, and tells people. A machine that
  * does not answer keeps no other from being looked at.
  */
-export async function watchDisks(input: DiskWatchInput = {}): Promise<readonly UpkeepRound[]> {
+export async function watchDisks(): Promise<readonly UpkeepRound[]> {
   const known = await call(rounds.readMachines, 'which machines there are', undefined);
   const done: UpkeepRound[] = [];
   await Promise.all(
     known.machines.map(async (machine) => {
-      const round = await watchMachine(machine, input.machineMs ?? machineMs, known.projects);
+      const round = await watchMachine(machine, known.projects);
       await call(rounds.recordRound, `${machine.name}: ${round.verdict}`, round);
       done.push(round);
       showPage(
@@ -46,10 +39,9 @@ export async function watchDisks(input: DiskWatchInput = {}): Promise<readonly U
 
 async function watchMachine(
   { queue, name }: Machines['machines'][number],
-  absenceMs: number,
   projects: readonly string[],
 ): Promise<UpkeepRound> {
-  const limits = { taskQueue: queue, scheduleToStartTimeout: absenceMs };
+  const limits = { taskQueue: queue, scheduleToStartTimeout: machineAbsenceMs };
   const done: string[] = [];
   const failed: string[] = [];
   let count = 0;

@@ -19,3 +19,6 @@ export const shortMs = 8_000;
 
 /** How long the workers may be away, for a new build or a machine that starts again, before what they were at is given up. Judgement. */
 export const absenceMs = 3_600_000;
+
+/** A machine none of whose workers has taken a task for so long is away, ms: nobody waits for what upkeep does there. Judgement. */
+export const machineAbsenceMs = 60_000;

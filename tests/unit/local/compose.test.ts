@@ -1,4 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
@@ -111,6 +113,29 @@ describe('docker-compose.yml', () => {
   test('registers the search attributes that workflows upsert', () => {
     const script = readFileSync(join(root, 'deploy/compose/setup-namespace.sh'), 'utf8');
     expect(/for name in (.*); do/.exec(script)?.[1]?.split(' ')).toEqual(searchAttributes);
+  });
+
+  test('says how long it has really waited for a Temporal that does not get healthy', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'slipway-namespace-'));
+    const program = (name: string, body: string): void =>
+      writeFileSync(join(folder, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 });
+    try {
+      // A clock that only waiting moves: a try takes 5 s here, as where nobody answers.
+      writeFileSync(join(folder, 'now'), '1000');
+      program('date', 'cat "$CLOCK"');
+      program('sleep', 'echo $(($(cat "$CLOCK") + $1)) > "$CLOCK"');
+      program('temporal', 'sleep 5; exit 1');
+      const { status, stdout } = spawnSync('/bin/sh', [join(root, 'deploy/compose/setup-namespace.sh')], {
+        env: { PATH: `${folder}:/usr/bin:/bin`, CLOCK: join(folder, 'now'), TEMPORAL_ADDRESS: 'temporal:7233' },
+        encoding: 'utf8',
+      });
+      expect([status, stdout]).toEqual([
+        1,
+        'Temporal at temporal:7233 is not healthy after 30 tries in 208 s; look at its log\n',
+      ]);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
 
