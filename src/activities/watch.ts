@@ -1,5 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Context } from '@temporalio/activity';
+import type { ProbeSpec } from '../definition/specs/probe.ts';
+import { counted } from '../domain/counted.ts';
 import type { DeploymentRef } from '../domain/deployment.ts';
 import type { FailureType } from '../domain/failure-kinds.ts';
 import { describeFailure } from '../domain/failures.ts';
@@ -18,6 +20,7 @@ import type { DeploymentLog, DeploymentLogs } from './deployment-logs.ts';
 import type { Hearsay } from './hearsay.ts';
 import { watchNotice } from './notice-texts.ts';
 import type { Place, Places } from './places.ts';
+import { answerOf } from './watch-answers.ts';
 import { type WatchState, failedOfFew, judge, kindOfWarning, percent, startWatch } from './watch-judge.ts';
 
 export interface WatchDependencies {
@@ -47,10 +50,12 @@ const mostSaid = 200;
 const mostMatchesWritten = 100;
 const databaseIsDown: readonly FailureType[] = ['DatabaseUnreachable', 'DatabaseRefused'];
 /**
- * How long after its end a watch may take to know what happened: the router's log up to then, and one word of each probe. More than a probe
- * with all its tries takes by default (26 s). Judgement.
+ * How long after its end a watch may take to know what happened: the router's log up to then, and one word of each probe that was asked for after
+ * it. More than two rounds of a probe with all its tries take by default (26 s each). Judgement.
  */
 const lastWordMs = 60_000;
+/** The same where probes take longer by their own settings, at most: within the five minutes that a watch is given beyond its end. */
+const longestWordMs = 240_000;
 
 /** Watches what is live. */
 export function createWatchActivities(deps: WatchDependencies): WatchActivities {
@@ -166,6 +171,11 @@ async function watch(
   let state = begin;
   /** What this attempt has found out so far; one that begins in the middle, after a worker died, knows nothing yet. */
   const known = { requests: false, lines: policy.logPatterns.length === 0, probes: false };
+  const due = place.spec.probes.filter(({ through }) => through !== 'slot');
+  const wordMs = Math.min(longestWordMs, Math.max(lastWordMs, ...due.map((probe) => 2 * roundMs(probe))));
+  /** Why no probe could say, as of the last round. */
+  let unclear = '';
+  const fallenBack = { requests: 0, release: '' };
   let sampledAtMs = 0;
   const telling = new Set<string>();
   const untilMs = Date.parse(input.until);
@@ -179,14 +189,19 @@ async function watch(
   words.say(`${place.release.version} in ${slot} is watched until ${input.until}`);
 
   const log = await deps.openRequestLog(place);
-  const slug = releaseSlug(place.release.version);
+  const watched = { slug: releaseSlug(place.release.version), slot, sinceMs: Date.parse(input.startedAt) };
   const patterns = policy.logPatterns.map((source) => new RegExp(source));
   const followers = [
     (async () => {
       const present = (): void => void (known.requests = true);
       for await (const record of log.follow({ project, environment }, input.startedAt, ended, present)) {
-        // What no server could take is everybody's error, and there is only one release that should have.
-        if (record.release === slug || record.release === '') window.add(record);
+        const answer = answerOf(record, watched);
+        if (answer === 'watched') window.add(record);
+        if (answer !== 'backup') continue;
+        // Users got it from the release before, for this one did not answer: as bad as an error, whatever the status.
+        window.add({ ...record, broken: true });
+        fallenBack.requests += 1;
+        fallenBack.release = record.release;
       }
     })(),
     (async () => {
@@ -204,15 +219,20 @@ async function watch(
         if (state.logMatches <= mostMatchesWritten) words.lines([`${line.at} matches ${pattern.source}: ${line.text}`]);
       }
     })(),
-    every(probeEveryMs, ended, async () => {
+    everyAndLast(probeEveryMs, untilMs, ended, async (last) => {
       // What breaks off could not find out; it is asked again.
-      const probes = await probeAll(place, slot, 'router', ended, () => undefined).catch(() => undefined);
+      const probes = await probeAll(place, slot, 'router', ended, () => undefined).catch((error: unknown) => {
+        unclear = describeFailure(words.heard.error(error)).message;
+        return undefined;
+      });
       ended.throwIfAborted();
-      known.probes = true;
+      known.probes = last;
       for (const each of probes ?? [])
         if (each.verdict !== 'passed') writeOnce(`${each.name} ${each.verdict}: ${tellTry(each, words.heard)}`);
       const bad = probes?.find(({ verdict }) => verdict === 'failed');
       const well = probes !== undefined && probes.length > 0 && probes.every(({ verdict }) => verdict === 'passed');
+      const mute = probes?.find(({ verdict }) => verdict !== 'passed' && verdict !== 'failed');
+      if (mute !== undefined) unclear = `${mute.name}: ${tellTry(mute, words.heard)}`;
       state =
         bad === undefined
           ? { ...state, probes: well ? 'passed' : 'unknown' }
@@ -253,7 +273,7 @@ async function watch(
       tellWarnings();
       const knowsAll = known.requests && known.lines && known.probes;
       const openMs = (state.databaseFailures ?? 0) > 0 ? databaseGraceMs : 0;
-      if (nowMs >= untilMs + Math.max(openMs, knowsAll ? 0 : lastWordMs)) return atTheEnd();
+      if (nowMs >= untilMs + Math.max(openMs, knowsAll ? 0 : wordMs)) return atTheEnd();
       await delay(nowMs < untilMs ? Math.min(judgeEveryMs, untilMs - nowMs) : judgeEveryMs, undefined, { signal });
     }
   } finally {
@@ -291,14 +311,26 @@ async function watch(
     if (databaseProblem !== undefined && databaseFailures !== 0) {
       return report('inconclusive', `whether the database answers could not be found out: ${databaseProblem}`);
     }
-    if (requests >= policy.minSamples) return report('passed', `${requests} requests, within every band`);
-    const synthetic = state.probes === 'passed' ? 'its probes passed' : 'no probe could say';
+    if (requests >= policy.minSamples) {
+      const within = `${requests} requests, within every band`;
+      if (due.length > 0 && !known.probes) return report('inconclusive', `${within}, but no probe has answered since`);
+      if (due.length > 0 && state.probes === 'unknown') {
+        return report('inconclusive', `${within}, but no probe could say: ${unclear}`);
+      }
+      return report('passed', within);
+    }
+    const synthetic = state.probes === 'passed' && known.probes ? 'its probes passed' : 'no probe could say';
     const failed = errors === 0 ? '' : `, ${errors} of them failed`;
     return report('inconclusive', `only ${requests} requests of users were seen${failed}, ${synthetic}`);
   }
 
-  function report(verdict: Verdict, reason: string, badProbe?: string): WatchReport {
+  function report(verdict: Verdict, why: string, badProbe?: string): WatchReport {
     const { requests, errors } = window.total;
+    const { version } = place.release;
+    const reason =
+      fallenBack.requests === 0
+        ? why
+        : `${why}; ${counted(fallenBack.requests, 'request')} had to be answered by the backup ${fallenBack.release}, for the router did not reach ${version}`;
     const { p95Ms } = window.figures(policy.rollback.errorWindowMs, Date.now());
     words.say(`${verdict}: ${reason}`);
     words.say(`${requests} requests, ${errors} of them errors, P95 ${Math.round(p95Ms)} ms`);
@@ -327,6 +359,29 @@ async function askDatabase(
   } catch (error) {
     const { type, message } = describeFailure(heard.error(error));
     return { verdict: databaseIsDown.includes(type) ? 'failed' : 'errored', detail: message };
+  }
+}
+
+/** Longest that a probe takes with all its tries, ms. */
+function roundMs({ retries, intervalMs, timeoutMs }: ProbeSpec): number {
+  return (retries + 1) * timeoutMs + retries * intervalMs;
+}
+
+/**
+ * As {@link every}, and once more as soon as the time is over: what was asked for before says nothing of how it ended.
+ *
+ * @param work - is told whether it was begun after the end.
+ */
+async function everyAndLast(
+  ms: number,
+  untilMs: number,
+  signal: AbortSignal,
+  work: (last: boolean) => Promise<void>,
+): Promise<void> {
+  while (!signal.aborted) {
+    const last = Date.now() >= untilMs;
+    await work(last);
+    await delay(last ? ms : Math.min(ms, Math.max(0, untilMs - Date.now())), undefined, { signal });
   }
 }
 

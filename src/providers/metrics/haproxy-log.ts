@@ -60,9 +60,11 @@ export function parseRequest(line: string, backend: string): RequestRecord | und
   const colon = server?.indexOf(':') ?? -1;
   // `<NOSRV>`: no server was there to take it, which nobody's release has caused but every user sees.
   const release = server === undefined || colon < 0 ? '' : server.slice(colon + 1);
+  const slot = server?.slice(0, Math.max(0, colon));
   return {
     atMs: at,
     release,
+    ...(slot === 'blue' || slot === 'green' ? { slot } : {}),
     status: Math.max(0, status),
     totalMs: Math.max(0, ta ?? 0),
     broken: serverFault.test(ts ?? ''),

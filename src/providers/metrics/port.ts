@@ -1,9 +1,13 @@
+import type { Slot } from '../../domain/release.ts';
+
 /** One finished request as the router saw it. */
 export interface RequestRecord {
   /** When it was finished, ms since 1970. */
   readonly atMs: number;
   /** Version of the release that answered, in the characters a server name may hold; empty when none did. */
   readonly release: string;
+  /** Where that one is: both slots may hold the same version. Absent when none answered. */
+  readonly slot?: Slot;
   /** 0 when no status was sent. */
   readonly status: number;
   /** From the first byte of the request to the last of the answer, ms. */

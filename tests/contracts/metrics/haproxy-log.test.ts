@@ -72,6 +72,7 @@ describe('requests from the log of haproxy', () => {
     stop.abort();
     await reading;
     expect(seen.map(({ release }) => release)).toEqual(['1.3.0', '1.3.0', ...Array<string>(5).fill('1.4.0_b.1')]);
+    expect(seen.map(({ slot }) => slot)).toEqual(['blue', 'blue', ...Array<string>(5).fill('green')]);
     expect(seen.every(({ status, broken }) => status === 200 && !broken)).toBe(true);
     expect(seen[1]!.totalMs).toBeGreaterThanOrEqual(120);
     for (const { atMs } of seen) {
@@ -141,6 +142,7 @@ describe('requests from the log of haproxy', () => {
     stop.abort();
     await reading;
     expect(seen[0]).toMatchObject({ release: '', status: 503, broken: true });
+    expect(seen[0]).not.toHaveProperty('slot');
   }, 90_000);
 
   test('what is no request of the route is left out', () => {
