@@ -226,7 +226,7 @@ function invalid(problems: readonly string[]): ProviderError {
 }
 
 /**
- * The key by which versions of secrets are made. `SLIPWAY_INSTALLATION_KEY` must be the same on all workers; one machine makes its own
+ * The key by which versions of secrets are made and decisions are proven. `SLIPWAY_INSTALLATION_KEY` must be the same for API and workers; one machine makes its own
  * and keeps it in `secrets/installation-key` of its state folder.
  */
 export function installationKey(config: Config): string {

@@ -13,6 +13,7 @@ import type {
   LaterWrites,
   StepRecord,
 } from '../domain/deployment.ts';
+import type { ProvenDecision } from '../domain/decision-proof.ts';
 import type { NoticeEvent } from '../domain/notice.ts';
 import type { NoticeLevel, Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
@@ -186,6 +187,12 @@ export interface Told {
   )[];
 }
 
+/** What needs the installation's key, which no workflow has. */
+export interface ProofActivities {
+  /** Whether the API has let somebody decide this: by its proof, and whether that is of now. */
+  readProof(input: ProvenDecision): Promise<{ readonly holds: true } | { readonly holds: false; readonly why: string }>;
+}
+
 export interface FactActivities {
   /** Phase of a deployment for lists and pages; spooled, never fails for want of the store. */
   recordPhase(input: {
@@ -210,7 +217,9 @@ export interface FactActivities {
     readonly why?: string;
     readonly plan: string;
     readonly comment?: string;
+    /** The workflow's word; what goes on record is whether `proof` holds. */
     readonly proven: boolean;
+    readonly proof?: ProvenDecision;
     readonly at: string;
   }): Promise<void>;
   /**
@@ -460,6 +469,7 @@ export interface Activities
     InfrastructureLeftoverActivities,
     TurnActivities,
     FactActivities,
+    ProofActivities,
     NoticeActivities,
     ReleaseActivities,
     TrafficActivities,

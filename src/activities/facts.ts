@@ -1,6 +1,8 @@
 import { Context } from '@temporalio/activity';
 import type { DeploymentInput, DeploymentRef } from '../domain/deployment.ts';
+import type { ProvenDecision } from '../domain/decision-proof.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
+import type { DecisionProofs } from '../effects/decision-proofs.ts';
 import type { Spool } from '../effects/spool.ts';
 import { appendAudit } from '../store/audit.ts';
 import { recordDecisionRow } from '../store/decisions.ts';
@@ -19,10 +21,11 @@ export interface FactDependencies {
   readonly store: Pick<Store, 'db'>;
   readonly spool: Pick<Spool<Fact>, 'append'>;
   readonly sendNotice: NoticeActivities['sendNotice'];
+  readonly proofs: DecisionProofs;
 }
 
 /** What is told of deployments. Phases, steps, outcomes and incidents go to the spool; decisions and new numbers need the store. */
-export function createFactActivities({ store, spool, sendNotice }: FactDependencies): FactActivities {
+export function createFactActivities({ store, spool, sendNotice, proofs }: FactDependencies): FactActivities {
   /** For people's eyes only: where even the spool has no room, the fact is lost and nothing else. */
   async function tell(key: string, fact: Fact): Promise<void> {
     try {
@@ -61,7 +64,13 @@ export function createFactActivities({ store, spool, sendNotice }: FactDependenc
 
     recordDecision: ({ deployment, ...decision }) =>
       failing(async () => {
-        const { by, verdict, counted, why, plan, comment, proven, at } = decision;
+        const { by, verdict, counted, why, plan, comment, at, proof } = decision;
+        // What is on record as proven is so by the key alone: whoever may write to the namespace can give this call any words.
+        const proven =
+          decision.proven &&
+          proof !== undefined &&
+          isAbout(proof, deploymentId(deployment), decision) &&
+          proofs.whyNot(proof) === undefined;
         await inTransaction(store.db, async (tx) => {
           const recorded = await recordDecisionRow(tx, deployment, {
             by,
@@ -165,4 +174,20 @@ async function failing<T>(work: () => Promise<T>): Promise<T> {
   } catch (error) {
     throw toFailure(error);
   }
+}
+
+/** Whether a proof, whatever it is worth, is of the decision that is to be recorded. */
+function isAbout(
+  proof: ProvenDecision,
+  workflowId: string,
+  decision: Omit<Parameters<FactActivities['recordDecision']>[0], 'deployment'>,
+): boolean {
+  const { by, verdict, plan, comment } = decision;
+  return (
+    proof.workflowId === workflowId &&
+    proof.by === by &&
+    proof.verb === verdict &&
+    proof.about === plan &&
+    proof.comment === comment
+  );
 }

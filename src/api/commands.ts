@@ -6,6 +6,7 @@ import {
 } from '@temporalio/client';
 import { WorkflowNotFoundError } from '@temporalio/common';
 import { randomUUID } from 'node:crypto';
+import type { DecisionProof, ProvableDecision } from '../domain/decision-proof.ts';
 import type { DeploymentRef } from '../domain/deployment.ts';
 import { describeFailure } from '../domain/failures.ts';
 import { appendAudit } from '../store/audit.ts';
@@ -49,6 +50,18 @@ export interface Commands {
     order: Order,
     closed: () => Promise<R>,
   ): Promise<R>;
+  /**
+   * As {@link Commands.tell}, with the proof that this person decides this. Not in the audit, which holds what was decided.
+   *
+   * @param decision - who decides what; the message says the same of it.
+   */
+  decide<R, M extends { readonly proof?: DecisionProof }>(
+    update: UpdateDefinition<R, [M]>,
+    message: M,
+    decision: ProvableDecision,
+    order: Order,
+    closed: () => Promise<R>,
+  ): Promise<R>;
   /** Ends a deployment or a rollback, also one that still waits for its turn. */
   abort(ref: DeploymentRef, message: AbortMessage, order: Order): Promise<{ readonly accepted: true }>;
   /** To an environment, which is started when it does not run. */
@@ -68,7 +81,7 @@ export interface Commands {
 /** A page is not kept waiting for longer than this; then it shows what the store knows. */
 const queryTimeoutMs = 1_500;
 
-export function createCommands({ store, temporal, settings }: ApiDependencies): Commands {
+export function createCommands({ store, temporal, settings, proofs }: ApiDependencies): Commands {
   const timeoutMs = settings.commandTimeoutMs ?? 10_000;
 
   async function audited<R>(object: string, message: object, order: Order, work: () => Promise<R>): Promise<R> {
@@ -96,16 +109,39 @@ export function createCommands({ store, temporal, settings }: ApiDependencies): 
     }
   }
 
+  async function say<R, M extends object>(
+    workflowId: string,
+    update: UpdateDefinition<R, [M]>,
+    message: M,
+    updateId: string,
+    closed: () => Promise<R>,
+  ): Promise<R> {
+    try {
+      return await temporal.workflow.getHandle(workflowId).executeUpdate(update, { args: [message], updateId });
+    } catch (error) {
+      // The workflow has closed, or there never was one.
+      if (error instanceof WorkflowNotFoundError) return await closed();
+      throw error;
+    }
+  }
+
   const tell: Commands['tell'] = async (workflowId, update, message, order, closed) =>
-    await audited(workflowId, message, order, async () => {
+    await audited(workflowId, message, order, () =>
+      say(workflowId, update, message, order.idempotencyKey ?? randomUUID(), closed),
+    );
+
+  const decide: Commands['decide'] = async (update, message, decision, order, closed) =>
+    await audited(decision.workflowId, message, order, async () => {
+      const proof = proofs.prove(decision);
+      const proven = { ...message, proof };
+      const id = order.idempotencyKey ?? randomUUID();
       try {
-        return await temporal.workflow
-          .getHandle(workflowId)
-          .executeUpdate(update, { args: [message], updateId: order.idempotencyKey ?? randomUUID() });
+        return await say(decision.workflowId, update, proven, id, closed);
       } catch (error) {
-        // The workflow has closed, or there never was one.
-        if (error instanceof WorkflowNotFoundError) return await closed();
-        throw error;
+        const { nonce } = describeFailure(error).details;
+        if (nonce === undefined || nonce === proof.nonce) throw error;
+        // What was refused is the proof of the same command when it was given before, and that answer is kept; this one is not looked at yet.
+        return await say(decision.workflowId, update, proven, `${id}/${proof.nonce}`, closed);
       }
     });
 
@@ -138,6 +174,7 @@ export function createCommands({ store, temporal, settings }: ApiDependencies): 
 
   return {
     tell,
+    decide,
     closedDeployment,
     async abort(ref, message, order) {
       const deployment = await readDeployment(store.db, ref);

@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client';
 import type { FastifyBaseLogger } from 'fastify';
 import type { SecretRef } from '../definition/specs/secret.ts';
+import type { DecisionProofs } from '../effects/decision-proofs.ts';
 import type { LogFiles } from '../effects/log-files.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
 import type { Store } from '../store/store.ts';
@@ -15,6 +16,8 @@ export interface ApiDependencies {
   readonly blobs: BlobStore;
   /** @throws ProviderError `SecretMissing` (not retried) */
   readonly readSecret: (ref: SecretRef) => Promise<string>;
+  /** By the key that workers have too. */
+  readonly proofs: DecisionProofs;
   /**
    * The commit that a full ref of a project's repository points at. Absent: runs by hand must name their commit.
    *

@@ -7,6 +7,7 @@ import { createLogger, installationKey, readConfig } from '../config.ts';
 import { loadProject } from '../definition/load.ts';
 import { ProviderError } from '../domain/failures.ts';
 import { lastWords } from '../domain/last-words.ts';
+import { createDecisionProofs } from '../effects/decision-proofs.ts';
 import { createLogFolder } from '../effects/log-files.ts';
 import { createBlobs } from '../providers/blobs/index.ts';
 import { createGitRepository } from '../providers/repositories/git.ts';
@@ -36,11 +37,8 @@ async function main(): Promise<void> {
   await migrate(store.db);
   // Connects when it is first used: webhooks are accepted while Temporal is away.
   const connection = Connection.lazy({ ...server.connection, address: server.address });
-  const secrets = createSecrets({
-    environment: config.environment,
-    folder: config.stateFolder,
-    versionKey: installationKey(config),
-  });
+  const key = installationKey(config);
+  const secrets = createSecrets({ environment: config.environment, folder: config.stateFolder, versionKey: key });
   const readSecret: ReadSecret = async (ref) => (await secrets.read(ref)).reveal();
   const repositories = createGitRepository({ folder: join(config.folders.work, 'mirrors') });
   const { publicUrl, temporalUi, tls } = config.api;
@@ -50,6 +48,7 @@ async function main(): Promise<void> {
     logs: createLogFolder(config.folders.logs),
     blobs: createBlobs({ kind: 'folder', folder: config.folders.blobs }),
     readSecret,
+    proofs: createDecisionProofs(key),
     resolveRef: (project, ref) => resolveRef(store, repositories, readSecret, project, ref),
     settings: {
       taskQueue: workflowTaskQueue,

@@ -253,7 +253,9 @@ export const DecisionSchema = z.object({
   why: z.string().nullable().describe('Why it did not count.'),
   plan: z.string(),
   comment: z.string().nullable(),
-  proven: z.boolean().describe('False for a raw signal.'),
+  proven: z
+    .boolean()
+    .describe('The API proves it. False for raw signals and updates, and for a proof that does not hold.'),
   at: Instant,
 });
 

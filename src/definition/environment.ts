@@ -112,6 +112,7 @@ export function resolvePolicy(pair: DefinitionPair, name: string, environment: E
       required: approval.required ?? production,
       rules: approval.rules,
       allowAuthor: approval.allowAuthor,
+      ...(approval.requireProof ? { requireProof: true } : {}),
       timeoutMs: approval.timeout,
       turn: approval.turn,
     },

@@ -11,7 +11,7 @@ export interface ApprovalDecision {
   /** The plan's hash, or at least its first 8 characters. */
   readonly plan: string;
   readonly comment?: string;
-  /** Proof by the API's key that this person decided this; raw signals have none and are marked `unproven`. */
+  /** The API proves that this person decided this (`decision-proof.ts`); what else comes in is marked `unproven`. */
   readonly proven: boolean;
 }
 
@@ -37,7 +37,10 @@ export interface ApprovalState {
 }
 
 /** What the reducer says of one decision before anything is changed; `undefined` = it counts. */
-export type Refusal = { readonly type: 'TooLate' | 'NotAllowed' | 'Conflict'; readonly why: string };
+export type Refusal = {
+  readonly type: 'TooLate' | 'NotAllowed' | 'Conflict' | 'ProofRefused' | 'TimedOut';
+  readonly why: string;
+};
 
 export function startApproval(
   policy: ApprovalPolicy,
@@ -58,6 +61,12 @@ export function refuses(state: ApprovalState, decision: ApprovalDecision): Refus
     return {
       type: 'Conflict',
       why: `The decision names plan ${decision.plan.slice(0, 8)}, the plan waiting is ${state.planHash.slice(0, 8)}. Look at the new plan and decide again.`,
+    };
+  }
+  if (state.policy.requireProof === true && !decision.proven) {
+    return {
+      type: 'NotAllowed',
+      why: `Here only decisions that the API proves count (\`requireProof\`), and nothing proves that ${decision.by} has made this one. Decide by \`slipway\` or the API.`,
     };
   }
   // Whoever approved may still see a reason to stop it; a rejection was the end, so nobody approves after one.
@@ -85,12 +94,15 @@ export function refuses(state: ApprovalState, decision: ApprovalDecision): Refus
 /** Takes one decision: counted, or kept as ignored with the reason. Pure. */
 export function decide(state: ApprovalState, decision: ApprovalDecision, at: string): ApprovalState {
   const refusal = refuses(state, decision);
-  if (refusal !== undefined) {
-    return { ...state, ignored: [...state.ignored, { by: decision.by, at, why: refusal.why }] };
-  }
+  if (refusal !== undefined) return ignore(state, decision.by, refusal.why, at);
   const counted = [...state.counted, { ...decision, at }];
   if (decision.verdict === 'reject') return { ...state, counted, status: 'rejected' };
   return { ...state, counted, status: quorumMet(state.policy, counted) ? 'approved' : 'pending' };
+}
+
+/** Keeps a decision as ignored that is refused for another reason than the policy's. */
+export function ignore(state: ApprovalState, by: string, why: string, at: string): ApprovalState {
+  return { ...state, ignored: [...state.ignored, { by, at, why }] };
 }
 
 /** The time is up: a pending approval expires, any other stays as it is. */
@@ -225,6 +237,7 @@ export function stricterApproval(one: ApprovalPolicy, other: ApprovalPolicy): Ap
     required: asking.length > 0,
     rules: asking.length === 0 ? one.rules : [...counts].map(([group, count]) => ({ group, count })),
     allowAuthor: one.allowAuthor && other.allowAuthor,
+    ...(asking.some(({ requireProof }) => requireProof === true) ? { requireProof: true } : {}),
     timeoutMs: Math.min(one.timeoutMs, other.timeoutMs),
     turn: one.turn,
   };

@@ -46,6 +46,12 @@ export const failures = {
   },
   NotAuthenticated: { retryable: false, status: 401, sentence: 'Send a valid token as `Authorization: Bearer …`.' },
   NotAllowed: { retryable: false, status: 403, sentence: 'Ask somebody with the role named in the message.' },
+  ProofRefused: {
+    retryable: false,
+    status: 403,
+    sentence:
+      'Decide again. Where it is refused again, give API and workers the same `SLIPWAY_INSTALLATION_KEY` and compare their clocks; if neither is wrong, somebody has forged it.',
+  },
   NotFound: {
     retryable: false,
     status: 404,

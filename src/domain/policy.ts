@@ -16,6 +16,8 @@ export interface ApprovalPolicy {
   readonly rules: readonly ApprovalRule[];
   /** Default false: the author of the change does not count. */
   readonly allowAuthor: boolean;
+  /** Only decisions that the API proves count. Absent, as in plans of before 2026-11-26: raw ones do too, marked as unproven. */
+  readonly requireProof?: boolean;
   /** From the moment the plan is recorded. Default 30 minutes (1_800_000). */
   readonly timeoutMs: number;
   /** `release` (default): waits without the turn and plans again; `hold`: keeps the turn while waiting. */

@@ -38,6 +38,7 @@ import { createPipelines } from '../activities/pipelines.ts';
 import { createPlaces } from '../activities/places.ts';
 import { createPlanActivities } from '../activities/plan.ts';
 import { createPollActivities } from '../activities/polls.ts';
+import { createProofActivities } from '../activities/proofs.ts';
 import { createProtections } from '../activities/protections.ts';
 import { createRecoveryMemory } from '../activities/recovery-temporal.ts';
 import { createRecoveryActivities } from '../activities/recovery.ts';
@@ -61,6 +62,7 @@ import { environmentFiles, readConfiguration } from '../definition/configuration
 import type { ProjectDefinition } from '../definition/project.ts';
 import type { InfrastructureSpec } from '../definition/specs/infrastructure.ts';
 import type { SecretRef, SecretRefs } from '../definition/specs/secret.ts';
+import type { DecisionProofs } from '../effects/decision-proofs.ts';
 import type { Fence } from '../effects/fence.ts';
 import type { LogFiles } from '../effects/log-files.ts';
 import { readMachine } from '../effects/machine.ts';
@@ -116,6 +118,7 @@ export interface WorkerParts {
   readonly spool: FactSpool;
   readonly fence: Fence;
   readonly secrets: Secrets;
+  readonly proofs: DecisionProofs;
   readonly temporal: Client;
   readonly files: LogFiles;
   readonly workspaceQueue: string;
@@ -194,7 +197,8 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const polls = createPollActivities({ store, repositories, readSecret });
   const orchestration = {
     readPolled: polls.readPolled.bind(polls),
-    ...createFactActivities({ store, spool, sendNotice: tellInPassing }),
+    ...createFactActivities({ store, spool, sendNotice: tellInPassing, proofs: parts.proofs }),
+    ...createProofActivities({ proofs: parts.proofs }),
     ...runFacts,
     ...createRunTurnActivities(turns),
     ...createTurnActivities({ store, temporal: parts.temporal }),

@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import type { Capability, Config } from '../config.ts';
 import { installationKey } from '../config.ts';
 import { ProviderError } from '../domain/failures.ts';
+import { createDecisionProofs } from '../effects/decision-proofs.ts';
 import { createFence } from '../effects/fence.ts';
 import { createLogFolder } from '../effects/log-files.ts';
 import { runTool } from '../effects/process.ts';
@@ -75,11 +76,8 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
   const onError = (error: unknown): void => logger.warn({ err: error }, 'facts wait in the spool');
   const spool = await openFactSpool(config.folders.spool, store, onError);
   const fence = createFence({ connectionString: databaseUrl(config) });
-  const secrets = createSecrets({
-    environment: config.environment,
-    folder: config.stateFolder,
-    versionKey: installationKey(config),
-  });
+  const key = installationKey(config);
+  const secrets = createSecrets({ environment: config.environment, folder: config.stateFolder, versionKey: key });
   const workspaceQueue = `build-${config.worker.name}`;
   const machineQueue = `machine-${config.worker.name}`;
   // Builds and what is deployed fill disks; a machine that does neither has none to watch over.
@@ -92,6 +90,7 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
     spool,
     fence,
     secrets,
+    proofs: createDecisionProofs(key),
     temporal,
     files: createLogFolder(config.folders.logs),
     workspaceQueue,

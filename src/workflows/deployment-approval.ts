@@ -1,4 +1,4 @@
-import { condition, setHandler } from '@temporalio/workflow';
+import { condition, patched, setHandler, workflowInfo } from '@temporalio/workflow';
 import {
   type ApprovalDecision,
   type ApprovalState,
@@ -6,9 +6,11 @@ import {
   decide,
   endOfApproval,
   expire,
+  ignore,
   refuses,
   startApproval,
 } from '../domain/approval.ts';
+import type { DecisionProof, ProvenDecision } from '../domain/decision-proof.ts';
 import { type DeploymentResult, askAgain } from '../domain/deployment.ts';
 import { failure } from '../domain/failures.ts';
 import { tellSummary } from '../domain/infrastructure.ts';
@@ -21,6 +23,7 @@ import {
   type DecisionMessage,
   approveSignal,
   approveUpdate,
+  provableDecision,
   rejectSignal,
   rejectUpdate,
   toDecision,
@@ -28,6 +31,7 @@ import {
 import { isoNow, took } from './progress.ts';
 import { record } from './proxies/record.ts';
 import { message } from './proxies/word.ts';
+import { type Proven, ProofCheck, refused } from './stages/proof-check.ts';
 
 /** A deployment waits for its first notice no longer than this before the approval's clock starts, ms. */
 const noticeMs = 10_000;
@@ -37,6 +41,7 @@ export class DeploymentApproval {
   readonly #core: DeploymentCore;
   /** The plan that people were asked about last. */
   #asked: Plan | undefined;
+  readonly #proofs = new ProofCheck();
   /** Decisions that are on their way to the record. */
   #recording = 0;
 
@@ -77,7 +82,10 @@ export class DeploymentApproval {
       const startedAt = isoNow();
       const decided = (): boolean => core.approval?.status !== 'pending' || core.stop !== undefined;
       const inTime = decided() || (await condition(decided, policy.timeoutMs, { summary: 'approval' }));
-      if (!inTime) core.approval = expire(core.approval);
+      if (!inTime) {
+        await this.#proofs.settled();
+        core.approval = expire(core.approval);
+      }
       core.approvalUntil = undefined;
       const { status, counted } = core.approval;
       const by = counted.map((decision) => decision.by).join(', ');
@@ -124,8 +132,12 @@ export class DeploymentApproval {
   }
 
   #validate(raw: unknown, verdict: ApprovalDecision['verdict']): void {
-    const refusal = this.#refusalOf(toDecision(accept(readDecision(raw)), verdict));
-    if (refusal !== undefined) throw failure(refusal.type, refusal.why);
+    const words = accept(readDecision(raw));
+    const { proof } = words;
+    const decision =
+      proof === undefined ? this.#unproven(words, verdict) : toDecision({ ...words, proven: true }, verdict);
+    const refusal = this.#refusalOf(decision) ?? (proof === undefined ? undefined : this.#proofs.refuses(proof));
+    if (refusal !== undefined) throw refused(refusal);
   }
 
   #refusalOf(decision: ApprovalDecision): Refusal | undefined {
@@ -143,32 +155,69 @@ export class DeploymentApproval {
       this.#record({ by: parsed.by, groups: [], verdict, plan: '', proven: false }, parsed.problem);
       return;
     }
-    const policy = this.#core.approval?.policy;
-    const decision =
-      policy === undefined
-        ? toDecision({ ...parsed.value, proven: false }, verdict)
-        : unprovenDecision(parsed.value, verdict, policy);
-    this.#count(decision);
+    this.#count(this.#unproven(parsed.value, verdict));
   }
 
-  #answer(raw: unknown, verdict: ApprovalDecision['verdict']): ApprovalState {
-    this.#count(toDecision(accept(readDecision(raw)), verdict));
+  #unproven(words: DecisionMessage, verdict: ApprovalDecision['verdict']): ApprovalDecision {
+    const policy = this.#core.approval?.policy;
+    return policy === undefined
+      ? toDecision({ ...words, proven: false }, verdict)
+      : unprovenDecision(words, verdict, policy);
+  }
+
+  #answer(raw: unknown, verdict: ApprovalDecision['verdict']): ApprovalState | Promise<ApprovalState> {
+    const words = accept(readDecision(raw));
+    // What was told before there were proofs is taken again as it was taken then: at its word.
+    if (!patched('2026-11-26-proof')) this.#count(toDecision(words, verdict));
+    else if (words.proof !== undefined) return this.#answerProven(words, words.proof, verdict);
+    else this.#count(this.#unproven(words, verdict));
+    return this.#state();
+  }
+
+  #answerProven(
+    words: DecisionMessage,
+    proof: DecisionProof,
+    verdict: ApprovalDecision['verdict'],
+  ): Promise<ApprovalState> {
+    const decision = provableDecision(workflowInfo().workflowId, verdict, words);
+    return this.#proofs.of(decision, proof, (proven) => this.#take(words, verdict, proven));
+  }
+
+  #take(words: DecisionMessage, verdict: ApprovalDecision['verdict'], proven: Proven): ApprovalState {
+    const decision = toDecision({ ...words, proven: proven.refusal === undefined }, verdict);
+    if (proven.refusal !== undefined) {
+      const { why } = proven.refusal;
+      const { approval } = this.#core;
+      if (approval !== undefined) this.#core.approval = ignore(approval, words.by, why, isoNow());
+      this.#record(decision, why);
+      this.#core.show();
+      throw refused(proven.refusal, proven.nonce);
+    }
+    // Somebody else may have decided while the proof was looked at.
+    const refusal = this.#count(decision, proven.decision);
+    if (refusal !== undefined) throw refused(refusal);
+    return this.#state();
+  }
+
+  #state(): ApprovalState {
     const { approval } = this.#core;
     if (approval === undefined) throw failure('Conflict', 'Its plan is not waiting for a decision.');
     return approval;
   }
 
-  #count(decision: ApprovalDecision): void {
+  /** @returns why it does not count. */
+  #count(decision: ApprovalDecision, proof?: ProvenDecision): Refusal | undefined {
     const core = this.#core;
     const refusal = this.#refusalOf(decision);
     if (core.approval !== undefined && core.stop === undefined) {
       core.approval = decide(core.approval, decision, isoNow());
     }
-    this.#record(decision, refusal?.why);
+    this.#record(decision, refusal?.why, proof);
     core.show();
+    return refusal;
   }
 
-  #record(decision: ApprovalDecision, why: string | undefined): void {
+  #record(decision: ApprovalDecision, why: string | undefined, proof?: ProvenDecision): void {
     const { by, verdict, plan, comment, proven } = decision;
     const { project, environment, number } = this.#core.input;
     const input = {
@@ -180,6 +229,7 @@ export class DeploymentApproval {
       plan,
       ...(comment === undefined ? {} : { comment }),
       proven,
+      ...(proof === undefined ? {} : { proof }),
       at: isoNow(),
     };
     this.#recording += 1;

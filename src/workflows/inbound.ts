@@ -1,4 +1,5 @@
 import type { ApprovalDecision } from '../domain/approval.ts';
+import type { DecisionProof } from '../domain/decision-proof.ts';
 import { failure } from '../domain/failures.ts';
 import type { ApprovalPolicy } from '../domain/policy.ts';
 import {
@@ -32,6 +33,8 @@ export function readDecision(raw: unknown): Inbound<DecisionMessage> {
     ? fields['groups'].filter((group): group is string => typeof group === 'string')
     : undefined;
   const comment = text(fields['comment'], longestText);
+  const proof = readProof(fields['proof']);
+  if (proof === null) return wrong(by, noProof);
   return {
     ok: true,
     value: {
@@ -39,13 +42,14 @@ export function readDecision(raw: unknown): Inbound<DecisionMessage> {
       plan: plan.toLowerCase(),
       ...(groups === undefined ? {} : { groups }),
       ...(comment === undefined ? {} : { comment }),
-      proven: fields['proven'] === true,
+      ...(proof === undefined ? {} : { proof }),
+      ...(fields['proven'] === true ? { proven: true } : {}),
     },
   };
 }
 
 /**
- * The one rule about raw signals: whoever can write to the namespace is root there, so their word is taken, and marked as unproven.
+ * The one rule about raw messages, signals and updates alike: whoever can write to the namespace is root there, so their word is taken, and marked as unproven.
  * Groups they state are believed; who states none speaks for any one group of the policy.
  */
 export function unprovenDecision(
@@ -75,7 +79,17 @@ export function readAllow(raw: unknown): Inbound<AllowMessage> {
   if (commit === undefined || !/^[0-9a-f]{8,}$/.test(commit)) {
     return wrong(by, 'it does not name the commit that was looked at (`commit`: at least its first 8 digits)');
   }
-  return { ok: true, value: { by, commit, proven: fields['proven'] === true } };
+  const proof = readProof(fields['proof']);
+  if (proof === null) return wrong(by, noProof);
+  return {
+    ok: true,
+    value: {
+      by,
+      commit,
+      ...(proof === undefined ? {} : { proof }),
+      ...(fields['proven'] === true ? { proven: true } : {}),
+    },
+  };
 }
 
 /** @returns the number of the run that takes the place; undefined where it is none. */
@@ -182,6 +196,17 @@ export function readClosed(closed: unknown): { readonly outcome: string | undefi
 export function accept<T>(message: Inbound<T>): T {
   if (message.ok) return message.value;
   throw failure('InvalidInput', `The message was not taken: ${message.problem}.`);
+}
+
+const noProof = 'its `proof` is none: the API makes them, and whoever has none leaves it out';
+
+/** @returns undefined where there is none; null where what is there is none. */
+function readProof(raw: unknown): DecisionProof | undefined | null {
+  if (raw === undefined) return undefined;
+  const { at, nonce, mac } = asRecord(raw);
+  if (typeof at !== 'string' || at.length > 40 || Number.isNaN(Date.parse(at))) return null;
+  if (typeof nonce !== 'string' || nonce === '' || nonce.length > 64) return null;
+  return typeof mac === 'string' && /^[0-9a-f]{64}$/.test(mac) ? { at, nonce, mac } : null;
 }
 
 function wrong(by: string | undefined, problem: string): { ok: false; by: string; problem: string } {

@@ -13,6 +13,7 @@ import type {
   DeploymentResult,
   StepRecord,
 } from '../domain/deployment.ts';
+import type { DecisionProof, ProvableDecision } from '../domain/decision-proof.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { LiveRelease } from '../domain/release.ts';
 import type { RunPhase, RunPlan, StageReport } from '../domain/run.ts';
@@ -25,7 +26,9 @@ export interface DecisionMessage {
   readonly plan: string;
   readonly groups?: readonly string[];
   readonly comment?: string;
-  /** Set by the API after it has checked the token; a raw signal cannot prove itself and is recorded as unproven. */
+  /** Of the API, which has checked the token. Without one the decision is recorded as unproven; a signal's is not looked at. */
+  readonly proof?: DecisionProof;
+  /** What the API said before 2026-11-26, which anybody could say. Only the replay of what was told then looks at it. */
   readonly proven?: boolean;
 }
 
@@ -40,7 +43,8 @@ export interface AllowMessage {
   readonly by: string;
   /** What was looked at: the commit, or at least its first 8 digits. */
   readonly commit: string;
-  /** As of {@link DecisionMessage}. */
+  /** As those of {@link DecisionMessage}. */
+  readonly proof?: DecisionProof;
   readonly proven?: boolean;
 }
 
@@ -270,6 +274,20 @@ export function toDecision(message: DecisionMessage, verdict: ApprovalDecision['
     proven: message.proven ?? false,
     ...(message.comment === undefined ? {} : { comment: message.comment }),
   };
+}
+
+/** What of a decision is under its proof. */
+export function provableDecision(
+  workflowId: string,
+  verb: ApprovalDecision['verdict'],
+  { by, plan, groups = [], comment }: DecisionMessage,
+): ProvableDecision {
+  return { workflowId, verb, about: plan, by, groups, comment };
+}
+
+/** As {@link provableDecision}, of the word for a fork. */
+export function provableWord(workflowId: string, { by, commit }: AllowMessage): ProvableDecision {
+  return { workflowId, verb: 'allow', about: commit, by, groups: [] };
 }
 
 /** Of a scan that somebody asks for: of one environment, or of the whole project. */

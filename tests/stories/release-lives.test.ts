@@ -202,6 +202,7 @@ async function toProduction(run: RunName): Promise<DeploymentRecord> {
   await story.approve(ref);
   const deployment = await story.endOf(ref);
   expect([deployment.outcome, deployment.reason]).toEqual(['succeeded', deployment.reason]);
+  expect(deployment.decisions).toMatchObject([{ by: 'ada', counted: true, proven: true }]);
   return deployment;
 }
 

@@ -15,6 +15,7 @@ import { putProject } from '../../src/store/projects.ts';
 import type { Role } from '../../src/store/tables/engine.ts';
 import { createToken } from '../../src/store/tokens.ts';
 import { components } from './components.ts';
+import { testProofs } from './proofs.ts';
 import { type TestStore, temporaryStore } from './store.ts';
 
 export const webhookSecret = 'a secret of the webhook';
@@ -66,6 +67,7 @@ export async function startTestApi(
       if (name === absentSecret) throw new ProviderError('SecretMissing', `Variable ${name} is not set.`);
       return await Promise.resolve(secrets[name] ?? webhookSecret);
     },
+    proofs: testProofs,
     ...(resolveRef === undefined ? {} : { resolveRef }),
     settings: { taskQueue, sweepMs: 0, ...settings, ...over },
   });

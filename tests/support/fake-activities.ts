@@ -9,6 +9,7 @@ import type {
   Told,
   WatchReport,
 } from '../../src/activities/contracts.ts';
+import { createProofActivities } from '../../src/activities/proofs.ts';
 import type { DeploymentInput, DeploymentPhase, DeploymentRef, DeploymentResult } from '../../src/domain/deployment.ts';
 import { holdingOutcomes } from '../../src/domain/outcome.ts';
 import { summarise } from '../../src/domain/infrastructure.ts';
@@ -17,6 +18,7 @@ import type { Plan, PlanPolicy } from '../../src/domain/plan.ts';
 import type { LiveRelease, Slot } from '../../src/domain/release.ts';
 import type { RunInput, RunPlan, StageReport } from '../../src/domain/run.ts';
 import { deploymentId, environmentId, rollbackId, rolloutId } from '../../src/workflows/messages.ts';
+import { testProofs } from './proofs.ts';
 
 /** One call of a fake, as the ledger keeps it. */
 export interface Call {
@@ -297,6 +299,7 @@ export function createNaturalActivities(client: () => Client): Natural {
     publishRelease: () => undefined,
     pollRepository: () => ({ refs: 0, moved: 0, accepted: [] }),
     planDeployment: (input, world) => planOf(input, world),
+    readProof: async (decision) => await createProofActivities({ proofs: testProofs }).readProof(decision),
     renewScans: () => ({}),
     ensureInfrastructurePlan: ({ number }, { infrastructure }) => {
       if (infrastructure === undefined) return { plan: '' };

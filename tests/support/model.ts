@@ -3,9 +3,10 @@ import { WorkflowNotFoundError } from '@temporalio/client';
 import { fc } from './property.ts';
 import type { DeploymentInput } from '../../src/domain/deployment.ts';
 import { outcomes } from '../../src/domain/outcome.ts';
-import { deploymentId, environmentId, rollbackId, rolloutId } from '../../src/workflows/messages.ts';
+import { deploymentId, environmentId, provableDecision, rollbackId, rolloutId } from '../../src/workflows/messages.ts';
 import type { World } from './fake-activities.ts';
 import { broken, closeLostRows, isOpen, planOf, quietPolicy, stayUntil, watched } from './fake-activities.ts';
+import { testProofs } from './proofs.ts';
 import type { WorkflowEnv } from './workflow-env.ts';
 
 /** One thing that happens to an environment. Numbers choose among the deployments there are by then. */
@@ -254,7 +255,10 @@ export class OrderRun {
     const handle = this.#env.client.workflow.getHandle(deploymentId(input));
     const words = { by: 'lin', plan: planOf(input, this.world).hash, groups: ['ops'] };
     if (next.by === 'signal') await reach(handle.signal(next.kind, words));
-    else await this.#update(deploymentId(input), next.kind, { ...words, proven: true });
+    else {
+      const proof = testProofs.prove(provableDecision(deploymentId(input), next.kind, words));
+      await this.#update(deploymentId(input), next.kind, { ...words, proof });
+    }
   }
 
   async #update(workflowId: string, name: string, words: object): Promise<void> {

@@ -10,10 +10,12 @@ import {
   type EnvironmentView,
   deploymentId,
   environmentId,
+  provableDecision,
   rolloutId,
   runId,
 } from '../../src/workflows/messages.ts';
 import { type World, stayUntil } from './fake-activities.ts';
+import { testProofs } from './proofs.ts';
 import { until } from './until.ts';
 import type { WorkflowEnv } from './workflow-env.ts';
 
@@ -141,9 +143,13 @@ async function deploy(env: WorkflowEnv, world: World, more: Partial<DeploymentIn
       (await env.server.client.workflow.getHandle(handle.workflowId).result()) as DeploymentResult,
     decide: async (verdict, message) => {
       const plan = message.plan ?? (await view()).plan?.hash ?? '';
+      const words = { groups: ['tech-lead', 'devops'], ...message, plan };
+      // As the API does, by the clock of this server.
+      const at = new Date(await env.server.currentTimeMs()).toISOString();
+      const proof = testProofs.prove(provableDecision(handle.workflowId, verdict, words), at);
       try {
         const state = await handle.executeUpdate<{ counted: readonly unknown[] }, [DecisionMessage]>(verdict, {
-          args: [{ groups: ['tech-lead', 'devops'], proven: true, ...message, plan }],
+          args: [{ proof, ...words }],
         });
         return `${String(state.counted.length)} counted`;
       } catch (error) {

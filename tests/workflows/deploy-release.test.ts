@@ -167,6 +167,17 @@ describe('approval', () => {
     expect(world.decisions).toMatchObject([{ by: 'max', counted: true, proven: false }]);
   });
 
+  test('is not made proven by a raw update that says so', async () => {
+    const { world, when } = approved({ rules: [{ group: 'devops', count: 1 }] });
+    const deployment = await when.deploy();
+    const { plan } = await deployment.until('awaiting-approval');
+    await deployment.handle.executeUpdate('approve', {
+      args: [{ by: 'max', plan: plan?.hash, groups: ['devops'], proven: true }],
+    });
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.decisions).toMatchObject([{ by: 'max', counted: true, proven: false }]);
+  });
+
   test.each([
     ['no message at all', undefined, /does not say who/],
     ['a text', 'approve', /does not say who/],

@@ -1,6 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { WorkflowHandle } from '@temporalio/client';
+import type { DecisionProof } from '../../src/domain/decision-proof.ts';
 import type { ForkRule, SourceEvent } from '../../src/domain/run.ts';
+import { type AllowMessage, provableWord } from '../../src/workflows/messages.ts';
+import { testProofs } from '../support/proofs.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
 import { type Scenario, createScenario } from '../support/workflow-env-scenario.ts';
 import { until } from '../support/until.ts';
@@ -35,6 +38,8 @@ async function waiting(scenario: Scenario): Promise<WorkflowHandle> {
 
 const allow = (run: WorkflowHandle, message: object): Promise<unknown> =>
   run.executeUpdate('allow', { args: [message] });
+const proofOf = async (run: WorkflowHandle, word: AllowMessage): Promise<DecisionProof> =>
+  testProofs.prove(provableWord(run.workflowId, word), new Date(await env.server.currentTimeMs()).toISOString());
 const refusal = (type: string) => ({ cause: { type } });
 
 describe('a pull request from a fork', () => {
@@ -43,7 +48,8 @@ describe('a pull request from a fork', () => {
     const { world } = scenario;
     const run = await waiting(scenario);
     expect(world.calls.map(({ name }) => name).filter((name) => name !== 'tellForge')).toEqual(['openForkRun']);
-    await allow(run, { by: 'ada', commit: 'cccccccc', proven: true });
+    const words = { by: 'ada', commit: 'cccccccc' };
+    await allow(run, { ...words, proof: await proofOf(run, words) });
     expect(await run.result()).toMatchObject({ outcome: 'succeeded' });
     expect(world.called('prepareRun')).toHaveLength(1);
     expect(await run.query('run')).toMatchObject({ allowed: { by: 'ada', proven: true } });
@@ -96,6 +102,33 @@ describe('a pull request from a fork', () => {
     await run.signal('allow', { by: 'root', commit, proven: true });
     expect(await run.result()).toMatchObject({ outcome: 'succeeded' });
     expect(await run.query('run')).toMatchObject({ allowed: { by: 'root', proven: false } });
+  });
+
+  test('may be allowed by a raw update, which proves nothing whatever it says', async () => {
+    const run = await waiting(createScenario(env));
+    await allow(run, { by: 'root', commit, proven: true });
+    expect(await run.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(await run.query('run')).toMatchObject({ allowed: { by: 'root', proven: false } });
+  });
+
+  test('is not allowed by a word whose proof is of another run, commit or person', async () => {
+    const run = await waiting(createScenario(env));
+    const words = { by: 'ada', commit };
+    const here = await proofOf(run, words);
+    const elsewhere = testProofs.prove(provableWord('run/another/k1', words), here.at);
+    for (const [message, type] of [
+      [{ ...words, proof: elsewhere }, 'ProofRefused'],
+      [{ ...words, commit: 'cccccccc', proof: here }, 'ProofRefused'],
+      // It was looked at, and a proof is looked at once.
+      [{ ...words, proof: here }, 'Conflict'],
+      [{ ...words, by: 'bob', proof: await proofOf(run, words) }, 'ProofRefused'],
+      [{ ...words, proof: 'yes' }, 'InvalidInput'],
+    ] as const) {
+      await expect(allow(run, message)).rejects.toMatchObject(refusal(type));
+    }
+    expect(await run.query('run')).toMatchObject({ phase: 'awaiting-word' });
+    await run.executeUpdate('abort', { args: [{ by: 'ada', reason: 'forged' }] });
+    await run.result();
   });
 
   test('that nobody allows expires, and nothing of it was fetched', async () => {

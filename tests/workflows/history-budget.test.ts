@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { temporal } from '@temporalio/proto';
-import { deploymentId, environmentId, rolloutId } from '../../src/workflows/messages.ts';
+import { deploymentId, environmentId, provableDecision, rolloutId } from '../../src/workflows/messages.ts';
 import { quietPolicy, stayUntil, twoPeople, watched } from '../support/fake-activities.ts';
+import { testProofs } from '../support/proofs.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
 import { createScenario, production } from '../support/workflow-env-scenario.ts';
 
@@ -42,7 +43,9 @@ test('a run with images and a deployment with backup, migration, approval by two
     await env.until(async () => {
       const view = await deployment.query<{ phase: string; plan?: { hash: string } }>('deployment');
       if (view.phase !== 'awaiting-approval') return false;
-      await deployment.executeUpdate('approve', { args: [{ by, groups: [by], plan: view.plan?.hash, proven: true }] });
+      const words = { by, groups: [by], plan: view.plan?.hash ?? '' };
+      const proof = testProofs.prove(provableDecision(deployment.workflowId, 'approve', words));
+      await deployment.executeUpdate('approve', { args: [{ ...words, proof }] });
       return true;
     }, `the word of ${by}`);
   }

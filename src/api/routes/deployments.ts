@@ -5,7 +5,14 @@ import { type DeploymentRecord, listDeployments, readDeployment } from '../../st
 import { listLogs } from '../../store/logs.ts';
 import { readPlan } from '../../store/plans.ts';
 import { listSamples } from '../../store/samples.ts';
-import { type DeploymentView, approveUpdate, deploymentId, rejectUpdate } from '../../workflows/messages.ts';
+import { accept, readDecision } from '../../workflows/inbound.ts';
+import {
+  type DeploymentView,
+  approveUpdate,
+  deploymentId,
+  provableDecision,
+  rejectUpdate,
+} from '../../workflows/messages.ts';
 import { whoAsks } from '../auth.ts';
 import type { ApiContext } from '../context.ts';
 import { findLogs } from '../log-search.ts';
@@ -153,18 +160,14 @@ export function deploymentRoutes({ deps, commands }: ApiContext): FastifyPluginA
         async (request) => {
           const identity = whoAsks(request);
           const { plan, comment } = request.body;
+          // As the workflow reads it: the proof is of what that one takes.
+          const message = accept(readDecision({ by: identity.name, plan, groups: identity.groups, comment }));
           // Who says the same of the same plan again, for the first answer was lost, is given that answer and has decided once.
           const idempotencyKey = request.headers['idempotency-key'] ?? `${verdict}/${identity.id}/${plan}`;
-          return await commands.tell(
-            deploymentId(request.params),
+          return await commands.decide(
             update,
-            {
-              by: identity.name,
-              plan,
-              groups: identity.groups,
-              proven: true,
-              ...(comment === undefined ? {} : { comment }),
-            },
+            message,
+            provableDecision(deploymentId(request.params), verdict, message),
             { identity, action: `deployment.${verdict}`, idempotencyKey },
             () => commands.closedDeployment(request.params),
           );

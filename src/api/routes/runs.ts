@@ -13,7 +13,8 @@ import { readRelease } from '../../store/releases.ts';
 import { type RunRecord, listRuns, readRun } from '../../store/runs.ts';
 import { readStages } from '../../store/stages.ts';
 import type { Identity } from '../../store/tokens.ts';
-import { abortRunUpdate, allowRunUpdate, runId } from '../../workflows/messages.ts';
+import { accept, readAllow } from '../../workflows/inbound.ts';
+import { abortRunUpdate, allowRunUpdate, provableWord, runId } from '../../workflows/messages.ts';
 import { whoAsks } from '../auth.ts';
 import type { ApiContext } from '../context.ts';
 import { findLogs } from '../log-search.ts';
@@ -249,10 +250,11 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
       async (request, reply) => {
         const run = await need(request.params);
         const identity = whoAsks(request);
-        const answer = await commands.tell(
-          runId(run.project, run.key),
+        const word = accept(readAllow({ by: identity.name, commit: request.body.commit }));
+        const answer = await commands.decide(
           allowRunUpdate,
-          { by: identity.name, commit: request.body.commit, proven: true },
+          word,
+          provableWord(runId(run.project, run.key), word),
           { identity, action: 'run.allow' },
           () => closed(request.params),
         );

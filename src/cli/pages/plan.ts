@@ -97,5 +97,6 @@ function riskFeel({ risk }: Plan): 'good' | 'waiting' | 'bad' {
 function approvalLine({ policy }: Plan): string {
   if (!policy.approval.required) return 'not needed';
   const rules = policy.approval.rules.map((rule) => `${rule.count} of ${rule.group}`).join(' and ');
-  return `${rules}, within ${duration(policy.approval.timeoutMs)}${policy.approval.allowAuthor ? '' : ', not by its author or whoever brought it here'}`;
+  const proven = policy.approval.requireProof === true ? ', proven by the API' : '';
+  return `${rules}${proven}, within ${duration(policy.approval.timeoutMs)}${policy.approval.allowAuthor ? '' : ', not by its author or whoever brought it here'}`;
 }

@@ -27,6 +27,12 @@ const Approval = z.strictObject({
       'Whether the author of the change may approve it, and whoever pushed it, started its run or asked for it.',
     )
     .default(false),
+  requireProof: z
+    .boolean()
+    .describe(
+      'Whether only decisions that the API proves count, made with a token by `slipway` or HTTP. Otherwise raw signals and updates from the Temporal UI count too, marked as unproven.',
+    )
+    .default(false),
   timeout: Duration.describe('From the moment the plan is recorded until it expires.').prefault('30m'),
   turn: z
     .enum(['release', 'hold'])

@@ -42,6 +42,18 @@ export const record = proxyActivities<
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
+/**
+ * Looks at proofs of decisions. It reads nothing but the key, so it takes as long as it takes to get a worker: a person waits for the answer,
+ * and what nobody has looked at by then does not count. Judgement.
+ */
+export const proofs = proxyActivities<contracts.ProofActivities>({
+  taskQueue: taskQueues.orchestration,
+  startToCloseTimeout: shortMs,
+  scheduleToCloseTimeout: 60_000,
+  retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 5_000 },
+  cancellationType: 'WAIT_CANCELLATION_COMPLETED',
+});
+
 /** Facts for people's eyes, spooled: nobody waits for them, and nothing fails for them. */
 export const note = proxyActivities<Pick<contracts.FactActivities, 'recordPhase' | 'recordStep' | 'recordFacts'>>({
   taskQueue: taskQueues.orchestration,

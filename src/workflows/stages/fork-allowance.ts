@@ -1,4 +1,5 @@
-import { condition, setHandler } from '@temporalio/workflow';
+import { condition, patched, setHandler, workflowInfo } from '@temporalio/workflow';
+import type { DecisionProof } from '../../domain/decision-proof.ts';
 import { failure } from '../../domain/failures.ts';
 import { type ForkWait, whyNoWord } from '../../domain/fork-word.ts';
 import type { RunRef, SourceEvent } from '../../domain/run.ts';
@@ -6,8 +7,9 @@ import { nameOfRun } from '../../domain/run-start.ts';
 import { sentences } from '../../domain/sentences.ts';
 import type { ForgeTeller } from '../forge-teller.ts';
 import { accept, readAllow } from '../inbound.ts';
-import { type AllowMessage, type RunView, allowRunSignal, allowRunUpdate } from '../messages.ts';
+import { type AllowMessage, type RunView, allowRunSignal, allowRunUpdate, provableWord } from '../messages.ts';
 import { isoNow } from '../progress.ts';
+import { ProofCheck, refused } from './proof-check.ts';
 
 /** What it needs of its run. */
 interface Waiting {
@@ -26,6 +28,7 @@ interface Waiting {
 /** A maintainer's word that the commit of a fork may be run: whether there is one, and the wait for it. */
 export class ForkAllowance {
   readonly #run: Waiting;
+  readonly #proofs = new ProofCheck();
   allowed: RunView['allowed'];
   /** The run of a fork's pull request, where its forge is told of it. */
   toTell: RunRef | undefined;
@@ -47,13 +50,19 @@ export class ForkAllowance {
     setHandler(
       allowRunUpdate,
       (raw) => {
-        this.#allow(accept(readAllow(raw)));
+        const word = accept(readAllow(raw));
+        // What was told before there were proofs is taken again at its word.
+        if (!patched('2026-11-26-proof')) this.#allow(word);
+        else if (word.proof !== undefined) return this.#allowProven(word, word.proof);
+        else this.#allow({ ...word, proven: false });
         return { accepted: true } as const;
       },
       {
         validator: (raw) => {
-          const wrong = whyNoWord(accept(readAllow(raw)), this.#known());
-          if (wrong !== undefined) throw failure(wrong.type, sentences(wrong.why));
+          const word = accept(readAllow(raw));
+          this.#demand(word);
+          const used = word.proof === undefined ? undefined : this.#proofs.refuses(word.proof);
+          if (used !== undefined) throw refused(used);
         },
       },
     );
@@ -67,7 +76,29 @@ export class ForkAllowance {
     enter();
     const command = `slipway allow ${nameOfRun(run)} --commit ${event.after.slice(0, 12)}`;
     if (this.toTell !== undefined) forge.updateAlone(run, 'pending', `Waits for a maintainer: ${command}`);
-    return await condition(() => this.allowed !== undefined, timeoutMs, { summary: `for ${command}` });
+    if (await condition(() => this.allowed !== undefined, timeoutMs, { summary: `for ${command}` })) return true;
+    await this.#proofs.settled();
+    return this.#isGiven;
+  }
+
+  get #isGiven(): boolean {
+    return this.allowed !== undefined;
+  }
+
+  /** @throws what is wrong with a word at this moment */
+  #demand(word: AllowMessage): void {
+    const wrong = whyNoWord(word, this.#known());
+    if (wrong !== undefined) throw failure(wrong.type, sentences(wrong.why));
+  }
+
+  #allowProven(word: AllowMessage, proof: DecisionProof): Promise<{ readonly accepted: true }> {
+    return this.#proofs.of(provableWord(workflowInfo().workflowId, word), proof, (proven) => {
+      if (proven.refusal !== undefined) throw refused(proven.refusal, proven.nonce);
+      // Somebody else may have said it while the proof was looked at.
+      this.#demand(word);
+      this.#allow({ ...word, proven: true });
+      return { accepted: true } as const;
+    });
   }
 
   #known(): ForkWait {

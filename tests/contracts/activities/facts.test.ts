@@ -31,7 +31,9 @@ import { listReleases } from '../../../src/store/releases.ts';
 import { readReports } from '../../../src/store/reports.ts';
 import { openRun, readRun } from '../../../src/store/runs.ts';
 import { openStore } from '../../../src/store/store.ts';
+import { deploymentId, provableDecision } from '../../../src/workflows/messages.ts';
 import { projectYaml } from '../../support/api.ts';
+import { testProofs } from '../../support/proofs.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
 
 let store: TestStore;
@@ -48,7 +50,7 @@ beforeAll(async () => {
   await put('hello', projectYaml('hello'));
   spool = await createSpool<Fact>({ folder, forward: (batch) => applyFacts(store.db, batch) });
   const sendNotice = (notice: Notice): Promise<void> => Promise.resolve(void sent.push(notice));
-  facts = createFactActivities({ store, spool, sendNotice });
+  facts = createFactActivities({ store, spool, sendNotice, proofs: testProofs });
   blobs = createFolderBlobs({ folder: join(folder, 'blobs') });
   runFacts = createRunFactActivities({ store, sendNotice, blobs, freeTurn: () => Promise.resolve() });
 });
@@ -527,6 +529,7 @@ describe('a deployment', () => {
     const lonely = createFactActivities({
       store: away,
       spool,
+      proofs: testProofs,
       sendNotice: (notice) => Promise.resolve(void sent.push(notice)),
     });
     const input = await open('production');
@@ -578,6 +581,36 @@ describe('a deployment', () => {
     ]);
     const { items } = await listAudit(store.db, { object: `deployment/hello/production/${input.number}` }, {});
     expect(items).toMatchObject([{ actor: 'grace', action: 'decision.reject' }]);
+  });
+});
+
+describe('a decision on record is proven', () => {
+  const words = { by: 'grace', plan: 'a'.repeat(64), comment: 'fine' };
+
+  test.each([
+    ['by a proof that holds', {}, {}, true],
+    ['not by the word of whoever records it', { proof: undefined }, {}, false],
+    ['not by a proof of another person', { by: 'ada' }, {}, false],
+    ['not by a proof of another plan', { plan: 'b'.repeat(64) }, {}, false],
+    ['not by a proof of another verdict', { verdict: 'reject' }, {}, false],
+    ['not by a proof of other words', { comment: 'never' }, {}, false],
+    ['not by a proof of another deployment', {}, { workflowId: 'deployment/hello/production/999999' }, false],
+    ['not by a proof that was changed to fit', {}, { groups: ['tech-lead', 'devops'] }, false],
+    ['not where the workflow found that it does not hold', { proven: false }, {}, false],
+  ] as const)('%s', async (_, over, forged, proven) => {
+    const input = await open('production');
+    const at = new Date().toISOString();
+    const decision = provableDecision(deploymentId(input), 'approve', { ...words, groups: ['tech-lead'] });
+    const proof = { ...decision, proof: testProofs.prove(decision), receivedAt: at, ...forged };
+    await call((input) => facts.recordDecision(input), {
+      ...{ deployment: input, verdict: 'approve', counted: true, proven: true, at },
+      ...words,
+      proof,
+      ...over,
+    } as Parameters<FactActivities['recordDecision']>[0]);
+    expect((await readDeployment(store.db, input))?.decisions).toMatchObject([{ proven }]);
+    const { items } = await listAudit(store.db, { object: deploymentId(input) }, {});
+    expect(items).toMatchObject([{ detail: { proven } }]);
   });
 });
 

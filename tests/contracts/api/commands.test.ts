@@ -12,9 +12,10 @@ import { openRun, readRun } from '../../../src/store/runs.ts';
 import { claimRemoval, endRemoval } from '../../../src/store/registry-claims.ts';
 import { recordRelease } from '../../../src/store/releases.ts';
 import { runKeyOf } from '../../../src/definition/run-key.ts';
-import { deploymentId, environmentId, rollbackId, runId } from '../../../src/workflows/messages.ts';
+import { deploymentId, environmentId, provableDecision, rollbackId, runId } from '../../../src/workflows/messages.ts';
 import { type TestApi, projectYaml, startTestApi } from '../../support/api.ts';
 import { components } from '../../support/components.ts';
+import { foreignProofs, testProofs } from '../../support/proofs.ts';
 import { until } from '../../support/until.ts';
 
 /** Workflows that only know how to be spoken to; `approved by` decides what they answer. */
@@ -170,9 +171,16 @@ describe('a decision', () => {
       comment: 'fine',
     });
     expect(response.statusCode).toBe(200);
-    expect(response.json().counted).toEqual([
-      { by: 'grace', plan: hash, groups: ['tech-lead'], proven: true, comment: 'fine' },
-    ]);
+    const words = { by: 'grace', plan: hash, groups: ['tech-lead'], comment: 'fine' };
+    const [{ proof, ...told }] = response.json().counted;
+    expect(told).toEqual(words);
+    const decision = provableDecision(deploymentId(ref), 'approve', words);
+    const receivedAt = new Date().toISOString();
+    expect(testProofs.whyNot({ ...decision, proof, receivedAt })).toBeUndefined();
+    expect(foreignProofs.whyNot({ ...decision, proof, receivedAt })).toMatch(/another key/);
+    const { items } = await listAudit(api.store.db, { object: deploymentId(ref) }, {});
+    expect(items[0]?.detail).toMatchObject({ message: words });
+    expect(JSON.stringify(items)).not.toContain(proof.mac);
     expect(await audit(deploymentId(ref))).toEqual([{ action: 'deployment.approve', actor: 'grace' }]);
     const shown = (await ask(approver, 'GET', `${base}/deployments/${ref.number}`)).json();
     expect(shown).toMatchObject({ phase: 'awaiting-approval', approvalUntil: '2099-01-01T00:00:00.000Z' });
@@ -189,6 +197,19 @@ describe('a decision', () => {
     const other = await api.token('approver', ['devops'], 'ada');
     const third = await ask(other, 'POST', `${base}/deployments/${ref.number}/approve`, { plan: hash });
     expect(third.json().counted).toHaveLength(2);
+  });
+
+  test('whose proof was refused is looked at anew when it is made again, and not given the answer of before', async () => {
+    const ref = await openOne();
+    await startDouble('deployRelease', deploymentId(ref));
+    const decide = () =>
+      ask(approver, 'POST', `${base}/deployments/${ref.number}/approve`, { plan: hash, comment: 'doubt' });
+    const first = await decide();
+    expect(first.statusCode).toBe(403);
+    expect(first.json()).toMatchObject({ detail: expect.stringContaining('SLIPWAY_INSTALLATION_KEY') });
+    const second = await decide();
+    expect(second.statusCode).toBe(200);
+    expect(second.json().counted).toHaveLength(1);
   });
 
   test.each([
@@ -409,7 +430,11 @@ describe('a run', () => {
     expect((await ask(approver, 'POST', allow, { commit: 'main' })).statusCode).toBe(422);
     expect((await ask(approver, 'POST', allow, { commit: 'AAAAAAAA' })).statusCode).toBe(202);
     expect(await api.temporal.workflow.getHandle(runId(project, run.key)).query('allowed')).toEqual([
-      { by: 'anna', commit: 'aaaaaaaa', proven: true },
+      {
+        by: 'anna',
+        commit: 'aaaaaaaa',
+        proof: expect.objectContaining({ mac: expect.stringMatching(/^[0-9a-f]{64}$/) }),
+      },
     ]);
     expect(await audit(runId(project, run.key))).toContainEqual(
       expect.objectContaining({ action: 'run.allow', actor: 'anna' }),

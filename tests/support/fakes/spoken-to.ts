@@ -18,7 +18,7 @@ import {
 import type { ApprovalState } from '../../../src/domain/approval.ts';
 import type { EnvironmentHold, EnvironmentView, UnlockMessage, WithdrawTurn } from '../../../src/workflows/messages.ts';
 
-/** Refuses what has `refuse:<type>` in its comment, and gives back what it heard. */
+/** Refuses what has `refuse:<type>` in its comment, and the first proof that comes with `doubt`; gives back what it heard. */
 export async function deployRelease(): Promise<void> {
   const heard: DecisionMessage[] = [];
   const state = (): ApprovalState => ({ planHash: 'x', status: 'pending', counted: heard }) as unknown as ApprovalState;
@@ -26,10 +26,16 @@ export async function deployRelease(): Promise<void> {
     const type = /^refuse:(.*)/.exec(comment ?? '')?.[1];
     if (type !== undefined) throw ApplicationFailure.create({ type, message: `refused as ${type}` });
   };
+  let doubted = false;
   for (const update of [approveUpdate, rejectUpdate]) {
     setHandler(
       update,
       (message) => {
+        if (message.comment === 'doubt' && !doubted) {
+          doubted = true;
+          const details = [{ nonce: message.proof?.nonce }];
+          throw ApplicationFailure.create({ type: 'ProofRefused', message: 'not proven', details, nonRetryable: true });
+        }
         heard.push(message);
         return state();
       },

@@ -25,6 +25,12 @@ describe('defaults of an environment', () => {
     });
   });
 
+  test('approval: proof is required where the project says so, and stands in no plan otherwise', () => {
+    expect('requireProof' in policy.approval).toBe(false);
+    const project = projectText.replace('  production:', '  production:\n    approval: { requireProof: true }');
+    expect(resolveEnvironment(pairOf({ project }), 'production').policy.approval.requireProof).toBe(true);
+  });
+
   test('limits: settle, ready and grace 30 s, the previous release kept 24 h', () => {
     expect(policy.limits).toEqual({
       readyMs: 30_000,

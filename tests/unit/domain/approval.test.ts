@@ -177,11 +177,30 @@ describe('the quorum', () => {
   });
 });
 
+describe('a policy that requires proof', () => {
+  const strict = startApproval({ ...policy, requireProof: true }, planHash, 'linus');
+
+  test.each(['approve', 'reject'] as const)('counts no %s that nothing proves, and says where to decide', (verdict) => {
+    const raw = decision('ada', ['tech-lead'], { verdict, proven: false });
+    expect(refuses(strict, raw)).toMatchObject({
+      type: 'NotAllowed',
+      why: expect.stringContaining('Decide by `slipway`'),
+    });
+    expect(after(strict, raw)).toMatchObject({ status: 'pending', counted: [], ignored: [{ by: 'ada' }] });
+    expect(after(strict, decision('ada', ['tech-lead'], { verdict })).counted).toHaveLength(1);
+  });
+
+  test('is not the default', () => {
+    expect(refuses(waiting, decision('ada', ['tech-lead'], { proven: false }))).toBeUndefined();
+  });
+});
+
 describe('the stricter of two policies', () => {
   const policies = fc.record({
     required: fc.boolean(),
     rules,
     allowAuthor: fc.boolean(),
+    requireProof: fc.boolean(),
     timeoutMs: fc.integer({ min: 1, max: 100 }),
     turn: fc.constant('release' as const),
   });
@@ -192,6 +211,8 @@ describe('the stricter of two policies', () => {
         const both = stricterApproval(one, other);
         expect(both.required).toBe(one.required || other.required);
         expect(both.allowAuthor).toBe(one.allowAuthor && other.allowAuthor);
+        const proof = (one.required && one.requireProof) || (other.required && other.requireProof);
+        expect(both.requireProof ?? false).toBe(proof);
         expect(both.timeoutMs).toBe(Math.min(one.timeoutMs, other.timeoutMs));
         if (!both.required || !quorumMet(both, counted)) return;
         if (one.required) expect(quorumMet(one, counted)).toBe(true);

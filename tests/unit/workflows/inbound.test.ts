@@ -6,6 +6,7 @@ import {
   isSettled,
   namesNumber,
   readAbort,
+  readAllow,
   readClosed,
   readDecision,
   readFreeze,
@@ -20,7 +21,7 @@ describe('a message of which anything may be expected', () => {
   test('never throws, whatever it is', () => {
     fc.assert(
       fc.property(fc.anything({ withNullPrototype: true, withBigInt: true }), (raw) => {
-        for (const read of [readDecision, readRollback, readUnlock, readFreeze, readWord]) {
+        for (const read of [readDecision, readAllow, readRollback, readUnlock, readFreeze, readWord]) {
           const message = read(raw);
           if (!message.ok) expect(message.problem).not.toBe('');
         }
@@ -44,7 +45,34 @@ describe('a message of which anything may be expected', () => {
   });
 });
 
-describe('a raw signal', () => {
+describe('a proof', () => {
+  const proof = { at: '2026-11-26T12:00:00.000Z', nonce: 'n', mac: 'a'.repeat(64) };
+  const words = { by: 'max', plan: 'abcdefgh' };
+
+  test('is read with the decision it comes with', () => {
+    expect(readDecision({ ...words, proof: { ...proof, more: 1 } })).toEqual({ ok: true, value: { ...words, proof } });
+    expect(readAllow({ by: 'max', commit: 'aaaaaaaa', proof })).toMatchObject({ ok: true, value: { proof } });
+  });
+
+  test.each([
+    ['nothing', null],
+    ['a yes', true],
+    ['no moment', { ...proof, at: 'now' }],
+    ['no nonce', { ...proof, nonce: '' }],
+    ['a nonce without end', { ...proof, nonce: 'n'.repeat(65) }],
+    ['no code', { ...proof, mac: 'A'.repeat(64) }],
+    ['a code that is too short', { ...proof, mac: 'a'.repeat(63) }],
+  ])('that is %s is none, and is not passed over', (_, given) => {
+    for (const read of [
+      readDecision({ ...words, proof: given }),
+      readAllow({ by: 'max', commit: 'aaaaaaaa', proof: given }),
+    ]) {
+      expect(read).toMatchObject({ ok: false, by: 'max', problem: expect.stringContaining('proof') });
+    }
+  });
+});
+
+describe('a raw message', () => {
   test.each([
     ['states no groups and speaks for any one', undefined, ['tech-lead', 'devops']],
     ['is believed the groups it states', ['devops'], ['devops']],
