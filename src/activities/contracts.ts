@@ -405,9 +405,17 @@ export interface BackupReport {
 }
 
 export interface WatchActivities {
-  /** Runs the probes of the definition against a slot, each with its retries. Heartbeats. */
+  /**
+   * Runs the probes of the definition against a slot, each with its retries; failures of the first `settleMs` (default 0) do not count yet.
+   * Heartbeats.
+   */
   runProbes(
-    input: DeploymentRef & { readonly slot: Slot; readonly version: string; readonly through: 'slot' | 'router' },
+    input: DeploymentRef & {
+      readonly slot: Slot;
+      readonly version: string;
+      readonly through: 'slot' | 'router';
+      readonly settleMs?: number;
+    },
   ): Promise<ProbeReport>;
   /**
    * Watches the live release until `until` or until a rollback band is crossed; samples go to the spool every 10 s. Heartbeats; a new attempt

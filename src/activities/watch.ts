@@ -60,7 +60,7 @@ const longestWordMs = 240_000;
 /** Watches what is live. */
 export function createWatchActivities(deps: WatchDependencies): WatchActivities {
   return {
-    runProbes: ({ project, environment, number, slot, version, through }) =>
+    runProbes: ({ project, environment, number, slot, version, through, settleMs = 0 }) =>
       beating(async (signal, progress) => {
         const place = await deps.places.open({ project, environment, version });
         const subject = { project, environment, number, stage: 'probe' } as const;
@@ -68,11 +68,12 @@ export function createWatchActivities(deps: WatchDependencies): WatchActivities 
           { ...subject, what: through === 'slot' ? slot : 'router' },
           place,
           async (log) => {
-            const onTry = (name: string, last: ProbeTry): void => {
-              log.say(`${name} ${last.verdict}: ${tellTry(last, log.heard)}`);
+            const onTry = (name: string, last: ProbeTry, counts: boolean): void => {
+              const yet = counts || last.verdict === 'passed' ? '' : ', which does not count yet';
+              log.say(`${name} ${last.verdict}${yet}: ${tellTry(last, log.heard)}`);
               progress();
             };
-            const probes = await probeAll(place, slot, through, signal, onTry);
+            const probes = await probeAll(place, slot, through, signal, { settleMs, onTry });
             const verdict = probes.length === 0 ? 'inconclusive' : worst(probes.map((each) => each.verdict));
             log.say(`${version} ${through === 'slot' ? `in ${slot}` : 'through the router'}: ${verdict}`);
             return {
@@ -129,7 +130,10 @@ async function probeAll(
   slot: Slot,
   through: 'slot' | 'router',
   signal: AbortSignal,
-  onTry: (name: string, last: ProbeTry) => void,
+  {
+    settleMs = 0,
+    onTry,
+  }: { readonly settleMs?: number; readonly onTry?: (name: string, last: ProbeTry, counts: boolean) => void } = {},
 ): Promise<readonly ProbeResult[]> {
   const { spec, release, target } = place;
   const subject = {
@@ -142,7 +146,12 @@ async function probeAll(
   };
   const due = spec.probes.filter((probe) => probe.through === 'both' || probe.through === through);
   return await Promise.all(
-    due.map((probe) => runProbe(createProbe(probe, target), probe, subject, signal, (last) => onTry(probe.name, last))),
+    due.map((probe) =>
+      runProbe(createProbe(probe, target), probe, subject, signal, {
+        settleMs,
+        onTry: (last, counts) => onTry?.(probe.name, last, counts),
+      }),
+    ),
   );
 }
 
@@ -221,7 +230,7 @@ async function watch(
     })(),
     everyAndLast(probeEveryMs, untilMs, ended, async (last) => {
       // What breaks off could not find out; it is asked again.
-      const probes = await probeAll(place, slot, 'router', ended, () => undefined).catch((error: unknown) => {
+      const probes = await probeAll(place, slot, 'router', ended).catch((error: unknown) => {
         unclear = describeFailure(words.heard.error(error)).message;
         return undefined;
       });

@@ -86,9 +86,12 @@ export interface RollbackPolicy {
 
 /** How long the pieces of a replacement may take, ms. */
 export interface DeployLimits {
-  /** Default 30 s. */
+  /** A container that was started must be healthy within this, by the platform. Default 30 s (B-19). */
   readonly readyMs: number;
-  /** Waits after start before the first probe counts; ends early once healthy. Default 30 s. */
+  /**
+   * From the first probe of a healthy release on, before it has traffic: failures of what is asked over the network do not count yet. Ends
+   * with the first that passes, so a release that is well waits for nothing. Default 30 s (A-62, B-19).
+   */
   readonly settleMs: number;
   /** SIGTERM to SIGKILL. Default 30 s. */
   readonly stopGraceMs: number;

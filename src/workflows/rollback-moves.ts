@@ -17,7 +17,7 @@ import { headed, verifyServing } from './stages/undo.ts';
 export async function startRelease(core: RollbackCore, { slot, version }: LiveRelease): Promise<void> {
   const { limits, production } = await core.policy();
   const { deployment, request } = core.input;
-  const readyMs = limits.readyMs + limits.settleMs;
+  const { readyMs } = limits;
   const change = { ...core.nextChange(), slot, version, readyMs };
   const slow = watchStart(core.journal, { deployment, version, production }, readyMs);
   try {
@@ -29,11 +29,16 @@ export async function startRelease(core: RollbackCore, { slot, version }: LiveRe
 }
 
 /** Asks a release that was started whether it is well. @throws `ReleaseDegraded` - it is not, or that could not be found out. */
-export async function probeSlot(core: RollbackCore, target: LiveRelease, patient: Patient): Promise<void> {
+export async function probeSlot(
+  core: RollbackCore,
+  target: LiveRelease,
+  patient: Patient,
+  settleMs: number,
+): Promise<void> {
   const { project, environment, number } = core.input.deployment;
   const { slot, version } = target;
-  const input = { project, environment, number, slot, version, through: 'slot' } as const;
-  const report = await call(compensation.runProbes, `probes ${version} in ${slot}`, input);
+  const input = { project, environment, number, slot, version, through: 'slot', settleMs } as const;
+  const report = await call(compensation.runProbes, `probes ${version} in ${slot}`, input, undoLimits(settleMs));
   if (report.verdict === 'passed' || report.probes.length === 0) return;
   const why = report.probes.map((probe) => `${probe.name} ${probe.verdict}: ${probe.detail}`).join(', ');
   if (report.verdict === 'failed') tellUnhealthy(core.journal, patient, 'slot', why);

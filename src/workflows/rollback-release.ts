@@ -167,7 +167,7 @@ class Rollback {
       if (type === 'ContainerUnhealthy') tellUnhealthy(this.#core.journal, patient, 'start', message);
       throw error;
     }
-    await probeSlot(this.#core, target, patient);
+    await probeSlot(this.#core, target, patient, policy.limits.settleMs);
     await moveTraffic(this.#core, target);
     await verifyTarget(this.#core, target);
     return target;

@@ -19,7 +19,7 @@ const ops = { by: 'ops', reason: 'users complain' };
 /** Sessions may go on for long, the service ends slowly, and it starts slowly. */
 const patient: PlanPolicy['limits'] = {
   readyMs: 12 * minuteMs,
-  settleMs: minuteMs,
+  settleMs: 21 * minuteMs,
   stopGraceMs: 7 * minuteMs,
   drainMs: 20 * minuteMs,
   keepPreviousMs: 300,
@@ -62,7 +62,7 @@ async function limitsFor(handle: WorkflowHandle, name: string): Promise<Limits[]
 
 describe('waits that a definition makes long', () => {
   const stopMs = patient.drainMs + patient.stopGraceMs;
-  const startMs = patient.readyMs + patient.settleMs + patient.stopGraceMs;
+  const startMs = patient.readyMs + patient.stopGraceMs;
 
   function expectRoom([limits]: readonly Limits[], waitsMs: number): void {
     expect(limits?.tryMs).toBeGreaterThan(waitsMs);
@@ -80,6 +80,34 @@ describe('waits that a definition makes long', () => {
     expect(start?.allMs).toBeGreaterThanOrEqual(2 * (start?.tryMs ?? 0));
     expectRoom(again === undefined ? [] : [again], startMs);
     expectRoom(await limitsFor(deployment.rollOut, 'ensureReleaseStopped'), stopMs);
+  });
+
+  test('are one for the start and one for the probes of what has no traffic yet', async () => {
+    const { world, when, then } = serving({ limits: { ...patient, keepPreviousMs: 86_400_000 } });
+    const deployment = await when.deploy();
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    await when.ask('rollback', { ...ops, to: '0.7.0' });
+    await then.environmentIs((view) => view.live?.version === '0.7.0' && view.current === null, 'it to be live');
+    expect(world.called('ensureReleaseRunning').map(({ input }) => (input as { readyMs: number }).readyMs)).toEqual([
+      patient.readyMs,
+      patient.readyMs,
+    ]);
+    const probes = world.called('runProbes').map(({ input }) => input as { through: string; settleMs?: number });
+    expect(probes.map(({ through, settleMs = 0 }) => [through, settleMs])).toEqual([
+      ['slot', patient.settleMs],
+      ['router', 0],
+      ['slot', patient.settleMs],
+      ['router', 0],
+    ]);
+    const number = (await then.view()).live?.deployment ?? 0;
+    const rollback = env.client.workflow.getHandle(
+      rollbackId({ project: world.project, environment: production, number }),
+    );
+    const [ofRollOut] = await limitsFor(deployment.rollOut, 'runProbes');
+    const [ofRollback] = await limitsFor(rollback, 'runProbes');
+    expect(ofRollOut?.tryMs).toBeGreaterThan(patient.settleMs);
+    expect(ofRollOut?.allMs).toBeGreaterThanOrEqual(2 * (ofRollOut?.tryMs ?? 0));
+    expectRoom(ofRollback === undefined ? [] : [ofRollback], patient.settleMs);
   });
 
   test('fit into a rollback by hand', async () => {

@@ -154,9 +154,11 @@ export const Environment = z.strictObject({
   limits: z
     .strictObject({
       ready: Duration.describe(
-        'A started release must be healthy within. A start of more than five minutes is told to people.',
+        'A container that was started must be healthy within this: running, and 200 at the health path. A start of more than five minutes is told to people.',
       ).prefault('30s'),
-      settle: Duration.describe('Waits before the first probe counts; ends early once healthy.').prefault('30s'),
+      settle: Duration.describe(
+        'How long a healthy release is asked before its probes count: what fails in its slot is asked again until this is over, and then has its own `retries`. Ends with the first pass; probes of kind `container` and those through the router count at once.',
+      ).prefault('30s'),
       stopGrace: Duration.describe('From SIGTERM to SIGKILL.').prefault('30s'),
       drain: Duration.describe(
         'Longest wait for the sessions of a slot to end before it is stopped, in a rollback too.',

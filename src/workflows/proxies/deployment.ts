@@ -113,15 +113,24 @@ export const awaitState = proxyActivities<
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
+/** One try of what only looks for a while, ms. Judgement. */
+const watchingMs = 900_000;
+
 /** Looks for a while; leaves at once when cancelled, for what follows a cancelled watch is urgent. */
 export const watching = proxyActivities<contracts.WatchActivities>({
   taskQueue: taskQueues.deploy,
-  startToCloseTimeout: 900_000,
-  scheduleToCloseTimeout: 1_800_000,
+  startToCloseTimeout: watchingMs,
+  scheduleToCloseTimeout: 2 * watchingMs,
   heartbeatTimeout,
   retry: { initialInterval: 250, backoffCoefficient: 2, maximumInterval: 10_000, nonRetryableErrorTypes },
   cancellationType: 'TRY_CANCEL',
 });
+
+/** Limits of probes whose failures do not count for so long. */
+export function probeLimits(settleMs: number): ActivityOptions {
+  const startToCloseTimeout = watchingMs + settleMs;
+  return { startToCloseTimeout, scheduleToCloseTimeout: 2 * startToCloseTimeout };
+}
 
 /** What a start is given to fetch images and to make the container, beside the wait until it is healthy, ms. Judgement. */
 const startMarginMs = 300_000;

@@ -29,7 +29,7 @@ export const compensation = proxyActivities<
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',
 });
 
-/** What an undo is given beside its waits: the three minutes hold this beside three waits (ready, settle, grace) of the default 30 s each. */
+/** What an undo is given beside its waits: the three minutes hold this beside up to three waits (ready or settle, drain, grace) of the default 30 s each. */
 const undoMarginMs = 90_000;
 
 /** Limits of an undo that waits by definition: the three minutes, or longer where somebody has asked for longer waits than fit into them. */

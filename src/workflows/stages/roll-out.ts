@@ -2,7 +2,7 @@ import { describeFailure, failure, failureType } from '../../domain/failures.ts'
 import { type LiveRelease, otherSlot } from '../../domain/release.ts';
 import type { Journal } from '../journal.ts';
 import { call } from '../call.ts';
-import { awaitState, change, startLimits, watching } from '../proxies/deployment.ts';
+import { awaitState, change, probeLimits, startLimits, watching } from '../proxies/deployment.ts';
 import { long } from '../proxies/run.ts';
 import { compensation, trafficBack, undoLimits } from '../proxies/undo.ts';
 import { took } from '../progress.ts';
@@ -30,8 +30,7 @@ export async function startRelease(run: Rollout): Promise<void> {
   });
   journal.enter('rolling-out');
   run.done.started = true;
-  // One limit of both: the wait before the first probe ends as soon as the platform says healthy.
-  const readyMs = limits.readyMs + limits.settleMs;
+  const { readyMs } = limits;
   const slow = watchStart(journal, patientOf(run), readyMs);
   try {
     await journal.step(`start ${version} in ${slot}`, () =>
@@ -85,6 +84,8 @@ export async function migrateData(run: Rollout): Promise<void> {
 export async function probeRelease(run: Rollout, through: 'slot' | 'router'): Promise<void> {
   const { slot, journal, plan, deployment } = run;
   const version = plan.identity.release.version;
+  // What has traffic fails its users: it counts at once.
+  const settleMs = through === 'slot' ? plan.policy.limits.settleMs : 0;
   if (through === 'slot') journal.enter('probing');
   const report = await journal.step(
     through === 'slot' ? `probe ${slot}` : 'probe through the router',
@@ -99,7 +100,9 @@ export async function probeRelease(run: Rollout, through: 'slot' | 'router'): Pr
           slot,
           version,
           through,
+          settleMs,
         },
+        probeLimits(settleMs),
       ),
     ({ verdict, probes }) => ({
       verdict,
@@ -160,7 +163,7 @@ export async function moveTraffic(run: Rollout): Promise<void> {
 async function startPrevious(run: Rollout, { slot, version }: LiveRelease): Promise<string> {
   const { limits } = run.plan.policy;
   // What was given to it when it was rolled out.
-  const readyMs = limits.readyMs + limits.settleMs;
+  const { readyMs } = limits;
   const again = { ...run.nextChange(true), slot, version, readyMs };
   const waits = undoLimits(readyMs + limits.stopGraceMs);
   await call(compensation.ensureReleaseRunning, `makes sure of ${version}`, again, waits);

@@ -176,13 +176,9 @@ describe('the tries of a probe', () => {
     failures = 2;
     const spec = http({ path: '/flaky', retries: 5 });
     const seen: string[] = [];
-    const result = await runProbe(
-      createHttpProbe(spec),
-      spec,
-      subject,
-      never,
-      ({ verdict }) => void seen.push(verdict),
-    );
+    const result = await runProbe(createHttpProbe(spec), spec, subject, never, {
+      onTry: ({ verdict }) => void seen.push(verdict),
+    });
     expect(result).toMatchObject({ verdict: 'passed', tries: 3, detail: expect.stringContaining('(try 3)') });
     expect(seen).toEqual(['failed', 'failed', 'passed']);
   });
@@ -195,11 +191,65 @@ describe('the tries of a probe', () => {
     expect(result).toMatchObject({ verdict: 'failed', tries: 3 });
   });
 
+  test('are not used up by what fails while the release settles, which ends with the first pass', async () => {
+    failures = 4;
+    const spec = http({ path: '/flaky', retries: 0, intervalMs: 0 });
+    const counted: boolean[] = [];
+    const onTry = (_last: ProbeTry, counts: boolean): void => void counted.push(counts);
+    const result = await runProbe(createHttpProbe(spec), spec, subject, never, { settleMs: 60_000, onTry });
+    expect(result).toMatchObject({ verdict: 'passed', tries: 5 });
+    expect(counted).toEqual([false, false, false, false, false]);
+    expect(result.durationMs).toBeLessThan(30_000);
+    const well = await runProbe(createHttpProbe(http()), http(), subject, never, { settleMs: 60_000 });
+    expect(well).toMatchObject({ verdict: 'passed', tries: 1 });
+  });
+
+  test('are all there when the release has settled, however long a pause is', async () => {
+    failures = Infinity;
+    const spec = http({ path: '/flaky', retries: 1, intervalMs: 600 });
+    const counted: boolean[] = [];
+    const onTry = (_last: ProbeTry, counts: boolean): void => void counted.push(counts);
+    const result = await runProbe(createHttpProbe(spec), spec, subject, never, { settleMs: 300, onTry });
+    failures = 0;
+    expect(result.verdict).toBe('failed');
+    expect(counted[0]).toBe(false);
+    expect(counted.filter(Boolean)).toHaveLength(2);
+    expect(counted.slice(-2)).toEqual([true, true]);
+    // What is left of settling, not a whole pause; and one pause between the two that count.
+    expect(result.durationMs).toBeGreaterThanOrEqual(850);
+    expect(counted.length).toBeLessThanOrEqual(4);
+  });
+
+  test('of a port that refuses are spaced while the release settles, also where no pause is asked for', async () => {
+    const nobody = { ...subject, address: `127.0.0.1:${await freePort()}` };
+    const spec: TcpProbeSpec = { kind: 'tcp', name: 'port', ...shared, intervalMs: 0 };
+    const result = await runProbe(createTcpProbe(spec), spec, nobody, never, { settleMs: 500 });
+    expect(result.verdict).toBe('failed');
+    expect(result.tries).toBeGreaterThan(2);
+    expect(result.tries).toBeLessThanOrEqual(9);
+  });
+
+  test('of a container count at once: what has ended does not settle', async () => {
+    const spec: ContainerProbeSpec = { kind: 'container', name: 'container', ...shared };
+    const result = await runProbe(createContainerProbe(spec, createFakeTarget()), spec, subject, never, {
+      settleMs: 60_000,
+    });
+    expect(result).toMatchObject({ verdict: 'failed', tries: 1 });
+  });
+
   test('end at once with the signal', async () => {
     const stop = new AbortController();
     const spec = http({ path: '/slow', timeoutMs: 10_000, retries: 5 });
     const running = runProbe(createHttpProbe(spec), spec, subject, stop.signal);
     stop.abort(new Error('stopped by the test'));
     await expect(running).rejects.toThrow('stopped by the test');
+    const leave = new AbortController();
+    const refused = http({ path: '/redirect', intervalMs: 60_000 });
+    await expect(
+      runProbe(createHttpProbe(refused), refused, subject, leave.signal, {
+        settleMs: 60_000,
+        onTry: () => leave.abort(new Error('stopped while it settles')),
+      }),
+    ).rejects.toMatchObject({ name: 'AbortError' });
   });
 });
