@@ -332,9 +332,15 @@ export interface TrafficActivities {
    *
    * @throws `RouterConfigInvalid` (not retried), `RouterUnavailable`, `TrafficNotMoved` (retried): the file is the truth and is applied by
    * whoever starts the router next. `ReleaseMissing` (not retried): nothing is in the slot, or, on the way back, it does not run.
+   * `ReleaseDegraded` (not retried), only where it `settles`: engine or router say that the release does not serve; nothing was moved.
    */
   ensureTraffic(
-    input: Change & { readonly slot: Slot | null; readonly backup: Slot | null },
+    input: Change & {
+      readonly slot: Slot | null;
+      readonly backup: Slot | null;
+      /** The release was watched and loses its backup, which it does only while it serves. Default: nobody is asked. */
+      readonly settles?: boolean;
+    },
   ): Promise<{ readonly movedAt: string }>;
 }
 

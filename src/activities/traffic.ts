@@ -6,6 +6,7 @@ import { changing, typed } from './changes.ts';
 import type { TrafficActivities } from './contracts.ts';
 import type { DeploymentLog, DeploymentLogs } from './deployment-logs.ts';
 import type { Place, Places } from './places.ts';
+import { requireServing } from './serving.ts';
 import { trafficRoute } from './traffic-routes.ts';
 import { versionInForce } from './versions.ts';
 
@@ -26,6 +27,7 @@ export function createTrafficActivities({ store, places, fence, logs }: TrafficD
       );
       const move = async (log: DeploymentLog, signal: AbortSignal): Promise<{ readonly movedAt: string }> => {
         const states = slot === null ? [] : await place.target.readSlots({ project, environment });
+        if (input.settles === true && slot !== null) await requireServing(place, states, slot, signal);
         const route = trafficRoute(place, states, input);
         const [, standby] = route.servers;
         if (standby !== undefined) {

@@ -93,6 +93,26 @@ export function endingOfWatch(
   }
 }
 
+/**
+ * What it means that a release was found dead when it was to lose its backup: the word of engine or router, which is as good as a watch that failed.
+ *
+ * @param why - what was found, a sentence.
+ * @param decidedAt - ISO 8601.
+ * @param watch - what its watch had said.
+ */
+export function endingOfDeath(
+  { rollback }: Pick<PlanPolicy, 'rollback'>,
+  why: string,
+  decidedAt: string,
+  watch: Verdict | undefined,
+): Extract<Ending, { kind: 'bad' | 'hold' }> {
+  const reason = sentences(why, 'It was about to lose its backup.');
+  const known = watch === undefined ? {} : { watch };
+  return rollback.automatic
+    ? { kind: 'bad', outcome: 'failed', reason, decidedAt, ...known }
+    : { kind: 'hold', reason: sentences(reason, automaticIsOff), ...known };
+}
+
 /** A person's word, as the timeline and the outcome say it. */
 export function sayStop({ kind, by, reason }: Stop): string {
   return sentences(`${by} ${kind === 'abort' ? 'aborted it' : 'rolled it back'}: ${reason}`);

@@ -1,11 +1,13 @@
 import type { DeploymentResult } from '../domain/deployment.ts';
-import { describeFailure } from '../domain/failures.ts';
+import { type FailureSummary, describeFailure } from '../domain/failures.ts';
 import { holdingOutcomes, type Outcome } from '../domain/outcome.ts';
 import type { LiveRelease } from '../domain/release.ts';
-import { type Ending, outcomeOfUndo, owesData, sayStop } from '../domain/roll-out-ending.ts';
+import { type Ending, endingOfDeath, outcomeOfUndo, owesData, sayStop } from '../domain/roll-out-ending.ts';
 import { sentences } from '../domain/sentences.ts';
 import type { Verdict } from '../domain/verdict.ts';
+import type { StepJudgement } from './journal.ts';
 import { change } from './proxies/deployment.ts';
+import { isoNow } from './progress.ts';
 import type { RollOutCore } from './roll-out-core.ts';
 import { infrastructureStays } from './stages/infrastructure.ts';
 import { type Trigger, cleanUp, undo } from './stages/undo.ts';
@@ -46,19 +48,22 @@ async function succeed(core: RollOutCore, ending: Extract<Ending, { kind: 'passe
   core.writeWatch();
   core.journal.enter('settling');
   const { version } = core.input.deployment;
-  const run = core.context(core.requirePlan());
-  const traffic = { ...run.nextChange(), slot: run.slot, backup: null };
-  await core.journal.step(
+  const plan = core.requirePlan();
+  const run = core.context(plan);
+  const traffic = { ...run.nextChange(), slot: run.slot, backup: null, settles: true };
+  const left = await core.journal.step(
     'settle',
     () =>
       core.journal.call(change.ensureTraffic, `${version} alone, without a backup`, traffic).then(
         () => undefined,
-        // The release serves and was watched; a backup entry too many in the router's file is no reason to call it bad.
-        (error: unknown) => describeFailure(error).message,
+        (error: unknown) => describeFailure(error),
       ),
-    (left) =>
-      left === undefined ? { verdict: 'passed' } : { verdict: 'inconclusive', detail: `still has its backup: ${left}` },
+    judgeSettling,
   );
+  // Its watch tells what was. What engine and router say now is a verdict too, and the backup is what answers users meanwhile.
+  if (left !== undefined && isDeath(left)) {
+    return await settleRollOut(core, endingOfDeath(plan.policy, left.message, isoNow(), ending.watch));
+  }
   // One after the other: the fence refuses the earlier number once the later one has begun.
   await cleanUp(run);
   const { watch, reason } = ending;
@@ -67,6 +72,17 @@ async function succeed(core: RollOutCore, ending: Extract<Ending, { kind: 'passe
     previous: core.live,
     ...(watch === undefined ? {} : { watch }),
   });
+}
+
+function isDeath({ type }: FailureSummary): boolean {
+  return type === 'ReleaseDegraded';
+}
+
+function judgeSettling(left: FailureSummary | undefined): StepJudgement {
+  if (left === undefined) return { verdict: 'passed' };
+  if (isDeath(left)) return { verdict: 'failed', detail: left.message };
+  // The release serves and was watched; a backup entry too many in the router's file is no reason to call it bad.
+  return { verdict: 'inconclusive', detail: `still has its backup: ${left.message}` };
 }
 
 /** Ended before the first change. */

@@ -67,7 +67,7 @@ describe('a roll-out in which everything goes well', () => {
     ]);
     expect(world.called('ensureTraffic').map((call) => call.input)).toMatchObject([
       { slot: 'green', backup: 'blue' },
-      { slot: 'green', backup: null },
+      { slot: 'green', backup: null, settles: true },
     ]);
     expect(world.called('ensureProofDropped')).toHaveLength(1);
     expect(world.place(production).slots.get('blue')).toMatchObject({ version: '0.9.0' });
@@ -375,6 +375,76 @@ describe('a roll-out that turns out to be bad', () => {
     expect(world.serving(production)).toBe('0.9.0');
     expect(world.called('ensureProofDropped')).toHaveLength(0);
     expect((await then.view()).hold).toMatchObject({ state: 'held' });
+  });
+});
+
+describe('a release that is dead when it is to be settled', () => {
+  const why = '1.0.1 in green of hello/production does not run: it is exited with exit code 137.';
+
+  function dying(policy: Partial<PlanPolicy> = {}): Scenario {
+    const scenario = second(policy);
+    scenario.world.on('ensureTraffic', (async (input: { readonly settles?: boolean }) => {
+      if (input.settles === true) throw broken('ReleaseDegraded', why);
+      return await env.natural('ensureTraffic')(input as never, scenario.world);
+    }) as never);
+    return scenario;
+  }
+
+  test.each(['passed', 'inconclusive'] as const)('is taken back as a bad one, though its watch %s', async (verdict) => {
+    const { world, when, then } = dying();
+    world.on('watchRelease', () => watched(verdict, 'so it seemed'));
+    const result = await (await when.deploy()).result();
+    expect(result).toMatchObject({
+      outcome: 'rolled-back',
+      watch: verdict,
+      reason: `${why} It was about to lose its backup. 0.9.0 serves again.`,
+      live: { version: '0.9.0', slot: 'blue' },
+      rollback: { to: '0.9.0', trigger: expect.stringContaining(why), data: { action: 'swapped' }, incident: 'INC-1' },
+    });
+    expect(result.steps.filter(({ name }) => name === 'settle')).toMatchObject([{ verdict: 'failed', detail: why }]);
+    expect(world.serving(production)).toBe('0.9.0');
+    expect(world.notices.map(({ event }) => event)).toEqual(['started', 'rollback-triggered']);
+    expect((await then.view()).hold?.state).toBeUndefined();
+  });
+
+  test('has its traffic taken back before anything else is asked for', async () => {
+    const { when } = dying();
+    const deployment = await when.deploy();
+    await deployment.result();
+    const { events } = await deployment.rollOut.fetchHistory();
+    const scheduled = (events ?? []).flatMap(
+      (event) => event.activityTaskScheduledEventAttributes?.activityType?.name ?? [],
+    );
+    expect(scheduled.slice(scheduled.indexOf('watchRelease') + 1, scheduled.indexOf('watchRelease') + 3)).toEqual([
+      'ensureTraffic',
+      'ensureTraffic',
+    ]);
+  });
+
+  test('stays with its backup where automatic rollback is off, held for a person', async () => {
+    const { world, when, then } = dying({ rollback: { automatic: false, restore: 'automatic' } });
+    const result = await (await when.deploy()).result();
+    expect(result).toMatchObject({ outcome: 'held', live: { version: '1.0.1' } });
+    expect(result.reason).toContain(why);
+    expect(result.reason).toContain('Automatic rollback is off here');
+    expect(world.place(production)).toMatchObject({ traffic: 'green', backup: 'blue' });
+    expect(await then.view()).toMatchObject({ hold: { state: 'held' }, previous: { version: '0.9.0' } });
+  });
+
+  test('is settled with its backup where the router cannot say', async () => {
+    const { world, when } = second();
+    world.on('ensureTraffic', (async (input: { readonly settles?: boolean }) => {
+      if (input.settles === true) throw broken('RouterUnavailable', 'no answer');
+      return await env.natural('ensureTraffic')(input as never, world);
+    }) as never);
+    const result = await (await when.deploy()).result();
+    expect(result).toMatchObject({ outcome: 'succeeded', live: { version: '1.0.1' } });
+    expect(result.steps.at(-1)).toMatchObject({
+      name: 'settle',
+      verdict: 'inconclusive',
+      detail: expect.stringContaining('still has its backup'),
+    });
+    expect(world.place(production)).toMatchObject({ traffic: 'green', backup: 'blue' });
   });
 });
 

@@ -3,6 +3,7 @@ import { failure } from '../../../src/domain/failures.ts';
 import {
   type Undone,
   blameFor,
+  endingOfDeath,
   endingOfWatch,
   isWordOfProbe,
   outcomeOfUndo,
@@ -37,6 +38,27 @@ describe('what a failure says of the release', () => {
   test('only what a probe throws has the say of a watch', () => {
     const types = ['ReleaseDegraded', 'MetricsUnavailable', 'ContainerUnhealthy', 'TrafficNotMoved'] as const;
     expect(types.map((type) => isWordOfProbe(failure(type, 'it is so')))).toEqual([true, true, false, false]);
+  });
+});
+
+describe('what it means that a release is found dead when it is to be settled', () => {
+  const reason = 'It does not run. It was about to lose its backup.';
+
+  test('it is as bad as by a watch that failed', () => {
+    expect(endingOfDeath(policy('succeed', true), 'It does not run', at, 'passed')).toEqual({
+      kind: 'bad',
+      outcome: 'failed',
+      reason,
+      decidedAt: at,
+      watch: 'passed',
+    });
+  });
+
+  test('and stays with its backup where nothing is taken back by itself, also where it was not watched', () => {
+    expect(endingOfDeath(policy('succeed', false), 'It does not run', at, undefined)).toEqual({
+      kind: 'hold',
+      reason: `${reason} Automatic rollback is off here: roll back, or unlock with what is live.`,
+    });
   });
 });
 
