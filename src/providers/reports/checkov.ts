@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { counted } from '../../domain/counted.ts';
-import { createFindings, fileOf, oneLine, severityOf } from './findings.ts';
+import { type RawFinding, createFindings, fileOf, oneLine, severityOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { peek } from './peek.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
@@ -13,7 +13,9 @@ const Failed = z.looseObject({
   repo_file_path: z.string().nullable().optional(),
   file_line_range: z.array(z.number()).nullable().optional(),
   resource: z.string().nullable().optional(),
+  check_result: z.looseObject({ suppress_comment: z.string().nullable().optional() }).nullable().optional(),
 });
+type Failed = z.output<typeof Failed>;
 const Summary = z.looseObject({
   passed: z.number(),
   failed: z.number(),
@@ -38,16 +40,11 @@ export const checkov: ReportReader = {
       needs: { '': first === '[' ? 'array' : 'object' },
       picks: {
         [`${within}results/parsing_errors/*`]: each(z.string(), (file) => unparsed.push(oneLine(file, 200))),
-        [`${within}results/failed_checks/*`]: each(Failed, (one) => {
-          const file = (one.repo_file_path ?? one.file_path).replace(/^\/+/, '');
-          findings.add({
-            rule: one.check_id,
-            severity: severityOf(one.severity),
-            message: one.check_name ?? one.check_id,
-            file: fileOf(file, { base: '.' }),
-            line: one.file_line_range?.[0],
-            identity: `${one.check_name ?? ''} ${one.resource ?? ''}`,
-          });
+        [`${within}results/failed_checks/*`]: each(Failed, (one) => findings.add(findingOf(one))),
+        // A comment beside what is checked, such as `#checkov:skip=CKV_AWS_18:no log of logs`. Whether it would have failed is not said.
+        [`${within}results/skipped_checks/*`]: each(Failed, (one) => {
+          const why = one.check_result?.suppress_comment ?? '';
+          findings.putAside(findingOf(one), `skipped in the source: ${why === '' ? 'without a reason' : why}`);
         }),
         [`${within}summary`]: each(Summary, ({ passed, failed, checkov_version }) => {
           checks += passed + failed;
@@ -68,3 +65,15 @@ export const checkov: ReportReader = {
     };
   },
 };
+
+function findingOf(one: Failed): RawFinding {
+  const file = (one.repo_file_path ?? one.file_path).replace(/^\/+/, '');
+  return {
+    rule: one.check_id,
+    severity: severityOf(one.severity),
+    message: one.check_name ?? one.check_id,
+    file: fileOf(file, { base: '.' }),
+    line: one.file_line_range?.[0],
+    identity: `${one.check_name ?? ''} ${one.resource ?? ''}`,
+  };
+}

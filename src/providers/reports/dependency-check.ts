@@ -1,16 +1,18 @@
 import { z } from 'zod';
 import { counted } from '../../domain/counted.ts';
-import { createFindings, oneLine, severityOf } from './findings.ts';
+import type { Component } from '../../domain/report.ts';
+import { type RawFinding, createFindings, oneLine, severityOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
-const Dependency = z.looseObject({
-  fileName: z.string(),
-  packages: z.array(z.looseObject({ id: z.string() })).optional(),
-  vulnerabilities: z
-    .array(z.looseObject({ name: z.string(), severity: z.string().optional(), description: z.string().optional() }))
-    .optional(),
+const Vulnerability = z.looseObject({
+  name: z.string(),
+  severity: z.string().optional(),
+  description: z.string().optional(),
+  /** Of one that a suppression file put aside. */
+  notes: z.string().nullable().optional(),
 });
+type Vulnerability = z.output<typeof Vulnerability>;
 const Source = z.looseObject({ name: z.string(), timestamp: z.string() });
 
 /** OWASP dependency-check's JSON. An analyser that failed makes it errored. */
@@ -21,6 +23,7 @@ export const dependencyCheck: ReportReader = {
   async read(source) {
     const findings = createFindings('dependency-check');
     let dependencies = 0;
+    let component: Component & { readonly purl: boolean } = { name: '', purl: false };
     let version: string | undefined;
     let databaseAt: string | undefined;
     await readJson(source, {
@@ -37,18 +40,22 @@ export const dependencyCheck: ReportReader = {
             throw new UnreadableReport(`says that an analyser failed: ${oneLine(JSON.stringify(value), 300)}`);
           },
         },
-        'dependencies/*': each(Dependency, ({ fileName, packages = [], vulnerabilities = [] }) => {
+        // Name and packages of a dependency stand before what is known against it.
+        'dependencies/*/fileName': each(z.string(), (name) => {
           dependencies += 1;
-          const { name, version: installed } = componentOf(packages[0]?.id, fileName);
-          for (const one of vulnerabilities) {
-            findings.add({
-              rule: one.name,
-              severity: severityOf(one.severity),
-              message: one.description ?? one.name,
-              component: { name, ...(installed === undefined ? {} : { version: installed }) },
-              identity: one.name,
-            });
-          }
+          component = { name, purl: false };
+        }),
+        'dependencies/*/packages/*/id': each(z.string(), (id) => {
+          // The first of its names.
+          if (!component.purl) component = { ...(componentOf(id) ?? component), purl: true };
+        }),
+        'dependencies/*/vulnerabilities/*': each(Vulnerability, (one) => findings.add(findingOf(one, component))),
+        'dependencies/*/suppressedVulnerabilities/*': each(Vulnerability, (one) => {
+          const why = one.notes ?? '';
+          findings.putAside(
+            findingOf(one, component),
+            `by a suppression file: ${why === '' ? 'without a reason' : why}`,
+          );
         }),
       },
     });
@@ -65,9 +72,13 @@ export const dependencyCheck: ReportReader = {
   },
 };
 
-/** From a package URL such as `pkg:maven/org.x/y@1.0?type=jar`, else the name of the file. */
-function componentOf(purl: string | undefined, fileName: string): { readonly name: string; readonly version?: string } {
-  const [, path, version] = /^pkg:[^/]+\/([^@?#]+)(?:@([^?#]+))?/.exec(purl ?? '') ?? [];
-  if (path === undefined) return { name: fileName };
+function findingOf({ name, severity, description }: Vulnerability, component: Component): RawFinding {
+  return { rule: name, severity: severityOf(severity), message: description ?? name, component, identity: name };
+}
+
+/** From a package URL such as `pkg:maven/org.x/y@1.0?type=jar`; undefined for anything else. */
+function componentOf(purl: string): Component | undefined {
+  const [, path, version] = /^pkg:[^/]+\/([^@?#]+)(?:@([^?#]+))?/.exec(purl) ?? [];
+  if (path === undefined) return undefined;
   return { name: path, ...(version === undefined ? {} : { version }) };
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { counted } from '../../domain/counted.ts';
-import { createFindings, fileOf } from './findings.ts';
+import { type RawFinding, createFindings, fileOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { peek } from './peek.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
@@ -11,7 +11,11 @@ const Message = z.looseObject({
   message: z.string(),
   line: z.number().optional(),
   fatal: z.boolean().optional(),
+  suppressions: z
+    .array(z.looseObject({ kind: z.string().optional(), justification: z.string().optional() }))
+    .optional(),
 });
+type Message = z.output<typeof Message>;
 
 /** ESLint's formatters `json` and `json-with-metadata` (eslint.org/docs/latest/use/formatters). */
 export const eslint: ReportReader = {
@@ -32,18 +36,29 @@ export const eslint: ReportReader = {
           files += 1;
           file = fileOf(path, source);
         }),
-        [`${within}*/messages/*`]: each(Message, ({ ruleId, severity, message, line, fatal = false }) =>
-          findings.add({
-            rule: ruleId ?? (fatal ? 'parse-error' : 'without-a-rule'),
-            severity: fatal ? 'high' : severity >= 2 ? 'medium' : 'low',
-            message,
-            file,
-            line,
-          }),
-        ),
+        [`${within}*/messages/*`]: each(Message, (one) => findings.add(findingOf(one, file))),
+        // By a comment such as `eslint-disable-next-line`, or by ESLint's own file of suppressions.
+        [`${within}*/suppressedMessages/*`]: each(Message, (one) => {
+          const { kind, justification = '' } = one.suppressions?.at(-1) ?? {};
+          const where = kind === 'file' ? "in ESLint's file of suppressions" : 'in the source';
+          findings.putAside(
+            findingOf(one, file),
+            `${where}: ${justification === '' ? 'without a reason' : justification}`,
+          );
+        }),
       },
     });
     if (files === 0) throw new UnreadableReport('says that it looked at no file');
     return { tool: { name: 'ESLint' }, lookedAt: counted(files, 'file'), ...findings.done() };
   },
 };
+
+function findingOf({ ruleId, severity, message, line, fatal = false }: Message, file: string): RawFinding {
+  return {
+    rule: ruleId ?? (fatal ? 'parse-error' : 'without-a-rule'),
+    severity: fatal ? 'high' : severity >= 2 ? 'medium' : 'low',
+    message,
+    file,
+    line,
+  };
+}

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { createFindings, oneLine, severityOf } from './findings.ts';
+import { type RawFinding, createFindings, oneLine, severityOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -18,7 +18,12 @@ const Match = z.looseObject({
       .nullable()
       .optional(),
   }),
+  appliedIgnoreRules: z
+    .array(z.looseObject({ reason: z.string().optional(), vulnerability: z.string().optional() }))
+    .nullable()
+    .optional(),
 });
+type Match = z.output<typeof Match>;
 
 /** grype's JSON. Its database has a date, so that one that is out of date is seen. */
 export const grype: ReportReader = {
@@ -28,6 +33,9 @@ export const grype: ReportReader = {
   async read(source) {
     const findings = createFindings('grype');
     let target = '';
+    let type = '';
+    let distribution = '';
+    let matches = 0;
     let version: string | undefined;
     let databaseAt: string | undefined;
     const built = each(z.string(), (text) => {
@@ -50,18 +58,28 @@ export const grype: ReportReader = {
             if (typeof named === 'string') target = oneLine(named, 300);
           },
         },
-        'matches/*': each(Match, ({ vulnerability, artifact }) =>
-          findings.add({
-            rule: vulnerability.id,
-            severity: severityOf(vulnerability.severity),
-            message: vulnerability.description ?? vulnerability.id,
-            file: artifact.locations?.[0]?.path,
-            component: { name: artifact.name, version: artifact.version, fixedIn: vulnerability.fix?.versions ?? [] },
-            identity: vulnerability.id,
-          }),
-        ),
+        'matches/*': each(Match, (one) => {
+          matches += 1;
+          findings.add(findingOf(one));
+        }),
+        'ignoredMatches/*': each(Match, (one) => {
+          matches += 1;
+          const reasons = (one.appliedIgnoreRules ?? []).flatMap(({ reason }) => (reason ? [reason] : []));
+          findings.putAside(findingOf(one), `ignored by grype's rules: ${reasons.join('; ') || 'without a reason'}`);
+        }),
+        'distro/name': each(z.string(), (text) => (distribution = oneLine(text, 60))),
+        'source/type': each(z.string(), (text) => (type = text)),
       },
     });
+    if (type === 'image' && matches === 0 && distribution === '') {
+      throw new UnreadableReport(
+        'names no match and no distribution: whether grype knew any package of the image is not known',
+        {
+          remedy:
+            'Let Slipway make and scan a bill of materials (`images.scan`), or use a report that counts packages.',
+        },
+      );
+    }
     if (target === '') throw new UnreadableReport('does not say what grype looked at');
     return {
       tool: {
@@ -69,8 +87,20 @@ export const grype: ReportReader = {
         ...(version === undefined ? {} : { version }),
         ...(databaseAt === undefined ? {} : { databaseAt }),
       },
-      lookedAt: target,
+      // It says of what it matched only, not how many packages it knew.
+      lookedAt: distribution === '' ? target : `${target} (${distribution})`,
       ...findings.done(),
     };
   },
 };
+
+function findingOf({ vulnerability, artifact }: Match): RawFinding {
+  return {
+    rule: vulnerability.id,
+    severity: severityOf(vulnerability.severity),
+    message: vulnerability.description ?? vulnerability.id,
+    file: artifact.locations?.[0]?.path,
+    component: { name: artifact.name, version: artifact.version, fixedIn: vulnerability.fix?.versions ?? [] },
+    identity: vulnerability.id,
+  };
+}

@@ -1,4 +1,5 @@
 import type { z } from 'zod';
+import { type Kept, keptBy } from './kept.ts';
 import { type ReportSource, UnreadableReport } from './port.ts';
 import { decode } from './text.ts';
 
@@ -15,14 +16,20 @@ const longestString = 16 * 1024;
 /** Says what is done with the values at one path. */
 export interface Pick {
   readonly take: (value: unknown, place: string) => void;
+  /** What of a value is kept, and counts for its limits. Default: all. */
+  readonly kept?: Kept;
 }
 
-/** Values at a path are checked, and a value of another form makes the whole report unreadable. */
+/**
+ * Values at a path are checked, and a value of another form makes the whole report unreadable. Only what the schema names is kept of them: tools write
+ * lists beside it that have no end, such as every version that an advisory is about.
+ */
 export function each<Schema extends z.ZodType>(
   schema: Schema,
   use: (value: z.output<Schema>, place: string) => void,
 ): Pick {
   return {
+    kept: keptBy(schema),
     take(value, place) {
       const parsed = schema.safeParse(value);
       if (!parsed.success) {
@@ -316,22 +323,29 @@ interface Building {
 
 /** Puts one picked value together, within its limits. */
 function createBuilding(pick: Pick, start: string): Building {
-  const stack: (unknown[] | Record<string, unknown>)[] = [];
+  const stack: { readonly value: unknown[] | Record<string, unknown>; readonly kept: Kept }[] = [];
+  /** Levels that are open of something that is not kept. */
+  let passed = 0;
   let root: unknown;
   let nodes = 0;
   let characters = 0;
 
-  function put(key: string, value: unknown, place: () => string): void {
+  /** @returns what is kept of it; nothing where it is passed over. */
+  function put(key: string, value: unknown, place: () => string): Kept | undefined {
+    const around = stack.at(-1);
+    const kept = around === undefined ? (pick.kept ?? 'all') : within(around.kept, Array.isArray(around.value), key);
+    if (kept === undefined) return undefined;
     nodes += 1;
     characters += key.length + (typeof value === 'string' ? value.length : 0);
     if (nodes > mostNodes || characters > mostCharacters) {
       throw new UnreadableReport('has one entry that is too large', { place: place() });
     }
-    const parent = stack.at(-1);
+    const parent = around?.value;
     if (parent === undefined) root = value;
     else if (Array.isArray(parent)) parent.push(value);
     // Not by assignment: a member called `__proto__` is data as any other.
     else Object.defineProperty(parent, key, { value, enumerable: true, configurable: true, writable: true });
+    return kept;
   }
 
   return {
@@ -339,14 +353,24 @@ function createBuilding(pick: Pick, start: string): Building {
     start,
     enter(key, array, place) {
       const value: unknown[] | Record<string, unknown> = array ? [] : {};
-      put(key, value, place);
-      stack.push(value);
+      const kept = passed > 0 ? undefined : put(key, value, place);
+      if (kept === undefined) passed += 1;
+      else stack.push({ value, kept });
     },
     leave() {
-      stack.pop();
+      if (passed > 0) passed -= 1;
+      else stack.pop();
       return stack.length === 0;
     },
-    add: put,
+    add(key, value, place) {
+      if (passed === 0) put(key, value, place);
+    },
     value: () => root,
   };
+}
+
+function within(kept: Kept, array: boolean, key: string): Kept | undefined {
+  if (kept === 'all') return kept;
+  if (array) return kept.elements ?? 'all';
+  return kept.members === undefined ? (kept.others ?? 'all') : (kept.members.get(key) ?? kept.others);
 }

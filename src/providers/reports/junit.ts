@@ -104,8 +104,11 @@ export const junit: ReportReader = {
             const name = [attributes['classname'], attributes['name']].filter(
               (part) => part !== undefined && part !== '',
             );
-            current = { name: name.join(' › ') || 'a test without a name', outcome: 'passed', message: '' };
-            figures.durationMs += 1_000 * (numberOf(attributes, 'time', place) ?? 0);
+            // GoogleTest writes one that a filter or `DISABLED_` kept away so, without another element.
+            const outcome = attributes['status'] === 'notrun' ? 'skipped' : 'passed';
+            current = { name: name.join(' › ') || 'a test without a name', outcome, message: '' };
+            // Where a clock was set back in the middle of a test, runners write a time below 0.
+            figures.durationMs += 1_000 * Math.max(0, numberOf(attributes, 'time', place, { below0: true }) ?? 0);
           }
           if (current === undefined || path.at(-2) !== 'testcase') return;
           const outcome = outcomes[element ?? ''];

@@ -1,7 +1,7 @@
 import { z } from 'zod';
-import type { Severity } from '../../domain/report.ts';
+import { type Severity, longestMessage } from '../../domain/report.ts';
 import { counted } from '../../domain/counted.ts';
-import { createFindings, fileOf, severityOf, severityOfScore } from './findings.ts';
+import { type RawFinding, createFindings, fileOf, oneLine, severityOf, severityOfScore } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -24,15 +24,28 @@ const Advisory = z.looseObject({
     .optional(),
   database_specific: z.looseObject({ severity: z.unknown().optional() }).nullable().optional(),
 });
-const Package = z.looseObject({
-  package: z.looseObject({ name: z.string(), version: z.string().optional() }),
-  vulnerabilities: z.array(Advisory).nullable().optional(),
-  groups: z
-    .array(z.looseObject({ ids: z.array(z.string()), max_severity: z.string().optional() }))
-    .nullable()
-    .optional(),
-});
-type Package = z.output<typeof Package>;
+const Package = z.looseObject({ name: z.string(), version: z.string().optional() });
+const Group = z.looseObject({ ids: z.array(z.string()), max_severity: z.string().optional() });
+
+/** What is kept of an advisory; how long its lists are depends on who wrote it. */
+interface Known {
+  readonly id: string;
+  readonly aliases: readonly string[];
+  readonly message: string;
+  readonly severity: unknown;
+  /** Versions that mend it, by the name of the package. */
+  readonly fixes: readonly (readonly [name: string, version: string])[];
+}
+interface Vulnerable {
+  name: string;
+  version: string | undefined;
+  readonly advisories: Known[];
+  readonly groups: z.output<typeof Group>[];
+}
+
+/** Of one package; a kernel has some thousands. Judgement. */
+const mostAdvisories = 20_000;
+const mostNames = 50;
 
 /** osv-scanner's JSON. One finding for each group of advisories that mean the same. A clean report names packages only with `--all-packages`. */
 export const osvScanner: ReportReader = {
@@ -41,6 +54,7 @@ export const osvScanner: ReportReader = {
   maxBytes: mostStreamedBytes,
   async read(source) {
     const findings = createFindings('osv-scanner');
+    let one = nothingYet();
     let file = '';
     let packages = 0;
     let files = 0;
@@ -52,10 +66,28 @@ export const osvScanner: ReportReader = {
           files += 1;
           file = fileOf(path, source);
         }),
-        'results/*/packages/*': each(Package, (one) => {
-          packages += 1;
-          for (const found of advisoriesOf(one)) findings.add({ ...found, file });
+        'results/*/packages/*/package': each(Package, ({ name, version }) => {
+          one.name = name;
+          one.version = version;
         }),
+        'results/*/packages/*/vulnerabilities/*': each(Advisory, (advisory) => {
+          if (one.advisories.length >= mostAdvisories)
+            throw new UnreadableReport(`names more than ${mostAdvisories} advisories of one package`);
+          one.advisories.push(knownOf(advisory));
+        }),
+        'results/*/packages/*/groups/*': each(Group, (group) => {
+          if (one.groups.length < mostAdvisories) one.groups.push(group);
+        }),
+      },
+      parts: {
+        'results/*/packages/*': {
+          needs: { package: 'object' },
+          done: () => {
+            packages += 1;
+            for (const found of advisoriesOf(one)) findings.add({ ...found, file });
+            one = nothingYet();
+          },
+        },
       },
     });
     if (packages === 0) {
@@ -71,49 +103,57 @@ export const osvScanner: ReportReader = {
   },
 };
 
-function advisoriesOf({
-  package: { name, version },
-  vulnerabilities,
-  groups,
-}: Package): Parameters<ReturnType<typeof createFindings>['add']>[0][] {
-  const advisories = vulnerabilities ?? [];
-  const grouped = new Set((groups ?? []).flatMap(({ ids }) => ids));
+/** A package whose members are still to come, in whatever order. */
+function nothingYet(): Vulnerable {
+  return { name: '', version: undefined, advisories: [], groups: [] };
+}
+
+function knownOf({ id, aliases, summary, details, affected, database_specific }: z.output<typeof Advisory>): Known {
+  const fixes = (affected ?? []).flatMap(({ package: of, ranges }) =>
+    (ranges ?? []).flatMap(({ events }) =>
+      (events ?? []).flatMap(({ fixed }) => (fixed === undefined ? [] : [[of?.name ?? '', fixed] as const])),
+    ),
+  );
+  return {
+    id,
+    aliases: (aliases ?? []).slice(0, mostNames),
+    message: oneLine(summary ?? details ?? id, longestMessage),
+    severity: database_specific?.severity,
+    fixes: fixes.slice(0, mostNames),
+  };
+}
+
+function advisoriesOf({ name, version, advisories, groups }: Vulnerable): RawFinding[] {
+  const byId = new Map(advisories.map((one) => [one.id, one]));
+  const grouped = new Set(groups.flatMap(({ ids }) => ids));
   const all = [
-    ...(groups ?? []).map(({ ids, max_severity }) => ({ ids, score: max_severity })),
+    ...groups.map(({ ids, max_severity }) => ({ ids, score: max_severity })),
     // Older versions write no groups.
     ...advisories.filter(({ id }) => !grouped.has(id)).map(({ id }) => ({ ids: [id], score: undefined })),
   ];
   return all.map(({ ids, score }) => {
-    const members = advisories.filter(({ id }) => ids.includes(id));
+    const members = ids.flatMap((id) => byId.get(id) ?? []);
     const [first] = members;
-    const names = [...ids, ...members.flatMap(({ aliases }) => aliases ?? [])];
+    const names = [...ids, ...members.flatMap(({ aliases }) => aliases)];
     return {
       rule: names.find((id) => id.startsWith('CVE-')) ?? ids[0] ?? 'unnamed',
       severity: severityOfGroup(score, members),
-      message: first?.summary ?? first?.details ?? ids.join(', '),
+      message: first?.message ?? ids.join(', '),
       component: {
         name,
         ...(version === undefined || version === '' ? {} : { version }),
-        fixedIn: [...new Set(members.flatMap((advisory) => fixesOf(advisory, name)))],
+        fixedIn: [
+          ...new Set(members.flatMap(({ fixes }) => fixes.filter(([of]) => of === name).map(([, fix]) => fix))),
+        ],
       },
       identity: [...ids].sort().join(' '),
     };
   });
 }
 
-function severityOfGroup(score: string | undefined, members: readonly z.output<typeof Advisory>[]): Severity {
+function severityOfGroup(score: string | undefined, members: readonly Known[]): Severity {
   const scored = score === undefined || score === '' ? 'unknown' : severityOfScore(Number(score));
   if (scored !== 'unknown') return scored;
-  const named = members
-    .map(({ database_specific }) => database_specific?.severity)
-    .find((word) => typeof word === 'string');
+  const named = members.map(({ severity }) => severity).find((word) => typeof word === 'string');
   return severityOf(named);
-}
-
-function fixesOf({ affected }: z.output<typeof Advisory>, name: string): readonly string[] {
-  return (affected ?? [])
-    .filter((one) => one.package?.name === name)
-    .flatMap(({ ranges }) => ranges ?? [])
-    .flatMap(({ events }) => events ?? [])
-    .flatMap(({ fixed }) => fixed ?? []);
 }

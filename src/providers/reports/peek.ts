@@ -4,16 +4,28 @@ import type { ReportSource } from './port.ts';
 const farthest = 4_096;
 
 /** The first character that is no space, of a report that is read afterwards from its beginning; empty where there is none. */
-export async function peek(source: ReportSource): Promise<{ readonly first: string; readonly source: ReportSource }> {
+export async function peek(given: ReportSource): Promise<{ readonly first: string; readonly source: ReportSource }> {
+  const { start, source } = await peekStart(given, (text) => text !== '');
+  return { first: start.charAt(0), source };
+}
+
+/**
+ * How a report begins that is read afterwards from its beginning: as much as is `enough`, without the spaces before. Letters beyond ASCII may be
+ * wrong.
+ */
+export async function peekStart(
+  source: ReportSource,
+  enough: (start: string) => boolean,
+): Promise<{ readonly start: string; readonly source: ReportSource }> {
   const iterator = source.bytes[Symbol.asyncIterator]();
   const seen: Uint8Array[] = [];
-  let first = '';
-  for (let bytes = 0; first === '' && bytes < farthest;) {
+  let start = '';
+  for (let bytes = 0; !enough(start) && bytes < farthest;) {
     const next = await iterator.next();
     if (next.done === true) break;
     seen.push(next.value);
     bytes += next.value.length;
-    first = new TextDecoder().decode(next.value.subarray(0, farthest)).trim().charAt(0);
+    start = new TextDecoder().decode(Buffer.concat(seen).subarray(0, farthest)).trim();
   }
   async function* all(): AsyncGenerator<Uint8Array> {
     yield* seen;
@@ -24,5 +36,5 @@ export async function peek(source: ReportSource): Promise<{ readonly first: stri
       await iterator.return?.();
     }
   }
-  return { first, source: { ...source, bytes: all() } };
+  return { start, source: { ...source, bytes: all() } };
 }

@@ -31,6 +31,7 @@ const Result = z.looseObject({
     .optional(),
   level: z.string().optional(),
   kind: z.string().optional(),
+  baselineState: z.string().optional(),
   message: z.looseObject({ text: z.string().optional(), markdown: z.string().optional() }).optional(),
   locations: z.array(Location).optional(),
   partialFingerprints: z.record(z.string(), z.unknown()).optional(),
@@ -272,8 +273,9 @@ function refuseElsewhere(what: string): (value: unknown, place: string) => void 
   };
 }
 
-/** Whether a result is about something wrong. */
-function isAboutWrong({ kind = 'fail' }: Result): boolean {
+/** Whether a result is about something wrong; what a comparison names as no longer there is not (SARIF 2.1.0, 3.27.24). */
+function isAboutWrong({ kind = 'fail', baselineState }: Result): boolean {
+  if (baselineState === 'absent') return false;
   return kind === 'fail' || kind === 'open' || kind === 'review';
 }
 

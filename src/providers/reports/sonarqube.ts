@@ -12,10 +12,13 @@ const Condition = z.looseObject({
   actualValue: z.string().optional(),
 });
 
-/** The quality gate of a SonarQube server, as `api/qualitygates/project_status` answers. */
+/**
+ * The quality gate of a SonarQube server, as `api/qualitygates/project_status` answers. It names no commit: asked by `projectKey` the server answers with
+ * its last finished analysis, which may be that of another one. `analysisId` is that of this run (docs/reports.md).
+ */
 export const sonarqube: ReportReader = {
   kind: 'sonarqube',
-  made: 'curl …/api/qualitygates/project_status?projectKey=…',
+  made: 'curl …/api/qualitygates/project_status?analysisId=…',
   maxBytes: mostHeldBytes,
   async read(source) {
     const findings = createFindings('sonarqube');
@@ -47,6 +50,11 @@ export const sonarqube: ReportReader = {
     }
     if (!['OK', 'WARN', 'ERROR'].includes(status))
       throw new UnreadableReport(`has the unknown status ${JSON.stringify(status.slice(0, 40))}`);
+    if (status === 'OK' && conditions === 0) {
+      throw new UnreadableReport('says that the gate of the server has no condition, so that nothing could fail', {
+        remedy: 'Give the quality gate of the project conditions.',
+      });
+    }
     if (status === 'ERROR' && failed === 0) {
       findings.add({ rule: 'quality-gate', severity: 'high', message: 'The quality gate of the server failed.' });
     }

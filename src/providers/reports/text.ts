@@ -3,16 +3,24 @@ import { type ReportSource, UnreadableReport, mostHeldBytes } from './port.ts';
 /** What parsers are given at once, so that their own limits are looked at often enough. */
 const pieceBytes = 64 * 1024;
 
+/** What a report may be written in. `windows-1252` stands for Latin-1 too. */
+export type Encoding = 'utf-8' | 'windows-1252';
+
 /** Longest line of a report that is read line by line; judgement. */
 const longestLine = 256 * 1024;
 
 /**
  * The text of a report, in pieces.
  *
- * @throws {@link UnreadableReport}: empty, larger than `maxBytes`, not UTF-8, or with NUL in it.
+ * @param encoding - default: UTF-8.
+ * @throws {@link UnreadableReport}: empty, larger than `maxBytes`, not of that encoding, or with NUL in it.
  */
-export async function* decode({ bytes }: Pick<ReportSource, 'bytes'>, maxBytes: number): AsyncGenerator<string> {
-  const decoder = new TextDecoder('utf-8', { fatal: true });
+export async function* decode(
+  { bytes }: Pick<ReportSource, 'bytes'>,
+  maxBytes: number,
+  encoding: Encoding = 'utf-8',
+): AsyncGenerator<string> {
+  const decoder = new TextDecoder(encoding, { fatal: true });
   let read = 0;
   for await (const chunk of bytes) {
     for (let start = 0; start < chunk.length; start += pieceBytes) {

@@ -1,8 +1,9 @@
 import { z } from 'zod';
-import type { ImageFacts } from '../../domain/report.ts';
+import type { ImageFacts, LicensedPackage } from '../../domain/report.ts';
 import { counted } from '../../domain/counted.ts';
-import { createFindings, oneLine, severityOf } from './findings.ts';
+import { type RawFinding, createFindings, oneLine, severityOf } from './findings.ts';
 import { each, readJson } from './json.ts';
+import { licencesAtOnce, mostPackages, unknownLicence } from './licences.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
 const Vulnerability = z.looseObject({
@@ -14,6 +15,7 @@ const Vulnerability = z.looseObject({
   Title: z.string().optional(),
   Description: z.string().optional(),
 });
+type Vulnerability = z.output<typeof Vulnerability>;
 const Misconfiguration = z.looseObject({
   ID: z.string(),
   Title: z.string().optional(),
@@ -22,11 +24,31 @@ const Misconfiguration = z.looseObject({
   Status: z.string().optional(),
   CauseMetadata: z.looseObject({ StartLine: z.number().optional() }).optional(),
 });
+type Misconfiguration = z.output<typeof Misconfiguration>;
 const Secret = z.looseObject({
   RuleID: z.string(),
   Severity: z.string(),
   Title: z.string(),
   StartLine: z.number().optional(),
+});
+type Secret = z.output<typeof Secret>;
+const Licence = z.looseObject({
+  PkgName: z.string().optional(),
+  FilePath: z.string().optional(),
+  Name: z.string(),
+});
+/** What an ignore file, a policy or a VEX document took away; `Finding` is one of the others. */
+const Modified = z.looseObject({
+  Type: z.string(),
+  Status: z.string().optional(),
+  Statement: z.string().optional(),
+  Source: z.string().optional(),
+  Finding: z.unknown(),
+});
+const OperatingSystem = z.looseObject({
+  Family: z.string().optional(),
+  Name: z.string().optional(),
+  EOSL: z.boolean().optional(),
 });
 const Layer = z.looseObject({ created: z.string().optional(), empty_layer: z.boolean().optional() });
 
@@ -46,6 +68,43 @@ export const trivy: ReportReader = {
     let layers = 0;
     let oldest: string | undefined;
     const dates = { missing: false };
+    const licences = new Map<string, string[]>();
+    const vulnerability = (one: Vulnerability): RawFinding => ({
+      rule: one.VulnerabilityID,
+      severity: severityOf(one.Severity),
+      message: one.Title ?? one.Description ?? one.VulnerabilityID,
+      file: target,
+      component: {
+        name: one.PkgName,
+        ...(one.InstalledVersion === undefined ? {} : { version: one.InstalledVersion }),
+        fixedIn: (one.FixedVersion ?? '').split(',').flatMap((text) => (text.trim() === '' ? [] : [text.trim()])),
+      },
+      identity: one.VulnerabilityID,
+    });
+    const misconfiguration = (one: Misconfiguration): RawFinding => ({
+      rule: one.ID,
+      severity: severityOf(one.Severity),
+      message: one.Message ?? one.Title ?? one.ID,
+      file: target,
+      line: one.CauseMetadata?.StartLine,
+    });
+    const modified = ({ Type, Finding }: z.output<typeof Modified>): RawFinding | undefined => {
+      const [vulnerable, misconfigured, leaked] = [
+        Vulnerability.safeParse(Finding),
+        Misconfiguration.safeParse(Finding),
+        Secret.safeParse(Finding),
+      ];
+      if (Type === 'vulnerability' && vulnerable.success) return vulnerability(vulnerable.data);
+      if (Type === 'misconfiguration' && misconfigured.success) return misconfiguration(misconfigured.data);
+      return Type === 'secret' && leaked.success ? secret(leaked.data) : undefined;
+    };
+    const secret = ({ RuleID, Severity, Title, StartLine }: Secret): RawFinding => ({
+      rule: RuleID,
+      severity: severityOf(Severity),
+      message: Title,
+      file: target,
+      line: StartLine,
+    });
     await readJson(source, {
       maxBytes: this.maxBytes,
       needs: { SchemaVersion: 'value', ArtifactName: 'value' },
@@ -66,29 +125,33 @@ export const trivy: ReportReader = {
           targets += 1;
           target = oneLine(text, 300);
         }),
-        'Results/*/Vulnerabilities/*': each(Vulnerability, (one) =>
+        'Metadata/OS': each(OperatingSystem, ({ Family = '', Name = '', EOSL = false }) => {
+          if (!EOSL) return;
+          const system = oneLine(`${Family} ${Name}`, 60);
           findings.add({
-            rule: one.VulnerabilityID,
-            severity: severityOf(one.Severity),
-            message: one.Title ?? one.Description ?? one.VulnerabilityID,
-            file: target,
-            component: {
-              name: one.PkgName,
-              ...(one.InstalledVersion === undefined ? {} : { version: one.InstalledVersion }),
-              fixedIn: (one.FixedVersion ?? '').split(',').flatMap((text) => (text.trim() === '' ? [] : [text.trim()])),
-            },
-            identity: one.VulnerabilityID,
-          }),
-        ),
-        'Results/*/Misconfigurations/*': each(Misconfiguration, (one) => {
-          if ((one.Status ?? 'FAIL') !== 'FAIL') return;
-          const line = one.CauseMetadata?.StartLine;
-          const message = one.Message ?? one.Title ?? one.ID;
-          findings.add({ rule: one.ID, severity: severityOf(one.Severity), message, file: target, line });
+            rule: 'end-of-life',
+            severity: 'high',
+            message: `${system} is not maintained any more: nobody writes advisories of its packages, so that none are found`,
+            component: { name: Family, version: Name },
+            identity: 'end-of-life',
+          });
         }),
-        'Results/*/Secrets/*': each(Secret, ({ RuleID, Severity, Title, StartLine }) =>
-          findings.add({ rule: RuleID, severity: severityOf(Severity), message: Title, file: target, line: StartLine }),
-        ),
+        'Results/*/Vulnerabilities/*': each(Vulnerability, (one) => findings.add(vulnerability(one))),
+        'Results/*/Misconfigurations/*': each(Misconfiguration, (one) => {
+          if ((one.Status ?? 'FAIL') === 'FAIL') findings.add(misconfiguration(one));
+        }),
+        'Results/*/Secrets/*': each(Secret, (one) => findings.add(secret(one))),
+        'Results/*/Licenses/*': each(Licence, ({ PkgName = '', FilePath = '', Name }) => {
+          const of = oneLine(PkgName === '' ? FilePath : PkgName, 200);
+          if (!licences.has(of) && licences.size >= mostPackages)
+            throw new UnreadableReport(`names more than ${mostPackages} packages`);
+          licences.set(of, [...(licences.get(of) ?? []), Name === '' ? unknownLicence : Name].slice(0, 20));
+        }),
+        'Results/*/ExperimentalModifiedFindings/*': each(Modified, (one) => {
+          const reason = `${one.Status ?? 'put aside'}${one.Source === undefined ? '' : ` by ${one.Source}`}: ${one.Statement ?? 'without a reason'}`;
+          const found = modified(one);
+          if (found !== undefined) findings.putAside(found, reason);
+        }),
       },
     });
     if (targets === 0) {
@@ -96,6 +159,11 @@ export const trivy: ReportReader = {
         remedy: 'Check that what was scanned has packages that trivy knows.',
       });
     }
+    const packages: readonly LicensedPackage[] = [...licences].map(([of, all]) => ({
+      name: of,
+      version: '',
+      licence: oneLine(licencesAtOnce([...new Set(all)]), 300),
+    }));
     const image: ImageFacts | undefined =
       type === 'container_image'
         ? { name, layers, user, baseCreatedAt: dates.missing ? null : (oldest ?? null) }
@@ -105,6 +173,7 @@ export const trivy: ReportReader = {
       lookedAt: `${name}: ${counted(targets, 'target')}`,
       ...findings.done(),
       ...(image === undefined ? {} : { image }),
+      ...(packages.length === 0 ? {} : { packages }),
     };
   },
 };

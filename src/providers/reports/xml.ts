@@ -1,5 +1,6 @@
 import { type ReportSource, UnreadableReport } from './port.ts';
-import { decode } from './text.ts';
+import { peekStart } from './peek.ts';
+import { type Encoding, decode } from './text.ts';
 
 const deepest = 100;
 
@@ -54,9 +55,9 @@ export async function readXml(
     );
   };
   parser.onprocessinginstruction = ({ name, body }) => {
-    const encoding = name === 'xml' ? /encoding\s*=\s*["']([^"']*)["']/i.exec(body)?.[1] : undefined;
-    if (encoding !== undefined && !/^(?:utf-?8|us-ascii|ascii)$/i.test(encoding)) {
-      stop(`is written in ${encoding}; only UTF-8 is read`);
+    const named = name === 'xml' ? /encoding\s*=\s*["']([^"']*)["']/i.exec(body)?.[1] : undefined;
+    if (named !== undefined && encodingOf(named) === undefined) {
+      stop(`is written in ${named.slice(0, 40)}; only UTF-8 and Latin-1 are read`);
     }
   };
   parser.onopentag = ({ name, attributes }) => {
@@ -80,7 +81,8 @@ export async function readXml(
   const check = (): void => {
     if (wrong !== undefined) throw wrong;
   };
-  for await (const piece of decode(source, maxBytes)) {
+  const { encoding, source: whole } = await peekEncoding(source);
+  for await (const piece of decode(whole, maxBytes, encoding)) {
     feed(() => parser.write(piece));
     check();
   }
@@ -105,15 +107,37 @@ export async function readXml(
   }
 }
 
-/** A whole number of 0 or more, or a decimal one, as an attribute gives it. */
-export function numberOf(attributes: Attributes, name: string, place: string): number | undefined {
+/** A whole number of 0 or more, or a decimal one, as an attribute gives it. @param below0 - whether it may be below 0. Default: no. */
+export function numberOf(
+  attributes: Attributes,
+  name: string,
+  place: string,
+  { below0 = false }: { readonly below0?: boolean } = {},
+): number | undefined {
   const text = attributes[name]?.trim().replaceAll(',', '');
   if (text === undefined || text === '') return undefined;
   const value = Number(text);
-  if (Number.isFinite(value) && value >= 0) return value;
+  if (Number.isFinite(value) && (below0 || value >= 0)) return value;
   throw new UnreadableReport(`has \`${name}="${text.slice(0, 40)}"\`, which is no number`, { place });
 }
 
 function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
+}
+
+/** What is read of the encodings that a document may name; undefined for another. */
+function encodingOf(name: string): Encoding | undefined {
+  if (/^(?:utf-?8|us-ascii|ascii)$/i.test(name)) return 'utf-8';
+  // By the standard of decoders all of these are read as the last of them (encoding.spec.whatwg.org, 4.2).
+  if (/^(?:iso-?8859-1|latin-?1|windows-1252|cp1252)$/i.test(name)) return 'windows-1252';
+  return undefined;
+}
+
+/** The encoding that the first line names; UTF-8 where it names none, or one that is refused when it is read. */
+async function peekEncoding(
+  given: ReportSource,
+): Promise<{ readonly encoding: Encoding; readonly source: ReportSource }> {
+  const { start, source } = await peekStart(given, (start) => start.includes('>'));
+  const named = /^\s*<\?xml[^>]*?encoding\s*=\s*["']([^"']*)["']/i.exec(start)?.[1];
+  return { encoding: encodingOf(named ?? '') ?? 'utf-8', source };
 }

@@ -50,8 +50,8 @@ describe('XML', () => {
   });
 
   test('another encoding is refused by its name', async () => {
-    expect(await reason(Buffer.from('<?xml version="1.0" encoding="ISO-8859-1"?><testsuite/>'))).toBe(
-      'is written in ISO-8859-1; only UTF-8 is read',
+    expect(await reason(Buffer.from('<?xml version="1.0" encoding="UTF-16"?><testsuite/>'))).toBe(
+      'is written in UTF-16; only UTF-8 and Latin-1 are read',
     );
   });
 
@@ -93,8 +93,9 @@ describe('JSON', () => {
   });
 
   test('one entry that is too large is refused', async () => {
-    const bytes = Buffer.from(`[{"RuleID":"r","Tags":[${'"x",'.repeat(30_000)}"x"]}]`);
-    expect(await attempt('gitleaks', bytes)).toMatchObject({ message: 'has one entry that is too large' });
+    const message = `{"ruleId":"r","severity":2,"message":"m","suppressions":[${'{},'.repeat(30_000)}{}]}`;
+    const bytes = Buffer.from(`[{"filePath":"a.js","messages":[${message}]}]`);
+    expect(await attempt('eslint', bytes)).toMatchObject({ message: 'has one entry that is too large' });
   });
 });
 

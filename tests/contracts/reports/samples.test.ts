@@ -138,7 +138,7 @@ const samples: readonly (readonly [kind: ReportKind, name: string, told: readonl
     'grype',
     'grype.json',
     [
-      'grype 0.104.0, 2026-11-20T06:10:00.000Z: registry.example:5000/shop/app:12-abcdef',
+      'grype 0.104.0, 2026-11-20T06:10:00.000Z: registry.example:5000/shop/app:12-abcdef (debian)',
       'critical CVE-2024-3094 /var/lib/dpkg/status liblzma5 5.6.0-1 → 5.6.1+really5.4.5-1',
       'info CVE-2011-3374 apt 2.6.1 → ',
     ],
