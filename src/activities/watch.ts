@@ -15,6 +15,7 @@ import { type ProbeResult, runProbe } from '../providers/probes/run.ts';
 import { releaseSlug } from '../providers/routers/haproxy-file.ts';
 import { beating } from './changes.ts';
 import type { NoticeActivities, WatchActivities, WatchReport } from './contracts.ts';
+import { createCriticalLines } from './critical-lines.ts';
 import type { Databases } from './databases.ts';
 import type { DeploymentLog, DeploymentLogs } from './deployment-logs.ts';
 import type { Hearsay } from './hearsay.ts';
@@ -199,7 +200,7 @@ async function watch(
 
   const log = await deps.openRequestLog(place);
   const watched = { slug: releaseSlug(place.release.version), slot, sinceMs: Date.parse(input.startedAt) };
-  const patterns = policy.logPatterns.map((source) => new RegExp(source));
+  const critical = createCriticalLines(policy.logPatterns);
   const followers = [
     (async () => {
       const present = (): void => void (known.requests = true);
@@ -214,18 +215,18 @@ async function watch(
       }
     })(),
     (async () => {
-      if (patterns.length === 0) return;
+      if (policy.logPatterns.length === 0) return;
       const ref = { project, environment, slot };
       const present = (): void => void (known.lines = true);
       for await (const line of place.target.tailLogs(ref, input.startedAt, ended, present)) {
-        const pattern = patterns.find((each) => each.test(line.text));
+        const pattern = await critical.find(line.text, ended);
         if (pattern === undefined) continue;
         state = {
           ...state,
           logMatches: state.logMatches + 1,
-          lastMatch: `${words.heard.text(line.text, mostSaid)} (${pattern.source})`,
+          lastMatch: `${words.heard.text(line.text, mostSaid)} (${pattern})`,
         };
-        if (state.logMatches <= mostMatchesWritten) words.lines([`${line.at} matches ${pattern.source}: ${line.text}`]);
+        if (state.logMatches <= mostMatchesWritten) words.lines([`${line.at} matches ${pattern}: ${line.text}`]);
       }
     })(),
     everyAndLast(probeEveryMs, untilMs, ended, async (last) => {

@@ -1,42 +1,108 @@
-/**
- * Why a regular expression is refused, or `undefined`.
- *
- * JavaScript's engine backtracks: `(a+)+$` against a line of 40 letters runs for years and would stop the watch. Groups that repeat and
- * hold a repetition or a choice, and more than two open repetitions, are what makes it so; references and look-behind are not needed to
- * find a log line. Two open repetitions cost the square of the line's length, and the watch cuts its lines.
- */
-export function slowPattern(source: string): string | undefined {
-  try {
-    new RegExp(source, 'u');
-  } catch (error) {
-    const reason = error instanceof Error ? error.message.replace(/^Invalid regular expression: /u, '') : String(error);
-    return `is no regular expression: ${reason}`;
-  }
-  if (/\(\?(?:[=!]|<[=!])/u.test(source)) return 'looks ahead or behind; write it without';
-  if (/\\(?:[1-9]|k<)/u.test(source)) return 'refers back to a group; write it without';
+import { RE2JS, RE2Set } from 're2js';
 
-  const groups: { repeats: boolean; chooses: boolean }[] = [];
-  let open = 0;
+/** A regular expression of a definition, for lines that whoever wrote it may have written too. */
+export interface LinePattern {
+  readonly source: string;
+  /** Whether any part of the text matches: in time proportional to its length, whatever both are. */
+  test(text: string): boolean;
+}
+
+/**
+ * How large a pattern may be, in instructions of its program: about one for each character, times what repeats it. A line of 4 KiB that is made
+ * for it costs the largest some 80 ms of the worker's only thread (measured, docs/adr/0028). Judgement.
+ */
+const mostInstructions = 256;
+/** What is not even compiled, in about the same: `(…{31}){32}` of 90 characters takes seconds for that alone. */
+const mostParts = 1_024;
+/** Memory that one pattern may have for what it remembers of lines, bytes: a watch may have forty. Judgement. */
+const mostMemoryBytes = 262_144;
+
+/**
+ * Compiles a regular expression by RE2's rules, which has no look-around and no references back, and needs no trying out for it. What JavaScript
+ * writes in another way (`\u00e9`, `\cA`, `(?<name>…)`) is understood.
+ *
+ * @throws Error - why it is refused, as the end of a sentence about it.
+ */
+export function compilePattern(source: string): LinePattern {
+  // It would be taken for the letter.
+  if (source.replaceAll(/\\[^k]/gu, '').includes('\\k')) throw new Error(backReference('\\k'));
+  if (partsOf(source) > mostParts) throw new Error(tooLarge);
+  const translated = RE2JS.translateRegExp(source);
+  if (sizeOf(source, translated) > mostInstructions) throw new Error(tooLarge);
+  const matcher = new RE2Set(RE2Set.UNANCHORED, 0, mostMemoryBytes);
+  matcher.add(translated);
+  matcher.compile();
+  return { source, test: (text) => matcher.match(text).length > 0 };
+}
+
+/** Why a regular expression is refused, or `undefined`. */
+export function patternProblem(source: string): string | undefined {
+  try {
+    compilePattern(source);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+const tooLarge = `repeats too much: written out it has more than ${mostInstructions} parts; lower the numbers in \`{…}\``;
+
+function backReference(what: string): string {
+  return `refers back to a group (\`${what}\`), which RE2 does not do; write it without`;
+}
+
+function sizeOf(source: string, translated: string): number {
+  try {
+    return RE2JS.compile(translated).programSize();
+  } catch (error) {
+    throw new Error(complaintOf(source, error instanceof Error ? error.message : String(error)), { cause: error });
+  }
+}
+
+/** In our words where people come from another dialect, else in the engine's. */
+function complaintOf(source: string, said: string): string {
+  const around = /\(\?(?:<?[=!])/u.exec(said)?.[0];
+  if (around !== undefined) return `looks ahead or behind (\`${around}\`), which RE2 does not do; write it without`;
+  const back = /invalid escape sequence: `(\\[1-9])/u.exec(said)?.[1];
+  if (back !== undefined) return backReference(back);
+  // Its place shows the pattern already.
+  const reason = said.replace(/^error parsing regexp: /u, '').replace(`: \`${source}\``, '');
+  return `is no regular expression of RE2: ${reason}`;
+}
+
+/**
+ * About how many parts a pattern has when its counted repetitions are written out. Linear in its text, and compiles nothing; what is no pattern
+ * at all gives any number.
+ */
+function partsOf(source: string): number {
+  const open: number[] = [];
+  let parts = 0;
+  /** Of what stands last, which a count behind it repeats. */
+  let last = 0;
   for (let at = 0; at < source.length; at += 1) {
     const character = source[at];
-    if (character === '\\') at += 1;
-    else if (character === '[') at = endOfClass(source, at);
-    else if (character === '(') {
-      groups.push({ repeats: false, chooses: false });
-      at += /^\?(?:[a-z-]*:|<[^>]*>)/u.exec(source.slice(at + 1))?.[0].length ?? 0;
-      continue;
-    } else if (character === '|') {
-      for (const group of groups) group.chooses = true;
+    const count = character === '{' ? /^\{(\d+)(,?)(\d*)\}/u.exec(source.slice(at, at + 16)) : null;
+    if (count !== null) {
+      const [whole, least = '0', comma = '', most = ''] = count;
+      const times = most === '' ? Number(least) + comma.length : Number(most);
+      parts += last * (Math.max(times, 1) - 1);
+      last *= Math.max(times, 1);
+      at += whole.length - 1;
+    } else if (character === '(') {
+      open.push(parts);
+      parts = 0;
+      last = 0;
     } else if (character === ')') {
-      const group = groups.pop();
-      if (isOpenRepetition(source, at + 1) && (group?.repeats === true || group?.chooses === true)) {
-        return 'repeats a group that itself repeats or chooses, which can take for ever; write it without';
-      }
+      last = parts;
+      parts += open.pop() ?? 0;
+    } else {
+      if (character === '\\') at += 1;
+      else if (character === '[') at = endOfClass(source, at);
+      last = 1;
+      parts += 1;
     }
-    if (isRepetition(source, at + 1)) for (const group of groups) group.repeats = true;
-    if (isOpenRepetition(source, at + 1)) open += 1;
   }
-  return open > 2 ? 'has more than two open repetitions (`*`, `+`), which can take for ever; write fewer' : undefined;
+  return parts;
 }
 
 function endOfClass(source: string, start: number): number {
@@ -45,19 +111,4 @@ function endOfClass(source: string, start: number): number {
     else if (source[at] === ']') return at;
   }
   return source.length;
-}
-
-function isRepetition(source: string, at: number): boolean {
-  const character = source[at];
-  return character === '*' || character === '+' || character === '?' || character === '{';
-}
-
-function isOpenRepetition(source: string, at: number): boolean {
-  const character = source[at];
-  if (character === '*' || character === '+') return true;
-  // Fifty and more of the same are as slow as any number: `(a{1,50}){1,50}`.
-  const counted = /^\{(\d+)(,?)(\d*)\}/u.exec(source.slice(at));
-  if (counted === null) return false;
-  const [, least = '0', comma = '', most = ''] = counted;
-  return (comma === ',' && most === '') || Number(most === '' ? least : most) > 10;
 }

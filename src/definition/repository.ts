@@ -337,7 +337,13 @@ export const RepositoryDefinition = z
           })
           .describe('Figures beyond which the release is rolled back.')
           .prefault({}),
-        logPatterns: z.array(Pattern).max(20).describe('Critical log lines, beside those of the project.').default([]),
+        logPatterns: z
+          .array(Pattern)
+          .max(20)
+          .describe(
+            'Critical log lines, beside those of the project: regular expressions of RE2, as they are written in Go. The first 4,096 characters of a line count.',
+          )
+          .default([]),
       })
       .describe('Makes the watch of the project stricter; a figure that would make it looser is refused.')
       .prefault({}),

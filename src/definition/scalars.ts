@@ -1,6 +1,6 @@
 /** The small values that both documents are made of, each with one sentence for whoever wrote it wrongly. */
 import { z } from 'zod';
-import { slowPattern } from './patterns.ts';
+import { patternProblem } from './patterns.ts';
 import type { SecretRef } from './specs/secret.ts';
 
 /** The sentence for a value of a wrong type. What is missing gets none of its own: then it is told what the setting is for. */
@@ -96,13 +96,13 @@ export const Port = z
   .max(65_535, { error: 'must be a port from 1 to 65535' })
   .meta({ title: 'port' });
 
-/** A pattern for log lines. The repository may write some, so those that can be made to run for ever are refused. */
+/** A pattern for log lines, which the engine that they are matched by takes: the repository may write some. */
 export const Pattern = z
   .string({ error: mustBe('a regular expression') })
   .min(1, { error: 'must not be empty: it would match every line' })
   .max(200, { error: 'is longer than the 200 characters a pattern may have' })
   .superRefine((source, context) => {
-    const complaint = slowPattern(source);
+    const complaint = patternProblem(source);
     if (complaint !== undefined) context.addIssue({ code: 'custom', message: complaint });
   })
   .meta({ title: 'regular expression' });

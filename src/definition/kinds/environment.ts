@@ -68,7 +68,9 @@ const Watch = z.strictObject({
   logPatterns: z
     .array(Pattern)
     .max(20)
-    .describe('Regular expressions for critical log lines. Judgement.')
+    .describe(
+      'Regular expressions for critical log lines, of RE2, as they are written in Go: `(?i)fatal` is one for any letter case, and there is no looking ahead or behind and no reference back. The first 4,096 characters of a line count. The default is judgement.',
+    )
     .default(['\\b(?:CRITICAL|FATAL|PANIC)\\b']),
   minSamples: z
     .number()

@@ -47,7 +47,7 @@ probes:
   - name: front
     kind: htp
 watch:
-  logPatterns: ['(a+)+$']
+  logPatterns: ['(?<!no )FATAL']
 configuration: everything
 `;
 
@@ -70,7 +70,7 @@ configuration: everything
       { place: '19:11 probes[0].kind', message: 'is `htp`, which does not exist', hint: 'Did you mean `http`?' },
       {
         place: '21:17 watch.logPatterns[0]',
-        message: 'repeats a group that itself repeats or chooses, which can take for ever; write it without',
+        message: 'looks ahead or behind (`(?<!`), which RE2 does not do; write it without',
       },
       { place: '22:16 configuration', message: 'must be a group of settings, not a text' },
     ]);
