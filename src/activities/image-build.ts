@@ -3,6 +3,7 @@ import type { ImageSpec } from '../definition/specs/image.ts';
 import { ProviderError } from '../domain/failures.ts';
 import { type ImageEvidence, type PlatformEvidence, fetchedRef } from '../domain/run.ts';
 import { type ImageTag, imageTags } from '../domain/image-tags.ts';
+import { isRoot } from '../domain/image-user.ts';
 import { buildKey } from '../providers/builders/build-key.ts';
 import { dockerfileWarnings, sizeWarnings } from '../providers/builders/dockerfile-warnings.ts';
 import { needsBuildKit } from '../providers/builders/buildkit.ts';
@@ -119,7 +120,7 @@ function builtOf({ id, sizeBytes, platforms }: LocalImage): readonly {
 
 /** A base image may name its user for one platform and not for another; the Dockerfile shows neither. */
 function rootWarnings({ platforms = [] }: LocalImage, known: readonly string[]): readonly string[] {
-  const asRoot = platforms.filter(({ user }) => /^(?:|root|0)(?::|$)/.test(user));
+  const asRoot = platforms.filter(({ user }) => isRoot(user));
   if (asRoot.length === 0 || known.includes('it runs as root')) return [];
   return [`${asRoot.map(({ platform }) => platform).join(', ')}: it runs as root`];
 }

@@ -5,6 +5,7 @@ import type { GatePolicy } from '../domain/gate.ts';
 import { judgeGate } from '../domain/gate-verdict.ts';
 import { type ImageLayers, imageFactsOf } from '../domain/image-layers.ts';
 import type { ImageScan } from '../domain/image-scan.ts';
+import { isRoot } from '../domain/image-user.ts';
 import type { ReportKind } from '../domain/report.ts';
 import type { ImageReport, RunRef } from '../domain/run.ts';
 import { createFindings } from '../providers/reports/findings.ts';
@@ -120,7 +121,7 @@ async function readWorstLayers(
     ),
   );
   if (found.includes(undefined)) return undefined;
-  return found.find((layers) => layers?.user === '' || /^(?:root|0)(?::|$)/.test(layers?.user ?? '')) ?? found[0];
+  return found.find((layers) => layers !== undefined && isRoot(layers.user)) ?? found[0];
 }
 
 async function baselineFor(

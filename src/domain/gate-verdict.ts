@@ -1,6 +1,7 @@
 /** The judgement of a gate: what was looked at, by which tool, what was found, and whether that stops anything. */
 import type { GateMode, GateName, GatePolicy } from './gate.ts';
 import { type Adjustments, type AppliedSuppression, createSieve } from './gate-findings.ts';
+import { isRoot } from './image-user.ts';
 import { asksForLicences, judgeLicences } from './licence.ts';
 import {
   type Finding,
@@ -356,9 +357,7 @@ function extraFindings(report: ReadReport, { policy, at }: GateInput): readonly 
     ...(exposed.length > 0
       ? [of('secret-in-image', 'high', `Looks like secrets in its layers: ${exposed.slice(0, 10).join(', ')}.`)]
       : []),
-    ...(image.user === undefined || image.user === '' || image.user === 'root' || image.user === '0'
-      ? [of('runs-as-root', 'medium', 'The image runs as root.')]
-      : []),
+    ...(isRoot(image.user ?? '') ? [of('runs-as-root', 'medium', 'The image runs as root.')] : []),
     ...(image.layers > mostLayers ? [of('layers', 'low', `The image has ${image.layers} layers.`)] : []),
   ];
 }

@@ -29,7 +29,18 @@ export interface ImageScan {
   readonly scannedAt: string;
   /** How many packages were looked up. */
   readonly packages: number;
+  /** What the image has besides, of which the scanner has no advisories. Absent in scans of an older Slipway. */
+  readonly notLookedUp?: readonly NotLookedUp[];
   readonly vulnerabilities: readonly Vulnerability[];
+}
+
+/** Packages of one kind that a scanner knows nothing of. */
+export interface NotLookedUp {
+  /** `rpm/amzn`, `conda`. */
+  readonly kind: string;
+  readonly packages: number;
+  /** They are the system's own, so that nothing is known of the image itself. */
+  readonly system: boolean;
 }
 
 /** Somebody has looked at an advisory and decided to live with it for a while. */
@@ -75,7 +86,7 @@ const none: ScanVerdict['counts'] = { critical: 0, high: 0, medium: 0, low: 0, u
 
 /**
  * Judges what a scanner found. An advisory without a severity counts whenever `high` does: nobody has said that it is harmless. An image in which
- * nothing could be looked up is `inconclusive`, never passed.
+ * nothing could be looked up, or not the packages of its system, is `inconclusive`, never passed.
  *
  * @param at - ISO 8601; exceptions hold that hold on that day. Default: when it was scanned.
  */
@@ -119,7 +130,21 @@ export function judgeScan(scan: ImageScan, rules: ScanRules, at = scan.scannedAt
       reason: 'the image has no package that the database knows the kind of',
     };
   }
-  return { ...looked, verdict: 'passed', reason: `${scan.packages} packages, none with an advisory that counts` };
+  const left = scan.notLookedUp ?? [];
+  const told = left.map(({ kind, packages }) => `${packages} of ${kind}`).join(', ');
+  if (left.some(({ system }) => system)) {
+    return {
+      ...looked,
+      verdict: 'inconclusive',
+      reason: `${told} were not looked up, for ${scan.scanner.name} has no advisories of that system; of ${scan.packages} other packages none has one that counts`,
+    };
+  }
+  const besides = left.length === 0 ? '' : `; not looked up: ${told}`;
+  return {
+    ...looked,
+    verdict: 'passed',
+    reason: `${scan.packages} packages, none with an advisory that counts${besides}`,
+  };
 }
 
 /**
@@ -202,8 +227,17 @@ export function mergeScans(scans: readonly ImageScan[]): ImageScan {
     databaseAt: scans.map(({ databaseAt }) => databaseAt).sort()[0] ?? first.databaseAt,
     scannedAt: first.scannedAt,
     packages: scans.reduce((sum, { packages }) => sum + packages, 0),
+    ...(scans.every(({ notLookedUp }) => notLookedUp === undefined) ? {} : { notLookedUp: mergeLeft(scans) }),
     vulnerabilities: [...found.values()],
   };
+}
+
+function mergeLeft(scans: readonly ImageScan[]): readonly NotLookedUp[] {
+  const left = new Map<string, NotLookedUp>();
+  for (const { kind, packages, system } of scans.flatMap(({ notLookedUp = [] }) => notLookedUp)) {
+    left.set(kind, { kind, packages: packages + (left.get(kind)?.packages ?? 0), system });
+  }
+  return [...left.values()];
 }
 
 /** The verdict on an image of several platforms: that of the worst, and each line says of which. */

@@ -1,10 +1,11 @@
-import { readFile, stat, writeFile } from 'node:fs/promises';
+import { stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ProviderError } from '../../domain/failures.ts';
-import type { ImageScan, Vulnerability, VulnerabilitySeverity } from '../../domain/image-scan.ts';
+import type { ImageScan, NotLookedUp, Vulnerability, VulnerabilitySeverity } from '../../domain/image-scan.ts';
 import { runTool } from '../../effects/process.ts';
 import { withScratch } from '../../effects/scratch-folder.ts';
 import { checkDatabaseAge } from './database-age.ts';
+import { isOfSystem, kindOf, purlOf, readBill } from './package-kinds.ts';
 import type { ImageScanner } from './port.ts';
 import { programVersion } from './program-version.ts';
 
@@ -57,7 +58,7 @@ export function createOsvScanner(program: (signal?: AbortSignal) => Promise<stri
     name: 'osv-scanner',
     async scan({ name, sbom, database, maxAgeMs, now, signal }) {
       const osv = await program(signal);
-      const { wanted, list } = await readKnown(sbom.cyclonedx, name);
+      const { wanted, list, notLookedUp } = await readKnown(sbom.cyclonedx, name);
       const databaseAt = await checkParts(database, [...wanted.keys()], now, maxAgeMs);
       const looked = [...wanted.values()].reduce((sum, count) => sum + count, 0);
       const version = await programVersion(osv, signal);
@@ -66,6 +67,7 @@ export function createOsvScanner(program: (signal?: AbortSignal) => Promise<stri
         databaseAt: databaseAt.toISOString(),
         scannedAt: now.toISOString(),
         packages: looked,
+        notLookedUp,
       };
       // It calls it an error when there is nothing to look up.
       if (looked === 0) return { ...scan, vulnerabilities: [] };
@@ -103,38 +105,38 @@ export function createOsvScanner(program: (signal?: AbortSignal) => Promise<stri
   };
 }
 
-interface CycloneDx {
-  readonly components?: readonly { readonly purl?: string }[];
-}
-
 /**
- * What of a list has advisories, and how many packages that are of each ecosystem. The rest is left out: osv-scanner takes a binary of no known
- * origin for one of OSS-Fuzz.
+ * What of a list has advisories, how many packages that are of each ecosystem, and what is left out: osv-scanner takes a binary of no known origin for one
+ * of OSS-Fuzz.
  */
 async function readKnown(
   file: string,
   image: string,
-): Promise<{ readonly wanted: ReadonlyMap<string, number>; readonly list: string }> {
-  const document = await readList(file, image);
+): Promise<{
+  readonly wanted: ReadonlyMap<string, number>;
+  readonly list: string;
+  readonly notLookedUp: readonly NotLookedUp[];
+}> {
+  const document = await readBill(file, image);
   const wanted = new Map<string, number>();
-  const components = (document.components ?? []).filter(({ purl }) => {
-    const [, type = '', namespace = ''] = /^pkg:([a-z]+)\/([^/@?]+)/.exec(purl ?? '') ?? [];
-    const ecosystem = ['deb', 'apk', 'rpm'].includes(type) ? distributions[namespace] : ecosystems[type];
-    if (ecosystem !== undefined) wanted.set(ecosystem, (wanted.get(ecosystem) ?? 0) + 1);
-    return ecosystem !== undefined;
+  const left = new Map<string, NotLookedUp>();
+  const components = (document.components ?? []).filter((component) => {
+    const purl = purlOf(component);
+    if (purl === undefined) return false;
+    const ecosystem = isOfSystem(purl) ? distributions[purl.namespace] : ecosystems[purl.type];
+    if (ecosystem === undefined) {
+      const kind = kindOf(purl);
+      left.set(kind, { kind, packages: (left.get(kind)?.packages ?? 0) + 1, system: isOfSystem(purl) });
+      return false;
+    }
+    wanted.set(ecosystem, (wanted.get(ecosystem) ?? 0) + 1);
+    return true;
   });
-  return { wanted, list: JSON.stringify({ ...document, components, dependencies: [] }) };
-}
-
-async function readList(file: string, image: string): Promise<CycloneDx> {
-  try {
-    return JSON.parse(await readFile(file, 'utf8')) as CycloneDx;
-  } catch (cause) {
-    throw new ProviderError('ScanErrored', `${image} could not be scanned: its bill of materials cannot be read`, {
-      details: { image },
-      cause,
-    });
-  }
+  return {
+    wanted,
+    list: JSON.stringify({ ...document, components, dependencies: [] }),
+    notLookedUp: [...left.values()],
+  };
 }
 
 /** @returns when the oldest part that is needed was renewed; now, where none is needed. */

@@ -1,10 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ProviderError } from '../../domain/failures.ts';
-import type { Vulnerability, VulnerabilitySeverity } from '../../domain/image-scan.ts';
+import type { NotLookedUp, Vulnerability, VulnerabilitySeverity } from '../../domain/image-scan.ts';
 import { runTool } from '../../effects/process.ts';
 import { withScratch } from '../../effects/scratch-folder.ts';
 import { checkDatabaseAge } from './database-age.ts';
+import { isOfSystem, kindOf, purlOf, readBill } from './package-kinds.ts';
 import type { ImageScanner } from './port.ts';
 import { programVersion } from './program-version.ts';
 
@@ -43,13 +44,14 @@ export function createTrivyScanner(program: (signal?: AbortSignal) => Promise<st
       if (timedOut) throw failed(`trivy took longer than ${callMs / 60_000} minutes`);
       if (exitCode !== 0) throw failed(lastLine(stderr));
       if (truncated) throw failed('it found more than can be read');
-      const { packages, vulnerabilities } = readReport(stdout, failed);
+      const { packages, vulnerabilities, system } = readReport(stdout, failed);
       const version = await programVersion(trivy, signal);
       return {
         scanner: { name: 'trivy', version },
         databaseAt: databaseAt.toISOString(),
         scannedAt: now.toISOString(),
         packages,
+        notLookedUp: system ? [] : await packagesOfSystem(sbom.cyclonedx, name),
         vulnerabilities,
       };
     },
@@ -71,7 +73,10 @@ async function readDatabaseTime(database: string): Promise<Date> {
 
 interface Report {
   readonly SchemaVersion?: number;
+  readonly Metadata?: { readonly OS?: { readonly EOSL?: boolean } };
   readonly Results?: readonly {
+    /** `os-pkgs` for those of the system, where trivy knows it. */
+    readonly Class?: string;
     readonly Packages?: readonly unknown[];
     readonly Vulnerabilities?: readonly {
       readonly VulnerabilityID: string;
@@ -87,7 +92,12 @@ interface Report {
 function readReport(
   stdout: string,
   failed: (why: string) => ProviderError,
-): { readonly packages: number; readonly vulnerabilities: readonly Vulnerability[] } {
+): {
+  readonly packages: number;
+  readonly vulnerabilities: readonly Vulnerability[];
+  /** Packages of the system were looked up, in advisories that are still written. */
+  readonly system: boolean;
+} {
   let report: Report;
   try {
     report = JSON.parse(stdout) as Report;
@@ -97,6 +107,7 @@ function readReport(
   if (report.SchemaVersion !== 2) throw failed(`its report is of form ${String(report.SchemaVersion)}, and 2 is known`);
   const results = report.Results ?? [];
   return {
+    system: report.Metadata?.OS?.EOSL !== true && results.some(({ Class }) => Class === 'os-pkgs'),
     packages: results.reduce((sum, { Packages = [] }) => sum + Packages.length, 0),
     vulnerabilities: results.flatMap(({ Vulnerabilities = [] }) =>
       Vulnerabilities.map((found) => ({
@@ -112,6 +123,18 @@ function readReport(
       })),
     ),
   };
+}
+
+/** What nothing is known of where trivy did not recognise the system, or nobody maintains it any more. */
+async function packagesOfSystem(file: string, image: string): Promise<readonly NotLookedUp[]> {
+  const { components = [] } = await readBill(file, image);
+  const left = new Map<string, NotLookedUp>();
+  for (const purl of components.flatMap((component) => purlOf(component) ?? [])) {
+    if (!isOfSystem(purl)) continue;
+    const kind = kindOf(purl);
+    left.set(kind, { kind, packages: (left.get(kind)?.packages ?? 0) + 1, system: true });
+  }
+  return [...left.values()];
 }
 
 function severityOf(said: string | undefined): VulnerabilitySeverity {

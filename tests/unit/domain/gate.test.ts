@@ -225,6 +225,20 @@ describe('findings', () => {
     ]);
   });
 
+  test.each([
+    ['0:0', true],
+    ['root:root', true],
+    ['0', true],
+    ['00:5', true],
+    ['1000:0', false],
+    ['rooty', false],
+    ['app', false],
+  ])('a user %j is root: %s', (user, root) => {
+    const image = { name: 'app', layers: 3, user };
+    const { findings } = judge('container', [report('trivy', [], { image })], { least: 'medium' });
+    expect(findings.map(({ rule }) => rule)).toEqual(root ? ['runs-as-root'] : []);
+  });
+
   test('an image with a secret in its layers fails, and one whose base has no date is not taken for a young one', () => {
     const image = { name: 'app', layers: 3, user: 'app' };
     expect(judge('container', [report('trivy', [], { image: { ...image, exposed: ['NPM_TOKEN'] } })])).toMatchObject({

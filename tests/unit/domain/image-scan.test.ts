@@ -6,6 +6,7 @@ import {
   allowsImage,
   erroredScan,
   judgeScan,
+  mergeScans,
   stopsPush,
 } from '../../../src/domain/image-scan.ts';
 
@@ -51,6 +52,47 @@ describe('the judgement on a scan', () => {
 
   test('of nothing that could be looked up is no pass', () => {
     expect(judgeScan(scanOf([], 0), rules).verdict).toBe('inconclusive');
+  });
+
+  describe('of packages that the scanner knows nothing of', () => {
+    const left = { kind: 'rpm/amzn', packages: 300, system: true };
+    const without = (
+      notLookedUp: ImageScan['notLookedUp'],
+      found: readonly Partial<Vulnerability>[] = [],
+    ): ImageScan => ({
+      ...scanOf(found, 1),
+      ...(notLookedUp === undefined ? {} : { notLookedUp }),
+    });
+
+    test('is no pass where they are those of the system, and says which', () => {
+      expect(judgeScan(without([left]), rules)).toMatchObject({
+        verdict: 'inconclusive',
+        reason: expect.stringContaining(
+          '300 of rpm/amzn were not looked up, for osv-scanner has no advisories',
+        ) as unknown,
+      });
+    });
+
+    test('fails all the same for what was found in the others', () => {
+      expect(judgeScan(without([left], [{}]), rules).verdict).toBe('failed');
+    });
+
+    test('passes where they are of another kind, and names them', () => {
+      expect(judgeScan(without([{ kind: 'conda', packages: 2, system: false }]), rules)).toMatchObject({
+        verdict: 'passed',
+        reason: '1 packages, none with an advisory that counts; not looked up: 2 of conda',
+      });
+    });
+
+    test('of an older Slipway is judged as it was', () => {
+      expect(judgeScan(without(undefined), rules).verdict).toBe('passed');
+    });
+
+    test('of several platforms counts those of each', () => {
+      expect(mergeScans([without([left]), without(undefined), without([left])]).notLookedUp).toEqual([
+        { ...left, packages: 600 },
+      ]);
+    });
   });
 
   test('lets exceptions hold until their last day, for their package only, and tells of them', () => {

@@ -197,6 +197,39 @@ describe('osv-scanner', () => {
     write('sbom.cdx.json', { components: [{ purl: 'pkg:generic/node@24' }] });
     expect(await scan('osv-scanner', 'exit 3')).toMatchObject({ packages: 0, vulnerabilities: [] });
   });
+
+  test('says what it did not look up', async () => {
+    write('db/osv-scanner/npm/all.zip', 'zip', now);
+    const purls = [
+      'pkg:npm/left-paddle@1.0.0',
+      'pkg:rpm/amzn/bash@5',
+      'pkg:rpm/amzn/glibc@2?arch=x86_64',
+      'pkg:conda/x@1',
+    ];
+    write('sbom.cdx.json', { components: [...purls.map((purl) => ({ purl })), { name: 'a file' }] });
+    expect(await scan('osv-scanner', `echo '{"results":[]}'`)).toMatchObject({
+      packages: 1,
+      notLookedUp: [
+        { kind: 'rpm/amzn', packages: 2, system: true },
+        { kind: 'conda', packages: 1, system: false },
+      ],
+    });
+  });
+});
+
+test.each([
+  ['a system that it does not know', { Results: [{ Packages: [{}] }] }, 1],
+  [
+    'a system that nobody maintains',
+    { Metadata: { OS: { EOSL: true } }, Results: [{ Class: 'os-pkgs', Packages: [{}] }] },
+    1,
+  ],
+  ['one that it knows', { Metadata: { OS: {} }, Results: [{ Class: 'os-pkgs', Packages: [{}] }] }, 0],
+])('trivy and %s', async (_, report, left) => {
+  write('db/db/metadata.json', { UpdatedAt: now.toISOString() });
+  write('sbom.cdx.json', { components: [{ purl: 'pkg:rpm/amzn/bash@5' }, { purl: 'pkg:npm/a@1' }] });
+  const { notLookedUp } = await scan('trivy', `echo '${JSON.stringify({ SchemaVersion: 2, ...report })}'`);
+  expect(notLookedUp).toEqual(left === 0 ? [] : [{ kind: 'rpm/amzn', packages: left, system: true }]);
 });
 
 test('trivy says what is in it in words of its own', async () => {
