@@ -1,4 +1,5 @@
 import { join, posix } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ImageSpec } from '../definition/specs/image.ts';
 import { ProviderError } from '../domain/failures.ts';
 import { type ImageEvidence, type PlatformEvidence, fetchedRef } from '../domain/run.ts';
@@ -140,6 +141,22 @@ interface Inputs {
   readonly buildKit: boolean;
 }
 
+/** Entries that are matched before everything else has its turn. Judgement: some ms. */
+const entriesATurn = 250;
+
+/** The entries that are not ignored. A repository may have a hundred thousand, and the worker has one thread. */
+async function without<T extends { readonly path: string }>(
+  entries: readonly T[],
+  ignored: (path: string) => boolean,
+): Promise<readonly T[]> {
+  const kept: T[] = [];
+  for (const [index, entry] of entries.entries()) {
+    if (index % entriesATurn === entriesATurn - 1) await nextTurn();
+    if (!ignored(entry.path)) kept.push(entry);
+  }
+  return kept;
+}
+
 /** Everything that decides what the image will be, read from the commit itself: what steps have made meanwhile is no part of it. */
 async function readInputs(work: ImageWork, image: ImageSpec, progress: BuildProgress): Promise<Inputs> {
   const { deps, known, run, plan, registry, signal } = work;
@@ -162,7 +179,7 @@ async function readInputs(work: ImageWork, image: ImageSpec, progress: BuildProg
     anyPlatform: foreignBases(dockerfile, image.args),
   });
   const key = buildKey({
-    files: tree.filter((entry) => !ignored(entry.path)),
+    files: await without(tree, ignored),
     dockerfilePath: image.dockerfile,
     dockerfile,
     target: image.target,

@@ -3,12 +3,14 @@ import { gateNames } from '../../domain/gate.ts';
 import { reportKinds } from '../../domain/report.ts';
 import { InnerPath, mustBe } from '../scalars.ts';
 
-/** Patterns become regular expressions; what could be made to run for ever is refused. */
+/** Patterns are matched with every file of the workspace, so what multiplies the work is refused. */
 export const ReportPath = InnerPath.max(200, { error: 'is longer than the 200 characters a pattern may have' })
   .regex(/^[^()!]+$/, { error: 'may hold `*`, `**`, `?` and `{a,b}` only' })
-  .refine((pattern) => (pattern.match(/\*+/g) ?? []).length <= 8 && pattern.split('{').length <= 4, {
-    error: 'has too many `*` or `{…}`; write several reports',
-  });
+  .refine(
+    (pattern) =>
+      (pattern.match(/\*+/g) ?? []).length <= 8 && pattern.split('{').length <= 4 && pattern.split('**/').length <= 4,
+    { error: 'has too many `*`, `**/` or `{…}`; write several reports' },
+  );
 
 /** A report that a step leaves in the workspace. */
 export const ReportDefinition = z.strictObject({

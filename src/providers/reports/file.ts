@@ -1,7 +1,8 @@
 import { constants, type Stats } from 'node:fs';
 import { type FileHandle, open, readdir, realpath, stat } from 'node:fs/promises';
 import { join, posix, relative, sep } from 'node:path';
-import picomatch from 'picomatch';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { matchesPath } from '../../domain/glob.ts';
 import type { Report, ReportKind, ReportProblem } from '../../domain/report.ts';
 import { reportReaders } from './index.ts';
 import { type ReportReader, UnreadableReport } from './port.ts';
@@ -11,6 +12,8 @@ import { tooLarge } from './text.ts';
 const mostFiles = 200;
 const mostEntries = 200_000;
 const deepestFolder = 40;
+/** Entries of one folder that are looked at before everything else has its turn. Judgement: some ms. */
+const entriesATurn = 250;
 
 /** Where reports are looked for. The content is hostile: links are not followed out of it. */
 export interface ReportFolder {
@@ -185,11 +188,21 @@ function isInside(top: string, path: string): boolean {
 
 /** Whether a file is one that {@link filesOf} would find for the pattern. */
 export function isFileOf(pattern: string, path: string): boolean {
-  return picomatch.scan(pattern).isGlob ? matcherOf(pattern)(path) : posix.normalize(pattern) === path;
+  const plain = posix.normalize(pattern);
+  return isGlob(plain) ? matchesPath(plain, path) : plain === path;
 }
 
-function matcherOf(pattern: string): (path: string) => boolean {
-  return picomatch(pattern, { dot: true, nonegate: true });
+/** What makes more of a path than one file: the characters that `matchesPath` knows. */
+const globbing = /[*?]|\{[^},]*,[^}]*\}/u;
+
+function isGlob(pattern: string): boolean {
+  return globbing.test(pattern);
+}
+
+/** The folder that a pattern begins with; empty for the root. */
+function folderOf(pattern: string): string {
+  const before = pattern.slice(0, globbing.exec(pattern)?.index);
+  return before.slice(0, Math.max(0, before.lastIndexOf('/')));
 }
 
 /**
@@ -197,10 +210,9 @@ function matcherOf(pattern: string): (path: string) => boolean {
  *
  * @throws {@link UnreadableReport}: too many files, or a workspace too large to look through.
  */
-export async function filesOf(root: string, pattern: string): Promise<readonly string[]> {
-  const { base, isGlob } = picomatch.scan(pattern);
-  if (!isGlob) return [posix.normalize(pattern)];
-  const matches = matcherOf(pattern);
+export async function filesOf(root: string, written: string): Promise<readonly string[]> {
+  const pattern = posix.normalize(written);
+  if (!isGlob(pattern)) return [pattern];
   const found: string[] = [];
   let entries = 0;
   async function walk(folder: string, depth: number): Promise<void> {
@@ -208,6 +220,7 @@ export async function filesOf(root: string, pattern: string): Promise<readonly s
     const inside = await readdir(join(root, folder), { withFileTypes: true }).catch(() => []);
     for (const entry of inside.sort((a, b) => (a.name < b.name ? -1 : 1))) {
       entries += 1;
+      if (entries % entriesATurn === 0) await nextTurn();
       if (entries > mostEntries) {
         throw new UnreadableReport(`is a pattern for which more than ${mostEntries} files would be looked through`, {
           remedy: 'Begin the pattern with the folder that the reports are in.',
@@ -215,7 +228,7 @@ export async function filesOf(root: string, pattern: string): Promise<readonly s
       }
       const path = folder === '' ? entry.name : `${folder}/${entry.name}`;
       if (entry.isDirectory() && entry.name !== '.git') await walk(path, depth + 1);
-      else if (!entry.isDirectory() && matches(path)) found.push(path);
+      else if (!entry.isDirectory() && matchesPath(pattern, path)) found.push(path);
       if (found.length > mostFiles) {
         throw new UnreadableReport(`is a pattern that more than ${mostFiles} files match`, {
           remedy: 'Make it narrower.',
@@ -223,7 +236,7 @@ export async function filesOf(root: string, pattern: string): Promise<readonly s
       }
     }
   }
-  const start = base === '' || base === '.' ? '' : posix.normalize(base);
+  const start = folderOf(pattern);
   if (start.startsWith('..') || start.startsWith('/')) {
     throw new UnreadableReport('is a pattern that leads out of the repository', {
       remedy: 'Begin it inside of the repository.',

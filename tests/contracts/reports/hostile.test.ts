@@ -203,6 +203,12 @@ describe('files', () => {
     await expect(filesOf(root, '../*')).rejects.toThrow('is a pattern that leads out of the repository');
   });
 
+  test('a pattern of many stars ends for a name that is made for it', async () => {
+    writeFileSync(join(root, 'a'.repeat(250)), good);
+    expect(await filesOf(root, `${'*a'.repeat(7)}*b`)).toEqual([]);
+    expect(await filesOf(root, `${'*a'.repeat(7)}*`)).toEqual(['a'.repeat(250)]);
+  });
+
   test('too many are refused instead of some of them being left out', async () => {
     for (let index = 0; index <= 200; index += 1) writeFileSync(join(root, `${index}.json`), '[]');
     expect(await readReports({ root }, { kind: 'gitleaks', path: '*.json', base: '.' })).toMatchObject([

@@ -99,7 +99,7 @@ describe('gates of a pair of documents', () => {
     ],
     [
       '{ kind: junit, path: "*a*a*a*a*a*a*a*a*a" }',
-      'stages[0].steps[0].reports[0].path has too many `*` or `{…}`; write several reports',
+      'stages[0].steps[0].reports[0].path has too many `*`, `**/` or `{…}`; write several reports',
     ],
   ])('%s is refused', (report, problem) => {
     const repository = repositoryText.replace(

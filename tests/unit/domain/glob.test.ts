@@ -15,6 +15,18 @@ describe('a glob', () => {
     ['requirements*.txt', 'app/requirements.txt', false],
     ['*.{js,ts}', 'a.ts', true],
     ['*.{js,ts}', 'a.py', false],
+    ['{src,test}/**/{a,b}.ts', 'test/a.ts', true],
+    ['{src,test}/**/{a,b}.ts', 'test/x/y/b.ts', true],
+    ['{src,test}/**/{a,b}.ts', 'docs/a.ts', false],
+    ['a{,b}c', 'ac', true],
+    ['a{b,c', 'a{b,c', true],
+    ['a{b}c}', 'abc}', true],
+    // What stands between two stars makes no other star of them.
+    ['*{a,}*', 'b/a', false],
+    ['*{a,}*', 'bab', true],
+    ['a/**/**/b', 'a/b', true],
+    ['**', '', true],
+    ['?', '', false],
   ])('%s of %s is %s', (glob, path, expected) => {
     expect(matchesPath(glob, path)).toBe(expected);
   });
@@ -38,6 +50,13 @@ describe('a glob', () => {
       }),
       { numRuns: 2_000 },
     );
+  });
+
+  test('takes no longer for having choices', () => {
+    const choice = `{${'*a,'.repeat(40)}b}`;
+    const glob = `**/${choice.repeat(8)}!`;
+    expect(matchesPath(glob, `a/${'a'.repeat(1_000)}`)).toBe(false);
+    expect(matchesPath(glob, `a/${'a'.repeat(1_000)}!`)).toBe(true);
   });
 
   test('takes no longer for being nasty', () => {

@@ -79,10 +79,30 @@ describe('.dockerignore', () => {
     ['**/.env', ['.env', 'a/.env'], ['.env.example']],
     ['{a,b}', [], ['a', 'b']],
     ['secret\n!secret\nsecret', ['secret'], []],
+    ['docs/**/*.md', ['docs/a.md', 'docs/x/y/a.md'], ['docs/a.txt', 'a.md']],
+    ['build/**', ['build/a', 'build/a/b'], ['build', 'builds/a']],
+    ['a\\*b\n\\[c]', ['a*b', '[c]'], ['axb', 'c']],
+    ['[^a]b\n[0-9-]x', ['cb', '7x', '-x'], ['ab', 'ax']],
+    ['[a\nx[z-a]', ['[a', 'x[z-a]'], ['a', 'xa']],
+    ['(x|y).$\na+', ['(x|y).$', 'a+'], ['x.', 'aa', '(x|y)z$']],
+    ['ä?', ['äö', 'ä😀'], ['ä', 'ae']],
+    ['.\n!\n/', [], ['a', 'a/b']],
   ])('%j', (text, out, kept) => {
     const ignored = readDockerignore(text);
     expect(out.filter((path) => !ignored(path))).toEqual([]);
     expect(kept.filter(ignored)).toEqual([]);
+  });
+
+  test('of many stars ends for a name that is made for it', () => {
+    const ignored = readDockerignore(`${'*a'.repeat(60)}*b\n${'**a/'.repeat(40)}b`);
+    expect(ignored('a'.repeat(255))).toBe(false);
+    expect(ignored(`${'a'.repeat(255)}/`.repeat(15))).toBe(false);
+    expect(ignored(`${'a'.repeat(254)}b`)).toBe(true);
+  });
+
+  test('is refused beyond 16 KiB', () => {
+    expect(readDockerignore('a\n'.repeat(8_192))('a')).toBe(true);
+    expect(() => readDockerignore('a\n'.repeat(8_193))).toThrow('longer than the 16384 characters');
   });
 });
 
