@@ -4,13 +4,11 @@ import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { type ClientConnectConfig, loadClientConnectConfig } from '@temporalio/envconfig';
 import { type DestinationStream, type Logger, type LoggerOptions, pino } from 'pino';
-import { z } from 'zod';
-import { type DiskLimits, defaultDiskLimits } from './domain/disk.ts';
+import type { DiskLimits } from './domain/disk.ts';
 import { ProviderError } from './domain/failures.ts';
+import { type Capability, Settings } from './settings.ts';
 
-/** What a worker does; on one machine all of it. */
-export const capabilities = ['orchestration', 'build', 'deploy', 'notify'] as const;
-export type Capability = (typeof capabilities)[number];
+export { type Capability, capabilities } from './settings.ts';
 
 /** Everything a process of Slipway is told by its environment. */
 export interface Config {
@@ -89,55 +87,6 @@ export interface ApiConfig {
   readonly temporalUi: string | undefined;
 }
 
-const optionalText = z
-  .string()
-  .optional()
-  .transform((text) => (text === undefined || text.trim() === '' ? undefined : text.trim()));
-const optionalUrl = optionalText
-  .refine((text) => text === undefined || URL.canParse(text), 'must be an address such as https://slipway.example.com')
-  .transform((text) => text?.replace(/\/+$/, ''));
-const port = z.coerce.number('must be a port').int().min(0).max(65_535);
-const percent = z.coerce.number('must be a number of percent').min(1).max(99);
-
-const Environment = z.object({
-  SLIPWAY_STATE: optionalText,
-  SLIPWAY_BLOBS: optionalText,
-  SLIPWAY_LOGS: optionalText,
-  SLIPWAY_SPOOL: optionalText,
-  SLIPWAY_WORK: optionalText,
-  DATABASE_URL: optionalText.refine(
-    (text) => text === undefined || /^postgres(ql)?:\/\//.test(text),
-    'must be an address such as postgres://user:password@host:5432/slipway',
-  ),
-  SLIPWAY_STORE_POOL: z.coerce.number('must be a number').int().min(2).max(200).default(10),
-  DOCKER_HOST: optionalText,
-  SLIPWAY_ROUTER_FOLDER: optionalText,
-  SLIPWAY_ROUTER_MASTER: optionalText,
-  SLIPWAY_ROUTER_STATS: optionalText,
-  SLIPWAY_ROUTER_CONTAINER: optionalText,
-  SLIPWAY_ROUTER_BINARY: optionalText,
-  SLIPWAY_API_HOST: optionalText,
-  SLIPWAY_API_PORT: port.default(8420),
-  SLIPWAY_TLS_CERT: optionalText,
-  SLIPWAY_TLS_KEY: optionalText,
-  SLIPWAY_PUBLIC_URL: optionalUrl,
-  SLIPWAY_TEMPORAL_UI: optionalUrl,
-  SLIPWAY_CAPABILITIES: z
-    .string()
-    .optional()
-    .transform((text) =>
-      text === undefined || text.trim() === '' ? [...capabilities] : text.split(',').map((part) => part.trim()),
-    )
-    .pipe(z.array(z.enum(capabilities))),
-  SLIPWAY_WORKER_NAME: optionalText.refine(
-    (text) => text === undefined || /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/.test(text),
-    'must be letters, digits, `.`, `_` and `-`',
-  ),
-  SLIPWAY_DISK_HIGH: percent.default(defaultDiskLimits.high * 100),
-  SLIPWAY_DISK_LOW: percent.default(defaultDiskLimits.low * 100),
-  SLIPWAY_LOG_LEVEL: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'silent']).default('info'),
-});
-
 const loopback = /^(127\.\d+\.\d+\.\d+|localhost|::1)$/;
 
 /**
@@ -146,7 +95,9 @@ const loopback = /^(127\.\d+\.\d+\.\d+|localhost|::1)$/;
  * @throws ProviderError `ConfigurationInvalid` (not retried)
  */
 export function readConfig(environment: Readonly<Record<string, string | undefined>> = process.env): Config {
-  const { data, error } = Environment.safeParse(environment);
+  // An empty variable is one that is not set: `VAR=` of an env file would else be a port 0.
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value?.trim() !== ''));
+  const { data, error } = Settings.safeParse(given);
   if (data === undefined) {
     throw invalid(error.issues.map((issue) => `${issue.path.join('.')} ${issue.message}`));
   }
@@ -179,7 +130,7 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     },
     databaseUrl: data.DATABASE_URL,
     storePoolSize: data.SLIPWAY_STORE_POOL,
-    temporal: readTemporal(environment),
+    temporal: readTemporal(given),
     engine: { address: data.DOCKER_HOST ?? 'unix:///var/run/docker.sock' },
     router: {
       configFolder: resolve(data.SLIPWAY_ROUTER_FOLDER ?? join(stateFolder, 'router')),

@@ -169,6 +169,17 @@ describe('the environment of a process', () => {
     });
   });
 
+  test('takes an empty variable for one that is not set', () => {
+    const empty = { SLIPWAY_API_PORT: '', SLIPWAY_STORE_POOL: ' ', SLIPWAY_LOG_LEVEL: '', SLIPWAY_DISK_HIGH: '' };
+    const config = readConfig({ ...empty, HOME: '/nonexistent' });
+    expect([config.api.port, config.storePoolSize, config.logLevel, config.disk.high]).toEqual([
+      8420,
+      10,
+      'info',
+      0.85,
+    ]);
+  });
+
   test('is told all that is wrong with it at once', () => {
     const wrong = () =>
       readConfig({ SLIPWAY_API_PORT: 'many', DATABASE_URL: 'mysql://x', SLIPWAY_CAPABILITIES: 'build,sing' });

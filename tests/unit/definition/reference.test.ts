@@ -3,10 +3,12 @@ import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { validateFiles } from '../../../src/definition/load.ts';
 import { renderReference } from '../../../src/definition/reference.ts';
+import { Settings } from '../../../src/settings.ts';
+import { renderSettings } from '../../../src/settings-reference.ts';
 import { preferredPorts } from '../../../src/local/ports.ts';
 
 const root = join(import.meta.dirname, '../../..');
-const reference = renderReference();
+const reference = { ...renderReference(), ...renderSettings() };
 
 describe('the reference', () => {
   test.each(Object.keys(reference))(
@@ -36,6 +38,30 @@ describe('the reference', () => {
       walk(JSON.parse(reference[path] ?? '{}') as Record<string, unknown>, path);
     }
     expect(undescribed).toEqual([]);
+  });
+});
+
+describe('the settings of a process', () => {
+  const page = reference['docs/reference/settings.md'] ?? '';
+
+  test('each has its row, with a default and a meaning', () => {
+    const rows = [
+      ...page.matchAll(/^\| `([A-Z_]+)` \| [^|]+ \| ([^|]+) \| (?:API|worker|API and worker) \| [^|]{8,} \|$/gm),
+    ];
+    expect(rows.map(([, name]) => name)).toEqual(Object.keys(Settings.shape));
+    for (const [, , usual] of rows) expect(usual).not.toMatch(/undefined|object/);
+  });
+
+  test('are all that the code reads of its environment', async () => {
+    const read = new Set<string>();
+    for (const name of await readdir(join(root, 'src'), { recursive: true })) {
+      // The command line has variables of its own, on its own page.
+      if (!name.endsWith('.ts') || name.startsWith('cli/')) continue;
+      const text = await readFile(join(root, 'src', name), 'utf8');
+      for (const [, found = ''] of text.matchAll(/(?:environment|env)(?:\.|\[')(SLIPWAY_[A-Z_]+)/g)) read.add(found);
+    }
+    expect(read.size).toBeGreaterThan(0);
+    for (const name of read) expect(Object.keys(Settings.shape)).toContain(name);
   });
 });
 
