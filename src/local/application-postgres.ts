@@ -162,6 +162,12 @@ function writeClients(context: LocalContext, { engine, name: container }: Contai
     'PGDATABASE',
     'PGCONNECT_TIMEOUT',
     'PGSSLMODE',
+    'PGSSLROOTCERT',
+    'PGSSLCERT',
+    'PGSSLKEY',
+    'PGSSLNEGOTIATION',
+    'PGCHANNELBINDING',
+    'PGGSSENCMODE',
     'PGOPTIONS',
   ];
   const passed = variables.map((variable) => `--env ${variable}`).join(' ');

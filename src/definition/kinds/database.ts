@@ -5,7 +5,7 @@ const Postgres = z
   .strictObject({
     kind: z.literal('postgres').describe('PostgreSQL.'),
     url: Secret.describe(
-      'Connection URL as the worker reaches the database. The role must own the database and may create others, for the proof of backups.',
+      'Connection URL as the worker reaches the database. The role must own the database and may create others, for the proof of backups. What it says after `?` holds for Slipway and for `pg_dump` alike; anything that only one of them would go by is refused.',
     ),
     clientBin: z
       .string()

@@ -1,12 +1,16 @@
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { getCACertificates } from 'node:tls';
 import type { Client } from 'pg';
 import type { FailureType } from '../../domain/failure-kinds.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import { longestProgramMs } from '../../domain/database-work.ts';
 import { runProcess } from '../../effects/process.ts';
 import type { ProcessRequest, ProcessResult } from '../../effects/process.ts';
+import { withScratch } from '../../effects/scratch-folder.ts';
 import { databaseError } from '../migrations/postgres-errors.ts';
 import { type ProgramPlaces, findProgramFolder, programAdvice, requirePrograms } from './postgres-programs.ts';
+import { type PostgresUrl, readPostgresUrl } from './postgres-url.ts';
 
 /** One server with the role that Slipway uses on it, and the database that is its concern. */
 export interface PostgresServer {
@@ -62,26 +66,18 @@ export function describeServer(options: {
   readonly clientBin?: string | undefined;
   readonly places?: Partial<ProgramPlaces> | undefined;
 }): PostgresServer {
-  const url = new URL(options.url);
-  const database = decodeURIComponent(url.pathname.slice(1));
-  const address = `${url.hostname}:${url.port === '' ? '5432' : url.port}`;
-  if (database === '') {
-    throw new ProviderError(
-      'ConfigurationInvalid',
-      `the connection URL of the database at ${address} names no database`,
-    );
-  }
-  const sslMode = url.searchParams.get('sslmode');
+  const url = readPostgresUrl(options.url);
+  const { database, address } = url;
 
   return {
     database,
     address,
     async connected(name, otherwise, work) {
+      await url.ensureUsable();
       const { default: pg } = await import('pg');
-      const target = new URL(options.url);
-      target.pathname = `/${encodeURIComponent(name)}`;
       const client = new pg.Client({
-        connectionString: target.href,
+        connectionString: url.driverUrl(name),
+        enableChannelBinding: url.bindsChannel,
         application_name: applicationName,
         connectionTimeoutMillis: 5_000,
         keepAlive: true,
@@ -106,32 +102,40 @@ export function describeServer(options: {
       return await findProgramFolder(major, `database ${name} at ${address}`, options.places);
     },
     async run(program, args, name, { otherwise, signal, input, sink, onLine }) {
+      await url.ensureUsable();
       const folder = await this.programFolder(name, otherwise);
-      const result = await runProcess({
-        command: [join(folder, program), ...(onLine === undefined ? [] : ['--verbose']), ...args],
-        env: {
-          PGHOST: url.hostname,
-          PGPORT: url.port === '' ? '5432' : url.port,
-          PGUSER: decodeURIComponent(url.username),
-          PGPASSWORD: decodeURIComponent(url.password),
-          PGDATABASE: name,
-          PGCONNECT_TIMEOUT: '10',
-          ...(sslMode === null ? {} : { PGSSLMODE: sslMode }),
-          LC_ALL: 'C',
-        },
-        timeoutMs: longestProgramMs,
-        // Its silence is watched by whoever asked for it, together with what the server does meanwhile (postgres-progress.ts).
-        stallAfterMs: Infinity,
-        output: 'data',
-        ...(signal === undefined ? {} : { signal }),
-        ...(input === undefined ? {} : { input }),
-        ...(sink === undefined ? {} : { sink }),
-        ...(onLine === undefined ? {} : { onLine }),
-      });
+      const start = (authorities?: string): Promise<ProcessResult> =>
+        runProcess({
+          command: [join(folder, program), ...(onLine === undefined ? [] : ['--verbose']), ...args],
+          env: {
+            ...url.programVariables(name, authorities),
+            PGCONNECT_TIMEOUT: '10',
+            LC_ALL: 'C',
+          },
+          timeoutMs: longestProgramMs,
+          // Its silence is watched by whoever asked for it, together with what the server does meanwhile (postgres-progress.ts).
+          stallAfterMs: Infinity,
+          output: 'data',
+          ...(signal === undefined ? {} : { signal }),
+          ...(input === undefined ? {} : { input }),
+          ...(sink === undefined ? {} : { sink }),
+          ...(onLine === undefined ? {} : { onLine }),
+        });
+      const result = await withAuthorities(url, start);
       if (result.exitCode === 0) return result;
       throw toolError(program, `database ${name} at ${address}`, result, otherwise);
     },
   };
+}
+
+/** Libpq trusts nobody unasked, as Node does: it is given the same authorities, in a file that lasts as long as the program. */
+async function withAuthorities<T>(url: PostgresUrl, work: (authorities?: string) => Promise<T>): Promise<T> {
+  if (!url.needsAuthorities) return await work();
+  return await withScratch('authorities', async (folder) => {
+    const file = join(folder, 'authorities.pem');
+    await writeFile(file, getCACertificates('default').join('\n'), { mode: 0o600 });
+    return await work(file);
+  });
 }
 
 /** Of the server, as 15 of 15.18. */
