@@ -1,12 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { Client, Connection } from '@temporalio/client';
+import { Client, Connection, type WorkflowHandle } from '@temporalio/client';
+import { defaultPayloadConverter } from '@temporalio/common';
 import { startLoad } from '../../examples/demo/load.ts';
 import type { RunName } from '../../src/cli/client.ts';
+import type { DecisionProof } from '../../src/domain/decision-proof.ts';
 import { type DeploymentRef, rollbackSteps } from '../../src/domain/deployment.ts';
+import { failureType } from '../../src/domain/failures.ts';
 import { connectDocker } from '../../src/local/docker.ts';
 import type { DeploymentRecord } from '../../src/store/deployments.ts';
 import type { Incident } from '../../src/store/incidents.ts';
-import { environmentId } from '../../src/workflows/messages.ts';
+import { deploymentId, environmentId } from '../../src/workflows/messages.ts';
 import { type InstallationStory, quickDefinition, startInstallationStory } from '../support/installation-story.ts';
 import { until } from '../support/until.ts';
 
@@ -186,7 +189,58 @@ describe('in production', () => {
     },
     5 * minutes,
   );
+
+  test(
+    'where proof is required whoever only has Temporal approves nothing, also not with the proof of another approval',
+    async () => {
+      await story.setProject((document) =>
+        document.setIn(['environments', 'production', 'approval', 'requireProof'], true),
+      );
+      const ref = await story.deploymentOf(await story.push({ branch: 'main', subject: 'feat: guarded' }));
+      await untilPhase(ref, 'awaiting-approval');
+      const { plan } = await story.operator.readDeployment(ref);
+      const words = { by: 'ada', plan: plan?.hash ?? '', groups: ['tech-lead'] };
+      const { address, namespace } = story.own.temporal;
+      const connection = await Connection.connect({ address });
+      try {
+        const { workflow } = new Client({ connection, namespace });
+        const handle = workflow.getHandle(deploymentId(ref));
+        const proof = proofIn(await workflow.getHandle(deploymentId(oldest)).fetchHistory());
+        const forge = async (message: object): Promise<unknown> =>
+          await handle.executeUpdate('approve', { args: [message] }).catch((error: unknown) => failureType(error));
+        expect(await forge({ ...words, proven: true })).toBe('NotAllowed');
+        expect(await forge({ ...words, proof })).toBe('ProofRefused');
+        await handle.signal('approve', words);
+      } finally {
+        await connection.close();
+      }
+      const recorded = async () => (await story.operator.readDeployment(ref)).decisions;
+      await until(async () => (await recorded()).length === 2, { timeoutMs: minutes, what: 'both to be on record' });
+      expect(await recorded()).toMatchObject([
+        { by: 'ada', counted: false, proven: false, why: expect.stringContaining('not of this decision') },
+        { by: 'ada', counted: false, proven: false, why: expect.stringContaining('requireProof') },
+      ]);
+
+      await story.approve(ref);
+      const deployment = await story.endOf(ref);
+      await story.setProject((document) =>
+        document.deleteIn(['environments', 'production', 'approval', 'requireProof']),
+      );
+      expect([deployment.outcome, deployment.reason]).toEqual(['succeeded', deployment.reason]);
+      expect(deployment.decisions.filter(({ counted }) => counted)).toMatchObject([{ by: 'ada', proven: true }]);
+    },
+    5 * minutes,
+  );
 });
+
+/** What the API has sent along with the approval that a deployment has had. */
+function proofIn({ events }: Awaited<ReturnType<WorkflowHandle['fetchHistory']>>): DecisionProof {
+  const args = (events ?? []).flatMap(
+    (event) => event.workflowExecutionUpdateAcceptedEventAttributes?.acceptedRequest?.input?.args?.payloads ?? [],
+  );
+  expect(args).toHaveLength(1);
+  return defaultPayloadConverter.fromPayload<{ readonly proof: DecisionProof }>(args[0]!).proof;
+}
 
 function place(environment: Environment): { readonly project: string; readonly environment: Environment } {
   return { project: story.project, environment };

@@ -280,6 +280,9 @@ describe('the page of a plan', () => {
     expect(page).toContain('2-beef → 4-abcdef12');
     expect(page).toContain('003_pinned.sql (expand)');
     expect(page).toContain('1 of tech-lead, within 30 min, not by its author or whoever brought it here');
+    const { policy, ...plan } = aPlan();
+    const strict = { ...plan, policy: { ...policy, approval: { ...policy.approval, requireProof: true } } };
+    expect(planPage(strict, screen.paint)).toContain('1 of tech-lead, proven by the API, within 30 min');
     expect(page).toContain('medium (40/100)');
     expect(page).not.toContain('infrastructure');
   });
