@@ -51,7 +51,9 @@ defaults
   log-format '${logFormat}'
   # A kept-alive connection must not be closed under a client that is just sending its next request: only after its next response.
   option idle-close-on-response
-  option http-keep-alive
+  # Kept alive towards users, and never towards a service: one that closes what was idle for its own while may do so just as the next request is
+  # on its way, and nobody knows then whether that was worked on. A connection of its own that is refused was sent nothing, so it is tried again.
+  option http-server-close
   timeout connect 2s
   timeout client 60s
   timeout server 60s
@@ -59,7 +61,8 @@ defaults
   timeout queue 10s
   timeout http-request 10s
   timeout http-keep-alive ${settings.keepAliveMs ?? 5_000}ms
-  # Only what was never sent to a server is sent again, to another server where there is one: safe for every method.
+  # Only what was never sent to a server is sent again, to another server where there is one: safe for every method. An answer that did not come
+  # is an error of the release that had the request: had the backup answer in its place, the watch would see none.
   retries 3
   retry-on conn-failure
   option redispatch 1

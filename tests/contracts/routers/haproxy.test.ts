@@ -7,7 +7,15 @@ import { routeFileName, toldIdleS } from '../../../src/providers/routers/haproxy
 import { HaproxyRouter, createHaproxyRouter } from '../../../src/providers/routers/haproxy.ts';
 import type { Route, Router } from '../../../src/providers/routers/port.ts';
 import { until } from '../../support/until.ts';
-import { freePort, type HostHaproxy, openKept, startHostHaproxy, startUpstream } from './host-haproxy.ts';
+import {
+  freePort,
+  type HastyService,
+  type HostHaproxy,
+  openKept,
+  startHastyService,
+  startHostHaproxy,
+  startUpstream,
+} from './host-haproxy.ts';
 import { describeRouter } from './suite.ts';
 
 type Upstream = Awaited<ReturnType<typeof startUpstream>>;
@@ -239,4 +247,63 @@ test('says itself how long a connection may be idle, and keeps it longer than th
   } finally {
     await Promise.all([haproxy.stop(), service.stop()]);
   }
+});
+
+describe('a service that closes connections early', () => {
+  let haproxy: HostHaproxy;
+  let live: HastyService;
+  let backup: HastyService;
+  let port: number;
+
+  beforeAll(async () => {
+    [haproxy, live, backup, port] = await Promise.all([
+      startHostHaproxy({ keepAliveMs: 120_000 }),
+      startHastyService('live'),
+      startHastyService('backup'),
+      freePort(),
+    ]);
+    await (
+      await createRouter(haproxy)
+    ).ensureTraffic({
+      project: 'hello',
+      environment: 'production',
+      listen: [`127.0.0.1:${port}`],
+      servers: [
+        { slot: 'blue', release: '1.4.0', address: `127.0.0.1:${live.port}`, weight: 100, role: 'live' },
+        { slot: 'green', release: '1.3.0', address: `127.0.0.1:${backup.port}`, weight: 100, role: 'backup' },
+      ],
+    });
+  });
+  afterAll(async () => {
+    await Promise.all([haproxy.stop(), live.stop(), backup.stop()]);
+  });
+
+  test('costs nobody a request, whatever its method, and is asked once for each', async () => {
+    const kept = await openKept(port);
+    const methods = ['GET', 'POST', 'GET', 'POST', 'PATCH', 'DELETE', 'PUT'];
+    for (const method of methods) expect((await kept.ask(method)).body).toBe('live');
+    expect(live.asked).toEqual(methods.map((method) => `${method} /`));
+    kept.end();
+  });
+
+  test.each([
+    ['/500', 500],
+    ['/dies', 502],
+  ])(
+    'has its own failure (%s) told as it is, once, by its own name, and asked of nobody else',
+    async (path, status) => {
+      const before = live.asked.length;
+      const { statusCode, body } = await request(`http://127.0.0.1:${port}${path}`, { reset: true });
+      await body.dump();
+      expect(statusCode).toBe(status);
+      expect([live.asked.slice(before), backup.asked]).toEqual([[`GET ${path}`], []]);
+      const line = await until(() =>
+        haproxy
+          .log()
+          .split('\n')
+          .find((each) => each.includes(`"status":${status},`)),
+      );
+      expect(JSON.parse(line)).toMatchObject({ server: 'blue:1.4.0', status, retries: '0' });
+    },
+  );
 });

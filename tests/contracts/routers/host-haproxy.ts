@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { connect, createServer as createTcpServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -100,8 +100,8 @@ export async function startUpstream(name: string, port = 0): Promise<{ port: num
 
 /** A client with one connection, which only the other side closes: a library would give it up by a clock of its own, and open another one. */
 export interface KeptConnection {
-  /** @throws Error - it was closed before the answer was complete. */
-  ask(): Promise<{ readonly head: string; readonly body: string }>;
+  /** @param method - default GET. @throws Error - it was closed before the answer was complete. */
+  ask(method?: string, path?: string): Promise<{ readonly head: string; readonly body: string }>;
   /** Settles when the other side has closed it. */
   readonly closed: Promise<void>;
   end(): void;
@@ -115,7 +115,7 @@ export async function openKept(port: number): Promise<KeptConnection> {
   return {
     closed,
     end: () => void socket.destroy(),
-    ask: () =>
+    ask: (method = 'GET', path = '/') =>
       new Promise((resolve, reject) => {
         let text = '';
         const take = (chunk: string): void => {
@@ -128,7 +128,42 @@ export async function openKept(port: number): Promise<KeptConnection> {
         };
         socket.on('data', take);
         void closed.then(() => reject(new Error(`closed before the answer was there: ${JSON.stringify(text)}`)));
-        socket.write('GET / HTTP/1.1\r\nhost: kept\r\n\r\n');
+        socket.write(`${method} ${path} HTTP/1.1\r\nhost: kept\r\ncontent-length: 0\r\n\r\n`);
+      }),
+  };
+}
+
+/** A service that closes every connection just as its second request arrives, and what it was asked. */
+export interface HastyService {
+  readonly port: number;
+  /** Method and path of each request that it took. */
+  readonly asked: readonly string[];
+  stop(): Promise<void>;
+}
+
+/**
+ * The worst that a short keep-alive can do, each time instead of once in a hundred: it says that a connection will be kept, and the next request on it
+ * meets the closing. Under `/500` it fails, under `/dies` it closes once it has read the request.
+ */
+export async function startHastyService(name: string): Promise<HastyService> {
+  const asked: string[] = [];
+  const served = new WeakSet<Socket>();
+  const server = createServer((request, response) => {
+    if (served.has(request.socket)) return void request.socket.destroy();
+    served.add(request.socket);
+    asked.push(`${request.method ?? ''} ${request.url ?? ''}`);
+    if (request.url === '/dies') return void request.socket.destroy();
+    response.statusCode = request.url === '/500' ? 500 : 200;
+    response.end(name);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    asked,
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
       }),
   };
 }
