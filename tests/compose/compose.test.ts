@@ -285,7 +285,7 @@ describe('docker-compose.yml as a whole', () => {
     expect(text).toMatch(/^pid:\[\d+\]$/);
     expect(text).not.toBe(readlinkSync(`/proc/${String(worker.State.Pid)}/ns/pid`));
     // In a session of its own, and nothing that the step waits for; it ends with the step all the same.
-    expect(stage.daemons()).toHaveLength(1);
+    await until(() => stage.daemons().length === 1, { what: 'the daemon of the step on the host' });
     writeFileSync(join(folder, 'go-on'), '');
 
     const { version } = await deployed(run);
