@@ -43,6 +43,25 @@ function exportFails({ world }: Scenario): void {
   });
 }
 
+describe('data of a release that neither migrated nor had traffic', () => {
+  test('stays, and nobody says that it was not touched: what ran may have written', async () => {
+    const { world, when } = bad();
+    world.migrations = [];
+    world.on('runProbes', () => ({
+      verdict: 'failed' as const,
+      probes: [{ name: 'http', verdict: 'failed' as const, detail: '503 from green', durationMs: 1 }],
+    }));
+    const result = await (await when.deploy()).result();
+    expect(result).toMatchObject({ outcome: 'failed', live: { version: '0.9.0' } });
+    expect(result.rollback?.steps.find(({ name }) => name === 'restore-data')).toMatchObject({
+      verdict: 'passed',
+      detail:
+        'left as it is: 1.0.1 in green neither migrated nor had traffic; what it may have written by itself while it ran is still there',
+    });
+    expect(world.called('ensureDataRolledBack')).toEqual([]);
+  });
+});
+
 describe('data that goes back', () => {
   test('is a swap within three minutes, and the export of later writes may take as long as their programs', async () => {
     const { world, when } = bad();

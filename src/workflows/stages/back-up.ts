@@ -29,15 +29,22 @@ export async function backUp(run: Omit<Rollout, 'backup'>): Promise<BackupReport
 /**
  * Registers how the data goes back. Before the new release starts, for it may write as soon as it runs.
  *
+ * One that neither migrated nor had traffic gets nothing taken back, though a worker or a job inside may have written: a restore takes away what
+ * users wrote since the backup, by the release that serves them all the while, and is not done without a reason. What was written is not looked for
+ * either: the database tells what has changed since the backup, not who changed it.
+ *
  * @param settle - is given what was done.
  */
 export function registerDataUndo(run: Rollout, settle: (data: DataRollback) => void): void {
-  const { live, backup, plan } = run;
+  const { live, backup, plan, slot } = run;
   if (backup?.blob === undefined) return;
   run.saga.register({
     heading: 'restore-data',
     run: async () => {
-      if (!run.done.migrated && !run.done.moved) return 'the data was not touched';
+      if (!run.done.migrated && !run.done.moved) {
+        const { version } = plan.identity.release;
+        return `left as it is: ${version} in ${slot} neither migrated nor had traffic; what it may have written by itself while it ran is still there`;
+      }
       const { restore } = plan.policy.rollback;
       const input = { to: live?.version ?? 'none', backup, restore, migrated: run.done.migrated };
       const data = await bringDataBack({ ...run.nextChange(true), ...input });
