@@ -5,6 +5,12 @@ import type { SlotLine } from './port.ts';
 
 /** How long to wait before asking again for the log of a container that ended or an engine that went away, ms. */
 const reconnectMs = 200;
+/**
+ * How far the stamps of neighbouring lines may be out of order, ms: the engine stamps each stream of a container by itself and then writes them one
+ * after the other, so a line may lie behind one that is stamped later. Microseconds are usual; the rest is for an engine that waits for its disk.
+ * Judgement.
+ */
+const disorderMs = 2_000;
 /** A longer line comes in pieces. */
 const longestLineBytes = 65_536;
 
@@ -25,22 +31,17 @@ export async function* followLog(
 ): AsyncGenerator<SlotLine> {
   // What is there already is asked for by itself, for only that answer has an end.
   let following = onPresent === undefined;
-  // The engine answers from a moment on, inclusive: what came with exactly the last timestamp is told apart by its number.
-  let last = { at: toNanoseconds(since), seen: 0 };
+  const first = toNanoseconds(since);
+  const seen = createSeenLines();
   while (!signal.aborted) {
     try {
       const id = await find();
       if (id !== undefined) {
-        const stream = await openLog(docker, id, { since: toSeconds(last.at), follow: following }, signal);
-        const again = { at: last.at, seen: 0 };
+        const from = later(first, seen.againFrom());
+        const stream = await openLog(docker, id, { since: toSeconds(from), follow: following }, signal);
+        const again = seen.openAgain(id);
         for await (const line of readFrames(stream)) {
-          if (line.at < last.at) continue;
-          if (line.at === again.at) {
-            again.seen += 1;
-            if (again.seen <= last.seen) continue;
-          }
-          last = line.at === last.at ? { at: last.at, seen: last.seen + 1 } : { at: line.at, seen: 1 };
-          yield line;
+          if (line.at >= first && again.isNew(line)) yield line;
         }
         if (!following) {
           following = true;
@@ -53,6 +54,58 @@ export async function* followLog(
     }
     await delay(reconnectMs, undefined, { signal }).catch(() => undefined);
   }
+}
+
+interface SeenLines {
+  /** From which moment on the log has to be asked for again, so that nothing is lost; empty at the beginning. */
+  againFrom(): string;
+  /** Begins a reading of a container's log, of which what was given before is left out. */
+  openAgain(id: string): { isNew(line: SlotLine): boolean };
+}
+
+/**
+ * Knows which lines have been given, as far back as their stamps may be out of order. A stream's own lines come in their order, so those of one
+ * stream with one stamp are told apart by their number.
+ */
+function createSeenLines(): SeenLines {
+  /** How many lines there were, by container, stream and stamp. */
+  let counts = new Map<string, { readonly at: string; count: number }>();
+  let newest = '';
+  let forgetAfter = '';
+
+  /** Twice as far as is read again: the engine may leave out by the stamp only up to the first line that it gives. */
+  function forget(): void {
+    const oldest = earlier(newest, 2 * disorderMs);
+    counts = new Map([...counts].filter(([, { at }]) => at >= oldest));
+    forgetAfter = earlier(newest, -disorderMs);
+  }
+
+  return {
+    againFrom: () => (newest === '' ? '' : earlier(newest, disorderMs)),
+    openAgain(id) {
+      const before = new Map([...counts].map(([key, { count }]) => [key, count]));
+      return {
+        isNew({ at, stream }) {
+          const key = `${id} ${stream} ${at}`;
+          const left = before.get(key) ?? 0;
+          if (left > 0) {
+            before.set(key, left - 1);
+            return false;
+          }
+          const known = counts.get(key);
+          if (known === undefined) counts.set(key, { at, count: 1 });
+          else known.count += 1;
+          if (at > newest) newest = at;
+          if (newest > forgetAfter) forget();
+          return true;
+        },
+      };
+    },
+  };
+}
+
+function later(a: string, b: string): string {
+  return a > b ? a : b;
 }
 
 /** Past dockerode's own call, which gives a log that is not followed only as one piece, and that may be larger than the memory. */
@@ -129,6 +182,12 @@ async function* splitFrames(
 function toNanoseconds(at: string): string {
   const fraction = /\.(\d+)/.exec(at)?.[1] ?? '';
   return `${at.slice(0, 19)}.${fraction.padEnd(9, '0').slice(0, 9)}Z`;
+}
+
+/** So many whole ms before; the nanoseconds stay. */
+function earlier(at: string, ms: number): string {
+  const moment = new Date(Date.parse(`${at.slice(0, 23)}Z`) - ms).toISOString();
+  return `${moment.slice(0, 23)}${at.slice(23)}`;
 }
 
 /** The engine wants seconds with a fraction; a number would lose the nanoseconds. */

@@ -1,4 +1,7 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import Docker from 'dockerode';
 import type { ProviderError } from '../../../src/domain/failures.ts';
@@ -6,18 +9,29 @@ import type { ReleaseImage } from '../../../src/domain/release.ts';
 import { createDockerTarget, DockerTarget } from '../../../src/providers/targets/docker.ts';
 import type { SlotSpec, Target } from '../../../src/providers/targets/port.ts';
 import { components } from '../../support/components.ts';
+import { createCutProxy } from '../../support/cut-proxy.ts';
 import { buildServiceImage } from '../../support/service-image.ts';
 import { until } from '../../support/until.ts';
 import { freePort } from '../routers/host-haproxy.ts';
 import { describeTarget } from './suite.ts';
 
+/** Lines of each stream in one burst. */
+const burstLines = 3_000;
+
 const service = `
+import { spawn } from 'node:child_process';
 import { createServer } from 'node:http';
 if (process.env.FAIL === 'start') { console.error('cannot read its settings'); process.exit(3); }
 console.log('serving ' + process.env.SLIPWAY_VERSION);
 const server = createServer((request, response) => {
   console.log('asked for ' + request.url);
   if (request.url === '/crash') process.exit(9);
+  // Two programs at once, each on a stream of its own: the engine takes and stamps them side by side.
+  const burst = /^\\/burst\\/(\\w+)$/.exec(request.url)?.[1];
+  for (const stream of burst === undefined ? [] : ['stdout', 'stderr']) {
+    const lines = "for (let n = 0; n < ${burstLines}; n += 1) process." + stream + ".write('" + burst + ' ' + stream + " ' + n + '\\\\n')";
+    spawn(process.execPath, ['-e', lines], { stdio: ['ignore', 'inherit', 'inherit'] });
+  }
   response.statusCode = process.env.FAIL === 'health' ? 503 : 200;
   response.end(process.env.SLIPWAY_VERSION);
 });
@@ -229,6 +243,49 @@ describe('docker in particular', () => {
     expect(lines.filter((line) => line === 'asked for /two')).toHaveLength(1);
     expect(lines.filter((line) => line === 'serving 1.5.0')).toHaveLength(2);
   });
+
+  test('what two programs write side by side comes once each, through a connection that breaks', async () => {
+    // Three programs at once.
+    await target.ensureSlot(spec('1.5.1', { resources: { cpus: 1, memoryBytes: 512 * 1024 * 1024 } }));
+    await target.awaitHealthy(ref, { timeoutMs: 60_000, path: '/health' });
+    const folder = mkdtempSync(join(tmpdir(), 'slipway-engine-'));
+    const proxy = await createCutProxy({ path: (await startLab()).socket }, join(folder, 'docker.sock'));
+    const stop = new AbortController();
+    try {
+      const through = await createDockerTarget(
+        DockerTarget.parse({ kind: 'docker', address: `unix://${proxy.address}` }),
+      );
+      const texts: string[] = [];
+      const reading = (async () => {
+        for await (const line of through.tailLogs(ref, new Date().toISOString(), stop.signal)) {
+          texts.push(line.text);
+        }
+      })();
+      const came = (burst: string): string[] => texts.filter((text) => text.startsWith(`${burst} `));
+      const all = (burst: string): string[] =>
+        ['stdout', 'stderr'].flatMap((stream) =>
+          Array.from({ length: burstLines }, (_, n) => `${burst} ${stream} ${String(n)}`),
+        );
+      for (const burst of ['one', 'two', 'three']) {
+        await fetch(`http://127.0.0.1:${port}/burst/${burst}`);
+        await until(() => came(burst).length > burstLines / 2, { timeoutMs: 60_000, what: `half of burst ${burst}` });
+        proxy.cut();
+        proxy.mend();
+        const last = (stream: string): string => `${burst} ${stream} ${String(burstLines - 1)}`;
+        await until(() => texts.includes(last('stdout')) && texts.includes(last('stderr')), {
+          timeoutMs: 60_000,
+          what: `the last of burst ${burst}`,
+        });
+        expect(came(burst).sort()).toEqual(all(burst).sort());
+      }
+      stop.abort();
+      await reading;
+    } finally {
+      stop.abort();
+      await proxy.close();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }, 180_000);
 
   test('runs a command inside', async () => {
     await target.ensureSlot(spec('1.5.0'));
