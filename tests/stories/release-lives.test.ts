@@ -96,6 +96,49 @@ describe('on staging', () => {
   );
 
   test(
+    'a release that dies a second before its watch is over is taken back, and all the while the one before answers',
+    async () => {
+      await story.setProject((document) => document.setIn(['environments', 'staging', 'watch', 'duration'], '15s'));
+      const before = await story.release('feat: that lives');
+      const load = startLoad({ url: story.addresses.staging, ratePerS: 20 });
+      let deployment: DeploymentRecord;
+      let killedMs: number;
+      try {
+        const ref = await pushToStaging('feat: that dies late');
+        await untilPhase(ref, 'watching');
+        const { version, phaseDetail } = await story.operator.readDeployment(ref);
+        const endMs = Date.parse(/until (\S+)/.exec(phaseDetail ?? '')?.[1] ?? '');
+        await until(() => Date.now() >= endMs - 1_000, { everyMs: 20, what: 'the last second of the watch' });
+        // Some are answered by it, or there is nothing that could be taken for well.
+        expect(load.report().versions[version]).toBeGreaterThan(20);
+        killedMs = Date.now();
+        await killContainerOf(version);
+        deployment = await story.endOf(ref);
+        await until(() => (load.report(Date.now() - 1_000).versions[before.version] ?? 0) > 5, {
+          what: 'users to be answered by the release before',
+        });
+      } finally {
+        await load.stop();
+        await story.setProject((document) => document.setIn(['environments', 'staging', 'watch', 'duration'], '2s'));
+      }
+
+      expect([deployment.outcome, deployment.reason]).toEqual([
+        'rolled-back',
+        expect.stringContaining(`${before.version} serves again`),
+      ]);
+      expect(headingsOf(deployment)).toEqual(rollbackSteps);
+      const { requests, failed, failures, versions } = load.report(killedMs);
+      // What it had taken when it was killed, and no more.
+      expect({ failures, outage: failed > 10 }).toEqual({ failures, outage: false });
+      expect(versions[before.version]).toBeGreaterThan(requests / 2);
+      await expect(story.answer('staging')).resolves.toMatchObject({ version: before.version });
+      const environment = await story.operator.readEnvironment(place('staging'));
+      expect(environment).toMatchObject({ live: { version: before.version }, hold: null });
+    },
+    5 * minutes,
+  );
+
+  test(
     'the slot of the previous release is removed when its time is over, and not before',
     async () => {
       await story.release('feat: with one beside it');
@@ -296,6 +339,15 @@ function headingsOf({ result }: DeploymentRecord): readonly string[] | undefined
 async function incidentsOf({ environment, number }: DeploymentRecord): Promise<readonly Incident[]> {
   const incidents = await story.operator.listIncidents(story.project);
   return incidents.filter((one) => one.environment === environment && one.number === number);
+}
+
+/** As the kernel does for want of memory; the engine does not start it again. */
+async function killContainerOf(version: string): Promise<void> {
+  const engine = connectDocker(story.dockerAddress);
+  const filters = { label: [`slipway.project=${story.project}`, `slipway.version=${version}`, 'slipway.slot'] };
+  const [found] = await engine.listContainers({ filters });
+  if (found === undefined) throw new Error(`nothing runs of ${version}`);
+  await engine.getContainer(found.Id).kill();
 }
 
 /** Slots of which the engine has a container, whatever it does, or only those that run. */
