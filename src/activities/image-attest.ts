@@ -8,7 +8,7 @@ import type { ImageReport, StageReport } from '../domain/run.ts';
 import { withScratch } from '../effects/scratch-folder.ts';
 import { publicUrl } from '../providers/repositories/git-command.ts';
 import type { AttestationType, SignedImage, SigningKey } from '../providers/signers/port.ts';
-import { type EvidenceFiles, evidenceFiles, evidenceKey } from './image-evidence.ts';
+import { type EvidenceFiles, evidenceFiles, evidenceKey } from './image-files.ts';
 import type { ImageWork } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
 

@@ -1,6 +1,4 @@
-import { createReadStream } from 'node:fs';
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
 import {
   type ImageScan,
@@ -12,48 +10,13 @@ import {
   stopsPush,
   worstOf,
 } from '../domain/image-scan.ts';
-import type { ImageReport, RunPlan, RunRef } from '../domain/run.ts';
+import type { ImageReport, KeptList, RunPlan } from '../domain/run.ts';
 import type { ScanSpec } from '../definition/specs/supply-chain.ts';
 import type { BuildProgress, LocalImage, SavedImage } from '../providers/builders/port.ts';
-import type { Sbom } from '../providers/sboms/port.ts';
+import { evidenceFiles, evidenceKey } from './image-files.ts';
+import { type ImageList, makeList, readMethod, takeKeptLists } from './image-lists.ts';
 import { type ImageEnd, type ImageWork, forEach, progressOf } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
-import { foldersOf } from './workspaces.ts';
-
-/** Files of one image's evidence in the workspace, between building and pushing. */
-export interface EvidenceFiles {
-  readonly folder: string;
-  readonly spdx: string;
-  readonly cyclonedx: string;
-  readonly scan: string;
-}
-
-/** @param platform - one of several of the image; default: the image as a whole. */
-export function evidenceFiles(plan: Pick<RunPlan, 'workspace'>, image: string, platform?: string): EvidenceFiles {
-  const whole = join(foldersOf(plan.workspace).evidence, image);
-  const folder = platform === undefined ? whole : join(whole, slugOf(platform));
-  return {
-    folder,
-    spdx: join(folder, 'sbom.spdx.json'),
-    cyclonedx: join(folder, 'sbom.cdx.json'),
-    scan: join(folder, 'scan.json'),
-  };
-}
-
-function slugOf(platform: string): string {
-  return platform.replaceAll('/', '-');
-}
-
-/** Where the same is kept once the workspace is gone; of one platform as `linux-arm64.sbom.spdx.json`. */
-export function evidenceKey(
-  run: Pick<RunRef, 'project' | 'number'>,
-  image: string,
-  file: string,
-  platform?: string,
-): string {
-  const of = platform === undefined ? '' : `${slugOf(platform)}.`;
-  return `evidence/${run.project}/${run.number}/${image}/${of}${file}`;
-}
 
 /**
  * Looks into the images of a run before anything of them leaves this machine, as far as the project asks for it and, where it says nothing, as far
@@ -100,10 +63,10 @@ async function examineImage(work: ImageWork, image: ImageReport, log: LogWriter)
 /** A list that nobody has asked for by name fails nothing. */
 async function listImage(work: ImageWork, image: ImageReport, log: LogWriter): Promise<ImageEnd> {
   try {
-    const lists = await withSaved(work, image, log, async (saved) => ({
-      platform: saved.platform,
-      packages: (await listPackages(work, image, saved, log)).packages,
-    }));
+    const lists = await withLists(work, image, log, async ({ platform, list }) => {
+      const { sbom, kept } = await list();
+      return { platform, packages: sbom.packages, list: kept };
+    });
     return withEvidence(image, lists);
   } catch (error) {
     if (work.signal.aborted || work.known.pipeline.supplyChain.sbom === 'required') throw error;
@@ -150,6 +113,7 @@ function modesOf(spec: ScanSpec, { environments }: RunPlan): readonly ScanMode[]
 interface Looked {
   readonly platform?: string | undefined;
   readonly packages?: number | undefined;
+  readonly list?: KeptList | undefined;
   readonly scan: ScanVerdict;
   readonly found?: ImageScan;
 }
@@ -161,7 +125,7 @@ async function scanAll(
   log: LogWriter,
 ): Promise<readonly Looked[]> {
   try {
-    return await withSaved(work, image, log, (saved) => scanSaved(work, image, saved, { spec, log }));
+    return await withLists(work, image, log, (listed) => scanListed(work, image, listed, spec));
   } catch (error) {
     if (work.signal.aborted) throw error;
     // Whatever went wrong, the image was not looked at. That is no pass, and no reason to do the whole build again.
@@ -170,28 +134,27 @@ async function scanAll(
   }
 }
 
-async function scanSaved(
+async function scanListed(
   work: ImageWork,
   image: ImageReport,
-  saved: SavedImage,
-  { spec, log }: { readonly spec: ScanSpec; readonly log: LogWriter },
+  { platform, list }: Listable,
+  spec: ScanSpec,
 ): Promise<Looked> {
   const { deps, signal } = work;
-  const { platform } = saved;
   const now = new Date();
-  let packages: number | undefined;
+  let listed: Pick<Looked, 'packages' | 'list'> = {};
   try {
-    const sbom = await listPackages(work, image, saved, log);
-    packages = sbom.packages;
+    const { sbom, kept } = await list();
+    listed = { packages: sbom.packages, list: kept };
     const { database, maxAgeMs } = spec;
     const name = platform === undefined ? image.name : `${image.name} for ${platform}`;
     const found = await deps.supplyChain.scanners[spec.scanner].scan({ name, sbom, database, maxAgeMs, now, signal });
     if (platform !== undefined) await keepScan(work, image.name, found, platform);
-    return { platform, packages, scan: judgeScan(found, spec), found };
+    return { platform, ...listed, scan: judgeScan(found, spec), found };
   } catch (error) {
     if (signal.aborted) throw error;
     const { message } = describeFailure(error);
-    return { platform, packages, scan: erroredScan(message, now.toISOString()) };
+    return { platform, ...listed, scan: erroredScan(message, now.toISOString()) };
   }
 }
 
@@ -206,31 +169,54 @@ async function keepScan(
   await deps.supplyChain.blobs.put(evidenceKey(run, image, 'scan.json', platform), Buffer.from(text));
 }
 
-/** Looks into an image, or into each platform of it, one after the other: a list of packages takes what memory there is. */
-async function withSaved<T>(
+/** An image, or one platform of it, that can be listed. */
+interface Listable {
+  readonly platform: string | undefined;
+  readonly list: () => Promise<ImageList>;
+}
+
+/**
+ * Looks into an image, or into each platform of it, one after the other: a list of packages takes what memory there is. One that was listed before is
+ * not even saved.
+ */
+async function withLists<T>(
   work: ImageWork,
   image: ImageReport,
   log: LogWriter,
-  look: (saved: SavedImage) => Promise<T>,
+  look: (listed: Listable) => Promise<T>,
 ): Promise<readonly T[]> {
-  const { builder, plan, moved } = work;
-  const { folder } = evidenceFiles(plan, image.name);
-  await mkdir(folder, { recursive: true });
-  const progress = progressOf(work, log);
-  const local = (await builder.inspect(image.digest)) ?? (await fetchAgain(work, image, progress));
-  if (local === undefined) {
-    throw new ProviderError('ScanErrored', `${image.name} (${image.digest}) is not on this worker to be looked into`);
+  const { builder, known, moved } = work;
+  const method = await readMethod(work);
+  const kept = method === undefined ? undefined : await takeKeptLists(work, image, method, log);
+  const looked: T[] = [];
+  if (kept !== undefined) {
+    // Beside the list a gate reads the layers of what is scanned.
+    if (known.pipeline.supplyChain.scan !== undefined) await ensureHere(work, image, log);
+    for (const each of kept) looked.push(await look({ ...each, list: () => Promise.resolve(each) }));
+    return looked;
   }
+  const { folder } = evidenceFiles(work.plan, image.name);
+  await mkdir(folder, { recursive: true });
+  const local = await ensureHere(work, image, log);
   let saved: readonly SavedImage[] = [];
   try {
-    saved = await builder.save(local.id, folder, progress);
+    saved = await builder.save(local.id, folder, progressOf(work, log));
     moved();
-    const looked: T[] = [];
-    for (const each of saved) looked.push(await look(each));
+    for (const each of saved) {
+      const { platform } = each;
+      looked.push(await look({ platform, list: () => makeList(work, image, each, method, log) }));
+    }
     return looked;
   } finally {
     await Promise.all(saved.map(({ path }) => rm(path, { recursive: true, force: true })));
   }
+}
+
+async function ensureHere(work: ImageWork, image: ImageReport, log: LogWriter): Promise<LocalImage> {
+  const progress = progressOf(work, log);
+  const local = (await work.builder.inspect(image.digest)) ?? (await fetchAgain(work, image, progress));
+  if (local !== undefined) return local;
+  throw new ProviderError('ScanErrored', `${image.name} (${image.digest}) is not on this worker to be looked into`);
 }
 
 /** Equal inputs gave it on another worker, or in another run. */
@@ -245,37 +231,18 @@ async function fetchAgain(
   return await builder.inspect(reference);
 }
 
-async function listPackages(work: ImageWork, image: ImageReport, saved: SavedImage, log: LogWriter): Promise<Sbom> {
-  const { deps, run, plan, signal } = work;
-  const { platform } = saved;
-  const { folder } = evidenceFiles(plan, image.name, platform);
-  await mkdir(folder, { recursive: true });
-  const sbom = await deps.supplyChain.sboms.make({
-    image: saved,
-    name: image.repository,
-    version: plan.version,
-    folder,
-    signal,
-  });
-  const of = platform === undefined ? '' : `${platform}: `;
-  log.say(`${of}${sbom.packages} packages, listed by ${sbom.tool.name} ${sbom.tool.version}`);
-  for (const file of [sbom.spdx, sbom.cyclonedx]) {
-    const key = evidenceKey(run, image.name, file.slice(folder.length + 1), platform);
-    await deps.supplyChain.blobs.put(key, createReadStream(file), { signal });
-  }
-  return sbom;
-}
-
 /** @param looked - the image, or each of its platforms. */
 function withEvidence(image: ImageReport, looked: readonly Partial<Looked>[]): ImageEnd {
   const { evidence = { buildKey: '', bases: {}, warnings: [] } } = image;
   const packages = looked.flatMap((each) => each.packages ?? []);
   const scans = looked.flatMap(({ platform, scan }) => (scan === undefined ? [] : [{ platform, scan }]));
+  const whole = looked.find(({ platform, list }) => platform === undefined && list !== undefined)?.list;
   const platforms = evidence.platforms?.map((known) => {
     const one = looked.find(({ platform }) => platform === known.platform);
     return {
       ...known,
       ...(one?.packages === undefined ? {} : { packages: one.packages }),
+      ...(one?.list === undefined ? {} : { list: one.list }),
       ...(one?.scan === undefined ? {} : { scan: one.scan }),
     };
   });
@@ -285,6 +252,7 @@ function withEvidence(image: ImageReport, looked: readonly Partial<Looked>[]): I
       evidence: {
         ...evidence,
         ...(platforms === undefined ? {} : { platforms }),
+        ...(whole === undefined ? {} : { list: whole }),
         ...(packages.length > 0
           ? { packages: Math.max(...packages) }
           : scans[0] === undefined

@@ -9,7 +9,7 @@ import { isRoot } from '../domain/image-user.ts';
 import type { ReportKind } from '../domain/report.ts';
 import type { ImageReport, RunRef } from '../domain/run.ts';
 import { createFindings } from '../providers/reports/findings.ts';
-import { evidenceFiles } from './image-evidence.ts';
+import { evidenceFiles } from './image-files.ts';
 import type { ImageWork } from './image-work.ts';
 
 /** Under this the evidence of a run's images stands beside that of its stages, none of which can have the name. */

@@ -2,7 +2,7 @@ import { activityInfo } from '@temporalio/activity';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { failures } from '../domain/failure-kinds.ts';
 import { ProviderError, describeFailure, toFailure } from '../domain/failures.ts';
-import type { ImageReport, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import type { ImageEvidence, ImageReport, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
 import { type Verdict, worst } from '../domain/verdict.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
@@ -58,6 +58,26 @@ export interface KnownBuilds {
   forget(project: string, key: string): Promise<void>;
 }
 
+/** An image that a run has listed. */
+export interface ListedImage {
+  readonly run: number;
+  /** Of the image, in that run. */
+  readonly name: string;
+  readonly evidence: ImageEvidence;
+}
+
+/** Which images were listed before; what is not known is listed again, so it may not fail a build. */
+export interface KnownLists {
+  /** The newest run that has a list of the image by the method; whether its files are there still is for the caller to see. */
+  find(wanted: {
+    readonly project: string;
+    readonly repository: string;
+    /** Of the image, or of its list of platforms. */
+    readonly digest: string;
+    readonly method: string;
+  }): Promise<ListedImage | undefined>;
+}
+
 /** Who needs an image of a registry, so that retention leaves it. */
 export interface RegistryClaims {
   /**
@@ -82,7 +102,7 @@ export interface SupplyChain {
   readonly scanners: Readonly<Record<ScanSpec['scanner'], ImageScanner>>;
   readonly signer: ImageSigner;
   /** Lists and scans are kept here, below `evidence/<project>/<run>/<image>`. */
-  readonly blobs: Pick<BlobStore, 'put'>;
+  readonly blobs: Pick<BlobStore, 'put' | 'read'>;
   /** Of Slipway, for provenance. */
   readonly version: string;
 }
@@ -103,6 +123,7 @@ export interface ImageDependencies {
   ) => Promise<LayoutBuilder>;
   readonly openRegistry: (registry: RegistryAddress) => Promise<OpenedRegistry>;
   readonly builds: KnownBuilds;
+  readonly lists: KnownLists;
   readonly claims: RegistryClaims;
   readonly supplyChain: SupplyChain;
   readonly repositories: SourceRepository;

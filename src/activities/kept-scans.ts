@@ -1,7 +1,7 @@
 import { text } from 'node:stream/consumers';
 import type { ImageScan } from '../domain/image-scan.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
-import { evidenceKey } from './image-evidence.ts';
+import { evidenceKey } from './image-files.ts';
 
 /** What was found before the push, and by the newest scan since. */
 const files = { build: 'scan.json', since: 'scan-again.json' } as const;

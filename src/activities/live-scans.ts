@@ -32,7 +32,7 @@ import type { Store } from '../store/store.ts';
 import { readUpkeep } from '../store/upkeep.ts';
 import { beating, typed } from './changes.ts';
 import type { LiveScanActivities, ScanRenewalActivities } from './contracts.ts';
-import { evidenceKey } from './image-evidence.ts';
+import { evidenceKey } from './image-files.ts';
 import type { SupplyChain } from './image-work.ts';
 import { keepLaterScan, readKeptScan } from './kept-scans.ts';
 

@@ -190,6 +190,15 @@ export interface ImageReport {
   readonly evidence?: ImageEvidence;
 }
 
+/** A bill of materials that is kept with the evidence of a run, so that nobody need make it again of the same image. */
+export interface KeptList {
+  /** What decided it beside the image: the program, its version and the forms. */
+  readonly method: string;
+  /** SHA-256 of the file, hexadecimal: what was signed once is not taken from a file that somebody has touched. */
+  readonly spdx: string;
+  readonly cyclonedx: string;
+}
+
 /** One platform of an image. */
 export interface PlatformEvidence {
   /** `linux/arm64` */
@@ -198,6 +207,8 @@ export interface PlatformEvidence {
   readonly digest: string;
   readonly sizeBytes: number;
   readonly packages?: number;
+  /** Absent where none was made, and in runs of an older Slipway. */
+  readonly list?: KeptList;
   /** Absent where the project does not scan. */
   readonly scan?: ScanVerdict;
 }
@@ -214,6 +225,8 @@ export interface ImageEvidence {
   readonly platforms?: readonly PlatformEvidence[];
   /** How many packages its bill of materials has, of several platforms the most; absent where none was made. */
   readonly packages?: number;
+  /** Its bill of materials; of several platforms each has its own. Absent in runs of an older Slipway. */
+  readonly list?: KeptList;
   /** Why there is none, one sentence; absent where there is one, where the project wants none, and in runs of an older Slipway. */
   readonly unlisted?: string;
   /** Absent where the project does not scan. */

@@ -92,6 +92,7 @@ import {
   createBaselines,
   createDefinitions,
   createKnownBuilds,
+  createKnownLists,
   createLogs,
   createRegistryClaims,
   createRunStore,
@@ -314,6 +315,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
         return { manifests, pusher: await createDockerPusher(engine, address, manifests) };
       },
       builds: createKnownBuilds(store, warn('known builds could not be asked')),
+      lists: createKnownLists(store, warn('known lists could not be asked')),
       claims: createRegistryClaims(store),
       supplyChain,
       readRegistry,

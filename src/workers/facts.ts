@@ -4,7 +4,7 @@ import type { Logs } from '../activities/logs.ts';
 import type { ReportHands } from '../activities/reports.ts';
 import type { RunStore } from '../activities/source.ts';
 import type { StageFacts } from '../activities/stage.ts';
-import type { KnownBuilds, RegistryClaims } from '../activities/image-work.ts';
+import type { KnownBuilds, KnownLists, RegistryClaims } from '../activities/image-work.ts';
 import type { Definitions } from '../activities/pipelines.ts';
 import { reviveDefinition } from '../definition/load.ts';
 import type { DeploymentRef } from '../domain/deployment.ts';
@@ -20,6 +20,7 @@ import {
   recordBuild,
   recordBuiltImage,
 } from '../store/builds.ts';
+import { findListedImage } from '../store/image-lists.ts';
 import { claimUse } from '../store/registry-claims.ts';
 import { type Fact, applyFacts } from '../store/facts.ts';
 import { type LogOwner, logId } from '../store/logs.ts';
@@ -174,6 +175,17 @@ export function createKnownBuilds({ db }: Store, onError: (error: unknown) => vo
     latest: (project, name) => latestBuild(db, project, name).catch(unknown),
     record: (build) => recordBuild(db, build).catch(unknown),
     forget: (project, key) => forgetBuild(db, project, key).catch(unknown),
+  };
+}
+
+/** Lists that runs of before have kept, in the store; which it has forgotten, or cannot say, are made again. */
+export function createKnownLists({ db }: Store, onError: (error: unknown) => void): KnownLists {
+  return {
+    find: (wanted) =>
+      findListedImage(db, wanted).catch((error: unknown) => {
+        onError(error);
+        return undefined;
+      }),
   };
 }
 

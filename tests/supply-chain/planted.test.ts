@@ -18,7 +18,7 @@ import { createRegistryReader } from '../../src/providers/registries/logins/inde
 import { createOciRegistry } from '../../src/providers/registries/oci.ts';
 import { createDockerPusher } from '../../src/providers/registries/pusher.ts';
 import { components } from '../support/components.ts';
-import { createMemoryBuilds } from '../support/fakes/builds.ts';
+import { createMemoryBuilds, createMemoryLists } from '../support/fakes/builds.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../support/run-fixture.ts';
 import {
   type TestKey,
@@ -39,7 +39,8 @@ let deps: ImageDependencies;
 let cosign: string;
 let key: TestKey;
 let stranger: TestKey;
-const blobs = new Map<string, number>();
+const blobs = new Map<string, Buffer>();
+const lists = createMemoryLists();
 const vector = 'CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H';
 
 beforeAll(async () => {
@@ -68,6 +69,7 @@ beforeAll(async () => {
     },
     claims: { claim: () => Promise.resolve(true) },
     builds: createMemoryBuilds(),
+    lists,
   };
 }, 1_200_000);
 
@@ -216,6 +218,7 @@ describe('an image with a planted vulnerable package', () => {
     });
 
     [pushed] = (await push(plan, [built!], [stage])) as [ImageReport];
+    lists.record(plan.run, [pushed]);
     expect(pushed.evidence?.attested).toEqual(['signature', 'spdx', 'cyclonedx', 'scan', 'provenance']);
     expect(fixture.log('push/app')).toMatch(/all \d+ parts were fetched again and are whole/);
   }, 120_000);
@@ -271,8 +274,16 @@ describe('an image with a planted vulnerable package', () => {
     const next = await prepare('1.0.0', { 'outside.txt': 'of the context' });
     const [reused] = await build(next);
     expect(reused).toMatchObject({ reused: true, digest: pushed.digest, evidence: { scan: { verdict: 'failed' } } });
+    // What is in it is known of the run before; the list that this one keeps and attests is its own.
+    expect(fixture.log('scan/app')).toContain(`packages, listed in run ${plan.run.number} by syft`);
+    const list = blobs.get(`evidence/hello/${next.run.number}/app/sbom.cdx.json`)?.toString();
+    expect(JSON.parse(list ?? '{}')).toMatchObject({ metadata: { component: { version: next.version } } });
     const [promoted] = await push(next, [reused!], []);
     expect(await count()).toBe(2);
+    for (const type of ['spdx', 'cyclonedx'] as const) {
+      const [found] = await deps.supplyChain.signer.readAttestations(image, [key.publicKey], type);
+      expect(JSON.stringify(found!.predicate)).toContain(`"${next.version}"`);
+    }
     await verify(placeOf(next), promoted!);
     await verify(placeOf(plan), pushed);
   }, 120_000);

@@ -17,7 +17,7 @@ import { createOciRegistry } from '../../src/providers/registries/oci.ts';
 import type { ImagePusher } from '../../src/providers/registries/port.ts';
 import { type TestBuildKit, startBuildKit, writeShellContext } from '../support/buildkit.ts';
 import { components } from '../support/components.ts';
-import { createMemoryBuilds } from '../support/fakes/builds.ts';
+import { createMemoryBuilds, createMemoryLists } from '../support/fakes/builds.ts';
 import { startEmptyEngine } from '../support/empty-engine.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../support/run-fixture.ts';
 import {
@@ -36,7 +36,8 @@ let registry: string;
 let folder: string;
 let deps: ImageDependencies;
 let key: TestKey;
-const blobs = new Map<string, number>();
+const blobs = new Map<string, Buffer>();
+const lists = createMemoryLists();
 const vector = 'CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H';
 
 /** An engine or pusher that nobody may ask. */
@@ -80,6 +81,7 @@ beforeAll(async () => {
       }),
     claims: { claim: () => Promise.resolve(true) },
     builds: createMemoryBuilds(),
+    lists,
   };
 }, 1_200_000);
 

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   copyFileSync,
   existsSync,
@@ -11,6 +12,8 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { crc32 } from 'node:zlib';
 import type { SupplyChain } from '../../src/activities/image-work.ts';
 import { ProviderError } from '../../src/domain/failures.ts';
@@ -23,7 +26,7 @@ import { signers } from '../../src/providers/signers/index.ts';
 import { testStateFolder } from './components.ts';
 
 /** A worker that has none of the programs; whatever asks for one is told so. */
-export function emptySupplyChain(blobs: Map<string, number> = new Map()): SupplyChain {
+export function emptySupplyChain(blobs: Map<string, Buffer> = new Map()): SupplyChain {
   return supplyChainOf(
     (tool) => () => Promise.reject(new ProviderError('ToolMissing', `there is no ${tool} here`)),
     false,
@@ -32,7 +35,7 @@ export function emptySupplyChain(blobs: Map<string, number> = new Map()): Supply
 }
 
 /** The real programs, found or built; building takes minutes, once a machine. */
-export async function realSupplyChain(blobs: Map<string, number> = new Map()): Promise<SupplyChain> {
+export async function realSupplyChain(blobs: Map<string, Buffer> = new Map()): Promise<SupplyChain> {
   const paths = new Map<SupplyChainTool, string>();
   for (const tool of ['cosign', 'syft', 'osv-scanner'] as const) paths.set(tool, await toolPath(tool));
   return supplyChainOf(
@@ -96,7 +99,7 @@ export function writeTrivyDatabase(maker: string, folder: string, at: Date): voi
 function supplyChainOf(
   find: (tool: SupplyChainTool) => () => Promise<string>,
   isHere: boolean,
-  blobs: Map<string, number>,
+  blobs: Map<string, Buffer>,
 ): SupplyChain {
   return {
     sboms: sbomMakers.syft.create(find('syft'), () => isHere),
@@ -104,11 +107,14 @@ function supplyChainOf(
     signer: signers.cosign.create(find('cosign')),
     blobs: {
       async put(key, content) {
-        let size = 0;
-        if (Buffer.isBuffer(content)) size = content.length;
-        else for await (const chunk of content) size += (chunk as Buffer).length;
-        blobs.set(key, size);
-        return { key, sizeBytes: size, sha256: '' };
+        const bytes = Buffer.isBuffer(content) ? content : await buffer(content);
+        blobs.set(key, bytes);
+        return { key, sizeBytes: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') };
+      },
+      read(key) {
+        const bytes = blobs.get(key);
+        if (bytes === undefined) return Promise.reject(new ProviderError('NotFound', `there is no ${key}`));
+        return Promise.resolve(Readable.from([bytes]));
       },
     },
     version: '0.0.0-test',

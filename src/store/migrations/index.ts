@@ -15,6 +15,7 @@ import { runTurns } from './0016-run-turns.ts';
 import { proofs } from './0019-proofs.ts';
 import { undelivered } from './0019-undelivered.ts';
 import { builtImages } from './0022-built-images.ts';
+import { imagesByDigest } from './0023-images-by-digest.ts';
 import { registryClaims } from './0022-registry-claims.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
@@ -35,6 +36,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0019-undelivered': fromText(undelivered),
   '0022-built-images': fromText(builtImages),
   '0022-registry-claims': fromText(registryClaims),
+  '0023-images-by-digest': fromText(imagesByDigest),
 };
 
 function fromText(text: string): Migration {

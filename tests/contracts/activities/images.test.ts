@@ -10,7 +10,7 @@ import { createRegistryReader } from '../../../src/providers/registries/logins/i
 import { createOciRegistry } from '../../../src/providers/registries/oci.ts';
 import { createDockerPusher } from '../../../src/providers/registries/pusher.ts';
 import { components } from '../../support/components.ts';
-import { createMemoryBuilds } from '../../support/fakes/builds.ts';
+import { createMemoryBuilds, createMemoryLists } from '../../support/fakes/builds.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../../support/run-fixture.ts';
 import { emptySupplyChain } from '../../support/supply-chain.ts';
 import { until } from '../../support/until.ts';
@@ -57,6 +57,7 @@ beforeAll(async () => {
       },
     },
     builds: createMemoryBuilds(),
+    lists: createMemoryLists(),
   };
 }, 120_000);
 

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { SbomMaker } from '../../../src/providers/sboms/port.ts';
+import type { Sbom, SbomMaker } from '../../../src/providers/sboms/port.ts';
 
 type Image = Parameters<SbomMaker['make']>[0]['image'];
 
@@ -30,10 +30,10 @@ export function describeSbomMaker(name: string, start: () => Promise<SbomLab>): 
       rmSync(folder, { recursive: true, force: true });
     });
 
-    function make(to: string, image: Image = lab.image, signal = new AbortController().signal) {
+    function make(to: string, image: Image = lab.image, signal = new AbortController().signal, version = '1.2.3') {
       const at = join(folder, to);
       mkdirSync(at);
-      return lab.maker.make({ image, name: 'app', version: '1.2.3', folder: at, signal });
+      return lab.maker.make({ image, name: 'app', version, folder: at, signal });
     }
 
     test('lists an image in both forms, by its name and version, with what is in it', async () => {
@@ -67,6 +67,50 @@ export function describeSbomMaker(name: string, start: () => Promise<SbomLab>): 
       expect(second.packages).toBe(first.packages);
     });
 
+    test('says how it makes lists, in one word and always the same', async () => {
+      const { signal } = new AbortController();
+      const method = await lab.maker.readMethod(signal);
+      expect(method).toMatch(/^[a-z]+-\d+\.\d+\.\d+\S*$/);
+      expect(await lab.maker.readMethod(signal)).toBe(method);
+    });
+
+    test('makes of a list of before the one that it would make now, without the image', async () => {
+      const before = await make('before');
+      const now = await make('now', lab.image, undefined, '2.0.0');
+      const read = (path: string): Record<string, unknown> =>
+        JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>;
+      const identities = ({ spdx, cyclonedx }: Pick<Sbom, 'spdx' | 'cyclonedx'>) => [
+        read(spdx)['documentNamespace'],
+        read(cyclonedx)['serialNumber'],
+      ];
+      const known = [...identities(before), ...identities(now)];
+      const renewed = await lab.elsewhere.renew({ list: before, name: 'app', version: '2.0.0' });
+      expect(renewed).toEqual({ ...now, spdx: before.spdx, cyclonedx: before.cyclonedx });
+      for (const form of ['spdx', 'cyclonedx'] as const) {
+        expect(timeless(read(renewed[form]))).toEqual(timeless(read(now[form])));
+      }
+      // A document of its own.
+      for (const identity of identities(renewed)) {
+        expect(identity).toMatch(/[\da-f]{8}(-[\da-f]{4}){3}-[\da-f]{12}$/);
+        expect(known).not.toContain(identity);
+      }
+    });
+
+    test.each([
+      ['of another name', (text: string) => text, 'other'],
+      ['that is cut off', (text: string) => text.slice(0, -40), 'app'],
+      ['that is none', () => '{"a":1}', 'app'],
+    ])('makes nothing of a list %s', async (what, spoil, as) => {
+      const before = await make(`spoilt-${what.replaceAll(' ', '-')}`);
+      for (const file of ['spdx', 'cyclonedx'] as const) {
+        const text = readFileSync(before[file], 'utf8');
+        writeFileSync(before[file], spoil(text));
+        const renewed = lab.maker.renew({ list: before, name: as, version: '2.0.0' });
+        await expect(renewed).rejects.toMatchObject({ type: 'ScanErrored', retryable: false });
+        writeFileSync(before[file], text);
+      }
+    });
+
     test.each([
       ['what is no image', 'this is no image'],
       ['an image that is cut off', undefined],
@@ -90,4 +134,14 @@ export function describeSbomMaker(name: string, start: () => Promise<SbomLab>): 
       await expect(off).rejects.toThrow('called off');
     });
   });
+}
+
+/** Without what is another at every look: which document it is, and when it was made. */
+function timeless({ creationInfo, metadata, ...rest }: Readonly<Record<string, unknown>>): object {
+  return {
+    ...rest,
+    ...{ documentNamespace: undefined, serialNumber: undefined },
+    creationInfo: { ...(creationInfo as object | undefined), created: undefined },
+    metadata: { ...(metadata as object | undefined), timestamp: undefined },
+  };
 }

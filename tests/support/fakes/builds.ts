@@ -1,4 +1,5 @@
-import type { BuiltHere, KnownBuild, KnownBuilds } from '../../../src/activities/image-work.ts';
+import type { BuiltHere, KnownBuild, KnownBuilds, KnownLists } from '../../../src/activities/image-work.ts';
+import type { ImageReport, RunRef } from '../../../src/domain/run.ts';
 
 /** What was built, in memory: the contract of `KnownBuilds` holds for it as for the store. */
 export function createMemoryBuilds(): KnownBuilds {
@@ -30,6 +31,34 @@ export function createMemoryBuilds(): KnownBuilds {
       const index = at(project, key);
       if (index >= 0) pushed.splice(index, 1);
       return Promise.resolve();
+    },
+  };
+}
+
+/** What runs have listed, in memory: the contract of `KnownLists` holds for it as for the store. */
+export function createMemoryLists(): KnownLists & {
+  /** As a run writes its images down. */
+  record(run: Pick<RunRef, 'project' | 'number'>, images: readonly ImageReport[]): void;
+} {
+  const known: { readonly project: string; readonly run: number; readonly image: ImageReport }[] = [];
+  return {
+    record({ project, number: run }, images) {
+      for (const image of images) known.push({ project, run, image });
+    },
+    find({ project, repository, digest, method }) {
+      const found = known
+        .filter((each) => each.project === project && each.image.repository === repository)
+        .filter(({ image: { digest: of, evidence } }) => {
+          const list = evidence?.list ?? evidence?.platforms?.[0]?.list;
+          return of === digest && list?.method === method;
+        })
+        .sort((a, b) => b.run - a.run)[0];
+      const { evidence } = found?.image ?? {};
+      return Promise.resolve(
+        found === undefined || evidence === undefined
+          ? undefined
+          : { run: found.run, name: found.image.name, evidence },
+      );
     },
   };
 }
