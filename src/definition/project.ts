@@ -188,7 +188,14 @@ export const ProjectDefinition = z
         network: z.enum(['bridge', 'none']).describe('Network of the containers of steps.').default('bridge'),
         resources: z
           .strictObject({
-            cpus: z.number().positive().max(1024).describe('Cores. Default: no limit.').exactOptional(),
+            cpus: z
+              .number()
+              .positive()
+              .max(1024)
+              .describe(
+                'Cores. Default: all, with a quarter of the weight of other containers where the processor is contended.',
+              )
+              .exactOptional(),
             memory: Size.describe(
               'Memory of one container; a program that takes more is killed (status 137). Judgement: half of what a machine should have.',
             ).prefault('4Gi'),

@@ -5,7 +5,7 @@ import type { ContainerStep } from '../../definition/specs/stage.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import { connectEngine, engineError, messageOf } from '../builders/engine.ts';
 import { folderOf } from './command.ts';
-import { type StageEngineOptions, ensureImage, labelsOf, maxProcesses, reap, remove } from './engine.ts';
+import { type StageEngineOptions, cpuWeight, ensureImage, labelsOf, maxProcesses, reap, remove } from './engine.ts';
 import { readFrames } from './frames.ts';
 import type { StageScope, StageSession, StepExecutor, StepRun } from './port.ts';
 import { createMark, runStep, runnerCommand, type Runner } from './runner.ts';
@@ -192,6 +192,7 @@ function specOf(
       CapDrop: ['ALL'],
       SecurityOpt: ['no-new-privileges'],
       PidsLimit: maxProcesses,
+      CpuShares: cpuWeight,
       ReadonlyRootfs: true,
       Tmpfs: {
         '/tmp': `rw,exec,nosuid,nodev,mode=1777${size}`,

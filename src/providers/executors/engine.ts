@@ -18,6 +18,13 @@ export type StageRole = 'step' | 'service';
 /** More would be a bomb of forks (judgement). */
 export const maxProcesses = 4_096;
 
+/**
+ * Weight of a container of a stage where more is wanted of the processor than there is: a quarter of the 1,024 that a container gets unasked (Docker's
+ * reference of `docker run`), so that releases and Slipway itself go on beside a step that takes whatever it can get. Alone it has all cores (ADR 0027).
+ * Judgement.
+ */
+export const cpuWeight = 256;
+
 /** Labels that every attempt at a stage has in common. */
 const identity: readonly string[] = ['slipway.role', 'slipway.project', 'slipway.run', 'slipway.stage'];
 

@@ -7,6 +7,7 @@ import { createTail } from '../../effects/tail.ts';
 import { connectEngine, engineError } from '../builders/engine.ts';
 import {
   type StageEngineOptions,
+  cpuWeight,
   ensureImage,
   labelsOf,
   maxProcesses,
@@ -237,6 +238,7 @@ class Opened implements StageServices {
         CapAdd: capabilities,
         SecurityOpt: ['no-new-privileges'],
         PidsLimit: maxProcesses,
+        CpuShares: cpuWeight,
         Init: true,
         LogConfig: { Type: 'none', Config: {} },
         RestartPolicy: { Name: 'no' },

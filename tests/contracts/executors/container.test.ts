@@ -10,6 +10,7 @@ import type { StageScope, StageSession, StepExecutor } from '../../../src/provid
 import { createGitRepository } from '../../../src/providers/repositories/git.ts';
 import { components } from '../../support/components.ts';
 import { createGitOrigin } from '../../support/git-origin.ts';
+import { until } from '../../support/until.ts';
 import { argv, describeExecutor, plainStep, shell } from './suite.ts';
 
 let image: string;
@@ -31,6 +32,9 @@ describeExecutor('container', async () => {
   await openLab();
   return { executor, step: (command, more) => step(command, more as Partial<ContainerStep>) };
 });
+
+/** Wants every core there is. */
+const burn = 'for i in $(seq "$(nproc)"); do (while :; do :; done) & done; wait';
 
 describe('the container of a stage', () => {
   let root: string;
@@ -64,6 +68,7 @@ describe('the container of a stage', () => {
     session: StageSession<ContainerStep>,
     command: StepCommand,
     more: Partial<ContainerStep> = {},
+    ends: { readonly signal?: AbortSignal; readonly timeoutMs?: number } = {},
   ): Promise<string> {
     let output = '';
     const { exitCode } = await session.run({
@@ -74,6 +79,7 @@ describe('the container of a stage', () => {
       sink: (chunk) => void (output += chunk.toString()),
       say: () => undefined,
       signal,
+      ...ends,
     });
     return `${output}=${exitCode}`;
   }
@@ -136,6 +142,47 @@ describe('the container of a stage', () => {
       await session.close();
     }
   });
+
+  test('that takes all it can get leaves the processor to other containers, and has all cores all the same', async () => {
+    const session = await executor.open(scope, signal);
+    const other = await docker.createContainer({
+      Image: image,
+      Cmd: ['sh', '-c', burn],
+      HostConfig: { NetworkMode: 'none', Init: true },
+    });
+    const called = new AbortController();
+    try {
+      const runaway = run(session, shell(burn), {}, { signal: called.signal, timeoutMs: 90_000 }).catch(
+        () => 'called off',
+      );
+      const own = await until(async () => (await containers()).find(({ State }) => State === 'running'));
+      expect((await docker.getContainer(own.Id).inspect()).HostConfig).toMatchObject({ NanoCpus: 0, CpuShares: 256 });
+      await other.start();
+      const before = { step: await usedBy(own.Id), beside: await usedBy(other.id) };
+      // Both together have had five seconds of the processor, whatever else the machine does.
+      const used = await until(
+        async () => {
+          const now = { step: await usedBy(own.Id), beside: await usedBy(other.id) };
+          const had = { step: now.step - before.step, beside: now.beside - before.beside };
+          return had.step + had.beside > 5e9 ? had : undefined;
+        },
+        { timeoutMs: 60_000 },
+      );
+      // A quarter is what it should be.
+      expect(used.step).toBeLessThan(used.beside / 2);
+      called.abort(new Error('seen enough'));
+      expect(await runaway).toBe('called off');
+    } finally {
+      await other.remove({ force: true });
+      await session.close();
+    }
+  }, 120_000);
+
+  /** Of the processor, ns. */
+  async function usedBy(id: string): Promise<number> {
+    const stats = await docker.getContainer(id).stats({ stream: false, 'one-shot': true });
+    return stats.cpu_stats.cpu_usage.total_usage;
+  }
 
   test('is a place where Git works on the checkout', async () => {
     const origin = createGitOrigin();
