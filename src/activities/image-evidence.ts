@@ -14,6 +14,7 @@ import type { ImageReport, KeptList, RunPlan } from '../domain/run.ts';
 import type { ScanSpec } from '../definition/specs/supply-chain.ts';
 import type { BuildProgress, LocalImage, SavedImage } from '../providers/builders/port.ts';
 import { evidenceFiles, evidenceKey } from './image-files.ts';
+import { asksForLicencesOfImages } from './image-licences.ts';
 import { type ImageList, makeList, readMethod, takeKeptLists } from './image-lists.ts';
 import { type ImageEnd, type ImageWork, forEach, progressOf } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
@@ -28,7 +29,8 @@ import type { LogWriter } from './logs.ts';
 export async function examineImages(work: ImageWork, images: readonly ImageReport[]): Promise<readonly ImageReport[]> {
   const { deps, known, plan } = work;
   const { sbom, scan } = known.pipeline.supplyChain;
-  if (scan !== undefined || sbom === 'required') return await forEach(work, 'scan', images, examineImage);
+  const licences = plan.buildImages !== 'validate' && asksForLicencesOfImages(known);
+  if (scan !== undefined || sbom === 'required' || licences) return await forEach(work, 'scan', images, examineImage);
   // What only had to be seen to build is thrown away, and with it whatever was in it.
   if (sbom === 'off' || plan.buildImages === 'validate') return images;
   const { sboms } = deps.supplyChain;
@@ -60,7 +62,7 @@ async function examineImage(work: ImageWork, image: ImageReport, log: LogWriter)
   return { ...end, verdict: scan.verdict, detail: scan.reason };
 }
 
-/** A list that nobody has asked for by name fails nothing. */
+/** A list that nobody requires fails nothing by itself; what it was asked for is errored without. */
 async function listImage(work: ImageWork, image: ImageReport, log: LogWriter): Promise<ImageEnd> {
   try {
     const lists = await withLists(work, image, log, async ({ platform, list }) => {

@@ -1,15 +1,17 @@
 import { readFile } from 'node:fs/promises';
 import { type GatedReport, type StageEvidence, blockedBy, lineOf } from '../domain/evidence.ts';
 import { ProviderError } from '../domain/failures.ts';
-import type { GatePolicy } from '../domain/gate.ts';
-import { judgeGate } from '../domain/gate-verdict.ts';
+import type { GateName, GatePolicy } from '../domain/gate.ts';
+import { type GateVerdict, judgeGate } from '../domain/gate-verdict.ts';
 import { type ImageLayers, imageFactsOf } from '../domain/image-layers.ts';
 import type { ImageScan } from '../domain/image-scan.ts';
 import { isRoot } from '../domain/image-user.ts';
+import { asksForImageLicences } from '../domain/licence.ts';
 import type { ReportKind } from '../domain/report.ts';
 import type { ImageReport, RunRef } from '../domain/run.ts';
 import { createFindings } from '../providers/reports/findings.ts';
 import { evidenceFiles } from './image-files.ts';
+import { asksForLicencesOfImages, readImageLicences } from './image-licences.ts';
 import type { ImageWork } from './image-work.ts';
 
 /** Under this the evidence of a run's images stands beside that of its stages, none of which can have the name. */
@@ -21,45 +23,76 @@ export function imagesEvidenceKey(run: Pick<RunRef, 'project' | 'number'>): stri
 }
 
 /**
- * Security gate 3: what the scan and the layers of all images of a run mean. Kept whole beside the evidence of the stages, so that every plan
- * judges it again by what its environment asks.
+ * Security gate 3, what the scan and the layers of all images of a run mean, and gate 2 as far as the licences of what is in them go. Kept whole beside
+ * the evidence of the stages, so that every plan judges it again by what its environment asks.
  *
  * @param images - examined; in each the verdict of its scan.
- * @returns them with the verdict of the gate; as they were where nothing scans, or the gate is off.
+ * @returns them with the verdicts of the gates; as they were where nothing scans and nobody asks for licences, or the gates are off.
  * @throws `BlobsUnavailable` (retried), `DiskFull`: the evidence must be there before anybody acts on it
- * @throws `GateBlocked`, or `GateErrored` where nothing bad was found (not retried): the gate blocks, and nothing is pushed
+ * @throws `GateBlocked`, or `GateErrored` where nothing bad was found (not retried): a gate blocks, and nothing is pushed
  */
 export async function judgeImages(work: ImageWork, images: readonly ImageReport[]): Promise<readonly ImageReport[]> {
-  const { deps, known, run } = work;
+  const { deps, known, run, plan } = work;
   const { scan } = known.pipeline.supplyChain;
-  const policy = known.pipeline.gates?.find(({ gate }) => gate === 'container');
-  if (scan === undefined || policy === undefined || images.length === 0) return images;
-  const reports = await Promise.all(images.map((image) => reportOf(work, image, scan.scanner)));
-  const baseline = await baselineFor(work, policy);
-  const verdict = judgeGate({
-    // What other kinds a document asks for, stages answer.
-    policy: { ...policy, reports: [] },
-    reports,
-    at: new Date().toISOString(),
-    ...(baseline === undefined ? {} : { baseline }),
-  });
-  const evidence: StageEvidence = { reports, gates: verdict === undefined ? [] : [verdict], pages: [], lost: [] };
+  if (images.length === 0) return images;
+  const policyOf = (name: GateName): GatePolicy | undefined => known.pipeline.gates?.find(({ gate }) => gate === name);
+  const container = scan === undefined ? undefined : policyOf('container');
+  const asksForLicences = plan.buildImages !== 'validate' && asksForLicencesOfImages(known);
+  const reports = [
+    ...(scan === undefined || container === undefined
+      ? []
+      : await Promise.all(images.map((image) => reportOf(work, image, scan.scanner)))),
+    ...(asksForLicences ? await readImageLicences(work, images) : []),
+  ];
+  if (reports.length === 0) return images;
+  const ofContainer = await judge(work, container, reports);
+  const ofLicences = await judge(work, policyOf('dependencies'), reports);
+  const verdicts = [ofContainer, ofLicences].filter((verdict) => verdict !== undefined);
+  const evidence: StageEvidence = { reports, gates: verdicts, pages: [], lost: [] };
   await deps.supplyChain.blobs.put(imagesEvidenceKey(run), Buffer.from(JSON.stringify(evidence)));
-  if (verdict === undefined) return images;
-  const line = lineOf(verdict);
-  const blocked = blockedBy([line]);
+  const blocked = blockedBy(verdicts.map(lineOf));
   if (blocked !== undefined) {
+    const blocking = verdicts.filter(({ blocks }) => blocks);
     throw new ProviderError(blocked.verdict === 'failed' ? 'GateBlocked' : 'GateErrored', blocked.detail, {
       details: {
-        gates: ['container'],
-        lastLines: verdict.findings.map(({ severity, rule, message }) => `${severity} ${rule}: ${message}`),
+        gates: blocking.map(({ gate }) => gate),
+        lastLines: blocking.flatMap(({ findings }) =>
+          findings.map(({ severity, rule, message }) => `${severity} ${rule}: ${message}`),
+        ),
       },
     });
   }
   return images.map((image) => ({
     ...image,
-    ...(image.evidence === undefined ? {} : { evidence: { ...image.evidence, gate: line } }),
+    ...(image.evidence === undefined
+      ? {}
+      : {
+          evidence: {
+            ...image.evidence,
+            ...(ofContainer === undefined ? {} : { gate: lineOf(ofContainer) }),
+            ...(ofLicences === undefined ? {} : { licences: lineOf(ofLicences) }),
+          },
+        }),
   }));
+}
+
+/** By the reports that images are for a gate; what other kinds a document asks for, stages answer. */
+async function judge(
+  work: ImageWork,
+  policy: GatePolicy | undefined,
+  all: readonly GatedReport[],
+): Promise<GateVerdict | undefined> {
+  const reports = all.filter(({ gate }) => gate === policy?.gate);
+  // Licences may be kept for an environment alone.
+  if (policy === undefined || reports.length === 0) return undefined;
+  if (policy.gate === 'dependencies' && !asksForImageLicences(policy.licences)) return undefined;
+  const baseline = await baselineFor(work, policy);
+  return judgeGate({
+    policy: { ...policy, reports: [] },
+    reports,
+    at: new Date().toISOString(),
+    ...(baseline === undefined ? {} : { baseline }),
+  });
 }
 
 /** The scan of one image as any other report: what its tool is, what was looked at, and everything it found. */

@@ -112,9 +112,11 @@ function policiesOf({ spec, stages, policies, floors, byImages = [] }: StageWork
     const reports = policy.reports.filter((kind) => own?.has(kind) === true || (last && lost.includes(kind)));
     const namesLicences = (feeds: ReadonlySet<ReportKind> | undefined): boolean =>
       licenceKinds.some((kind) => feeds?.has(kind) === true);
-    // Another stage names them, and judges them.
+    // Another stage names them and judges them, or the lists of the images do.
     const elsewhere =
-      !namesLicences(own) && namesLicences(fedBy(floor !== undefined && asksForLicences(floor.licences)));
+      !namesLicences(own) &&
+      (byImages.includes('dependencies') ||
+        namesLicences(fedBy(floor !== undefined && asksForLicences(floor.licences))));
     return [{ ...policy, reports, ...(elsewhere ? { licences: { allow: null, deny: [] } } : {}) }];
   });
 }

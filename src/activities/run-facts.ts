@@ -189,7 +189,7 @@ async function readImagesEvidence(
   images: readonly ImageReport[],
 ): Promise<StageEvidence | undefined> {
   if (buildImages === 'none') return undefined;
-  const judged = images.some(({ evidence }) => evidence?.gate !== undefined);
+  const judged = images.some(({ evidence }) => evidence?.gate !== undefined || evidence?.licences !== undefined);
   try {
     return await readEvidence(blobs, { evidence: imagesEvidenceKey(run) });
   } catch (error) {

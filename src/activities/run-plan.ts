@@ -10,6 +10,7 @@ import { ProviderError } from '../domain/failures.ts';
 import type { Route } from '../domain/routing.ts';
 import type { CommitInfo, RunInput, RunPlan, RunRef, StagePlan, Workspace } from '../domain/run.ts';
 import { versionOf } from '../domain/version.ts';
+import { gatesOfImages } from './image-licences.ts';
 import { lastToJudge } from './reports.ts';
 import { longestKeepMs } from './stage-files.ts';
 
@@ -44,16 +45,19 @@ export function checkServiceIsBuilt(
  */
 export function gatesWithoutStage(
   { project }: DefinitionPair,
-  { stages, supplyChain }: PipelineSpec,
+  pipeline: PipelineSpec,
+  plan: Pick<RunPlan, 'buildImages'>,
 ): readonly string[] {
-  if (lastToJudge(stages) !== undefined) return [];
+  if (lastToJudge(pipeline.stages) !== undefined) return [];
+  const byImages = gatesOfImages(pipeline, plan);
   const asked = resolveGateFloors(project).filter(
-    ({ gate, demanded, mode }) =>
+    ({ gate, demanded, mode, reports }) =>
       demanded &&
       mode !== 'off' &&
       gate !== 'access-control' &&
       gate !== 'compliance' &&
-      (gate !== 'container' || supplyChain.scan === undefined),
+      // Images name licences, and no other kind of report.
+      !(byImages.includes(gate) && (gate === 'container' || reports.length === 0)),
   );
   const blocking = asked.filter(({ mode }) => mode === 'block');
   if (blocking.length > 0) {

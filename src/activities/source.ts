@@ -157,7 +157,8 @@ async function prepareRun(
     ),
   ]);
   deps.pipelines.remember(run, { input, pair, pipeline });
-  const unjudged = skipped === undefined && input.release === undefined ? gatesWithoutStage(pair, pipeline) : [];
+  const judges = skipped === undefined && input.release === undefined;
+  const unjudged = judges ? gatesWithoutStage(pair, pipeline, { buildImages: route?.buildImages ?? 'none' }) : [];
   const tells = forgeApiOf(project) !== undefined;
   const findings = tellsFindings(project);
   const warnings = [...machineWarnings(pipeline.machine, machine), ...unjudged];

@@ -2,6 +2,7 @@ import { resolveGateFloors } from '../definition/gates.ts';
 import { blockedBy, lineOf } from '../domain/evidence.ts';
 import type { StageReport } from '../domain/run.ts';
 import { markReports } from '../providers/reports/file.ts';
+import { gatesOfImages } from './image-licences.ts';
 import { collectEvidence } from './reports.ts';
 import type { Attempt } from './stage-attempt.ts';
 import type { StepReports } from './stage-steps.ts';
@@ -38,7 +39,7 @@ export async function judgeReports(
     stages: known.pipeline.stages,
     policies: known.pipeline.gates ?? [],
     floors: resolveGateFloors(known.pair.project),
-    byImages: known.pipeline.supplyChain.scan === undefined ? [] : ['container'],
+    byImages: gatesOfImages(known.pipeline, attempt.plan),
     steps: new Set(report.steps.filter(({ skipped }) => skipped !== true).map(({ name }) => name)),
     source: scope.source,
     before,

@@ -99,7 +99,13 @@ function wishOf(gates: Gates | undefined, gate: GateName): GateWish | undefined 
     suppressions,
     coverage: { min, critical },
     score,
-    licences: licences === undefined ? undefined : { allow: licences.allow ?? null, deny: licences.deny },
+    licences:
+      licences === undefined
+        ? undefined
+        : {
+            ...{ allow: licences.allow ?? null, deny: licences.deny },
+            ...(licences.images === undefined ? {} : { images: licences.images }),
+          },
     imageAgeDays: all.imageAge === undefined ? undefined : all.imageAge / dayMs,
     databaseAgeDays: all.databaseAge === undefined ? undefined : all.databaseAge / dayMs,
     backupAgeHours: all.backupAge === undefined ? undefined : all.backupAge / hourMs,

@@ -3,6 +3,7 @@
  * document: a run goes through, and only the deployment does not, which is late to hear of it.
  */
 import { type GateName, type GatePolicy, gateOfKind } from '../domain/gate.ts';
+import { asksForImageLicences } from '../domain/licence.ts';
 import type { Path } from './document.ts';
 import { resolveEnvironmentGates } from './gates.ts';
 import type { Finding } from './problems.ts';
@@ -91,7 +92,7 @@ function ofAccess(policy: GatePolicy, name: string, environment: Environment, pa
 
 /** A gate that is asked for and is told nothing is errored, never passed. */
 function ofReports(
-  { gate, reports }: GatePolicy,
+  { gate, reports, licences }: GatePolicy,
   project: ProjectDefinition,
   repository: RepositoryDefinition,
   name: string,
@@ -103,7 +104,8 @@ function ofReports(
   const own = declared.filter((report) => report.kind !== 'html' && (report.gate ?? gateOfKind[report.kind]) === gate);
   const isScanned = gate === 'container' && project.images.scan !== undefined;
   const missing = reports.filter((kind) => !own.some((report) => report.kind === kind));
-  const nothing = own.length === 0 && !isScanned;
+  const isListed = gate === 'dependencies' && repository.images.length > 0 && asksForImageLicences(licences);
+  const nothing = own.length === 0 && !isScanned && !isListed;
   if (!nothing && missing.length === 0) return [];
   return [
     {

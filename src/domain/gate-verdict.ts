@@ -327,8 +327,8 @@ function findingsPart(
 
 /** Findings that only the policy makes of what a report says. */
 function extraFindings(report: ReadReport, { policy, at }: GateInput): readonly Finding[] {
-  const { packages, image } = report;
-  const found = packages === undefined ? [] : judgeLicences(packages, policy.licences);
+  const { packages, image, contentOf } = report;
+  const found = packages === undefined ? [] : judgeLicences(packages, policy.licences, contentOf);
   if (image === undefined) return found;
   const days = ageDays(image.baseCreatedAt ?? undefined, at);
   const of = (rule: string, severity: Severity, message: string): Finding => ({

@@ -2,16 +2,27 @@ import parse from 'spdx-expression-parse';
 import satisfies from 'spdx-satisfies';
 import type { Finding, LicensedPackage } from './report.ts';
 
+/** What of an image a policy of licences is held against: all packages, those that are not of its distribution, or none. */
+export const licenceScopes = ['all', 'libraries', 'off'] as const;
+export type LicenceScope = (typeof licenceScopes)[number];
+
 /** SPDX ids of what may be used, and of what never may. */
 export interface LicencePolicy {
   /** Null: everything that is not denied. */
   readonly allow: readonly string[] | null;
   readonly deny: readonly string[];
+  /** Of images that Slipway builds, by its own list of them. Default: `all`. */
+  readonly images?: LicenceScope;
 }
 
 /** Whether any licence is not let pass; without a policy none is looked at. */
 export function asksForLicences({ allow, deny }: LicencePolicy): boolean {
   return allow !== null || deny.length > 0;
+}
+
+/** … and whether the images of a run have to be listed for it. */
+export function asksForImageLicences(policy: LicencePolicy): boolean {
+  return asksForLicences(policy) && policy.images !== 'off';
 }
 
 /** True for one licence of the SPDX list, with `+` or an exception where wanted; what a policy may name. */
@@ -25,25 +36,44 @@ export function stricterLicences(floor: LicencePolicy, wish: LicencePolicy | und
   if (wish === undefined) return floor;
   const { allow: wanted } = wish;
   const allow = wanted === null ? floor.allow : (floor.allow ?? wanted).filter((licence) => wanted.includes(licence));
-  return { allow, deny: [...new Set([...floor.deny, ...wish.deny])] };
+  const images = widerScope(floor, wish);
+  return { allow, deny: [...new Set([...floor.deny, ...wish.deny])], ...(images === undefined ? {} : { images }) };
+}
+
+/** Who asks for no licence has not said of which packages. */
+function widerScope(floor: LicencePolicy, wish: LicencePolicy): LicenceScope | undefined {
+  if (!asksForLicences(floor)) return wish.images;
+  if (wish.images === undefined) return floor.images;
+  const { images = 'all' } = floor;
+  return licenceScopes.find((scope) => scope === images || scope === wish.images);
 }
 
 /**
  * A finding for each package whose licence is denied, not allowed, or not known. `MIT OR GPL-3.0-only` may be used under MIT; of
  * `MIT AND GPL-3.0-only` both must be allowed.
+ *
+ * @param image - that the packages lie in. Default: they are those of the source.
  */
-export function judgeLicences(packages: readonly LicensedPackage[], policy: LicencePolicy): readonly Finding[] {
-  if (!asksForLicences(policy)) return [];
-  return packages.flatMap((one) => {
+export function judgeLicences(
+  packages: readonly LicensedPackage[],
+  policy: LicencePolicy,
+  image?: string,
+): readonly Finding[] {
+  if (!(image === undefined ? asksForLicences(policy) : asksForImageLicences(policy))) return [];
+  const judged =
+    image !== undefined && policy.images === 'libraries' ? packages.filter(({ system }) => system !== true) : packages;
+  const where = image === undefined ? '' : ` in image ${image}`;
+  return judged.flatMap((one) => {
     const complaint = complaintOf(one.licence, policy);
     if (complaint === undefined) return [];
     return [
       {
         rule: complaint.rule,
         severity: 'high' as const,
-        message: `${one.name} ${one.version}: ${complaint.message}`,
+        message: `${one.name} ${one.version}${where}: ${complaint.message}`,
+        ...(image === undefined ? {} : { file: image }),
         component: { name: one.name, version: one.version },
-        fingerprint: `${complaint.rule}/${one.name}/${one.licence}`,
+        fingerprint: `${complaint.rule}/${image === undefined ? '' : `${image}/`}${one.name}/${one.licence}`,
       },
     ];
   });

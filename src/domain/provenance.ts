@@ -119,6 +119,11 @@ export function makeProvenance(input: ProvenanceInput): Provenance {
           },
         ]),
   ];
+  const { licences } = image.evidence ?? {};
+  if (licences !== undefined) {
+    const { gate, verdict } = licences;
+    verdicts.push({ name: `scan › gate ${gate} of licences`, verdict, startedOn: input.finishedAt, durationMs: 0 });
+  }
   const startedOn = stages[0]?.startedAt ?? input.finishedAt;
   return {
     buildDefinition: {

@@ -137,6 +137,8 @@ export interface LicensedPackage {
   readonly version: string;
   /** As the package names it: an SPDX expression, or whatever else stands there. */
   readonly licence: string;
+  /** It is of the distribution of an image, as its address says (`pkg:deb/…`). */
+  readonly system?: true;
 }
 
 /** What a scanner tells of an image beside its findings. */
@@ -187,6 +189,8 @@ export interface ReportContent {
   readonly coverage?: CoverageFigures;
   readonly score?: Score;
   readonly packages?: readonly LicensedPackage[];
+  /** Name of the image that the packages lie in; absent: they are those of the source. */
+  readonly contentOf?: string;
   readonly image?: ImageFacts;
 }
 

@@ -233,6 +233,8 @@ export interface ImageEvidence {
   readonly scan?: ScanVerdict;
   /** Security gate 3, over all images of the run; absent where the project does not scan, or the gate is off. */
   readonly gate?: GateLine;
+  /** Security gate 2, by the licences of what is in all images of the run; absent where no policy asks for them. */
+  readonly licences?: GateLine;
   /** That it was signed and what was attested, after the push. */
   readonly attested?: readonly string[];
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { GateName } from '../../domain/gate.ts';
-import { isLicence } from '../../domain/licence.ts';
+import { isLicence, licenceScopes } from '../../domain/licence.ts';
 import { reportKinds } from '../../domain/report.ts';
 import { Duration, InnerPath, Ratio, mustBe, quoted } from '../scalars.ts';
 
@@ -106,6 +106,12 @@ export const Gates = z
               .describe('Only these may be used. Default: all that are not denied.')
               .exactOptional(),
             deny: z.array(Licence).describe('These never.').default([]),
+            images: z
+              .enum(licenceScopes)
+              .describe(
+                'Packages of built images, by the list that Slipway makes of them: `all`, those that are not of the distribution (`libraries`), or none (`off`). Default: `all`; in `slipway.yaml`: what the project says.',
+              )
+              .exactOptional(),
           })
           .describe('SPDX ids. Of `MIT OR GPL-3.0-only` one must be allowed, of `MIT AND GPL-3.0-only` both.')
           .exactOptional(),

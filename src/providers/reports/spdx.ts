@@ -12,6 +12,7 @@ const Package = z.looseObject({
   versionInfo: z.string().optional(),
   licenseConcluded: z.string().optional(),
   licenseDeclared: z.string().optional(),
+  externalRefs: z.array(z.looseObject({ referenceType: z.string(), referenceLocator: z.string() })).optional(),
 });
 const Relationship = z.looseObject({
   spdxElementId: z.string(),
@@ -45,13 +46,15 @@ export const spdx: ReportReader = {
           if (relationshipType === 'DESCRIBES' && spdxElementId === documentId) described.add(relatedSpdxElement);
           if (relationshipType === 'DESCRIBED_BY' && relatedSpdxElement === documentId) described.add(spdxElementId);
         }),
-        'packages/*': each(Package, ({ SPDXID, name, versionInfo = '', licenseConcluded, licenseDeclared }) => {
+        'packages/*': each(Package, (one) => {
+          const { SPDXID, name, versionInfo = '', licenseConcluded, licenseDeclared, externalRefs = [] } = one;
           if (packages.size >= mostPackages) throw new UnreadableReport(`names more than ${mostPackages} packages`);
           const licence = [licenseConcluded, licenseDeclared].find(isSaid) ?? unknownLicence;
           packages.set(SPDXID, {
             name: oneLine(name, 200),
             version: oneLine(versionInfo, 100),
             licence: oneLine(licence, 300),
+            ...(externalRefs.some(isOfSystem) ? { system: true } : {}),
           });
         }),
       },
@@ -70,4 +73,11 @@ export const spdx: ReportReader = {
 
 function isSaid(licence: string | undefined): licence is string {
   return licence !== undefined && licence !== '' && licence !== 'NOASSERTION' && licence !== 'NONE';
+}
+
+/** Types of package addresses that package managers of distributions have (github.com/package-url/purl-spec, PURL-TYPES). */
+const ofSystem = /^pkg:(?:alpm|apk|deb|ebuild|nix|opkg|rpm)\//;
+
+function isOfSystem({ referenceType, referenceLocator }: { referenceType: string; referenceLocator: string }): boolean {
+  return referenceType === 'purl' && ofSystem.test(referenceLocator);
 }

@@ -290,6 +290,11 @@ mkdir html; echo "<p>$TOKEN</p>" > html/index.html`;
     });
     expect(await run(`${audit}${named}`, { more: licences })).toMatchObject({ verdict: 'passed' });
     expect(await run(`${named}${audit}`, { more: licences })).toMatchObject({ verdict: 'passed' });
+    // The lists of images name them as well, before anything is pushed.
+    const images = 'images: [{ name: app, context: app }]\n';
+    expect(await run(audit, { more: `${licences}${images}` })).toMatchObject({ verdict: 'passed' });
+    const apart = licences.replace('[MIT]', '[MIT], images: off');
+    expect(await run(audit, { more: `${apart}${images}` })).toMatchObject({ verdict: 'errored' });
   });
 
   test('without reports and gates a stage is what it was', async () => {

@@ -11,7 +11,7 @@ interface FakeMakerOptions {
   readonly method?: string | null;
 }
 
-/** Lists what the file of the image says is in it: JSON, `[{ "name": "left-paddle", "version": "1.0.0", "licence": "MIT" }]`. */
+/** Lists what the file of the image says is in it: JSON, `[{ "name": "left-paddle", "version": "1.0.0", "licence": "MIT", "deb": true }]`. */
 export function createFakeSbomMaker({ isHere = true, method = 'fake-0.0.0' }: FakeMakerOptions = {}): SbomMaker {
   return {
     name: 'fake',
@@ -27,6 +27,8 @@ interface FakePackage {
   readonly name: string;
   readonly version: string;
   readonly licence?: string;
+  /** As a distribution packs it. */
+  readonly deb?: true;
 }
 
 const tool = { name: 'fake', version: '0.0.0' } as const;
@@ -44,14 +46,22 @@ function list({ image, name, version, folder, signal }: Parameters<SbomMaker['ma
 function renew({ list: files, name, version }: Parameters<SbomMaker['renew']>[0]): Sbom {
   const { metadata, components } = read(files.cyclonedx, name) as {
     readonly metadata?: { readonly component: { readonly name: string } };
-    readonly components: readonly (FakePackage & { readonly licenses?: readonly { readonly expression: string }[] })[];
+    readonly components: readonly (FakePackage & {
+      readonly purl: string;
+      readonly licenses?: readonly { readonly expression: string }[];
+    })[];
   };
   const { name: of } = read(files.spdx, name) as { readonly name?: unknown };
   if (of !== name || metadata?.component.name !== name)
     throw new ProviderError('ScanErrored', `it is no list of ${name}`);
   const packages = components.map((each) => {
     const licence = each.licenses?.[0]?.expression;
-    return { name: each.name, version: each.version, ...(licence === undefined ? {} : { licence }) };
+    const deb = each.purl.startsWith('pkg:deb/');
+    return {
+      ...{ name: each.name, version: each.version },
+      ...(licence === undefined ? {} : { licence }),
+      ...(deb ? { deb } : {}),
+    };
   });
   return write(files, { name, version }, packages);
 }
@@ -66,6 +76,7 @@ function write(
     name: each.name,
     versionInfo: each.version,
     licenseDeclared: each.licence ?? 'NOASSERTION',
+    externalRefs: [{ referenceType: 'purl', referenceLocator: purlOf(each) }],
   }));
   const root = { SPDXID: 'SPDXRef-root', name, versionInfo: version, primaryPackagePurpose: 'CONTAINER' };
   writeFileSync(
@@ -79,14 +90,23 @@ function write(
       ],
     }),
   );
-  const components = packages.map(({ licence, ...each }) => ({
-    ...{ type: 'library', ...each, purl: `pkg:npm/${each.name}@${each.version}` },
+  const components = packages.map(({ licence, name: of, version: at, deb }) => ({
+    ...{
+      type: 'library',
+      name: of,
+      version: at,
+      purl: purlOf({ name: of, version: at, ...(deb === true ? { deb } : {}) }),
+    },
     ...(licence === undefined ? {} : { licenses: [{ expression: licence }] }),
   }));
   const serialNumber = `urn:uuid:${randomUUID()}`;
   const document = { bomFormat: 'CycloneDX', serialNumber, metadata: { component: { name, version } }, components };
   writeFileSync(cyclonedx, JSON.stringify(document));
   return { spdx, cyclonedx, packages: packages.length, tool };
+}
+
+function purlOf({ name, version, deb }: FakePackage): string {
+  return `pkg:${deb === true ? 'deb/debian' : 'npm'}/${name}@${version}`;
 }
 
 function read(path: string, name: string): unknown {

@@ -115,6 +115,7 @@ async function examine(world: World) {
       },
     },
     known: {
+      pair: { project: { environments: {} } },
       pipeline: {
         ...{ stages: [], images: [], builds: { concurrency: 1 } },
         supplyChain: { sbom, ...(world.scan === undefined ? {} : { scan: world.scan }) },

@@ -56,6 +56,26 @@ describe('gates of a pair of documents', () => {
     });
   });
 
+  test.each([
+    // Of the project, of the repository, and what comes of both.
+    ['allow: [MIT]', 'deny: [X11]', undefined],
+    ['allow: [MIT], images: libraries', 'deny: [X11]', 'libraries'],
+    ['allow: [MIT], images: libraries', 'images: off', 'libraries'],
+    ['allow: [MIT], images: libraries', 'images: all', 'all'],
+    ['allow: [MIT]', 'images: off', 'all'],
+    ['allow: [MIT], images: off', 'images: libraries', 'libraries'],
+    // Who asks for no licence has not said of what.
+    ['deny: []', 'deny: [X11], images: off', 'off'],
+  ])('of images licences are asked as widely as either says: %s and %s', (project, repository, images) => {
+    const gates = (licences: string): string => `gates: { dependencies: { licences: { ${licences} } } }\n`;
+    const pair = pairOf({
+      project: `${projectText}${gates(project)}`,
+      repository: `${repositoryText}${gates(repository)}`,
+    });
+    expect(of(resolveGates(pair), 'dependencies').licences.images).toBe(images);
+    expect(of(resolveEnvironmentGates(pair, 'production'), 'dependencies').licences.images).toBe(images);
+  });
+
   test('suppressions of the repository hold only where the project lets them', () => {
     const repository = `${repositoryText}gates: { code-security: { suppressions: [{ rule: B602, reason: it is a tool, expires: 2027-01-01 }] } }\n`;
     const pair = pairOf({ repository, project: `${projectText}suppressions: repository\n` });

@@ -92,6 +92,11 @@ describe('validation warns of what the plan of a release will be refused for', (
     const forAll = `${scanned}gates: { coverage: { mode: block } }\n`;
     expect(await pathsOf(encrypted, forAll)).toEqual(['gates.coverage']);
     expect(await pathsOf(encrypted, `${scanned}gates: { container: { mode: block } }\n`)).toEqual([]);
+    // What is in the images is listed for their licences.
+    const licences = (images: string): string =>
+      `${scanned}gates: { dependencies: { mode: block, licences: { allow: [MIT], images: ${images} } } }\n`;
+    expect(await pathsOf(encrypted, licences('all'))).toEqual([]);
+    expect(await pathsOf(encrypted, licences('off'))).toEqual(['gates.dependencies']);
   });
 });
 
