@@ -8,7 +8,7 @@ import { routesBuildTheService } from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import { packagesHaveIndexes } from './package-rules.ts';
 import type { Finding } from './problems.ts';
-import { environmentsOf, stepsOf } from './rules.ts';
+import { environmentsOf, stepsOf } from './places.ts';
 import { suggestion } from './suggest.ts';
 
 /** What of each document does not fit the other one. */

@@ -4,7 +4,7 @@ import { type Severity, rankOf } from '../domain/report.ts';
 import { type Group, group, groupAt, list, number, text } from './lenient.ts';
 import type { Path } from './document.ts';
 import type { Finding } from './problems.ts';
-import { environmentsOf } from './rules.ts';
+import { environmentsOf } from './places.ts';
 
 const hourMs = 3_600_000;
 const dayMs = 24 * hourMs;

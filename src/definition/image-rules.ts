@@ -2,7 +2,7 @@
 import { type Group, group, groupAt, groups, list, text, texts } from './lenient.ts';
 import { namesIn, stageNameOf } from './matrix.ts';
 import type { Finding } from './problems.ts';
-import { environmentsOf } from './rules.ts';
+import { environmentsOf } from './places.ts';
 import { readCombinations } from './stage-rules.ts';
 import { mostCombinations } from './stages.ts';
 import { suggestion } from './suggest.ts';

@@ -7,14 +7,8 @@ import type { CommitInfo } from '../../domain/run.ts';
 import { runTool, type ToolResult } from '../../effects/process.ts';
 import { checkCommit, checkUrl, explain, gitEnvironment, isRef, lastLines, publicUrl } from './git-command.ts';
 import { removeLeftovers } from './git-leftovers.ts';
-import type {
-  CommitRequest,
-  RemoteRef,
-  RepositoryCredentials,
-  SourceChanges,
-  SourceRepository,
-  TreeEntry,
-} from './port.ts';
+import { parseCommits, parseRefs, parseShortstat, parseTree } from './git-output.ts';
+import type { CommitRequest, RepositoryCredentials, SourceRepository } from './port.ts';
 
 export interface GitOptions {
   /** Folder of the mirrors; one `<project>.git` in it. */
@@ -393,48 +387,6 @@ function fetchError(request: CommitRequest, stderr: string): ProviderError {
     default:
       return new ProviderError('RepositoryUnreachable', `${address} could not be read: ${said}`, { details });
   }
-}
-
-function parseCommits(stdout: string): SourceChanges['commits'] {
-  const fields = stdout.split('\0');
-  const commits = [];
-  for (let at = 0; at + 2 < fields.length; at += 3) {
-    commits.push({ sha: (fields[at] ?? '').trim(), author: fields[at + 1] ?? '', subject: fields[at + 2] ?? '' });
-  }
-  return commits;
-}
-
-function parseShortstat(stdout: string): { filesChanged: number; linesChanged: number } {
-  const count = (pattern: RegExp): number => Number(pattern.exec(stdout)?.[1] ?? 0);
-  return {
-    filesChanged: count(/(\d+) files? changed/),
-    linesChanged: count(/(\d+) insertions?/) + count(/(\d+) deletions?/),
-  };
-}
-
-/** An annotated tag comes twice: as itself, and with `^{}` as the commit it was put on. */
-function parseRefs(stdout: string): RemoteRef[] {
-  const lines = stdout
-    .split('\n')
-    .map((line) => line.split('\t'))
-    .filter((line): line is [string, string] => line.length === 2);
-  const peeled = new Map(
-    lines.filter(([, ref]) => ref.endsWith('^{}')).map(([commit, ref]) => [ref.slice(0, -'^{}'.length), commit]),
-  );
-  return lines
-    .filter(([, ref]) => !ref.endsWith('^{}'))
-    .map(([value, ref]) => ({ ref, value, commit: peeled.get(ref) ?? value }));
-}
-
-function parseTree(stdout: string): TreeEntry[] {
-  return stdout
-    .split('\0')
-    .filter((line) => line !== '')
-    .map((line) => {
-      const tab = line.indexOf('\t');
-      const [mode = '', , object = ''] = line.slice(0, tab).split(' ');
-      return { mode, object, path: line.slice(tab + 1) };
-    });
 }
 
 /** `a/b` of `./a//b/`; the root is empty. What climbs out of the repository names nothing in it. */
