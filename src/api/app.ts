@@ -1,3 +1,4 @@
+import cookie from '@fastify/cookie';
 import { type FastifyInstance, LogController, fastify } from 'fastify';
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import { installAuth } from './auth.ts';
@@ -8,6 +9,8 @@ import { createFeeds } from './feeds.ts';
 import { installOpenapi } from './plugins/openapi.ts';
 import { installStreams } from './plugins/sse.ts';
 import { installProblems } from './problems.ts';
+import { createPageLinks } from './page-links.ts';
+import { createPageRegistrar } from './page-route.ts';
 import { createProjectReader } from './project-reader.ts';
 import { createScheduleKeeper } from './project-schedules.ts';
 import { auditReportRoutes } from './routes/audit-reports.ts';
@@ -56,7 +59,10 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
   app.setSerializerCompiler(serializerCompiler);
   installProblems(app);
   installTextCheck(app);
-  installAuth(app, deps.store.db);
+  const links = createPageLinks(deps.installationKey);
+  // Read only; what is in one is signed by us and good for pages alone (auth.ts).
+  await app.register(cookie);
+  installAuth(app, deps.store.db, links);
   await installStreams(app);
   await installOpenapi(app);
 
@@ -67,6 +73,8 @@ export async function buildApp(deps: ApiDependencies): Promise<FastifyInstance> 
     schedules: createScheduleKeeper(deps, app.log),
     commands: createCommands(deps),
     feeds: createFeeds(deps.store.pool.options.connectionString ?? '', app.log),
+    links,
+    pageRoute: createPageRegistrar(deps, links),
   };
   for (const routes of [
     healthRoutes,

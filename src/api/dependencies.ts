@@ -24,6 +24,8 @@ export interface ApiDependencies {
    * @throws ProviderError `CommitNotFound`, `RepositoryRefused` (not retried), `RepositoryUnreachable` (retried)
    */
   readonly resolveRef?: (project: string, ref: string) => Promise<string>;
+  /** The same for every process of the installation; keys of links to pages are derived from it. */
+  readonly installationKey: string;
   readonly settings: ApiSettings;
   readonly logger?: FastifyBaseLogger | undefined;
 }

@@ -50,6 +50,7 @@ async function main(): Promise<void> {
     readSecret,
     proofs: createDecisionProofs(key),
     resolveRef: (project, ref) => resolveRef(store, repositories, readSecret, project, ref),
+    installationKey: key,
     settings: {
       taskQueue: workflowTaskQueue,
       publicUrl,

@@ -5,6 +5,8 @@ import { z } from 'zod';
 import { type FailureType, failures, isFailureType } from '../domain/failure-kinds.ts';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
 import { sentences } from '../domain/sentences.ts';
+import { isBrowser, unsignedAddress } from './browser.ts';
+import { ownPageHeaders, problemPage, signInPage } from './own-pages.ts';
 
 /** A problem document, RFC 9457. */
 export const Problem = z
@@ -54,12 +56,26 @@ async function sendProblem(
   if (found.status === 401) reply.header('www-authenticate', 'Bearer');
   const seconds = found['retryAfterSeconds'];
   if (typeof seconds === 'number') reply.header('retry-after', seconds);
+  if (request.routeOptions.config.page !== undefined && isBrowser(request)) {
+    return await reply
+      .code(found.status)
+      .headers(ownPageHeaders)
+      .serializer((payload: unknown) => String(payload))
+      .send(pageOf(request, found));
+  }
   // Past the zod serialiser of the route, which knows only what the route answers when all is well.
   return await reply
     .code(found.status)
     .type(mediaType)
     .serializer((payload: unknown) => JSON.stringify(payload))
     .send(found);
+}
+
+/** The same for somebody who looks at it with a browser: where a token helps, the form that takes one. */
+function pageOf(request: FastifyRequest, { type, title, detail }: Problem): string {
+  const again = unsignedAddress(request);
+  if (again === undefined && type === typeOf('NotAuthenticated')) return signInPage('It is for people with a token.');
+  return problemPage(title, detail, again);
 }
 
 /** What is wrong, in words that may leave the machine. */
@@ -120,5 +136,9 @@ function titleOf(type: FailureType): string {
 
 function problem(type: FailureType, detail: string): Problem {
   const { status, sentence } = failures[type];
-  return { type: `urn:slipway:problem:${type}`, title: titleOf(type), status, detail: sentences(detail, sentence) };
+  return { type: typeOf(type), title: titleOf(type), status, detail: sentences(detail, sentence) };
+}
+
+function typeOf(type: FailureType): string {
+  return `urn:slipway:problem:${type}`;
 }

@@ -45,6 +45,17 @@ export const failures = {
     sentence: 'Check that the webhook secret at the forge and the one of the project are the same.',
   },
   NotAuthenticated: { retryable: false, status: 401, sentence: 'Send a valid token as `Authorization: Bearer …`.' },
+  LinkExpired: {
+    retryable: false,
+    status: 401,
+    sentence: 'Open the page by its own address again, or have a new link from `slipway report`.',
+  },
+  LinkInvalid: {
+    retryable: false,
+    status: 403,
+    sentence:
+      'Open the page by its own address, or have a link from `slipway report`; a link opens only what it was made for.',
+  },
   NotAllowed: { retryable: false, status: 403, sentence: 'Ask somebody with the role named in the message.' },
   ProofRefused: {
     retryable: false,

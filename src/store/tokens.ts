@@ -79,11 +79,19 @@ export async function storeToken(db: Db, text: string, token: NewToken): Promise
 
 /** Whose token this is; undefined when nobody's, expired or revoked. */
 export async function findIdentity(db: Db, token: string): Promise<Identity | undefined> {
-  if (!isToken(token)) return undefined;
+  return isToken(token) ? await findOne(db, 'hash', hashToken(token)) : undefined;
+}
+
+/** Whose token has this id; undefined as {@link findIdentity}. For what was signed for somebody who had shown the token. */
+export async function readIdentity(db: Db, id: string): Promise<Identity | undefined> {
+  return await findOne(db, 'id', id);
+}
+
+async function findOne(db: Db, column: 'hash' | 'id', value: Buffer | string): Promise<Identity | undefined> {
   const row = await db
     .selectFrom('tokens')
     .select(['id', 'name', 'role', 'groups', 'expiresAt'])
-    .where('hash', '=', hashToken(token))
+    .where(column, '=', value)
     .where('revokedAt', 'is', null)
     .executeTakeFirst();
   if (row === undefined || (row.expiresAt !== null && Date.parse(row.expiresAt) <= Date.now())) return undefined;

@@ -69,6 +69,7 @@ export async function startTestApi(
     },
     proofs: testProofs,
     ...(resolveRef === undefined ? {} : { resolveRef }),
+    installationKey: 'the key of this installation',
     settings: { taskQueue, sweepMs: 0, ...settings, ...over },
   });
   const apps = [await buildApp(dependencies({}))];

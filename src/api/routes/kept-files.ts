@@ -76,7 +76,7 @@ const asDownload = {
 } as const;
 
 /** Files that stages have left: artifacts for people, caches for later runs. */
-export function keptFileRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
+export function keptFileRoutes({ deps, pageRoute }: ApiContext): FastifyPluginAsyncZod {
   const { db } = deps.store;
 
   async function need(path: {
@@ -146,28 +146,25 @@ export function keptFileRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
       },
     );
 
-    app.get(
-      '/v1/projects/:project/runs/:number/documentation/:stage/:name/*',
-      {
-        schema: {
-          tags: ['runs'],
-          summary: 'A page of documentation that a stage has generated',
-          description: 'Foreign content, in a sandbox: it has an origin of its own and reaches nothing.',
-          params: ArtifactPath.extend({ '*': z.string().min(1).max(4_096) }),
-        },
-      },
-      async (request, reply) => {
-        const artifact = await need(request.params);
+    await pageRoute(app, {
+      path: '/v1/projects/:project/runs/:number/documentation/:stage/:name/*',
+      tags: ['runs'],
+      summary: 'A page of documentation that a stage has generated',
+      description: 'Foreign content, in a sandbox: it has an origin of its own and reaches nothing.',
+      params: ArtifactPath.extend({ '*': z.string().min(1).max(4_096) }),
+      own: false,
+      answer: async (params, _, reply) => {
+        const artifact = await need(params);
         const { entry, files } = artifact;
         if (entry === null) throw refuse('NotFound', `The artifact ${artifact.name} is no documentation.`);
-        const path = posix.join(posix.dirname(entry), request.params['*']);
+        const path = posix.join(posix.dirname(entry), params['*']);
         const file = files.find((each) => each.path === path);
         if (file === undefined) throw refuse('NotFound', `The documentation ${artifact.name} has no such page.`);
         return await reply
           .headers({ ...foreignPageHeaders(path), 'content-length': file.sizeBytes })
           .send(await deps.blobs.read(file.blob));
       },
-    );
+    });
 
     app.get(
       '/v1/projects/:project/caches',
@@ -192,7 +189,6 @@ export function keptFileRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
         };
       },
     );
-    await Promise.resolve();
   };
 }
 

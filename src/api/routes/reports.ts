@@ -34,7 +34,7 @@ const Shown = z.object({
 });
 
 /** What a run showed: its report as data and as Markdown, and the pages that its tools made. */
-export function reportRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
+export function reportRoutes({ deps, pageRoute }: ApiContext): FastifyPluginAsyncZod {
   const { db } = deps.store;
 
   /** Of a run that is the first of its ref, those of the release branch say more than nothing. */
@@ -120,18 +120,14 @@ export function reportRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
       },
     );
 
-    app.get(
-      '/v1/projects/:project/runs/:number/pages/:stage/:position/*',
-      {
-        schema: {
-          tags,
-          summary: 'A page that a tool made, such as that of its coverage',
-          description: 'Foreign content, in a sandbox: it has an origin of its own and reaches nothing.',
-          params: PagePath,
-        },
-      },
-      async (request, reply) => {
-        const { project, number, stage, position, '*': wanted } = request.params;
+    await pageRoute(app, {
+      path: '/v1/projects/:project/runs/:number/pages/:stage/:position/*',
+      tags,
+      summary: 'A page that a tool made, such as that of its coverage',
+      description: 'Foreign content, in a sandbox: it has an origin of its own and reaches nothing.',
+      params: PagePath,
+      own: false,
+      answer: async ({ project, number, stage, position, '*': wanted }, _, reply) => {
         const pages = (await listPages(db, project, number)).find(
           (one) => one.stage === stage && one.position === position,
         );
@@ -141,7 +137,6 @@ export function reportRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
         const content = await deps.blobs.read(`${pages.prefix}/${name}`);
         return await reply.headers(foreignPageHeaders(name)).send(content);
       },
-    );
-    await Promise.resolve();
+    });
   };
 }
