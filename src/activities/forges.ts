@@ -1,6 +1,7 @@
 import { loadProject } from '../definition/load.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { isProduction } from '../definition/production.ts';
+import { reportPageAddress } from '../domain/build-report.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import { type ForgeNames, forgeNames } from '../domain/forge-names.ts';
 import { renderReleaseNotes } from '../domain/release-notes.ts';
@@ -67,7 +68,7 @@ export function createForgeActivities({
         const opened = await open(name);
         if (opened === undefined) return;
         const { publicUrl } = settings;
-        const url = publicUrl === undefined ? undefined : `${publicUrl}/v1/projects/${name}/runs/${run}`;
+        const url = publicUrl === undefined ? undefined : `${publicUrl}${reportPageAddress({ project: name, run })}`;
         for (const status of statuses) {
           const context = opened.names.status(status.context);
           await opened.api.setStatus({ commit, ...status, context, ...(url === undefined ? {} : { url }) });

@@ -43,8 +43,8 @@ const sandbox = [
  *
  * Its origin is opaque, so to the browser even its own style sheet is of somebody else: `Cross-Origin-Resource-Policy` has to let everybody have
  * it, and fonts and modules, which are asked for by CORS, the origin `null`. That gives nothing away: whoever asks must have the token or a
- * signed path, and none of it goes by a cookie. There is no `Cross-Origin-Opener-Policy`, for a browser refuses to show a sandboxed page that has
- * one (HTML, "create navigation params by fetching").
+ * signed path, and none of it goes by a cookie. There is no `Cross-Origin-Opener-Policy`: by HTML ("create navigation params by fetching") a sandboxed
+ * page that has one is a network error, though Chromium shows it.
  */
 export function foreignPageHeaders(name: string): Readonly<Record<string, string>> {
   return {

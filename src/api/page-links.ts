@@ -58,6 +58,15 @@ export function createPageLinks(installationKey: string, now: () => number = Dat
   };
 }
 
+/**
+ * What a signed path for an address of a run opens, and the rest of the address: of pages of tools all that lie in one folder, of anything else nothing
+ * but itself.
+ */
+export function openingOf(address: string): { readonly opens: string; readonly rest: string } {
+  const folder = /^\/v1\/projects\/[^/]+\/runs\/\d+\/(?:pages|documentation)\/[^/]+\/[^/]+\//.exec(address)?.[0];
+  return folder === undefined ? { opens: address, rest: '' } : { opens: folder, rest: address.slice(folder.length) };
+}
+
 /** What a signed path of a route opens: its address, up to where it takes any path. */
 export function openedBy(route: string, params: Readonly<Record<string, string>>): string {
   return route.replace(/\*$/, '').replaceAll(/:(\w+)/g, (_, name: string) => encodeURIComponent(params[name] ?? ''));

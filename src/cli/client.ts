@@ -22,6 +22,15 @@ export interface RunName {
   readonly number: number;
 }
 
+/** Signed paths of the API, for the one who asked for them. */
+export interface PageLinks {
+  /** ISO 8601. */
+  readonly until: string;
+  readonly report: string;
+  readonly pages: readonly { readonly stage: string; readonly path: string; readonly link: string }[];
+  readonly documentation: readonly { readonly stage: string; readonly name: string; readonly link: string }[];
+}
+
 /** What the store has lost of an environment. */
 export interface Recovery {
   readonly applied: boolean;
@@ -202,6 +211,8 @@ export interface Client {
     signal: AbortSignal,
   ): Promise<ReadableStream<Uint8Array>>;
   readReport(run: RunName): Promise<BuildReport>;
+  /** Paths by which a browser opens its pages for an hour. */
+  readPageLinks(run: RunName): Promise<PageLinks>;
   /** The same as Markdown. */
   readReportText(run: RunName): Promise<string>;
   listLogs(of: RunName | DeploymentRef): Promise<readonly LogStream[]>;
@@ -262,6 +273,7 @@ export function createClient(connection: Connection, stop?: AbortSignal): Client
     closeIncident: ({ project: owner, environment: name, number }, reason) =>
       http.post(`/v1/incidents/${owner}/${name}/${number}/close`, { reason }),
     readReport: (name) => http.get(`${run(name)}/report`),
+    readPageLinks: (name) => http.get(`${run(name)}/links`),
     readReportText: (name) => http.getText(`${run(name)}/report.md`),
     listLogs: (of) => http.get(logs(of)),
     reviewRegistry: (owner) => http.post(`${project(owner)}/registry/review`, {}),

@@ -82,7 +82,8 @@ function testLines({ total, failed, errored, skipped, durationMs, failures }: Te
   ];
 }
 
-function coverageLine({ lines, before }: CoverageChange): string {
+/** What was measured, and how it differs from the last release. */
+export function coverageLine({ lines, before }: CoverageChange): string {
   if (before === null) return `${percent(lines)} of the lines.`;
   const points = (lines - before) * 100;
   const change =
@@ -118,11 +119,12 @@ function trendLines({ ref, steps }: Trend, run: number): readonly string[] {
   ];
 }
 
-function points(change: number): string {
+/** A difference of shares in points: `+1.25`. */
+export function points(change: number): string {
   return signed(Math.round(change * 10_000), (hundredths) => (hundredths / 100).toFixed(2)) ?? '';
 }
 
-function signed(change: number | null, write: (size: number) => string): string | null {
+export function signed(change: number | null, write: (size: number) => string): string | null {
   if (change === null) return null;
   return change === 0 ? '=' : `${change > 0 ? '+' : '−'}${write(Math.abs(change))}`;
 }
@@ -182,6 +184,6 @@ function more(count: number): readonly string[] {
   return count > mostRows ? [`- and ${count - mostRows} more`] : [];
 }
 
-function megabytes(bytes: number): string {
+export function megabytes(bytes: number): string {
   return `${(bytes / 1e6).toFixed(1)} MB`;
 }

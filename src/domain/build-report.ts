@@ -70,6 +70,11 @@ export interface ReportPages {
   readonly address: string;
 }
 
+/** Where a browser is shown the report of a run, a path of the API. */
+export function reportPageAddress({ project, run }: { readonly project: string; readonly run: number }): string {
+  return `/v1/projects/${project}/runs/${run}/report.html`;
+}
+
 const minuteMs = 60_000;
 
 /** Nominal times of S0 (S0-31 to S0-82, A-05): a measure to compare with, never a limit. */

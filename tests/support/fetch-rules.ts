@@ -11,7 +11,11 @@ export interface Answer {
 
 export type Loaded = 'style' | 'script' | 'module' | 'image' | 'font';
 
-/** @returns why the browser does not show the page; undefined where it does. */
+/**
+ * By HTML alone: Chromium 156 shows such a page in a tab of its own all the same, and who knows what the next one does.
+ *
+ * @returns why a browser may not show the page; undefined where it does.
+ */
 export function whyNotShown(page: Answer): string | undefined {
   const opener = headerOf(page, 'cross-origin-opener-policy') || 'unsafe-none';
   if (directive(page, 'sandbox') !== undefined && opener !== 'unsafe-none') {

@@ -10,7 +10,7 @@ const tags = ['runs'];
 const FilePath = RunPath.extend({ image: Name, file: z.string().min(1).max(100) });
 
 /** What is known of the images of a run, as files: bills of materials, scans, and what was attested of how they were made. */
-export function evidenceRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
+export function evidenceRoutes({ deps, pageRoute }: ApiContext): FastifyPluginAsyncZod {
   async function listOf(project: string, run: number): Promise<readonly EvidenceFile[]> {
     return evidenceFilesOf(project, run, await deps.blobs.list(evidencePrefix(project, run)));
   }
@@ -34,11 +34,14 @@ export function evidenceRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
       },
     );
 
-    app.get(
-      '/v1/projects/:project/runs/:number/evidence/:image/:file',
-      { config: { role: 'viewer' }, schema: { tags, summary: 'One of these files', params: FilePath } },
-      async (request, reply) => {
-        const { project, number, image, file } = request.params;
+    await pageRoute(app, {
+      path: '/v1/projects/:project/runs/:number/evidence/:image/:file',
+      tags,
+      summary: 'One of these files',
+      description: 'To be kept, not shown. A browser gets it as it gets pages, from the link in the report.',
+      params: FilePath,
+      own: false,
+      answer: async ({ project, number, image, file }, _, reply) => {
         // By the list, so that no name leads anywhere else.
         const found = (await listOf(project, number)).find((one) => one.image === image && one.file === file);
         if (found === undefined) {
@@ -57,8 +60,7 @@ export function evidenceRoutes({ deps }: ApiContext): FastifyPluginAsyncZod {
           })
           .send(await deps.blobs.read(`${evidencePrefix(project, number)}/${image}/${file}`));
       },
-    );
-    await Promise.resolve();
+    });
   };
 }
 

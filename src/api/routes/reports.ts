@@ -1,7 +1,8 @@
 import { posix } from 'node:path';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { type BuildReport, buildReport, coverageOf } from '../../domain/build-report.ts';
+import { type BuildReport, buildReport, coverageOf, reportPageAddress } from '../../domain/build-report.ts';
+import { renderBuildReportPage } from '../../domain/build-report-page.ts';
 import { renderBuildReport } from '../../domain/build-report-text.ts';
 import { evidenceFilesOf, evidencePrefix } from '../../domain/evidence-files.ts';
 import { mostTrendRuns, trendRuns } from '../../domain/run-trend.ts';
@@ -9,8 +10,11 @@ import { loadProject } from '../../definition/load.ts';
 import { readProject } from '../../store/projects.ts';
 import { lastReleasedRun, listPages, readGates, readReports, readRunFigures } from '../../store/reports.ts';
 import { readRun } from '../../store/runs.ts';
+import { whoAsks } from '../auth.ts';
 import type { ApiContext } from '../context.ts';
 import { foreignPageHeaders } from '../foreign-pages.ts';
+import { ownPage, ownPageHeaders } from '../own-pages.ts';
+import { openingOf } from '../page-links.ts';
 import { refuse } from '../problems.ts';
 import { addressOf } from './evidence.ts';
 import { BuildReportSchema, Name, RunPath } from '../schemas.ts';
@@ -23,6 +27,16 @@ const PagePath = RunPath.extend({
   '*': z.string().min(1).max(1_000),
 });
 
+const SignedPath = z.string().describe('To be put behind the address of the API. Whoever has it can read the page.');
+const PageLinks = z
+  .object({
+    until: z.string().describe('ISO 8601, UTC: an hour from now.'),
+    report: SignedPath,
+    pages: z.array(z.object({ stage: z.string(), path: z.string(), link: SignedPath })).readonly(),
+    documentation: z.array(z.object({ stage: z.string(), name: z.string(), link: SignedPath })).readonly(),
+  })
+  .meta({ id: 'PageLinks' });
+
 const Shown = z.object({
   runs: z.coerce
     .number()
@@ -34,7 +48,7 @@ const Shown = z.object({
 });
 
 /** What a run showed: its report as data and as Markdown, and the pages that its tools made. */
-export function reportRoutes({ deps, pageRoute }: ApiContext): FastifyPluginAsyncZod {
+export function reportRoutes({ deps, links, pageRoute }: ApiContext): FastifyPluginAsyncZod {
   const { db } = deps.store;
 
   /** Of a run that is the first of its ref, those of the release branch say more than nothing. */
@@ -99,7 +113,7 @@ export function reportRoutes({ deps, pageRoute }: ApiContext): FastifyPluginAsyn
         schema: {
           tags,
           summary: 'What a run showed: tests, coverage, gates, findings, images, times',
-          description: '`report.md` is the same as a page. It is whole when the run is over.',
+          description: '`report.md` and `report.html` are the same as pages. It is whole when the run is over.',
           params: RunPath,
           querystring: Shown,
           response: { 200: BuildReportSchema },
@@ -117,6 +131,55 @@ export function reportRoutes({ deps, pageRoute }: ApiContext): FastifyPluginAsyn
           .type('text/markdown; charset=utf-8')
           .header('x-content-type-options', 'nosniff')
           .send(renderBuildReport(report));
+      },
+    );
+
+    await pageRoute(app, {
+      path: '/v1/projects/:project/runs/:number/report.html',
+      tags,
+      summary: 'The same as a page for browsers',
+      description:
+        'Has no scripts. Where it is read by a signed path its links are signed for the same person and as long.',
+      params: RunPath,
+      own: true,
+      answer: async ({ project, number }, request, reply) => {
+        const report = await reportOf(project, number, trendRuns);
+        const { signedUntil } = request;
+        const linkTo = (address: string): string => {
+          if (signedUntil === undefined) return address;
+          const { opens, rest } = openingOf(address);
+          return links.sign(whoAsks(request).id, opens, rest, signedUntil).path;
+        };
+        const title = `${project} #${number}: ${report.outcome ?? 'running'}`;
+        return await reply.headers(ownPageHeaders).send(ownPage(title, renderBuildReportPage(report, linkTo)));
+      },
+    });
+
+    app.get(
+      '/v1/projects/:project/runs/:number/links',
+      {
+        schema: {
+          tags,
+          summary: 'Paths by which a browser opens its report, its pages and its documentation for an hour',
+          description: 'Signed for the one who asks. Each opens what it names and nothing else.',
+          params: RunPath,
+          response: { 200: PageLinks },
+        },
+      },
+      async (request) => {
+        const { project, number } = request.params;
+        const { pages, documentation } = await reportOf(project, number, 0);
+        const signed = (address: string): { readonly path: string; readonly until: string } => {
+          const { opens, rest } = openingOf(address);
+          return links.sign(whoAsks(request).id, opens, rest);
+        };
+        const { path: report, until } = signed(reportPageAddress({ project, run: number }));
+        return {
+          until,
+          report,
+          pages: pages.map(({ address, ...page }) => ({ ...page, link: signed(address).path })),
+          documentation: documentation.map(({ address, ...one }) => ({ ...one, link: signed(address).path })),
+        };
       },
     );
 

@@ -18,6 +18,7 @@ import { abortRunUpdate, allowRunUpdate, provableWord, runId } from '../../workf
 import { whoAsks } from '../auth.ts';
 import type { ApiContext } from '../context.ts';
 import { findLogs } from '../log-search.ts';
+import { openedBy } from '../page-links.ts';
 import { refuse } from '../problems.ts';
 import {
   AbortBody,
@@ -117,7 +118,16 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
 
     app.get(
       '/v1/projects/:project/runs/:number',
-      { schema: { tags, summary: 'One run with everything', params: RunPath, response: { 200: RunSchema } } },
+      {
+        config: { pageInstead: (params) => openedBy('/v1/projects/:project/runs/:number/report.html', params) },
+        schema: {
+          tags,
+          summary: 'One run with everything',
+          description: 'A browser without a token is sent to the page that shows what the run has shown.',
+          params: RunPath,
+          response: { 200: RunSchema },
+        },
+      },
       async (request) => await need(request.params),
     );
 

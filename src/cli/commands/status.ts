@@ -9,6 +9,7 @@ import { nameOf, parseName } from '../names.ts';
 import { deploymentNext, deploymentPage } from '../pages/deployment.ts';
 import { deploymentList, environmentPage, runList } from '../pages/lists.ts';
 import { undeliveredList } from '../pages/notices.ts';
+import { linkLines } from '../pages/links.ts';
 import { runPage } from '../pages/run.ts';
 import { follow } from '../wait.ts';
 
@@ -83,6 +84,11 @@ export async function runStatus(
       : await client.readRun(run);
   const ending = endingFor(record.outcome, options);
   context.terminal.result('run', { run: record }, () => page(record), ending);
+  if (!context.terminal.json && record.outcome !== null) {
+    // How it stands was said; a link that cannot be had changes nothing of it.
+    const links = await client.readPageLinks(run).catch(() => undefined);
+    if (links !== undefined) for (const line of linkLines(links, client)) context.terminal.say(line);
+  }
   end(ending, `${name} ${record.outcome ?? record.phase}.`, runNext(record, name), context);
 }
 

@@ -70,7 +70,7 @@ describe('telling a forge', () => {
     expect(forge.statuses.get(`${commit}/slipway/tells/test`)).toEqual({
       state: 'success',
       description: 'passed',
-      url: 'https://slipway.example.com/v1/projects/tells/runs/3',
+      url: 'https://slipway.example.com/v1/projects/tells/runs/3/report.html',
     });
     expect(forge.statuses.size).toBe(2);
     expect(forge.comments).toMatchObject([{ pullRequest: 7, body: '<!-- slipway:run-tells -->\n**succeeded**' }]);

@@ -4,7 +4,7 @@ import { createPageLinks, openedBy } from '../../../src/api/page-links.ts';
 import { recordArtifact } from '../../../src/store/kept-files.ts';
 import { recordEvidence } from '../../../src/store/reports.ts';
 import { findIdentity, revokeToken } from '../../../src/store/tokens.ts';
-import { type TestApi, startTestApi } from '../../support/api.ts';
+import { type TestApi, deliver, pushBody, startTestApi } from '../../support/api.ts';
 
 /** Pages of a run, as a browser reads them: it has no header to put a token into. */
 
@@ -53,8 +53,13 @@ function cookieOf(answer: LightMyRequestResponse): string {
   return String(answer.headers['set-cookie']).split(';')[0] ?? '';
 }
 
+/** One for each token: the form takes no more of them than a person types. */
+const cookies = new Map<string, string>();
+
 async function signedIn(of = token): Promise<string> {
-  return cookieOf(await submit(`${folder}/index.html`, `token=${of}`));
+  const cookie = cookies.get(of) ?? cookieOf(await submit(`${folder}/index.html`, `token=${of}`));
+  cookies.set(of, cookie);
+  return cookie;
 }
 
 describe('somebody without a token', () => {
@@ -295,6 +300,63 @@ describe('a signed path', () => {
     const { path } = await signed();
     const app = await api.another();
     expect((await app.inject({ url: path, headers: browser })).statusCode).toBe(200);
+  });
+});
+
+describe('the report of a run', () => {
+  const run = '/v1/projects/shop/runs/1';
+  const report = `${run}/report.html`;
+
+  beforeAll(async () => {
+    await deliver(api.app, 'shop', pushBody(1));
+    await api.blobs.put('evidence/shop/1/app/sbom.spdx.json', Buffer.from('{"spdx":1}'));
+  });
+
+  test('is where a browser is sent that opens the address of a run; a program has the run', async () => {
+    const sent = await get(run);
+    expect([sent.statusCode, sent.headers.location]).toEqual([303, report]);
+    expect((await get(run, { ...browser, authorization: `Bearer ${token}` })).json()).toMatchObject({ number: 1 });
+    expect((await get(run, { accept: 'application/json' })).statusCode).toBe(401);
+  });
+
+  test('is a page of ours at its own address, for who has the cookie or a token', async () => {
+    expect((await get(report)).statusCode).toBe(401);
+    for (const headers of [{ cookie: await signedIn() }, { authorization: `Bearer ${token}` }]) {
+      const { statusCode, body, headers: answered } = await get(report, { ...browser, ...headers });
+      expect(statusCode).toBe(200);
+      expect(answered['content-security-policy']).toMatch(/^default-src 'none'; style-src 'sha256-/);
+      expect(body).toContain(`<a href="${folder}/index.html">`);
+      expect(body).toContain(`<a href="${run}/evidence/app/sbom.spdx.json">`);
+      expect(body).not.toContain('<script');
+    }
+    expect((await get(report.replace('runs/1', 'runs/99'), { ...browser, cookie: await signedIn() })).statusCode).toBe(
+      404,
+    );
+  });
+
+  test('read by a link has links that are signed for the same person and as long', async () => {
+    const links = (await get(`${run}/links`, { authorization: `Bearer ${token}` })).json<{
+      until: string;
+      report: string;
+      pages: { link: string }[];
+      documentation: { link: string }[];
+    }>();
+    expect(Date.parse(links.until)).toBeGreaterThan(Date.now() + 3_500_000);
+    expect(links.pages).toHaveLength(2);
+    expect((await get(links.pages[0]!.link)).body).toContain('style.css');
+    expect((await get(links.documentation[0]!.link)).body).toBe('<p>documentation');
+    const { body } = await get(links.report);
+    const hrefs = [...body.matchAll(/href="([^"]+)"/g)].map(([, href]) => href!);
+    expect(hrefs).toHaveLength(4);
+    const [reader, time] = links.report.split('/')[2]!.split('.');
+    for (const href of hrefs) {
+      expect(href.split('/')[2]?.startsWith(`${reader}.${time}.`)).toBe(true);
+      expect((await get(href)).statusCode).toBe(200);
+    }
+    const file = await get(hrefs.find((href) => href.includes('/evidence/'))!);
+    expect(file.headers['content-disposition']).toBe('attachment; filename="app.sbom.spdx.json"');
+    // The cookie gives no links to hand on.
+    expect((await get(`${run}/links`, { ...browser, cookie: await signedIn() })).statusCode).toBe(401);
   });
 });
 

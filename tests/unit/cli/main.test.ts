@@ -95,6 +95,30 @@ describe('slipway report', () => {
     expect(JSON.parse(stdout)).toMatchObject({ report: { run: 12 } });
     expect((await slipway(['report', 'production/3'])).stderr).toContain('reports belong to the run');
   });
+
+  test('says where a browser finds it, beside the report and not in it', async () => {
+    const run = '/v1/projects/hello/runs/12';
+    const links = {
+      until: '2026-11-26T19:30:00.000Z',
+      report: `/signed/x${run}/report.html`,
+      pages: [{ stage: 'test', path: 'htmlcov', link: `/signed/y${run}/pages/test/0/index.html` }],
+      documentation: [{ stage: 'docs', name: 'api', link: `/signed/z${run}/documentation/docs/api/index.html` }],
+    };
+    answers[`GET ${run}/report`] = { body: { project: 'hello', run: 12 } };
+    answers[`GET ${run}/report.md`] = { body: '# hello #12: succeeded\n' };
+    answers[`GET ${run}/links`] = { body: links };
+    const { stdout, stderr } = await slipway(['report', '12']);
+    expect(stdout).toBe('# hello #12: succeeded\n');
+    expect(stderr.split('\n').slice(0, 4)).toEqual([
+      'In a browser, for you, until 19:30 UTC:',
+      expect.stringMatching(/^  report http:\/\/[^/]+\/signed\/x\/v1\/projects\/hello\/runs\/12\/report\.html$/),
+      expect.stringMatching(/^  test: htmlcov http:\/\/[^/]+\/signed\/y/),
+      expect.stringMatching(/^  documentation docs\/api http:\/\/[^/]+\/signed\/z/),
+    ]);
+    expect(JSON.parse((await slipway(['--json', 'report', '12'])).stdout)).toMatchObject({ links });
+    answers[`GET ${run}`] = { body: aRun({ number: 12 }) };
+    expect((await slipway(['status', '12'])).stderr).toContain(`/signed/x${run}/report.html`);
+  });
 });
 
 describe('a project that is put in force', () => {

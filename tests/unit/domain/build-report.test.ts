@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { type BuildReportInput, buildReport } from '../../../src/domain/build-report.ts';
+import { renderBuildReportPage } from '../../../src/domain/build-report-page.ts';
 import { renderBuildReport } from '../../../src/domain/build-report-text.ts';
 import type { GatedReport } from '../../../src/domain/evidence.ts';
 import { defaultGate } from '../../../src/domain/gate.ts';
@@ -177,6 +178,52 @@ describe('the report of a run', () => {
     expect(page.split('\n').filter((line) => line.includes('heading') && line.startsWith('#'))).toEqual([]);
     for (const row of page.split('\n').filter((line) => line.startsWith('| code'))) {
       expect(row.replaceAll('\\|', '').split('|')).toHaveLength(8);
+    }
+  });
+
+  test('says it as a page too, with links where a browser finds what they name', () => {
+    const { html } = renderBuildReportPage(buildReport(input), (address) => `/signed/x${address}`);
+    expect(html).toContain('<p>10 tests in 1.5 s: 1 failed, 2 skipped.</p>');
+    expect(html).toContain('75.00 % of the lines, −5.00 points against the last release (80.00 %).');
+    expect(html).toContain('<span class="state failed">failed</span>');
+    expect(html).toContain('<td>5–7 min, exceeded</td>');
+    expect(html).toContain('<li>security: <code>safety.json</code> is empty. Run it again.</li>');
+    expect(html).toContain('<strong>Expired: it counts again.</strong>');
+    const at = '/signed/x/v1/projects/shop/runs/12';
+    expect([...html.matchAll(/href="([^"]*)"/g)].map(([, href]) => href)).toEqual([
+      `${at}/evidence/app/scan.json`,
+      `${at}/pages/test/0/index.html`,
+      `${at}/documentation/docs/api/index.html`,
+    ]);
+  });
+
+  test('has no tag on its page that is not ours, whatever others wrote', () => {
+    const { html } = renderBuildReportPage(buildReport(input), (address) => address);
+    expect(html).toContain('&lt;img src=x onerror=alert(1)&gt;');
+    const tags = new Set([...html.matchAll(/<\/?([^\s>]*)/g)].map(([, name]) => name));
+    for (const tag of tags) {
+      expect([
+        'a',
+        'h1',
+        'h2',
+        'h3',
+        'p',
+        'ul',
+        'li',
+        'code',
+        'strong',
+        'span',
+        'div',
+        'table',
+        'thead',
+        'tbody',
+        'tr',
+        'th',
+        'td',
+      ]).toContain(tag);
+    }
+    for (const [, attributes = ''] of html.matchAll(/<[a-z0-9]+\s([^>]*)>/g)) {
+      expect(attributes).toMatch(/^(class|href|scope)="[^"<>]*"$/);
     }
   });
 });
