@@ -5,8 +5,9 @@ import { createProgram } from '../../../src/cli/program.ts';
 
 const root = resolve(import.meta.dirname, '../../..');
 
-/** What stands behind `slipway` without being a command: names of connections, and the text that a lock's number is made of. */
+/** What stands behind `slipway` without being a command: names of connections, and texts that a lock's number, a key and a signature are made of. */
 const noCommands = [
+  /'slipway decision (?:proof )?1'/g,
   /application_?name: 'slipway [a-z]+'/gi,
   /SHA-256 of `slipway migrations`/g,
   /update\(`slipway token \$\{body\}`\)/g,
