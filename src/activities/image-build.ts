@@ -33,6 +33,7 @@ export async function buildImage(
   const progress = progressOf(work, log);
   const inputs = await readInputs(work, image, progress);
   const { key } = inputs;
+  const fork = work.known.input.event.fork === true;
   const tags = plan.buildImages === 'validate' ? [] : tagsOf(work).map(({ name }) => name);
   const { warnings } = inputs;
   const [bases, stored, here, latest] = await Promise.all([
@@ -74,10 +75,11 @@ export async function buildImage(
       modifiedAt: new Date(plan.commit.at),
       bases: inputs.bases,
       // What the definition names goes before what is known.
-      cache: latest === undefined || image.cache !== undefined ? undefined : `${latest.repository}@${latest.digest}`,
+      cache:
+        latest === undefined || image.cache !== undefined || fork ? undefined : `${latest.repository}@${latest.digest}`,
       caches: image.cache,
       registry,
-      credentials: registry.credentials,
+      ...(fork ? {} : { credentials: registry.credentials }),
       ...secrets,
     },
     progress,
@@ -160,6 +162,7 @@ async function without<T extends { readonly path: string }>(
 /** Everything that decides what the image will be, read from the commit itself: what steps have made meanwhile is no part of it. */
 async function readInputs(work: ImageWork, image: ImageSpec, progress: BuildProgress): Promise<Inputs> {
   const { deps, known, run, plan, registry, signal } = work;
+  const fork = known.input.event.fork === true;
   const at = { project: run.project, commit: plan.commit.sha, signal };
   const path = (name: string): string => posix.join(image.context, name);
   const [tree, dockerfile, special, common] = await Promise.all([
@@ -174,7 +177,8 @@ async function readInputs(work: ImageWork, image: ImageSpec, progress: BuildProg
   const ignored = readDockerignore(ignore);
   const bases = await work.builder.resolve(baseImages(dockerfile, image.args), {
     ...progress,
-    credentials: registry.credentials,
+    // The Dockerfile of a fork may name any image: it gets what anybody gets.
+    ...(fork ? { untrusted: true } : { credentials: registry.credentials }),
     platforms: image.platforms,
     anyPlatform: foreignBases(dockerfile, image.args),
   });
@@ -189,7 +193,7 @@ async function readInputs(work: ImageWork, image: ImageSpec, progress: BuildProg
     network: image.network,
     secrets: Object.keys(image.secrets),
     ssh: Object.keys(image.ssh),
-    fork: known.input.event.fork === true,
+    fork,
   });
   const mounts = Object.keys(image.secrets).length > 0 || Object.keys(image.ssh).length > 0;
   const buildKit = mounts || image.cache !== undefined || needsBuildKit(dockerfile);

@@ -15,14 +15,15 @@ import type { BuildProgress, LocalImage } from './port.ts';
 /**
  * Has an image here that others are built from.
  *
- * @param credentials - used where the image is of their registry, and nowhere else.
+ * @param login - used where the image is of its registry, and nowhere else. `nobody`: what has a registry in its name is asked for there as by anybody,
+ * also where it is here already.
  * @returns its id.
  * @throws `BuildFailed` (not retried) - it cannot be had; `RegistryUnavailable` and those of {@link engineError} - it could not be fetched.
  */
 export type EnsureBase = (
   reference: string,
   progress: BuildProgress,
-  credentials: RegistryCredentials | undefined,
+  login: RegistryCredentials | 'nobody' | undefined,
 ) => Promise<string>;
 
 /** Fetches base images with one engine. @param inspect - what the engine knows of an image. */
@@ -58,11 +59,11 @@ export function createBaseFetcher(
     }
   }
 
-  return async (reference, progress, credentials) => {
+  return async (reference, progress, login) => {
     const here = await inspect(reference);
-    if (here !== undefined) return here.id;
+    if (here !== undefined && !(login === 'nobody' && namesRegistry(reference))) return here.id;
     try {
-      await pull(reference, progress, credentials);
+      await pull(reference, progress, login === 'nobody' ? undefined : login);
     } catch (error) {
       if (progress.signal.aborted) throw progress.signal.reason;
       throw pullError(error, reference);
@@ -73,6 +74,12 @@ export function createBaseFetcher(
       details: { image: reference },
     });
   };
+}
+
+/** By the rule of Docker: the first part is a host where it has a dot or a port, or is `localhost`. */
+function namesRegistry(reference: string): boolean {
+  const [host = '', ...rest] = reference.split('/');
+  return rest.length > 0 && (/[.:]/.test(host) || host === 'localhost');
 }
 
 function pullError(error: unknown, reference: string): Error {

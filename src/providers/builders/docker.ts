@@ -18,9 +18,11 @@ export async function createDockerBuilder(address: string): Promise<ImageBuilder
   return {
     ...images,
 
-    async resolve(references, { credentials, ...progress }) {
+    async resolve(references, { credentials, untrusted = false, ...progress }) {
       const found: Record<string, string> = {};
-      for (const reference of references) found[reference] = await ensureBase(reference, progress, credentials);
+      for (const reference of references) {
+        found[reference] = await ensureBase(reference, progress, untrusted ? 'nobody' : credentials);
+      }
       return found;
     },
 

@@ -102,6 +102,11 @@ export interface ImageBuilder {
     references: readonly string[],
     options: BuildProgress & {
       readonly credentials?: RegistryCredentials | undefined;
+      /**
+       * The Dockerfile is anybody's: that an image of a registry lies here already does not say that its author may have it, so the registry is asked,
+       * without a login. Default: false.
+       */
+      readonly untrusted?: boolean | undefined;
       /** Of the image that will be built on them. Default: the builder's own. */
       readonly platforms?: readonly string[] | undefined;
       /** Those that need not have the platforms: they are taken on another one, or for their files alone. */
