@@ -74,10 +74,10 @@ export function endingOfWatch(
       return { kind: 'passed', reason: sentences(reason), watch: verdict };
     case 'inconclusive':
       return watch.onInconclusive === 'succeed'
-        ? { kind: 'passed', reason: sentences(reason, 'The watch had nothing to judge by.'), watch: verdict }
+        ? { kind: 'passed', reason: sentences(reason, 'The watch was inconclusive.'), watch: verdict }
         : {
             kind: 'hold',
-            reason: sentences(reason, 'The watch had nothing to judge by: roll back, or unlock with what is live.'),
+            reason: sentences(reason, 'The watch was inconclusive: roll back, or unlock with what is live.'),
             watch: verdict,
           };
     case 'errored':

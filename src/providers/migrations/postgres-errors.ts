@@ -12,12 +12,13 @@ interface DatabaseError extends Error {
 const refusedStates = /^(28|3D000|42501)/;
 const unreachableStates = /^(08|53|57P)/;
 const diskFullState = '53100';
-const socketCodes = /^E[A-Z_]+$/;
+/** Five letters and digits (postgresql.org/docs/current/errcodes-appendix.html); Node's own codes are longer, or begin so. */
+const serverCode = /^(?!E[A-Z_]+$)[0-9A-Z]{5}$/;
 
 /** The server's code, when it was the server who spoke. */
 export function sqlState(error: unknown): string | undefined {
   const code = error instanceof Error ? (error as DatabaseError).code : undefined;
-  return code !== undefined && !socketCodes.test(code) ? code : undefined;
+  return code !== undefined && serverCode.test(code) ? code : undefined;
 }
 
 /**

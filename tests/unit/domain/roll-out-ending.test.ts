@@ -75,7 +75,7 @@ describe('what a watch means', () => {
     expect(endingOfWatch(policy('succeed', true), 'inconclusive', 'two requests', at).kind).toBe('passed');
     expect(endingOfWatch(policy('hold', true), 'inconclusive', 'two requests', at)).toEqual({
       kind: 'hold',
-      reason: 'two requests. The watch had nothing to judge by: roll back, or unlock with what is live.',
+      reason: 'two requests. The watch was inconclusive: roll back, or unlock with what is live.',
       watch: 'inconclusive',
     });
   });

@@ -59,6 +59,7 @@ describe('a line of the router', () => {
     expect(parseRequest(line({}), 'hello:production')).toEqual({
       atMs: 5,
       release: '1.2.0',
+      slot: 'green',
       status: 200,
       totalMs: 7,
       broken: false,
