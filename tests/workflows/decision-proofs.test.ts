@@ -137,7 +137,10 @@ describe('a decision with a proof', () => {
     const again = deployment.decide('approve', { by: 'max' });
     await then.called('readProof', 2);
     open();
-    expect([await first, await again].sort()).toEqual(['Conflict', 'counted']);
+    // Which of the two is looked at first is nobody's to say.
+    const answers = [await first, await again];
+    expect(answers.filter((answer) => answer === 'Conflict')).toHaveLength(1);
+    expect(answers.filter((answer) => answer.endsWith('counted'))).toHaveLength(1);
     await deployment.decide('reject', { by: 'lin' });
     expect(await deployment.result()).toMatchObject({ outcome: 'rejected' });
     expect(world.decisions.filter(({ counted }) => counted).map(({ by }) => by)).toEqual(['max', 'lin']);
