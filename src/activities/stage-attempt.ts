@@ -7,6 +7,7 @@ import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts'
 import type { Redactor } from '../effects/redact.ts';
 import type { ServiceHost, StageServices } from '../providers/executors/services-port.ts';
 import type { StageScope, StageSession, StepEnd, StepExecutors } from '../providers/executors/port.ts';
+import type { ReadRegistry } from '../providers/registries/logins/index.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
 import type { StageArtifacts } from './artifacts.ts';
 import type { StageCaches } from './caches.ts';
@@ -44,6 +45,7 @@ export interface StageDependencies {
   readonly repositories: SourceRepository;
   readonly pipelines: Pipelines;
   readonly readSecret: ReadSecret;
+  readonly readRegistry: ReadRegistry;
   readonly caches: StageCaches;
   readonly artifacts: StageArtifacts;
   readonly logs: Logs;

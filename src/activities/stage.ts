@@ -121,6 +121,7 @@ async function settleStage(
       source: folders.source,
       home: folders.home,
       objects: deps.repositories.objectsFolder(run.project),
+      login: loginFor(deps, known),
     };
     const hidden = [...valuesOf(secrets), ...othersSecrets];
     const redactor = createRedactor(hidden);
@@ -143,6 +144,19 @@ async function settleStage(
   } finally {
     journal.close();
   }
+}
+
+/** Images of steps and services may lie in the project's own registry. The code of a fork is anybody's, and gets what anybody gets. */
+function loginFor(
+  { readRegistry }: StageDependencies,
+  { input, pipeline }: RunPipeline,
+): NonNullable<StageScope['login']> {
+  if (input.event.fork === true) return 'nobody';
+  const { registry } = pipeline;
+  return {
+    address: registry.address,
+    read: async (signal) => (await readRegistry(registry, signal)).credentials,
+  };
 }
 
 function valuesOf(secrets: Secrets): readonly string[] {

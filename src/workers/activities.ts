@@ -284,6 +284,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       repositories,
       pipelines,
       readSecret,
+      readRegistry,
       caches: createStageCaches({
         blobs,
         index: createCacheIndex(store, warn('caches could not be asked')),

@@ -152,6 +152,8 @@ export function createRunFixture(
       repositories,
       pipelines,
       readSecret,
+      readRegistry: ({ address, insecure }) =>
+        Promise.resolve({ address, insecure, credentials: { address, username: 'ci', password: 'pull' } }),
       caches: createStageCaches({
         blobs,
         index: createMemoryCacheIndex(),

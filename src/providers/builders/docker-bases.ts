@@ -6,6 +6,7 @@ import {
   engineError,
   isEngineGone,
   messageOf,
+  namesRegistry,
   progressLine,
   readEvents,
   statusOf,
@@ -74,12 +75,6 @@ export function createBaseFetcher(
       details: { image: reference },
     });
   };
-}
-
-/** By the rule of Docker: the first part is a host where it has a dot or a port, or is `localhost`. */
-function namesRegistry(reference: string): boolean {
-  const [host = '', ...rest] = reference.split('/');
-  return rest.length > 0 && (/[.:]/.test(host) || host === 'localhost');
 }
 
 function pullError(error: unknown, reference: string): Error {

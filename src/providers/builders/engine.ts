@@ -108,3 +108,9 @@ export function engineError(error: unknown, doing: string): Error {
 export function progressLine(event: EngineEvent): string {
   return event.id === undefined ? (event.status ?? '') : `${event.id}: ${event.status ?? ''}`;
 }
+
+/** Whether an image is named with its registry. By the rule of Docker: the first part is a host where it has a dot or a port, or is `localhost`. */
+export function namesRegistry(reference: string): boolean {
+  const [host = '', ...rest] = reference.split('/');
+  return rest.length > 0 && (/[.:]/.test(host) || host === 'localhost');
+}

@@ -48,7 +48,7 @@ function createSession(
   /** Once, however many steps ask for it at once. */
   async function ready(run: StepRun<ContainerStep>): Promise<void> {
     const { image } = run.step;
-    const fetching = images.get(image) ?? ensureImage(docker, options, { image, name: run.step.name }, run.say, signal);
+    const fetching = images.get(image) ?? ensureImage(docker, scope, { image, name: run.step.name }, run.say, signal);
     images.set(image, fetching);
     fetching.catch(() => images.delete(image));
     await fetching;

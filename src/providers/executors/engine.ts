@@ -1,13 +1,10 @@
 import type Docker from 'dockerode';
 import { ProviderError } from '../../domain/failures.ts';
-import { engineError, isEngineGone, messageOf, readEvents, statusOf } from '../builders/engine.ts';
-import type { RegistryCredentials } from '../registries/port.ts';
+import { engineError, isEngineGone, messageOf, namesRegistry, readEvents, statusOf } from '../builders/engine.ts';
 import type { StageScope } from './port.ts';
 
 /** What everything that a stage puts on an engine has in common. */
 export interface StageEngineOptions {
-  /** Name and password for images of this registry. */
-  readonly credentials?: (image: string) => Promise<RegistryCredentials | undefined>;
   /** Puts into every container a label that tells this installation's from another's on the same engine. */
   readonly labels?: Readonly<Record<string, string>>;
 }
@@ -97,25 +94,27 @@ export async function removeNetwork(network: Docker.Network): Promise<void> {
 /**
  * Brings an image onto the engine where it is not there yet.
  *
+ * @param scope.login - used for images of its registry, and for no others.
  * @param wanted.name - whose it is, for messages.
- * @throws `ImageNotFound` (not retried); `RegistryUnavailable`, `EngineUnavailable` (retried)
+ * @throws `ImageNotFound` (not retried); `RegistryUnavailable`, `EngineUnavailable` (retried); what reading the login throws
  */
 export async function ensureImage(
   docker: Docker,
-  options: StageEngineOptions,
+  { login }: Pick<StageScope, 'login'>,
   { image, name }: { readonly image: string; readonly name: string },
   say: (line: string) => void,
   signal: AbortSignal,
 ): Promise<void> {
   try {
     await docker.getImage(image).inspect();
-    return;
+    if (!(login === 'nobody' && namesRegistry(image))) return;
   } catch (error) {
     if (statusOf(error) !== 404) throw engineError(error, `look for the image ${image}`);
   }
   say(`fetching the image ${image}`);
+  const own = typeof login === 'object' && image.startsWith(`${login.address}/`) ? login : undefined;
+  const credentials = await own?.read(signal);
   try {
-    const credentials = await options.credentials?.(image);
     const auth =
       credentials === undefined
         ? {}

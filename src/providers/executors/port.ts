@@ -1,5 +1,6 @@
 import type { ContainerStep, HostStep, StepSpec } from '../../definition/specs/stage.ts';
 import type { Redactor } from '../../effects/redact.ts';
+import type { RegistryCredentials } from '../registries/port.ts';
 
 /** One attempt at one stage. */
 export interface StageScope {
@@ -14,8 +15,21 @@ export interface StageScope {
   readonly home: string;
   /** Folder of the mirror's objects, which a container needs to see, read-only, for Git to work in it. */
   readonly objects: string;
+  /**
+   * Name and password for images of the project's registry, read when one is fetched. `nobody`: what runs is a stranger's, who gets what anybody gets; an image
+   * with a registry in its name is asked for there, also where the engine has it already. Default: no login.
+   */
+  readonly login?: RegistryLogin | 'nobody';
   /** Network of the engine that the stage has for itself, where services run beside its steps. */
   readonly network?: string;
+}
+
+/** How images of one registry are had. */
+export interface RegistryLogin {
+  /** `host:port`; images of others are asked for as by anybody. */
+  readonly address: string;
+  /** @throws those of the secret or the program that has them */
+  read(signal: AbortSignal): Promise<RegistryCredentials | undefined>;
 }
 
 /** One step about to be started. */

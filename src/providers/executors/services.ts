@@ -166,7 +166,7 @@ class Opened implements StageServices {
     const log = this.#request.openLog(spec.name);
     let service: Service;
     try {
-      await ensureImage(this.#docker, this.#options, spec, (line) => log.say(line), signal);
+      await ensureImage(this.#docker, this.#request.scope, spec, (line) => log.say(line), signal);
       signal.throwIfAborted();
       const container = await this.#docker.createContainer(this.#specOf(spec));
       this.#containers.push(container);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { RunInput, RunPlan, SourceEvent } from '../../../src/domain/run.ts';
+import type { StageScope } from '../../../src/providers/executors/port.ts';
 import { activityEnvironment, createRunFixture, type RunFixture } from '../../support/run-fixture.ts';
 import { until } from '../../support/until.ts';
 
@@ -56,6 +57,39 @@ test('a step that was killed in its container is told of the memory it may have,
     const plan = await own.prepare(own.input(commit));
     expect((await own.runStage(plan, 'killed')).detail).toContain('more than the 512 MiB of memory');
     expect((await own.runStage(plan, 'bad')).detail).not.toContain('memory');
+  } finally {
+    own.remove();
+  }
+});
+
+test('images of steps are had with the login of the project, and those of a fork as anybody has them', async () => {
+  const logins: StageScope['login'][] = [];
+  const own = createRunFixture({
+    executors: {
+      container: {
+        kind: 'container',
+        open: ({ login }) => {
+          logins.push(login);
+          const end = { exitCode: 0, durationMs: 1, tail: '', timedOut: false, stalled: false };
+          return Promise.resolve({ run: () => Promise.resolve(end), close: () => Promise.resolve() });
+        },
+      },
+    },
+  });
+  try {
+    own.projectYaml = own.projectYaml.replace('  executor: host\n', '');
+    const definition = 'version: 1\nstages:\n  - { name: test, steps: [{ name: one, image: x, run: [x] }] }\n';
+    const commit = own.origin.commit({ 'slipway.yaml': definition });
+    const fork = { kind: 'pull-request', ref: 'refs/heads/main', pullRequest: 7, fork: true } as const;
+    for (const event of [{}, fork]) {
+      own.secrets.clear();
+      await own.runStage(await own.prepare(own.input(commit, event)), 'test');
+    }
+    const [pushed, forked] = logins;
+    expect(forked).toBe('nobody');
+    expect(pushed).toMatchObject({ address: '127.0.0.1:5000' });
+    const { signal } = new AbortController();
+    expect(typeof pushed === 'object' ? await pushed.read(signal) : undefined).toMatchObject({ username: 'ci' });
   } finally {
     own.remove();
   }
