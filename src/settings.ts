@@ -77,7 +77,8 @@ export const Settings = z.object({
   SLIPWAY_INSTALLATION_KEY: said(optionalText, {
     ...{ form: 'text', readBy: 'API and worker' },
     usual: '`secrets/installation-key` in the state folder, made where it is missing',
-    description: 'The key by which versions of secrets are made; the same for all processes of an installation.',
+    description:
+      'What versions of secrets, proofs of decisions, signed links and the cookies of pages are made with; the same for all processes of an installation. Another one makes open ones void.',
   }),
   DOCKER_HOST: said(optionalText, {
     ...{ form: address, usual: '`unix:///var/run/docker.sock`', readBy: 'worker' },

@@ -188,7 +188,8 @@ export function createProgram({ version, signal }: ProgramOptions): Command {
     .argument('<ref>')
     .option('--commit <sha>', 'this commit instead of the newest')
     .option('--key <key>', 'starting it again with the same key gives the same run')
-    .option('-p, --parameter <name=value>', 'what conditions ask for; may be given again', collectParameter)
+    // Without a short form: `-p` names the project, before a command and after it.
+    .option('--parameter <name=value>', 'what conditions ask for; may be given again', collectParameter)
     .action(async (ref, options) => (await import('./commands/act.ts')).startRun(contextOf(), ref, options));
   program
     .command('rerun')

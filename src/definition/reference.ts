@@ -58,7 +58,7 @@ const forms = [
   ['path in the repository', 'relative, with `/`, and without `..`'],
   [
     'regular expression',
-    "JavaScript's, with the `u` flag; without references, look-around, and repetitions of repetitions",
+    "RE2's, as Go has them: no look-around, no reference back, and at most 256 parts when repetitions are written out",
   ],
 ] as const;
 

@@ -102,7 +102,7 @@ export const failures = {
   ToolTooOld: {
     retryable: false,
     status: 500,
-    sentence: 'Update the tool named in the message on the worker, or lower the minimum in the project.',
+    sentence: 'Update the tool named in the message on the worker, or lower the minimum under `tools` in slipway.yaml.',
   },
   ProcessFailed: {
     retryable: true,

@@ -216,7 +216,8 @@ function environmentOf(
     MALLOC_ARENA_MAX: '1',
     SLIPWAY_STATE: context.stateFolder,
     SLIPWAY_API_PORT: String(port),
-    SLIPWAY_PUBLIC_URL: `http://127.0.0.1:${port}`,
+    // Of this machine alone; where the API stands behind a proxy, people and forges need its address.
+    SLIPWAY_PUBLIC_URL: publicUrlOf(context, port),
     ...(temporal.uiUrl === undefined ? {} : { SLIPWAY_TEMPORAL_UI: temporal.uiUrl }),
     SLIPWAY_ROUTER_FOLDER: router.configFolder,
     SLIPWAY_ROUTER_MASTER: router.masterSocket,
@@ -228,6 +229,11 @@ function environmentOf(
     DOCKER_HOST: docker.address,
     ...more,
   };
+}
+
+function publicUrlOf({ env }: LocalContext, port: number): string {
+  const named = env['SLIPWAY_PUBLIC_URL'] ?? '';
+  return named === '' ? `http://127.0.0.1:${port}` : named;
 }
 
 /** A command that ends when its starter does, where the machine can do that. */

@@ -147,7 +147,7 @@ export const Environment = z.strictObject({
       restore: z
         .enum(['ask', 'automatic'])
         .describe(
-          '`automatic`: the database is put back although writes made since the backup leave it (they are exported). `ask`: only when nothing was written.',
+          '`automatic`: the database is put back although writes made since the backup leave it (they are exported). `ask`: only after a release that migrated, and only when nothing was written since; otherwise the data stays, or a person is asked.',
         )
         .default('ask'),
     })

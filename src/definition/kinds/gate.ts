@@ -36,7 +36,9 @@ const Licence = z.string({ error: mustBe('an SPDX id such as `MIT`') }).refine((
 
 const mode = z
   .enum(['block', 'warn', 'off'])
-  .describe('`block`: what is not passed stops the run or the deployment. `warn`: it is told. `off`: not judged.')
+  .describe(
+    '`block`: what is not passed stops the run or the deployment. `warn`: it is told. `off`: not judged. Default: `warn`; `tests` blocks, and in production `access-control` and `compliance` do.',
+  )
   .exactOptional();
 
 const shared = {
@@ -80,9 +82,7 @@ export const Gates = z
       .strictObject({
         ...shared,
         min: Ratio.describe('Share of lines that must be covered. Default: 70%.').exactOptional(),
-        critical: Ratio.describe(
-          'Below this it blocks even where the mode is `warn`; a gate that is `off` is not judged at all. Default: 50%.',
-        ).exactOptional(),
+        critical: Ratio.describe('Below this it blocks whatever the mode is, `off` too. Default: 50%.').exactOptional(),
       })
       .describe('Coverage of the tests.')
       .exactOptional(),

@@ -65,7 +65,7 @@ export const Images = z.strictObject({
     )
     .default('digest'),
   sbom: SbomMode.describe(
-    'A bill of materials of every image (SPDX and CycloneDX, by syft). `auto`: every worker makes one that has syft already; where none was made, the report and the plan say why. `required`: syft is built where it is not there, and an image of which no list can be made goes nowhere. `off`: only where images are scanned. `true` and `false` are older words for `required` and `off`.',
+    'A bill of materials of every image (SPDX and CycloneDX, by syft). `auto`: every worker makes one that has syft already; where none was made, the report and the plan say why. `required`: syft is built where it is not there, and an image of which no list can be made goes nowhere. `off`: only where images are scanned or their licences are judged. `true` and `false` are older words for `required` and `off`. Default: `auto`.',
   ).default('auto'),
   scan: z
     .strictObject({

@@ -121,6 +121,17 @@ describe('slipway report', () => {
   });
 });
 
+describe('slipway run', () => {
+  test('sends each parameter, and to the project that was named', async () => {
+    const parameters = ['--parameter', 'load=true', '--parameter', 'users=50'];
+    await slipway(['run', 'main', '-p', 'shop', ...parameters, '--timeout', '0']);
+    expect(asked).toHaveLength(1);
+    const [path, body = ''] = asked[0]?.split(/ (?=\{)/) ?? [];
+    expect(path).toBe('POST /v1/projects/shop/runs');
+    expect(JSON.parse(body)).toMatchObject({ ref: 'refs/heads/main', parameters: { load: 'true', users: '50' } });
+  });
+});
+
 describe('a project that is put in force', () => {
   test('is told at once what the plan of every release will be refused for', async () => {
     await writeFile(
