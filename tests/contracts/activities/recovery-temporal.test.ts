@@ -70,10 +70,12 @@ describe('what Temporal remembers of an environment', () => {
     expect(busy).toBe(`rollout ${world.project}/${production}/${first.input.number}`);
     expect(word?.numbers).toContain(first.input.number);
     await env.client.workflow.getHandle(deploymentId(first.input)).terminate('by a test');
-    const { found } = await remember(world.project, production, never);
-    expect(found[0]).toMatchObject({ input: first.input });
-    expect(found[0]?.ended).toBeUndefined();
-    expect(found[0]?.open).toBeUndefined();
+    // Temporal's lists follow what happens by a moment.
+    const seen = async () => (await remember(world.project, production, never)).found[0];
+    await env.until(async () => (await seen())?.open === undefined, 'its end to be listed');
+    const found = await seen();
+    expect(found).toMatchObject({ input: first.input });
+    expect(found?.ended).toBeUndefined();
     open();
     await env.client.workflow.getHandle(environmentId(world.project, production)).terminate('by a test');
   }, 120_000);
