@@ -72,12 +72,12 @@ export function createPollActivities(deps: PollDependencies): PollActivities {
     const kind: SourceEvent['kind'] = ref.startsWith('refs/tags/') ? 'tag' : 'push';
     const place = { project: project.project, kind, ref };
     const { known, last } = await runsOfRef(deps.store.db, place, [value, commit]);
-    if (known || routeEvent({ kind, ref, after: value }, routesOf(project)).kind === 'ignored') return undefined;
+    if (known || routeEvent({ kind, ref, after: commit }, routesOf(project)).kind === 'ignored') return undefined;
     // Who pushed is told by no repository; the author of the commit is who must not approve it.
     const { author, message } = await deps.repositories.ensureCommit({ repository, commit, ref, signal });
     if (asksToSkip(kind, message)) return undefined;
     // As the webhook would have it: from where the last run left off.
-    const event = { kind, ref, before: last ?? before ?? noCommit, after: value, author, message };
+    const event = { kind, ref, before: last ?? before ?? noCommit, after: commit, author, message };
     const { number, created } = await acceptRun(deps.store.db, {
       project: project.project,
       key: runKey(event),

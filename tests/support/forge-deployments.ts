@@ -1,6 +1,7 @@
 /** Lists of deployments, as GitHub and GitLab have them (docs.github.com REST, deployments; docs.gitlab.com, deployments API). */
 import { z } from 'zod';
 import type { Asked, Endpoint, Shared } from './forge-stand-ins.ts';
+import { githubBody, githubQuery, gitlabFields } from './published-requests.ts';
 
 const number = z.coerce.number().int();
 
@@ -12,7 +13,7 @@ export function githubDeployments(known: Shared, repository: string): readonly E
     {
       method: 'GET',
       path: new RegExp(`${repository}/deployments$`),
-      query: z.strictObject({
+      query: githubQuery('repos/list-deployments')({
         sha: z.string().optional(),
         ref: z.string().optional(),
         task: z.string().optional(),
@@ -28,7 +29,7 @@ export function githubDeployments(known: Shared, repository: string): readonly E
     {
       method: 'POST',
       path: new RegExp(`${repository}/deployments$`),
-      body: z.strictObject({
+      body: githubBody('repos/create-deployment')({
         ref: z.string(),
         task: z.string().optional(),
         auto_merge: z.boolean().optional(),
@@ -53,14 +54,17 @@ export function githubDeployments(known: Shared, repository: string): readonly E
     {
       method: 'GET',
       path: new RegExp(`${repository}/deployments/(\\d+)/statuses$`),
-      query: z.strictObject({ per_page: number.max(100).optional(), page: number.optional() }),
+      query: githubQuery('repos/list-deployment-statuses')({
+        per_page: number.max(100).optional(),
+        page: number.optional(),
+      }),
       // The newest first.
       answer: ({ params }) => [200, [...(statuses.get(Number(params[0])) ?? [])].reverse()],
     },
     {
       method: 'POST',
       path: new RegExp(`${repository}/deployments/(\\d+)/statuses$`),
-      body: z.strictObject({
+      body: githubBody('repos/create-deployment-status')({
         state: z.enum(['error', 'failure', 'inactive', 'in_progress', 'queued', 'pending', 'success']),
         target_url: z.url().optional(),
         log_url: z.url().optional(),
@@ -99,14 +103,14 @@ export function gitlabDeployments(
     {
       method: 'GET',
       path: new RegExp(`${project}/deployments$`),
-      query: z.strictObject({
-        order_by: z.enum(['id', 'iid', 'created_at', 'updated_at', 'finished_at', 'ref']).optional(),
+      query: gitlabFields('Deployments.all')({
+        order_by: z.enum(['id', 'iid', 'created_at', 'updated_at', 'ref']).optional(),
         sort: z.enum(['asc', 'desc']).optional(),
         environment: z.string().optional(),
         status: z.enum(['created', 'running', 'success', 'failed', 'canceled', 'blocked']).optional(),
         page: number.optional(),
         per_page: number.max(100).optional(),
-        pagination: z.string().optional(),
+        pagination: z.enum(['keyset', 'offset']).optional(),
       }),
       answer: ({ query }) => [
         200,
@@ -116,7 +120,7 @@ export function gitlabDeployments(
     {
       method: 'POST',
       path: new RegExp(`${project}/deployments$`),
-      body: z.strictObject({
+      body: gitlabFields('Deployments.create')({
         environment: z.string(),
         sha: z.string(),
         ref: z.string(),
@@ -134,7 +138,7 @@ export function gitlabDeployments(
     {
       method: 'PUT',
       path: new RegExp(`${project}/deployments/(\\d+)$`),
-      body: z.strictObject({ status: z.enum(['running', 'success', 'failed', 'canceled']) }),
+      body: gitlabFields('Deployments.edit')({ status: z.enum(['running', 'success', 'failed', 'canceled']) }),
       answer(asked) {
         const one = made.find(({ id }) => id === Number(asked.params[0]));
         if (one === undefined) return [404, { message: '404 Not found' }];

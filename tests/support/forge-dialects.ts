@@ -14,6 +14,8 @@ export interface Told {
   readonly ref: string;
   readonly before: string;
   readonly after: string;
+  /** What a tag with a message is itself, beside the commit that it was put on (`after`). Only forges whose deliveries tell both have it. */
+  readonly object?: string;
   readonly author: string;
   readonly message: string;
   /** Address of the repository over https, without `.git`. */
@@ -74,12 +76,12 @@ const github: Dialect = {
     'x-github-delivery': more?.id ?? '72d3162e-cc78-11e3-81ab-4c9367dc0958',
     'x-hub-signature-256': `sha256=${hex(secret, text)}`,
   }),
-  push: ({ ref, before, after, author, message, repository }) => ({
+  push: ({ ref, before, after, object, author, message, repository }) => ({
     event: 'push',
     body: {
       ref,
       before,
-      after,
+      after: object ?? after,
       created: before === zeros,
       deleted: after === zeros,
       forced: false,
@@ -142,13 +144,13 @@ const gitlab: Dialect = {
     'x-gitlab-token': secret,
     'idempotency-key': more?.id ?? 'f5e5f430-f57b-4e6e-9fac-d9128cd7232f',
   }),
-  push: ({ ref, before, after, author, message, repository }) => ({
+  push: ({ ref, before, after, object, author, message, repository }) => ({
     event: isTag(ref) ? 'Tag Push Hook' : 'Push Hook',
     body: {
       object_kind: isTag(ref) ? 'tag_push' : 'push',
       event_name: isTag(ref) ? 'tag_push' : 'push',
       before,
-      after,
+      after: object ?? after,
       ref,
       ref_protected: true,
       checkout_sha: after === zeros ? null : after,
@@ -240,12 +242,12 @@ const gitea: Dialect = {
       'x-github-event': event,
     };
   },
-  push: ({ ref, before, after, author, message, repository }) => ({
+  push: ({ ref, before, after, object, author, message, repository }) => ({
     event: 'push',
     body: {
       ref,
       before,
-      after,
+      after: object ?? after,
       compare_url: `${repository}/compare/x...y`,
       commits: [
         {

@@ -1,6 +1,7 @@
 /** Releases, as GitHub and GitLab have them (docs.github.com REST, releases; docs.gitlab.com, releases API). */
 import { z } from 'zod';
 import type { Asked, Endpoint, Shared } from './forge-stand-ins.ts';
+import { githubBody } from './published-requests.ts';
 
 export function githubReleases(known: Shared, repository: string): readonly Endpoint[] {
   const shown = ({ tag }: { readonly tag: string }): unknown => ({
@@ -19,7 +20,7 @@ export function githubReleases(known: Shared, repository: string): readonly Endp
     {
       method: 'POST',
       path: new RegExp(`${repository}/releases$`),
-      body: z.strictObject({
+      body: githubBody('repos/create-release')({
         tag_name: z.string(),
         target_commitish: z.string().optional(),
         name: z.string().optional(),

@@ -1,6 +1,6 @@
 /**
  * Stand-ins of the APIs of forges over real HTTP. Each request is checked against what the forge's reference publishes for it: path, method,
- * required fields, and no field that is not in it.
+ * required fields, and no field that is not in it. The schemas are held to the types of Octokit and Gitbeaker (published-requests.ts).
  *
  * Sources: docs.github.com REST (commit statuses, issue comments, pulls, compare, deployments, releases) and docs.gitlab.com REST (commit status,
  * merge request notes, merge requests, compare, deployments, releases).
@@ -11,6 +11,7 @@ import { text } from 'node:stream/consumers';
 import { z } from 'zod';
 import { githubDeployments, gitlabDeployments } from './forge-deployments.ts';
 import { githubReleases, gitlabReleases } from './forge-releases.ts';
+import { githubBody, githubQuery, gitlabFields } from './published-requests.ts';
 
 /** What a stand-in knows, and what it was asked. */
 export interface StandIn {
@@ -173,7 +174,7 @@ export async function startGithubStandIn(): Promise<StandIn> {
       {
         method: 'POST',
         path: new RegExp(`${repository}/statuses/([0-9a-f]{40})$`),
-        body: z.strictObject({
+        body: githubBody('repos/create-commit-status')({
           state: z.enum(['error', 'failure', 'pending', 'success']),
           target_url: z.url().nullish(),
           description: z.string().max(140).nullish(),
@@ -188,7 +189,7 @@ export async function startGithubStandIn(): Promise<StandIn> {
       {
         method: 'GET',
         path: new RegExp(`${repository}/issues/(\\d+)/comments$`),
-        query: z.strictObject({
+        query: githubQuery('issues/list-comments')({
           since: z.string().optional(),
           per_page: number.max(100).optional(),
           page: number.optional(),
@@ -210,7 +211,7 @@ export async function startGithubStandIn(): Promise<StandIn> {
       {
         method: 'POST',
         path: new RegExp(`${repository}/issues/(\\d+)/comments$`),
-        body: z.strictObject({ body: z.string() }),
+        body: githubBody('issues/create-comment')({ body: z.string() }),
         answer({ params, body }) {
           const comment = {
             id: known.comments.length + 1,
@@ -224,7 +225,7 @@ export async function startGithubStandIn(): Promise<StandIn> {
       {
         method: 'PATCH',
         path: new RegExp(`${repository}/issues/comments/(\\d+)$`),
-        body: z.strictObject({ body: z.string() }),
+        body: githubBody('issues/update-comment')({ body: z.string() }),
         answer({ params, body }) {
           const comment = known.comments.find(({ id }) => id === Number(params[0]));
           if (comment === undefined) return [404, { message: 'Not Found' }];
@@ -235,7 +236,7 @@ export async function startGithubStandIn(): Promise<StandIn> {
       {
         method: 'GET',
         path: new RegExp(`${repository}/pulls$`),
-        query: z.strictObject({
+        query: githubQuery('pulls/list')({
           state: z.enum(['open', 'closed', 'all']).optional(),
           head: z
             .string()
@@ -255,7 +256,10 @@ export async function startGithubStandIn(): Promise<StandIn> {
       {
         method: 'GET',
         path: new RegExp(`${repository}/compare/(.+)$`),
-        query: z.strictObject({ per_page: number.optional(), page: number.optional() }),
+        query: githubQuery('repos/compare-commits-with-basehead')({
+          per_page: number.optional(),
+          page: number.optional(),
+        }),
         answer: ({ params }) => [
           200,
           { ahead_by: known.merged.has((params[0] ?? '').split('...')[1] ?? '') ? 0 : 2, commits: [] },
@@ -264,7 +268,7 @@ export async function startGithubStandIn(): Promise<StandIn> {
       {
         method: 'POST',
         path: new RegExp(`${repository}/pulls$`),
-        body: z.strictObject({
+        body: githubBody('pulls/create')({
           title: z.string().optional(),
           head: z.string(),
           base: z.string(),
@@ -290,7 +294,11 @@ export async function startGithubStandIn(): Promise<StandIn> {
 export async function startGitlabStandIn(): Promise<StandIn> {
   const known = shared('glpat-secret');
   const project = '^/projects/team%2Fapp';
-  const paging = { page: number.optional(), per_page: number.max(100).optional(), pagination: z.string().optional() };
+  const paging = {
+    page: number.optional(),
+    per_page: number.max(100).optional(),
+    pagination: z.enum(['keyset', 'offset']).optional(),
+  };
   const merge = ({ number: iid, from, into, title }: StandIn['pullRequests'][number]): unknown => ({
     id: 100 + iid,
     iid,
@@ -309,8 +317,8 @@ export async function startGitlabStandIn(): Promise<StandIn> {
     {
       method: 'POST',
       path: new RegExp(`${project}/statuses/([0-9a-f]{40})$`),
-      body: z.strictObject({
-        state: z.enum(['pending', 'running', 'success', 'failed', 'canceled', 'skipped']),
+      body: gitlabFields('Commits.editStatus')({
+        state: z.enum(['pending', 'running', 'success', 'failed', 'canceled']),
         name: z.string().optional(),
         context: z.string().optional(),
         ref: z.string().optional(),
@@ -335,7 +343,11 @@ export async function startGitlabStandIn(): Promise<StandIn> {
     {
       method: 'GET',
       path: new RegExp(`${project}/merge_requests/(\\d+)/notes$`),
-      query: z.strictObject({ sort: z.enum(['asc', 'desc']).optional(), order_by: z.string().optional(), ...paging }),
+      query: gitlabFields('MergeRequestNotes.all')({
+        sort: z.enum(['asc', 'desc']).optional(),
+        order_by: z.enum(['created_at', 'updated_at']).optional(),
+        ...paging,
+      }),
       answer: ({ params }) => [
         200,
         known.comments
@@ -351,7 +363,7 @@ export async function startGitlabStandIn(): Promise<StandIn> {
     {
       method: 'POST',
       path: new RegExp(`${project}/merge_requests/(\\d+)/notes$`),
-      body: z.strictObject({ body: z.string(), internal: z.boolean().optional() }),
+      body: gitlabFields('MergeRequestNotes.create')({ body: z.string(), internal: z.boolean().optional() }),
       answer(asked) {
         const comment = {
           id: known.comments.length + 1,
@@ -365,7 +377,7 @@ export async function startGitlabStandIn(): Promise<StandIn> {
     {
       method: 'PUT',
       path: new RegExp(`${project}/merge_requests/(\\d+)/notes/(\\d+)$`),
-      body: z.strictObject({ body: z.string() }),
+      body: gitlabFields('MergeRequestNotes.edit')({ body: z.string() }),
       answer(asked) {
         const comment = known.comments.find(({ id }) => id === Number(asked.params[1]));
         if (comment === undefined) return [404, { message: '404 Not found' }];
@@ -376,8 +388,8 @@ export async function startGitlabStandIn(): Promise<StandIn> {
     {
       method: 'GET',
       path: new RegExp(`${project}/merge_requests$`),
-      query: z.strictObject({
-        state: z.enum(['opened', 'closed', 'locked', 'merged', 'all']).optional(),
+      query: gitlabFields('MergeRequests.all')({
+        state: z.enum(['opened', 'closed', 'locked', 'merged']).optional(),
         source_branch: z.string().optional(),
         target_branch: z.string().optional(),
         ...paging,
@@ -406,7 +418,7 @@ export async function startGitlabStandIn(): Promise<StandIn> {
     {
       method: 'POST',
       path: new RegExp(`${project}/merge_requests$`),
-      body: z.strictObject({
+      body: gitlabFields('MergeRequests.create')({
         source_branch: z.string(),
         target_branch: z.string(),
         title: z.string(),

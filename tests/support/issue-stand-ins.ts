@@ -9,6 +9,7 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { gunzipSync } from 'node:zlib';
 import { z } from 'zod';
+import { githubBody, githubQuery, gitlabFields } from './published-requests.ts';
 
 export interface StoodIssue {
   readonly number: number;
@@ -143,7 +144,7 @@ function github(known: Known): Dialect {
       {
         method: 'GET',
         path: new RegExp(`${repository}/issues$`),
-        query: z.strictObject({
+        query: githubQuery('issues/list-for-repo')({
           labels: z.string().optional(),
           state: z.enum(['open', 'closed', 'all']).optional(),
           per_page: number.max(100).optional(),
@@ -154,7 +155,11 @@ function github(known: Known): Dialect {
       {
         method: 'POST',
         path: new RegExp(`${repository}/issues$`),
-        body: z.strictObject({ title: z.string().max(256), body: z.string().max(65_536), labels: z.array(z.string()) }),
+        body: githubBody('issues/create')({
+          title: z.string().max(256),
+          body: z.string().max(65_536),
+          labels: z.array(z.string()),
+        }),
         answer({ body }) {
           const { title, body: words, labels } = body as { title: string; body: string; labels: string[] };
           return [201, shown(make(known, title, words, labels))];
@@ -163,7 +168,7 @@ function github(known: Known): Dialect {
       {
         method: 'PATCH',
         path: new RegExp(`${repository}/issues/(\\d+)$`),
-        body: z.strictObject({
+        body: githubBody('issues/update')({
           title: z.string().max(256),
           body: z.string().max(65_536),
           state: z.enum(['open', 'closed']).optional(),
@@ -179,7 +184,7 @@ function github(known: Known): Dialect {
       {
         method: 'POST',
         path: new RegExp(`${repository}/issues/(\\d+)/comments$`),
-        body: z.strictObject({ body: z.string() }),
+        body: githubBody('issues/create-comment')({ body: z.string() }),
         answer({ params, body }) {
           known.issues[Number(params[0]) - 1]?.comments.push((body as { body: string }).body);
           return [201, { id: 1 }];
@@ -188,7 +193,7 @@ function github(known: Known): Dialect {
       {
         method: 'POST',
         path: new RegExp(`${repository}/code-scanning/sarifs$`),
-        body: z.strictObject({
+        body: githubBody('code-scanning/upload-sarif')({
           commit_sha: z.string().regex(/^[0-9a-f]{40}$/),
           ref: z.string().regex(/^refs\/(?:heads|tags|pull)\/.*$/),
           sarif: z.base64(),
@@ -224,7 +229,7 @@ function gitlab(known: Known): Dialect {
       {
         method: 'GET',
         path: new RegExp(`${project}/issues$`),
-        query: z.strictObject({
+        query: gitlabFields('Issues.all')({
           labels: z.string(),
           scope: z.enum(['all', 'created_by_me', 'assigned_to_me']),
           per_page: number.max(100),
@@ -243,7 +248,11 @@ function gitlab(known: Known): Dialect {
       {
         method: 'POST',
         path: new RegExp(`${project}/issues$`),
-        body: z.strictObject({ title: z.string().max(255), description: z.string(), labels: z.string() }),
+        body: gitlabFields('Issues.create')({
+          title: z.string().max(255),
+          description: z.string(),
+          labels: z.string(),
+        }),
         answer({ body }) {
           const { title = '', description = '', labels = '' } = body as Record<string, string>;
           return [201, shown(make(known, title, description, labels.split(',')))];
@@ -252,7 +261,7 @@ function gitlab(known: Known): Dialect {
       {
         method: 'PUT',
         path: new RegExp(`${project}/issues/(\\d+)$`),
-        body: z.strictObject({
+        body: gitlabFields('Issues.edit')({
           title: z.string().max(255),
           description: z.string(),
           state_event: z.enum(['close', 'reopen']).optional(),
@@ -269,7 +278,7 @@ function gitlab(known: Known): Dialect {
       {
         method: 'POST',
         path: new RegExp(`${project}/issues/(\\d+)/notes$`),
-        body: z.strictObject({ body: z.string() }),
+        body: gitlabFields('IssueNotes.create')({ body: z.string() }),
         answer({ params, body }) {
           known.issues[Number(params[0]) - 1]?.comments.push((body as { body: string }).body);
           return [201, { id: 1 }];

@@ -22,7 +22,7 @@ const Push = z.looseObject({
   ref: FullRef,
   before: Commit,
   after: Commit,
-  head_commit: z.looseObject({ message: z.string().nullish() }).nullish(),
+  head_commit: z.looseObject({ id: Commit.nullish(), message: z.string().nullish() }).nullish(),
   pusher: Person,
   sender: Person,
 });
@@ -90,6 +90,7 @@ function readPush(push: z.output<typeof Push>): ForgeMessage {
       ref: push.ref,
       before: push.before,
       after: push.after,
+      commit: push.head_commit?.id,
       author: nameOf(push.pusher) ?? nameOf(push.sender) ?? 'unknown',
       message: push.head_commit?.message,
     }),

@@ -29,6 +29,7 @@ const Push = z.looseObject({
   commits: z.array(z.looseObject({ added: Paths, modified: Paths, removed: Paths })).nullish(),
   head_commit: z
     .looseObject({
+      id: Commit.nullish(),
       message: z.string().nullish(),
       author: z.looseObject({ username: z.string().nullish(), name: z.string().nullish() }).nullish(),
     })
@@ -100,6 +101,8 @@ function readPush(push: z.output<typeof Push>): ForgeMessage {
     ref: push.ref,
     before: push.before,
     after: push.deleted === true ? noCommit : push.after,
+    // Of a tag too, since 2021 (github.blog/changelog, 2021-10-01).
+    commit: push.head_commit?.id,
     // Who GitHub knows to have pushed comes first: the author of a commit is whatever was written into it.
     author: nameOf(push.sender) ?? nameOf(push.pusher) ?? author?.username ?? author?.name ?? 'unknown',
     message: push.head_commit?.message,

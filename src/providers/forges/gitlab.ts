@@ -21,6 +21,7 @@ const Push = z.looseObject({
   ref: FullRef,
   before: Commit,
   after: Commit,
+  checkout_sha: Commit.nullish(),
   user_username: z.string().nullish(),
   user_name: z.string().nullish(),
   commits: z.array(z.looseObject({ id: z.string(), message: z.string().nullish() })).nullish(),
@@ -92,12 +93,14 @@ export function createGitlabForge(): Forge {
 }
 
 function readPush(push: z.output<typeof Push>): ForgeMessage {
-  const head = push.commits?.find(({ id }) => id === push.after) ?? push.commits?.at(-1);
+  const newest = push.checkout_sha ?? push.after;
+  const head = push.commits?.find(({ id }) => id === newest) ?? push.commits?.at(-1);
   return messageOfOne(
     refMoved({
       ref: push.ref,
       before: push.before,
       after: push.after,
+      commit: push.checkout_sha,
       author: push.user_username ?? push.user_name ?? 'unknown',
       message: head?.message,
     }),

@@ -37,15 +37,20 @@ type Draft = Omit<SourceEvent, 'message' | 'kind' | 'before' | 'after'> & {
  * The event of a branch or tag that moved; why there is none when it was deleted, did not move, or is neither.
  *
  * @param draft.ref - full.
+ * @param draft.commit - the commit that an annotated tag was put on, where the delivery tells: `after` is the object of the tag then, of
+ *   which no forge takes a status. A run is for a commit, as polling finds it too.
  */
-export function refMoved(draft: Draft): SourceEvent | string {
+export function refMoved({
+  commit,
+  ...draft
+}: Draft & { readonly commit?: string | null | undefined }): SourceEvent | string {
   const { ref, before, after } = draft;
   if (after === noCommit) return `${ref} was deleted; what was deployed from it stays.`;
   // Gitea tests a webhook with a push that leads from a commit to itself.
   if (before.toLowerCase() === after.toLowerCase()) return `${ref} did not move; the webhook works.`;
   const kind = ref.startsWith('refs/tags/') ? 'tag' : ref.startsWith('refs/heads/') ? 'push' : undefined;
   if (kind === undefined) return `${ref} is neither a branch nor a tag.`;
-  return sourceEvent(kind, draft);
+  return sourceEvent(kind, kind === 'tag' && commit ? { ...draft, after: commit } : draft);
 }
 
 /** Whether a pull request comes from another repository than it goes into. One of which that is not told is of strangers. */

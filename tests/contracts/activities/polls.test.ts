@@ -80,6 +80,9 @@ describe('polling', () => {
     origin.git('-c', 'user.name=a', '-c', 'user.email=a@b', 'tag', '-a', 'v1.1.0', '-m', 'x');
     const report = await look('tags');
     expect(report.accepted.map(({ ref }) => ref)).toEqual(['refs/tags/v1.0.0', 'refs/tags/v1.1.0']);
+    // Of a tag with a message too, the run is for the commit that it was put on.
+    const head = origin.git('rev-parse', 'HEAD');
+    expect((await runsOf('tags')).map(({ commit }) => commit)).toEqual([head, head]);
   });
 
   test('and a webhook of the same push make one run, whichever comes first', async () => {

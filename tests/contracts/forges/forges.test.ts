@@ -140,6 +140,11 @@ describe.each(forgeKinds)('%s', (kind) => {
       });
     });
 
+    test('of a tag with a message is for the commit that it was put on', () => {
+      const draft = dialect.push({ ...told, ref: 'refs/tags/v1.0.0', before: zeros, object: sha('e') });
+      expect(read(draft)).toMatchObject({ events: [{ event: { kind: 'tag', after: told.after } }] });
+    });
+
     test('that deletes, or moves nothing, is ignored', () => {
       expect(read(dialect.push({ ...told, after: zeros }))).toMatchObject({
         kind: 'ignored',
