@@ -5,7 +5,7 @@ import type { ImageScan, NotLookedUp, Vulnerability, VulnerabilitySeverity } fro
 import { runTool } from '../../effects/process.ts';
 import { withScratch } from '../../effects/scratch-folder.ts';
 import { checkDatabaseAge } from './database-age.ts';
-import { isOfSystem, kindOf, purlOf, readBill } from './package-kinds.ts';
+import { type Purl, countNotLookedUp, isOfSystem, purlOf, readBill } from './package-kinds.ts';
 import type { ImageScanner } from './port.ts';
 import { programVersion } from './program-version.ts';
 
@@ -119,14 +119,13 @@ async function readKnown(
 }> {
   const document = await readBill(file, image);
   const wanted = new Map<string, number>();
-  const left = new Map<string, NotLookedUp>();
+  const left: Purl[] = [];
   const components = (document.components ?? []).filter((component) => {
     const purl = purlOf(component);
     if (purl === undefined) return false;
     const ecosystem = isOfSystem(purl) ? distributions[purl.namespace] : ecosystems[purl.type];
     if (ecosystem === undefined) {
-      const kind = kindOf(purl);
-      left.set(kind, { kind, packages: (left.get(kind)?.packages ?? 0) + 1, system: isOfSystem(purl) });
+      left.push(purl);
       return false;
     }
     wanted.set(ecosystem, (wanted.get(ecosystem) ?? 0) + 1);
@@ -135,7 +134,7 @@ async function readKnown(
   return {
     wanted,
     list: JSON.stringify({ ...document, components, dependencies: [] }),
-    notLookedUp: [...left.values()],
+    notLookedUp: countNotLookedUp(left),
   };
 }
 

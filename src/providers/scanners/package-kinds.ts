@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { ProviderError } from '../../domain/failures.ts';
+import type { NotLookedUp } from '../../domain/image-scan.ts';
 
 /** A component of a bill of materials, as far as its package URL tells what it is. */
 export interface Purl {
@@ -26,8 +27,18 @@ export function isOfSystem({ type }: Purl): boolean {
   return systemTypes.includes(type);
 }
 
+/** Packages that a scanner knows nothing of, counted by kind. */
+export function countNotLookedUp(purls: readonly Purl[]): readonly NotLookedUp[] {
+  const counted = new Map<string, NotLookedUp>();
+  for (const purl of purls) {
+    const kind = kindOf(purl);
+    counted.set(kind, { kind, packages: (counted.get(kind)?.packages ?? 0) + 1, system: isOfSystem(purl) });
+  }
+  return [...counted.values()];
+}
+
 /** How people are told of a kind: `rpm/amzn`, `npm`. */
-export function kindOf(purl: Purl): string {
+function kindOf(purl: Purl): string {
   return isOfSystem(purl) && purl.namespace !== '' ? `${purl.type}/${purl.namespace}` : purl.type;
 }
 

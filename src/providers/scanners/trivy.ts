@@ -5,7 +5,7 @@ import type { NotLookedUp, Vulnerability, VulnerabilitySeverity } from '../../do
 import { runTool } from '../../effects/process.ts';
 import { withScratch } from '../../effects/scratch-folder.ts';
 import { checkDatabaseAge } from './database-age.ts';
-import { isOfSystem, kindOf, purlOf, readBill } from './package-kinds.ts';
+import { countNotLookedUp, isOfSystem, purlOf, readBill } from './package-kinds.ts';
 import type { ImageScanner } from './port.ts';
 import { programVersion } from './program-version.ts';
 
@@ -128,13 +128,7 @@ function readReport(
 /** What nothing is known of where trivy did not recognise the system, or nobody maintains it any more. */
 async function packagesOfSystem(file: string, image: string): Promise<readonly NotLookedUp[]> {
   const { components = [] } = await readBill(file, image);
-  const left = new Map<string, NotLookedUp>();
-  for (const purl of components.flatMap((component) => purlOf(component) ?? [])) {
-    if (!isOfSystem(purl)) continue;
-    const kind = kindOf(purl);
-    left.set(kind, { kind, packages: (left.get(kind)?.packages ?? 0) + 1, system: true });
-  }
-  return [...left.values()];
+  return countNotLookedUp(components.flatMap((component) => purlOf(component) ?? []).filter(isOfSystem));
 }
 
 function severityOf(said: string | undefined): VulnerabilitySeverity {
