@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { readdirSync, renameSync } from 'node:fs';
+import { closeSync, openSync, readSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { Connection } from '@temporalio/client';
+import { Client, Connection } from '@temporalio/client';
 import { endProcess, startDaemon } from '../../../src/effects/daemon.ts';
 import { checkListens, choosePort } from '../../../src/local/ports.ts';
 import { findProgram } from '../../../src/local/programs.ts';
@@ -77,15 +77,57 @@ describe('Temporal', () => {
     const running = await ensureTemporal(installation.context);
     await running.stop();
     const file = readdirSync(stateFolder).find((name) => name.endsWith('.db'))!;
-    renameSync(join(stateFolder, file), join(stateFolder, 'temporal-1.2.3.db'));
+    const rename = (from: string, to: string): void => {
+      for (const name of readdirSync(stateFolder).filter((each) => each.startsWith(from))) {
+        renameSync(join(stateFolder, name), join(stateFolder, name.replace(from, to)));
+      }
+    };
+    rename(file, 'temporal-1.2.3.db');
     try {
       const starting = ensureTemporal(installation.context);
       await expect(starting).rejects.toMatchObject({ type: 'ConfigurationInvalid' });
       await expect(starting).rejects.toThrow('temporal-1.2.3.db was written by another Temporal server than the');
     } finally {
-      renameSync(join(stateFolder, 'temporal-1.2.3.db'), join(stateFolder, file));
+      rename('temporal-1.2.3.db', file);
     }
     await expect(ensureTemporal(installation.context)).resolves.toMatchObject({ how: 'started' });
+  }, 180_000);
+
+  test('goes on with a state that was kept with a journal', async () => {
+    const { stateFolder } = installation.context;
+    const running = await ensureTemporal(installation.context);
+    await running.stop();
+    const state = readdirSync(stateFolder).find((name) => name.endsWith('.db'))!;
+    for (const name of readdirSync(stateFolder).filter((each) => each.startsWith(state)))
+      rmSync(join(stateFolder, name));
+    const port = await choosePort(installation.context, 'before', 'temporal', new Set([7233]));
+    const before = await startDaemon({
+      command: findProgram(installation.context, 'temporal')!,
+      args: [
+        ...['server', 'start-dev', '--headless', '--ip', '127.0.0.1', '--port', String(port), '--log-level', 'error'],
+        ...['--db-filename', join(stateFolder, state)],
+      ],
+      env: installation.context.env,
+      logFile: join(stateFolder, 'log', 'before.log'),
+    });
+    const workflowId = 'begun-before';
+    try {
+      const connection = await until(() => Connection.connect({ address: `127.0.0.1:${String(port)}` }));
+      const client = new Client({ connection });
+      await until(() => client.workflow.start('nobody', { taskQueue: 'nobody', workflowId }));
+      await connection.close();
+    } finally {
+      await endProcess(before);
+    }
+    expect(keptWithLog(join(stateFolder, state))).toBe(false);
+
+    const { address } = await ensureTemporal(installation.context);
+
+    const connection = await Connection.connect({ address });
+    const { status } = await new Client({ connection }).workflow.getHandle(workflowId).describe();
+    await connection.close();
+    expect(status.name).toBe('RUNNING');
+    expect(keptWithLog(join(stateFolder, state))).toBe(true);
   }, 180_000);
 
   test('a hung one is replaced', async () => {
@@ -96,6 +138,18 @@ describe('Temporal', () => {
     expect(installation.said.join('\n')).toContain(`process ${String(hung.pid)} did not answer within 15 s`);
   }, 180_000);
 });
+
+/** SQLite's own word, in the two bytes of the file's head that say how it is written and read: 2 is a log. */
+function keptWithLog(file: string): boolean {
+  const versions = Buffer.alloc(2);
+  const descriptor = openSync(file, 'r');
+  try {
+    readSync(descriptor, versions, 0, 2, 18);
+  } finally {
+    closeSync(descriptor);
+  }
+  return versions.equals(Buffer.from([2, 2]));
+}
 
 describe('the time-skipping test server', () => {
   test('lets half an hour pass in a moment', async () => {
