@@ -101,7 +101,7 @@ interface CloudInWords {
 }
 
 interface DataCenterInWords {
-  /** Of activities the document has only what they all have. */
+  /** Of activities the document has only what they all have; the client adds by hand what each has of its own. */
   readonly 'get /api/latest/projects/{projectKey}/repos/{repositorySlug}/pull-requests/{pullRequestId}/activities': {
     readonly answer: Answer<
       200,
