@@ -1,6 +1,7 @@
 /**
  * Stand-ins of the APIs of forges over real HTTP. Each request is checked against what the forge's reference publishes for it: path, method,
- * required fields, and no field that is not in it. The schemas are held to the types of Octokit and Gitbeaker (published-requests.ts).
+ * required fields, and no field that is not in it; any other is refused, and a violation. The schemas are held to the types of Octokit and
+ * Gitbeaker (published-requests.ts), those of Gitea and Bitbucket beside this to what their forges publish (published-endpoints.ts).
  *
  * Sources: docs.github.com REST (commit statuses, issue comments, pulls, compare, deployments, releases) and docs.gitlab.com REST (commit status,
  * merge request notes, merge requests, compare, deployments, releases).
@@ -80,6 +81,18 @@ export type Shared = Omit<StandIn, 'url' | 'failNext' | 'requests' | 'close'>;
 /** Paths of an API that its client adds to the address by itself. */
 const bare = new Set(['/api/v4', '/api/v1', '/rest/api/latest']);
 
+/** What of a request the reference does not have; undefined where it is as the reference says. */
+export function whatIsWrong(
+  { body: sent = z.strictObject({}), query: asked = z.strictObject({}) }: Pick<Endpoint, 'body' | 'query'>,
+  body: unknown,
+  query: URLSearchParams,
+): string | undefined {
+  const { error: inBody } = sent.safeParse(body);
+  if (inBody !== undefined) return `body: ${z.prettifyError(inBody)}`;
+  const { error: inQuery } = asked.safeParse(Object.fromEntries(query));
+  return inQuery === undefined ? undefined : `query: ${z.prettifyError(inQuery)}`;
+}
+
 export async function listen(
   shared: Shared,
   prefix: string,
@@ -109,13 +122,10 @@ export async function listen(
         );
         if (match === null || endpoint.method !== request.method) continue;
         const body: unknown = raw === '' ? {} : JSON.parse(raw);
-        for (const [what, schema, value] of [
-          ['body', endpoint.body ?? z.strictObject({}), body],
-          ['query', endpoint.query ?? z.strictObject({}), Object.fromEntries(url.searchParams)],
-        ] as const) {
-          const { error } = schema.safeParse(value);
-          if (error !== undefined)
-            shared.violations.push(`${request.method ?? ''} ${url.pathname} ${what}: ${z.prettifyError(error)}`);
+        const wrong = whatIsWrong(endpoint, body, url.searchParams);
+        if (wrong !== undefined) {
+          shared.violations.push(`${request.method ?? ''} ${url.pathname} ${wrong}`);
+          return send(400, { message: wrong });
         }
         const params = match.slice(1).map(decodeURIComponent);
         const [status, answer, headers] = endpoint.answer({ params, query: url.searchParams, body });

@@ -1,14 +1,16 @@
 /**
  * Stand-ins of issues and code scanning at forges, over real HTTP. Each request is checked against what the forge's reference publishes for it:
- * path, method, required fields, and no field that is not in it.
+ * path, method, required fields, and no field that is not in it; any other is refused, and a violation.
  *
- * Sources: docs.github.com REST (issues, issue comments, code scanning), docs.gitlab.com REST (issues, notes), the swagger of Gitea.
+ * Sources: docs.github.com REST (issues, issue comments, code scanning), docs.gitlab.com REST (issues, notes), what Gitea and Forgejo publish.
  */
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { gunzipSync } from 'node:zlib';
 import { z } from 'zod';
+import { type Endpoint, whatIsWrong } from './forge-stand-ins.ts';
+import { giteaEndpoint } from './published-gitea.ts';
 import { githubBody, githubQuery, gitlabFields } from './published-requests.ts';
 
 export interface StoodIssue {
@@ -32,20 +34,6 @@ export interface IssueStandIn {
   readonly requests: string[];
   failNext(...answers: readonly { readonly status: number; readonly after?: true; readonly message?: string }[]): void;
   close(): Promise<void>;
-}
-
-interface Asked {
-  readonly params: readonly string[];
-  readonly query: URLSearchParams;
-  readonly body: unknown;
-}
-
-interface Endpoint {
-  readonly method: string;
-  readonly path: RegExp;
-  readonly body?: z.ZodType;
-  readonly query?: z.ZodType;
-  answer(asked: Asked): readonly [number, unknown];
 }
 
 type Known = Omit<IssueStandIn, 'url' | 'failNext' | 'close'>;
@@ -76,14 +64,10 @@ export async function startIssueStandIn(kind: 'github' | 'gitlab' | 'gitea'): Pr
         const match = endpoint.path.exec(url.pathname.slice(root.length));
         if (match === null || endpoint.method !== request.method) continue;
         const body: unknown = raw === '' ? {} : JSON.parse(raw);
-        for (const [what, schema, value] of [
-          ['body', endpoint.body ?? z.strictObject({}), body],
-          ['query', endpoint.query ?? z.strictObject({}), Object.fromEntries(url.searchParams)],
-        ] as const) {
-          const { error } = schema.safeParse(value);
-          if (error !== undefined) {
-            known.violations.push(`${request.method ?? ''} ${url.pathname} ${what}: ${z.prettifyError(error)}`);
-          }
+        const wrong = whatIsWrong(endpoint, body, url.searchParams);
+        if (wrong !== undefined) {
+          known.violations.push(`${request.method ?? ''} ${url.pathname} ${wrong}`);
+          return send(400, { message: wrong });
         }
         const [status, answer] = endpoint.answer({
           params: match.slice(1).map(decodeURIComponent),
@@ -126,11 +110,14 @@ function make(known: Known, title: string, body: string, labels: readonly string
   return issue;
 }
 
-function paged(known: Known, query: URLSearchParams, size: string, label: string): readonly StoodIssue[] {
+function paged(known: Known, label: string, page: number, count: number): readonly StoodIssue[] {
   const own = known.issues.filter(({ labels }) => labels.includes(label)).toReversed();
-  const page = Number(query.get('page') ?? 1);
-  const count = Number(query.get(size) ?? 20);
   return own.slice((page - 1) * count, page * count);
+}
+
+/** A page of a hundred at most, as GitHub and GitLab are asked for it. */
+function pageOf(known: Known, query: URLSearchParams): readonly StoodIssue[] {
+  return paged(known, query.get('labels') ?? '', Number(query.get('page') ?? 1), Number(query.get('per_page') ?? 20));
 }
 
 function github(known: Known): Dialect {
@@ -150,7 +137,7 @@ function github(known: Known): Dialect {
           per_page: number.max(100).optional(),
           page: number.optional(),
         }),
-        answer: ({ query }) => [200, paged(known, query, 'per_page', query.get('labels') ?? '').map(shown)],
+        answer: ({ query }) => [200, pageOf(known, query).map(shown)],
       },
       {
         method: 'POST',
@@ -235,7 +222,7 @@ function gitlab(known: Known): Dialect {
           per_page: number.max(100),
           page: number.optional(),
         }),
-        answer: ({ query }) => [200, paged(known, query, 'per_page', query.get('labels') ?? '').map(shown)],
+        answer: ({ query }) => [200, pageOf(known, query).map(shown)],
       },
       {
         method: 'GET',
@@ -289,73 +276,59 @@ function gitlab(known: Known): Dialect {
 }
 
 function gitea(known: Known): Dialect {
-  const repository = '^/repos/team/app';
+  const place = ['team', 'app'] as const;
   const labels: { readonly id: number; readonly name: string }[] = [{ id: 3, name: 'bug' }];
-  const shown = ({ number: id, title, body, open }: StoodIssue): unknown => ({
-    ...{ id: 500 + id, number: id, title, body, state: open ? 'open' : 'closed' },
+  const shown = ({ number: index, title, body, open }: StoodIssue) => ({
+    ...{ id: 500 + index, number: index, title, body, state: open ? 'open' : 'closed' },
   });
   const paging = { page: number.optional(), limit: number.max(50).optional() };
   return {
     ...{ root: '/api/v1', given: '', header: 'authorization', scheme: 'token ' },
     endpoints: [
-      {
-        method: 'GET',
-        path: new RegExp(`${repository}/labels$`),
-        query: z.strictObject(paging),
-        answer: () => [200, labels],
-      },
-      {
-        method: 'POST',
-        path: new RegExp(`${repository}/labels$`),
-        body: z.strictObject({ name: z.string(), color: z.string().regex(/^#[0-9a-f]{6}$/) }),
-        answer({ body }) {
-          const label = { id: labels.length + 10, name: (body as { name: string }).name };
+      giteaEndpoint('repos', 'issueListLabels', place, { query: paging, answer: () => [200, labels] }),
+      giteaEndpoint('repos', 'issueCreateLabel', place, {
+        body: { name: z.string(), color: z.string().regex(/^#[0-9a-f]{6}$/) },
+        answer({ body: { name } }) {
+          const label = { id: labels.length + 10, name };
           labels.push(label);
           return [201, label];
         },
-      },
-      {
-        method: 'GET',
-        path: new RegExp(`${repository}/issues$`),
-        query: z.strictObject({
+      }),
+      giteaEndpoint('repos', 'issueListIssues', place, {
+        query: {
           state: z.enum(['open', 'closed', 'all']),
           type: z.enum(['issues', 'pulls']),
           labels: z.string(),
           ...paging,
-        }),
-        answer: ({ query }) => [200, paged(known, query, 'limit', query.get('labels') ?? '').map(shown)],
-      },
-      {
-        method: 'POST',
-        path: new RegExp(`${repository}/issues$`),
-        body: z.strictObject({ title: z.string().max(255), body: z.string(), labels: z.array(z.number()) }),
-        answer({ body }) {
-          const { title, body: words, labels: ids } = body as { title: string; body: string; labels: number[] };
+        },
+        answer: ({ query: { labels: label, page = 1, limit = 30 } }) => [
+          200,
+          paged(known, label, page, limit).map(shown),
+        ],
+      }),
+      giteaEndpoint('repos', 'issueCreateIssue', place, {
+        body: { title: z.string().max(255), body: z.string(), labels: z.array(z.number()) },
+        answer({ body: { title, body: words, labels: ids } }) {
           const names = labels.filter(({ id }) => ids.includes(id)).map(({ name }) => name);
           return [201, shown(make(known, title, words, names))];
         },
-      },
-      {
-        method: 'PATCH',
-        path: new RegExp(`${repository}/issues/(\\d+)$`),
-        body: z.strictObject({ title: z.string(), body: z.string(), state: z.enum(['open', 'closed']) }),
-        answer({ params, body }) {
+      }),
+      giteaEndpoint('repos', 'issueEditIssue', [...place, /\d+/], {
+        body: { title: z.string(), body: z.string(), state: z.enum(['open', 'closed']) },
+        answer({ params, body: { state, title, body: words } }) {
           const issue = known.issues[Number(params[0]) - 1];
           if (issue === undefined) return [404, { message: 'Not Found' }];
-          const { state, title, body: words } = body as { state: string; title: string; body: string };
           Object.assign(issue, { title, body: words, open: state === 'open' });
           return [201, shown(issue)];
         },
-      },
-      {
-        method: 'POST',
-        path: new RegExp(`${repository}/issues/(\\d+)/comments$`),
-        body: z.strictObject({ body: z.string() }),
+      }),
+      giteaEndpoint('repos', 'issueCreateComment', [...place, /\d+/], {
+        body: { body: z.string() },
         answer({ params, body }) {
-          known.issues[Number(params[0]) - 1]?.comments.push((body as { body: string }).body);
+          known.issues[Number(params[0]) - 1]?.comments.push(body.body);
           return [201, { id: 1 }];
         },
-      },
+      }),
     ],
   };
 }

@@ -2,16 +2,24 @@
  * Stand-ins of what forges answer about the protection of branches, over real HTTP. Only what their references have is answered; anything else
  * that is asked is a violation.
  *
- * Sources: the types of Octokit and Gitbeaker for GitHub and GitLab, the swagger of Gitea (`BranchProtection`).
+ * Sources: the types of Octokit and Gitbeaker for GitHub and GitLab, what Gitea and Forgejo publish (published-gitea.ts).
  */
 import type { components } from '@octokit/openapi-types';
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { type ForgejoBranchRule, type GiteaBranchRule, requestOf } from './published-gitea.ts';
 
 type Schemas = components['schemas'];
 export type GithubProtection = Schemas['branch-protection'];
 export type GithubRule = Schemas['repository-rule-detailed'];
 export type GithubRuleset = Partial<Schemas['repository-ruleset']>;
+
+/** A rule of either. */
+export type GiteaRule = GiteaBranchRule & ForgejoBranchRule;
+/** Where the rules of a repository are, below the API. */
+export const giteaRules = requestOf('repos', 'repoListBranchProtection', 2)
+  .path.replace('{part0}', 'team')
+  .replace('{part1}', 'app');
 
 export interface ProtectionStandIn {
   readonly url: string;

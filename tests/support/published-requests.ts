@@ -7,7 +7,7 @@ import type { AllIssuesOptions, AllMergeRequestsOptions, Gitlab } from '@gitbeak
 import type { operations } from '@octokit/openapi-types';
 import { z } from 'zod';
 
-type DemandedKeys<Of> = { [Key in keyof Of]-?: object extends Pick<Of, Key> ? never : Key }[keyof Of];
+export type DemandedKeys<Of> = { [Key in keyof Of]-?: object extends Pick<Of, Key> ? never : Key }[keyof Of];
 /** What a shape has to be: every field is one of the client's, of values that it takes. */
 type Held<Of, Shape> = {
   [Key in keyof Shape]: Key extends keyof Of

@@ -43,7 +43,7 @@ function page<T>(item: z.ZodType<T>) {
   return z.object({ values: z.array(item), next: z.string().optional() });
 }
 
-/** Bitbucket Cloud, by version 2.0 of its API; no client of it is kept. */
+/** Bitbucket Cloud, by version 2.0 of its API; why without a client, ADR 0014 says. */
 export function createBitbucketApi(options: ForgeApiOptions): Promise<ForgeApi> {
   const { url = hosted, token, repository, timeoutMs } = options;
   const [workspace = '', slug = ''] = repository.split('/');

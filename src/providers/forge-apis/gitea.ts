@@ -29,7 +29,7 @@ const PullRequest = z.object({
 });
 const Release = z.object({ html_url: z.string() });
 
-/** Gitea and Forgejo (`https://host`), by the API that their own `/swagger.v1.json` describes: no client of it is kept. */
+/** Gitea and Forgejo (`https://host`), by the API that their own `/swagger.v1.json` describes; why without a client, ADR 0014 says. */
 export function createGiteaApi(options: ForgeApiOptions): Promise<ForgeApi> {
   const { url, token, repository, timeoutMs } = options;
   if (url === undefined)

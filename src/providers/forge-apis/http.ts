@@ -8,7 +8,7 @@ const pauseMs = 250;
 /** Of an answer, bytes: a hundred comments of the longest that a forge takes. Judgement. */
 const longestAnswer = 16_000_000;
 
-/** A forge without a client that is kept: its JSON over fetch, each answer read by what its reference says. */
+/** A forge without a client of its makers: its JSON over fetch, each answer read by what its reference says. */
 export interface ForgeHttp {
   ask<T>(method: Method, path: string, asked: Asked<T>): Promise<T>;
   /** As {@link ask}; undefined where the forge does not know it. */

@@ -5,7 +5,9 @@ import {
   type GithubProtection,
   type GithubRule,
   type GithubRuleset,
+  type GiteaRule,
   type ProtectionStandIn,
+  giteaRules,
   startProtectionStandIn,
 } from '../../support/protection-stand-ins.ts';
 
@@ -295,7 +297,7 @@ function gitlab({
   forge.answers.set('/projects/team%2Fapp/approval_rules', [200, rules]);
 }
 
-function rule(more: Readonly<Record<string, unknown>>): object {
+function rule(more: { readonly [Field in keyof GiteaRule]?: GiteaRule[Field] | undefined }): typeof more {
   return {
     rule_name: 'main',
     enable_push: false,
@@ -313,6 +315,6 @@ function rule(more: Readonly<Record<string, unknown>>): object {
   };
 }
 
-function gitea(rules: readonly object[]): void {
-  forge.answers.set('/repos/team/app/branch_protections', [200, rules]);
+function gitea(rules: readonly ReturnType<typeof rule>[]): void {
+  forge.answers.set(giteaRules, [200, rules]);
 }
