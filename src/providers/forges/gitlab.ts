@@ -27,14 +27,19 @@ const Push = z.looseObject({
   commits: z.array(z.looseObject({ id: z.string(), message: z.string().nullish() })).nullish(),
 });
 
+/** What happened to a merge request. Most starts nothing, and no more is asked of it: webhooks that are refused are turned off (docs.gitlab.com, webhooks). */
+const Touched = z.looseObject({
+  object_attributes: z.looseObject({
+    // A test of the webhook has none.
+    action: z.string().nullish(),
+    oldrev: Commit.nullish(),
+  }),
+});
 const MergeRequest = z.looseObject({
   user: z.looseObject({ username: z.string().nullish(), name: z.string().nullish() }).nullish(),
   object_attributes: z.looseObject({
     iid: z.number().int().positive(),
-    // A test of the webhook has none.
-    action: z.string().nullish(),
     title: z.string().nullish(),
-    oldrev: Commit.nullish(),
     target_branch: Into,
     source_project_id: z.number().nullish(),
     target_project_id: z.number().nullish(),
@@ -45,7 +50,12 @@ const MergeRequest = z.looseObject({
 const Place = z
   .looseObject({ git_http_url: Address, git_ssh_url: Address, web_url: Address, url: Address, homepage: Address })
   .nullish();
-const Named = z.looseObject({ object_kind: z.string().nullish(), project: Place, repository: Place });
+const Named = z.looseObject({
+  object_kind: z.string().nullish(),
+  event_name: z.string().nullish(),
+  project: Place,
+  repository: Place,
+});
 
 /** GitLab, its own and hosted; project, group and system hooks. */
 export function createGitlabForge(): Forge {
@@ -68,10 +78,11 @@ export function createGitlabForge(): Forge {
     },
     read(request) {
       const body = parseJson(request);
-      // A system hook says in its header only that it is one.
-      const { object_kind: kind } = parse(name, Named, body);
+      // A system hook says in its header only that it is one, and may have no `object_kind` (docs.gitlab.com, system hooks, push events).
+      const { object_kind: object, event_name: event } = parse(name, Named, body);
+      const kind = object ?? event;
       if (kind === 'push' || kind === 'tag_push') return readPush(parse(name, Push, body));
-      if (kind === 'merge_request') return readMergeRequest(parse(name, MergeRequest, body));
+      if (kind === 'merge_request') return readMergeRequest(body);
       return {
         kind: 'ignored',
         why: `Nothing is done for ${kind ?? header(request, 'x-gitlab-event') ?? 'such'} events.`,
@@ -107,16 +118,17 @@ function readPush(push: z.output<typeof Push>): ForgeMessage {
   );
 }
 
-function readMergeRequest({ object_attributes: request, user }: z.output<typeof MergeRequest>): ForgeMessage {
-  const { action, iid, oldrev, last_commit: commit } = request;
+function readMergeRequest(body: unknown): ForgeMessage {
+  const { action, oldrev } = parse(name, Touched, body).object_attributes;
+  const ignored = {
+    kind: 'ignored',
+    why: `Nothing is done for the ${action ?? 'test'} of a merge request without new commits.`,
+  } as const;
   // Any edit is an update; only one with new commits has `oldrev`.
-  const brings = action === 'open' || action === 'reopen' || (action === 'update' && Boolean(oldrev));
-  if (!brings || !commit) {
-    return {
-      kind: 'ignored',
-      why: `Nothing is done for the ${action ?? 'test'} of a merge request without new commits.`,
-    };
-  }
+  if (action !== 'open' && action !== 'reopen' && !(action === 'update' && Boolean(oldrev))) return ignored;
+  const { object_attributes: request, user } = parse(name, MergeRequest, body);
+  const { iid, last_commit: commit } = request;
+  if (!commit) return ignored;
   return messageOfOne(
     pullRequestMoved({
       pullRequest: iid,

@@ -4,6 +4,7 @@ import { fc, seed } from '../../support/property.ts';
 import { forgeKinds } from '../../../src/providers/forges/index.ts';
 import { type TestApi, signingToken, startTestApi, webhookSecret } from '../../support/api.ts';
 import { type Draft, dialects } from '../../support/forge-dialects.ts';
+import { type WebhookExample, webhookExamples } from '../../support/webhook-examples.ts';
 
 /** `SLIPWAY_FUZZ=100000` for all of it (CONTRIBUTING.md); the seed is printed, and can be given by `SLIPWAY_SEED`. */
 const count = Number(process.env['SLIPWAY_FUZZ'] ?? 2_000);
@@ -13,13 +14,15 @@ const run = randomUUID().slice(0, 8);
 
 let api: TestApi;
 let admin: string;
+let examples: readonly WebhookExample[];
 beforeAll(async () => {
+  examples = await webhookExamples();
   api = await startTestApi({ webhookBurst: 1_000_000 }, (_project, ref) =>
     Promise.resolve(ref.length > 20 ? 'd'.repeat(40) : ''),
   );
   for (const kind of forgeKinds) await api.addProject(`${kind}-${run}`, '', kind);
   admin = await api.token('admin');
-}, 60_000);
+}, 300_000);
 afterAll(async () => {
   await api.close();
 });
@@ -56,7 +59,11 @@ const oddText = fc.oneof(
 );
 const oddValue = fc.oneof(fc.jsonValue({ maxDepth: 3 }), oddText, fc.double(), fc.constant(null));
 
-const honest: fc.Arbitrary<{ kind: (typeof forgeKinds)[number]; draft: Draft }> = fc
+interface Made {
+  readonly kind: (typeof forgeKinds)[number];
+  readonly draft: Draft;
+}
+const honest: fc.Arbitrary<Made> = fc
   .record({
     kind: fc.constantFrom(...forgeKinds),
     what: fc.constantFrom('push', 'pull-request', 'other'),
@@ -93,10 +100,18 @@ function rarely<T>(arbitrary: fc.Arbitrary<T>, times: number): fc.Arbitrary<T | 
   return fc.oneof({ arbitrary: fc.constant(null), weight: times }, { arbitrary, weight: 1 });
 }
 
+/** Whatever forges have sent; by kind first, for three in four are of GitHub. The examples are known only when the first is drawn. */
+const real: fc.Arbitrary<Made> = fc
+  .tuple(fc.constantFrom(...forgeKinds.filter((kind) => kind !== 'generic')), fc.nat())
+  .map(([kind, place]) => {
+    const known = examples.filter((each) => each.kind === kind);
+    return { kind, draft: known[place % known.length]! };
+  });
+
 /** A body with something put in place of something, or cut off, or no JSON at all. */
 const delivery: fc.Arbitrary<Attempt> = fc
   .record({
-    made: honest,
+    made: fc.oneof({ arbitrary: honest, weight: 4 }, { arbitrary: real, weight: 1 }),
     place: fc.nat(),
     value: rarely(oddValue, 1),
     cut: rarely(fc.nat(2_000), 6),
