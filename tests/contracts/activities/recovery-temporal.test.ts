@@ -81,9 +81,9 @@ describe('what Temporal remembers of an environment', () => {
   }, 120_000);
 
   test('is an error where it does not answer: nothing is made up', async () => {
+    // Never closed: one of the questions is asked again by a timer of the SDK that nothing ends, which throws past everybody where its channel is gone.
     const connection = Connection.lazy({ address: '127.0.0.1:1' });
     const nobody = createRecoveryMemory(new Client({ connection }));
     await expect(nobody('hello', production, never)).rejects.toMatchObject({ type: 'TemporalUnavailable' });
-    await connection.close();
   }, 60_000);
 });
