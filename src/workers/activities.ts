@@ -94,6 +94,7 @@ import {
   createKnownBuilds,
   createKnownLists,
   createLogs,
+  createOnceSteps,
   createRegistryClaims,
   createRunStore,
   createStageFacts,
@@ -304,6 +305,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       }),
       logs,
       facts,
+      once: createOnceSteps(store),
       reports: { blobs, readBaseline: createBaselines(store) },
     }),
     ...createPackageActivities({
