@@ -39,6 +39,8 @@ export interface Config {
     readonly capabilities: readonly Capability[];
     /** `SLIPWAY_WORKER_NAME`: names the task queue of its workspaces, so it must survive a restart. Default: the machine's. */
     readonly name: string;
+    /** `SLIPWAY_MACHINE_PATIENCE` in ms, default 300_000: how long a stage waits for this machine before its run begins anew elsewhere. */
+    readonly patienceMs: number;
   };
   /**
    * `SLIPWAY_DISK_HIGH` and `SLIPWAY_DISK_LOW`, percent: a disk filled to the first is freed of images that nothing needs down to the second.
@@ -146,7 +148,11 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
       publicUrl: data.SLIPWAY_PUBLIC_URL,
       temporalUi: data.SLIPWAY_TEMPORAL_UI,
     },
-    worker: { capabilities: data.SLIPWAY_CAPABILITIES, name: data.SLIPWAY_WORKER_NAME ?? hostname() },
+    worker: {
+      capabilities: data.SLIPWAY_CAPABILITIES,
+      name: data.SLIPWAY_WORKER_NAME ?? hostname(),
+      patienceMs: data.SLIPWAY_MACHINE_PATIENCE * 1_000,
+    },
     disk: { high: data.SLIPWAY_DISK_HIGH / 100, low: data.SLIPWAY_DISK_LOW / 100 },
     logLevel: data.SLIPWAY_LOG_LEVEL,
     environment,

@@ -156,6 +156,11 @@ export const Settings = z.object({
         'Names the task queue of its checkouts, so it must survive a restart and be that of no other worker.',
     },
   ),
+  SLIPWAY_MACHINE_PATIENCE: said(z.coerce.number('must be a number of seconds').int().min(5).max(86_400).default(300), {
+    ...{ form: 'seconds, 5 to 86,400', readBy: 'worker' },
+    description:
+      'A run that was prepared here begins anew elsewhere when its next stage was not taken for so long: this machine is lost then, or has more to do than it can.',
+  }),
   SLIPWAY_DISK_HIGH: said(percent.default(defaultDiskLimits.high * 100), {
     ...{ form: 'percent, 1 to 99', readBy: 'worker' },
     description: 'From this much of a disk on, images of Slipway that nothing needs are removed.',

@@ -18,6 +18,7 @@ import type { NoticeEvent } from '../domain/notice.ts';
 import type { NoticeLevel, Outcome } from '../domain/outcome.ts';
 import type { Plan } from '../domain/plan.ts';
 import type { WatchPolicy } from '../domain/policy.ts';
+import type { RunRef } from '../domain/run.ts';
 import type { LiveRelease, ReleaseRef, Slot } from '../domain/release.ts';
 import type { Verdict } from '../domain/verdict.ts';
 import type {
@@ -208,6 +209,8 @@ export interface FactActivities {
   }): Promise<void>;
   /** Both of these, for what has no call to ride with. */
   recordFacts(input: Told): Promise<void>;
+  /** The machine of a run was lost, for lists and pages; spooled. */
+  recordLostMachine(input: { readonly run: RunRef; readonly at: string; readonly why: string }): Promise<void>;
   /** A decision that counted or was ignored; fails closed (retried until the store has it). */
   recordDecision(input: {
     readonly deployment: DeploymentRef;

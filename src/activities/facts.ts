@@ -48,6 +48,9 @@ export function createFactActivities({ store, spool, sendNotice, proofs }: FactD
   return {
     recordFacts: (told) => tellAll(spool, told),
 
+    recordLostMachine: ({ run, at, why }) =>
+      tell(`run-anew/${run.project}/${run.number}/${at}`, { kind: 'run-anew', run, at, why }),
+
     recordPhase: ({ deployment, phase, detail }) =>
       tell(`phase/${nameOf(deployment)}/${phase}/${callId()}`, {
         kind: 'phase',

@@ -2,7 +2,15 @@ import { activityInfo } from '@temporalio/activity';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { failures } from '../domain/failure-kinds.ts';
 import { ProviderError, describeFailure, toFailure } from '../domain/failures.ts';
-import type { ImageEvidence, ImageReport, RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import {
+  type ImageEvidence,
+  type ImageReport,
+  type RunPlan,
+  type RunRef,
+  type StageReport,
+  type StepReport,
+  attemptOf,
+} from '../domain/run.ts';
 import { type Verdict, worst } from '../domain/verdict.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
@@ -237,7 +245,7 @@ export async function forEach<I extends { readonly name: string }>(
 
   async function one(image: I, index: number): Promise<ImageReport> {
     signal.throwIfAborted();
-    const log = deps.logs.open({ run, stage, step: image.name, attempt: activityInfo().attempt });
+    const log = deps.logs.open({ run, stage, step: image.name, attempt: attemptOf(work.plan, activityInfo().attempt) });
     const fact = { run, stage, step: image.name, position: index };
     const began = new Date();
     const step = { name: image.name, startedAt: began.toISOString() };

@@ -4,7 +4,7 @@ import type { PackageSpec } from '../definition/specs/pipeline.ts';
 import { failures } from '../domain/failure-kinds.ts';
 import { ProviderError, describeFailure, toFailure } from '../domain/failures.ts';
 import { type PackageKind, type PublishedPackage, packageProblem, publishTimeoutMs } from '../domain/packages.ts';
-import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
+import { type RunPlan, type RunRef, type StageReport, type StepReport, attemptOf } from '../domain/run.ts';
 import { worst } from '../domain/verdict.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import { openInside } from '../effects/inside.ts';
@@ -43,6 +43,7 @@ interface Work {
   readonly deps: PackageDependencies;
   readonly known: RunPipeline;
   readonly run: RunRef;
+  readonly attempt: number;
   readonly source: string;
   readonly signal: AbortSignal;
   readonly account: PublishAccount;
@@ -57,7 +58,9 @@ export function createPackageActivities(deps: PackageDependencies): PackageActiv
   return {
     async publishPackages({ run, plan }) {
       const late = AbortSignal.timeout(publishTimeoutMs);
-      const account = createAccount(activityInfo().heartbeatDetails);
+      const info = activityInfo();
+      const account = createAccount(info.heartbeatDetails);
+      const attempt = attemptOf(plan, info.attempt);
       try {
         return await withHeartbeat(
           heartbeatMs,
@@ -65,7 +68,8 @@ export function createPackageActivities(deps: PackageDependencies): PackageActiv
             const known = await deps.pipelines.of(plan);
             const { source } = foldersOf(plan.workspace);
             const signal = AbortSignal.any([cancelled, late]);
-            return await publishAll({ deps, known, run, source, signal, account, moved: () => progress() }, plan);
+            const work = { deps, known, run, attempt, source, signal, account, moved: () => progress() };
+            return await publishAll(work, plan);
           },
           // A later attempt knows by it what an earlier one has published, also where the index does not answer any more.
           () => account.published(),
@@ -127,11 +131,11 @@ class Step {
   #report: StepReport | undefined;
 
   constructor(work: Work, spec: PackageSpec, index: number) {
-    const { deps, run } = work;
+    const { deps, run, attempt } = work;
     this.spec = spec;
     this.#work = work;
     this.#index = index;
-    this.#log = deps.logs.open({ run, stage, step: spec.name, attempt: activityInfo().attempt });
+    this.#log = deps.logs.open({ run, stage, step: spec.name, attempt });
     deps.facts.stepStarted({ run, stage, step: spec.name, position: index, at: this.#startedAt.toISOString() });
   }
 

@@ -4,16 +4,18 @@ import type { PublishedPackage } from '../domain/packages.ts';
 import type { RunOutcome } from '../domain/outcome.ts';
 import type { RunStart } from '../domain/run-start.ts';
 import type { TurnAnswer, RunTurn } from '../domain/run-turn.ts';
-import type { ForkRule, ImageReport, RunInput, RunPlan, RunRef, StageReport, Workspace } from '../domain/run.ts';
+import type { Anew, ForkRule, ImageReport, RunInput, RunPlan, RunRef, StageReport, Workspace } from '../domain/run.ts';
 
 export interface SourceActivities {
   /**
    * Fetches the commit into a clean worktree, reads and checks the definitions, validates tool versions, allots the run's number and
    * records the run. Heartbeats.
    *
+   * @param input.anew - given where the machine of an earlier checkout was lost.
+   *
    * @throws `CommitNotFound`, `DefinitionInvalid`, `ToolMissing` (not retried), `RepositoryUnreachable` (retried for 2 minutes)
    */
-  prepareRun(input: RunInput): Promise<RunPlan>;
+  prepareRun(input: RunInput & { readonly anew?: Anew }): Promise<RunPlan>;
   /** Removes the worktree. Never fails the run. */
   releaseWorkspace(input: { readonly run: RunRef; readonly workspace: Workspace }): Promise<void>;
 }

@@ -112,18 +112,13 @@ async function settleRun(
     await holdRuns(tx, [run]);
     if (plan !== undefined) await recordRunPlan(tx, { ...plan, run });
     for (const [position, stage] of stages.entries()) {
-      await recordStage(tx, run, position, {
-        name: stage.name,
-        verdict: stage.verdict,
-        startedAt: stage.startedAt,
-        durationMs: stage.durationMs,
-        detail: stage.detail ?? null,
-        steps: stage.steps.map((step) => ({
-          ...step,
-          exitCode: step.exitCode ?? null,
-          detail: step.detail ?? null,
-        })),
-      });
+      const steps = stage.steps.map((step) => ({
+        ...step,
+        exitCode: step.exitCode ?? null,
+        detail: step.detail ?? null,
+      }));
+      const { name, verdict, startedAt, durationMs, detail = null } = stage;
+      await recordStage(tx, run, position, { name, verdict, startedAt, durationMs, detail, steps }, 'end');
     }
     for (const [index, stage] of stages.entries()) {
       const shown = evidence[index];

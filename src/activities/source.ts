@@ -9,7 +9,15 @@ import type { PipelineSpec } from '../definition/specs/pipeline.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import { type Machine, machineWarnings } from '../domain/machine.ts';
 import { type Route, asksForPaths, routeEvent } from '../domain/routing.ts';
-import { type RunInput, type RunPlan, type RunRef, type Workspace, fetchedRef } from '../domain/run.ts';
+import {
+  type Anew,
+  type RunInput,
+  type RunPlan,
+  type RunRef,
+  type Workspace,
+  attemptOf,
+  fetchedRef,
+} from '../domain/run.ts';
 import { whySkipped } from '../domain/skip.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
@@ -65,8 +73,8 @@ export interface SourceDependencies {
   readonly logs: Logs;
   /** Tells people that a run has begun, from here: a workflow that told it would cost every run an activity. Nobody waits for it. */
   readonly sendNotice: NoticeActivities['sendNotice'];
-  /** Where workspaces lie, and the task queue that only this worker polls. */
-  readonly workspaces: { readonly folder: string; readonly queue: string };
+  /** Where workspaces lie, the task queue that only this worker polls, and how long a run waits for it ({@link Workspace.patienceMs}). */
+  readonly workspaces: { readonly folder: string; readonly queue: string; readonly patienceMs?: number };
 }
 
 const heartbeatMs = 300;
@@ -99,12 +107,15 @@ export function createSourceActivities(deps: SourceDependencies): SourceActiviti
 async function prepareRun(
   deps: SourceDependencies,
   documents: Documents,
-  asked: RunInput,
+  { anew, ...asked }: RunInput & { readonly anew?: Anew },
   signal: AbortSignal,
 ): Promise<RunPlan> {
+  const { folder, queue, patienceMs } = deps.workspaces;
   const workspace: Workspace = {
-    queue: deps.workspaces.queue,
-    path: workspacePath(deps.workspaces.folder, asked),
+    queue,
+    path: workspacePath(folder, asked),
+    ...(patienceMs === undefined ? {} : { patienceMs }),
+    ...(anew === undefined ? {} : { checkout: anew.checkout }),
   };
   const folders = foldersOf(workspace);
   const opening = deps.store.openRun(asked);
@@ -177,7 +188,7 @@ async function prepareRun(
     turnTimeoutMs: project.runs.timeout,
   });
   deps.store.recordPlan(plan);
-  tell(deps.logs, plan, route, pipeline);
+  tell(deps.logs, plan, route, pipeline, anew);
   void deps.sendNotice(startedNotice(input, plan)).catch(() => undefined);
   return plan;
 }
@@ -217,9 +228,16 @@ async function withParameters(input: RunInput, pair: DefinitionPair, folders: Wo
 }
 
 /** The first page of the run's log: what is being run, and where it goes. */
-function tell(logs: Logs, plan: RunPlan, route: Route | undefined, { otherImages }: PipelineSpec): void {
-  const log = logs.open({ run: plan.run, stage: 'prepare', step: 'checkout', attempt: 1 });
+function tell(
+  logs: Logs,
+  plan: RunPlan,
+  route: Route | undefined,
+  { otherImages }: PipelineSpec,
+  anew: Anew | undefined,
+): void {
+  const log = logs.open({ run: plan.run, stage: 'prepare', step: 'checkout', attempt: attemptOf(plan, 1) });
   const { commit } = plan;
+  if (anew !== undefined) log.say(`the run begins anew: ${anew.why}`);
   log.say(`version ${plan.version}`);
   log.say(`commit ${commit.sha} by ${commit.author}, ${commit.at}: ${commit.message.split('\n', 1)[0] ?? ''}`);
   log.say(`definition ${plan.definition}`);

@@ -39,6 +39,14 @@ export interface StepFact {
   readonly position: number;
 }
 
+/** What is known beyond the machine of a checkout of steps that may run only once: when it is lost, its journal is. */
+export interface OnceSteps {
+  /** On record when this settles, so before the step is started. @throws `StoreUnavailable` (retried) */
+  begin(fact: StepFact & { readonly at: string }): Promise<void>;
+  /** Names of the steps of a stage that were ever started, on whatever machine. @throws `StoreUnavailable` (retried) */
+  readStarted(run: RunRef, stage: string): Promise<ReadonlySet<string>>;
+}
+
 export interface StageDependencies {
   readonly executors: StepExecutors;
   readonly services: ServiceHost;
@@ -50,6 +58,7 @@ export interface StageDependencies {
   readonly artifacts: StageArtifacts;
   readonly logs: Logs;
   readonly facts: StageFacts;
+  readonly once: OnceSteps;
   readonly reports: ReportHands;
 }
 

@@ -123,6 +123,7 @@ async function runStep(attempt: Attempt, place: StagePlace, turn: Turn, closing:
     deps.facts.stepSettled({ ...fact, report });
     return report;
   }
+  if (step.once) await deps.once.begin({ ...fact, at: startedAt.toISOString() });
   const log = deps.logs.open({ run, stage: spec.name, step: step.name, attempt: attempt.scope.attempt });
   progress({ step: step.name, index });
   journal.started(index, attempt.scope.attempt);

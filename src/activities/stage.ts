@@ -2,7 +2,7 @@ import { activityInfo } from '@temporalio/activity';
 import type { StageSpec, StepSpec } from '../definition/specs/stage.ts';
 import { failures } from '../domain/failure-kinds.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
-import { type RunPlan, type RunRef, type StageReport, type StepReport, fetchedRef } from '../domain/run.ts';
+import { type RunPlan, type RunRef, type StageReport, type StepReport, attemptOf, fetchedRef } from '../domain/run.ts';
 import { definedAs } from '../domain/stage-graph.ts';
 import { createFileSecrets } from '../effects/file-secrets.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
@@ -30,7 +30,7 @@ import { type StepReports, isRepeated, runSteps } from './stage-steps.ts';
 import { type WorkspaceTurn, type WorkspaceTurns, createWorkspaceTurns } from './workspace-turns.ts';
 import { ensureFolders, foldersOf, raiseGeneration, readGeneration, writeRequest } from './workspaces.ts';
 
-export type { StageDependencies, StageFacts, StepFact } from './stage-attempt.ts';
+export type { OnceSteps, StageDependencies, StageFacts, StepFact } from './stage-attempt.ts';
 
 /** A third of the worker's throttle and a tenth of the time-out, so that an abort is heard of within a second. */
 const heartbeatMs = 300;
@@ -117,7 +117,7 @@ async function settleStage(
       run: run.key,
       number: run.number,
       stage,
-      attempt: activityInfo().attempt,
+      attempt: attemptOf(plan, activityInfo().attempt),
       source: folders.source,
       home: folders.home,
       objects: deps.repositories.objectsFolder(run.project),
@@ -264,7 +264,8 @@ function openFiles(attempt: Attempt, spec: StageSpec): StageFiles & { close(): P
 async function takeUp(attempt: Attempt, turn: WorkspaceTurn, journal: StageJournal): Promise<StepReports> {
   const { spec, plan, signal, outputs } = attempt;
   const folders = foldersOf(plan.workspace);
-  const { begun, ended, started, generation } = journal.history;
+  const { begun, ended, generation } = journal.history;
+  const started = await everStarted(attempt);
   // Made again for another stage meanwhile: then it is as clean as one could wish.
   const isClean = generation < readGeneration(folders);
   const kept = begun && !isClean ? keptReports(spec, ended) : new Map<number, StepReport>();
@@ -285,6 +286,15 @@ async function takeUp(attempt: Attempt, turn: WorkspaceTurn, journal: StageJourn
     for (const [index, number] of journal.history.tries) attempt.tries.set(index, number);
   }
   return kept ?? new Map<number, StepReport>();
+}
+
+/** The steps that were ever started: here, and of those that may run only once on a machine that was lost. */
+async function everStarted({ deps, run, spec, journal }: Attempt): Promise<ReadonlySet<number>> {
+  const { started } = journal.history;
+  const once = [...spec.steps.entries()].filter(([, step]) => step.once && step.skip === undefined);
+  if (once.length === 0) return started;
+  const known = await deps.once.readStarted(run, spec.name);
+  return new Set([...started, ...once.filter(([, { name }]) => known.has(name)).map(([index]) => index)]);
 }
 
 /** Reports that still count when the stage goes on in the files as they are; undefined: it may go on only from a clean checkout. */

@@ -82,6 +82,23 @@ export interface Workspace {
   readonly path: string;
   /** How long its worker may take to pick up the next piece of work before the machine counts as gone, ms. Default 300_000. */
   readonly patienceMs?: number;
+  /** Which checkout of the run it is, where its machine was lost before. Default: the first. */
+  readonly checkout?: number;
+}
+
+/** Why a run begins anew, from a checkout that is not its first. */
+export interface Anew {
+  readonly checkout: number;
+  /** When and how the machine of the one before was lost, a sentence. */
+  readonly why: string;
+}
+
+/** How often an activity is tried on one checkout; ten tries are two minutes of backing off. */
+export const triesOnCheckout = 10;
+
+/** The number of an attempt among all of its run: those on another checkout come behind all that there can be on the one before, so that each has its own log. */
+export function attemptOf({ workspace: { checkout = 1 } }: Pick<RunPlan, 'workspace'>, tries: number): number {
+  return (checkout - 1) * triesOnCheckout + tries;
 }
 
 /** One execution of a pipeline, as later activities know it. */

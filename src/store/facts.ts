@@ -13,7 +13,7 @@ import { type LogOwner, type LogSegment, addSegment, beginLog, closeLog } from '
 import { type ProofRecord, recordProof } from './proofs.ts';
 import { recordPackages } from './packages.ts';
 import { deleteOld } from './retention.ts';
-import { recordRunPhase, recordRunPlan, holdRuns } from './runs.ts';
+import { recordRunAnew, recordRunPhase, recordRunPlan, holdRuns } from './runs.ts';
 import { type StageView, type StepView, recordStage, recordStep } from './stages.ts';
 import { settleDeploymentRow } from './settlements.ts';
 import { type Sample, recordSample } from './samples.ts';
@@ -27,6 +27,8 @@ import { inTransaction } from './transaction.ts';
 export type Fact =
   | { readonly kind: 'run-plan'; readonly plan: RunPlan }
   | { readonly kind: 'run-phase'; readonly run: RunRef; readonly phase: RunPhase }
+  /** Its machine was lost, and it begins anew wherever it is taken. */
+  | { readonly kind: 'run-anew'; readonly run: RunRef; readonly at: string; readonly why: string }
   | { readonly kind: 'stage'; readonly run: RunRef; readonly position: number; readonly stage: StageView }
   | {
       readonly kind: 'step';
@@ -136,7 +138,7 @@ function isBeginning(fact: Fact): fact is Extract<Fact, { readonly kind: 'stage'
 
 function runsOf(fact: Fact): readonly RunRef[] {
   if (fact.kind === 'run-plan') return [fact.plan.run];
-  return fact.kind === 'run-phase' || fact.kind === 'stage' || fact.kind === 'step' ? [fact.run] : [];
+  return ['run-phase', 'run-anew', 'stage', 'step'].includes(fact.kind) && 'run' in fact ? [fact.run] : [];
 }
 
 async function applyFact(tx: Db, fact: Fact): Promise<void> {
@@ -146,6 +148,9 @@ async function applyFact(tx: Db, fact: Fact): Promise<void> {
       return;
     case 'run-phase':
       await recordRunPhase(tx, fact.run, fact.phase);
+      return;
+    case 'run-anew':
+      await recordRunAnew(tx, fact.run, fact);
       return;
     case 'stage':
       await recordStage(tx, fact.run, fact.position, fact.stage);

@@ -30,21 +30,24 @@ export type KeptArtifactRow = ArtifactRecord & { readonly entry: string | null }
 
 export type CacheRow = Row<'caches'>;
 
-/** An artifact; the last word of a stage on its name holds. */
+/** An artifact; of each name of a stage the one that was made last holds, whenever the others are told of. */
 export async function recordArtifact(db: Db, artifact: ArtifactRecord): Promise<void> {
   const { project, run, stage, name, files, entry = null, sizeBytes, createdAt, expiresAt } = artifact;
   await db
     .insertInto('artifacts')
     .values({ project, run, stage, name, files: json(files), entry, sizeBytes, createdAt, expiresAt, removedAt: null })
     .onConflict((conflict) =>
-      conflict.columns(['project', 'run', 'stage', 'name']).doUpdateSet((set) => ({
-        files: set.ref('excluded.files'),
-        entry: set.ref('excluded.entry'),
-        sizeBytes: set.ref('excluded.sizeBytes'),
-        createdAt: set.ref('excluded.createdAt'),
-        expiresAt: set.ref('excluded.expiresAt'),
-        removedAt: null,
-      })),
+      conflict
+        .columns(['project', 'run', 'stage', 'name'])
+        .doUpdateSet((set) => ({
+          files: set.ref('excluded.files'),
+          entry: set.ref('excluded.entry'),
+          sizeBytes: set.ref('excluded.sizeBytes'),
+          createdAt: set.ref('excluded.createdAt'),
+          expiresAt: set.ref('excluded.expiresAt'),
+          removedAt: null,
+        }))
+        .where(sql<boolean>`excluded.created_at >= artifacts.created_at`),
     )
     .execute();
 }

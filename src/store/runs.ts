@@ -12,7 +12,7 @@ import { listPackages } from './packages.ts';
 import { type Page, type PageRequest, before, omit, rowsToRead, toPage } from './page.ts';
 import { type QueueView, readQueueViews } from './run-turns.ts';
 import type { Db, Row } from './schema.ts';
-import { type StageView, endOpenStages, readStages } from './stages.ts';
+import { type StageView, endLostStages, endOpenStages, readStages } from './stages.ts';
 import { json } from './store.ts';
 import { inTransaction } from './transaction.ts';
 
@@ -133,6 +133,34 @@ export async function recordRunPhase(db: Db, run: RunRef, phase: RunPhase): Prom
       .executeTakeFirst();
     if (changed.numUpdatedRows > 0n) await publish(tx, [runEvent(run, { phase })]);
   });
+}
+
+/**
+ * Its machine was lost, which is its reason until it ends. Told late, when it has begun elsewhere or has ended, it moves nothing back.
+ *
+ * @param lost.why - with the time; a stage of which nothing was heard before cannot say it.
+ */
+export async function recordRunAnew(
+  db: Db,
+  run: RunRef,
+  lost: { readonly at: string; readonly why: string },
+): Promise<void> {
+  await endLostStages(db, run, lost);
+  await db
+    .updateTable('runs')
+    .set({ reason: lost.why })
+    .where('project', '=', run.project)
+    .where('number', '=', run.number)
+    .where('outcome', 'is', null)
+    .execute();
+  const since = await db
+    .selectFrom('stages')
+    .select('name')
+    .where('project', '=', run.project)
+    .where('run', '=', run.number)
+    .where('startedAt', '>', lost.at)
+    .executeTakeFirst();
+  if (since === undefined) await recordRunPhase(db, run, 'preparing');
 }
 
 /**

@@ -22,11 +22,22 @@ export interface StepView {
   readonly durationMs: number | null;
 }
 
+/** Who says how a stage or step stands: a worker on the way, or the run with its end. */
+type Says = 'fact' | 'end';
+
 /**
- * A stage, running or done; the last word of each name holds. That it runs does not take a verdict back unless it began later: a worker that was
- * killed may have left such a word on its disk, which arrives when another attempt has ended.
+ * A stage, running or done; of each name the word of the attempt that began last holds. A worker that was killed may have left words on its disk,
+ * verdicts too, which arrive when another attempt has begun elsewhere, or has ended.
+ *
+ * @param says - `end`: it is the word of the run itself, which is none of an earlier attempt whatever the clocks of two machines say. Default: `fact`.
  */
-export async function recordStage(db: Db, run: RunRef, position: number, stage: StageView): Promise<void> {
+export async function recordStage(
+  db: Db,
+  run: RunRef,
+  position: number,
+  stage: StageView,
+  says: Says = 'fact',
+): Promise<void> {
   await db
     .insertInto('stages')
     .values({
@@ -49,7 +60,7 @@ export async function recordStage(db: Db, run: RunRef, position: number, stage: 
           startedAt: set.ref('excluded.startedAt'),
           durationMs: set.ref('excluded.durationMs'),
         }))
-        .where(isNews('stages')),
+        .where(isNews('stages', says)),
     )
     .execute();
   await recordSteps(
@@ -57,12 +68,13 @@ export async function recordStage(db: Db, run: RunRef, position: number, stage: 
     run,
     stage.name,
     stage.steps.map((step, position) => ({ ...step, position })),
+    says,
   );
 }
 
 /** One step of a stage, running or done. */
 export async function recordStep(db: Db, run: RunRef, stage: string, position: number, step: StepView): Promise<void> {
-  await recordSteps(db, run, stage, [{ ...step, position }]);
+  await recordSteps(db, run, stage, [{ ...step, position }], 'fact');
 }
 
 async function recordSteps(
@@ -70,6 +82,7 @@ async function recordSteps(
   run: RunRef,
   stage: string,
   steps: readonly (StepView & { readonly position: number })[],
+  says: Says,
 ): Promise<void> {
   if (steps.length === 0) return;
   await db
@@ -86,15 +99,36 @@ async function recordSteps(
           startedAt: set.ref('excluded.startedAt'),
           durationMs: set.ref('excluded.durationMs'),
         }))
-        .where(isNews('steps')),
+        .where(isNews('steps', says)),
     )
     .execute();
 }
 
-/** A verdict always is; that something runs, only where nothing is known to have ended that began then or later. */
-function isNews(table: 'stages' | 'steps') {
+/** What began later is; of what began at the same time a verdict, or anything while there is none. */
+function isNews(table: 'stages' | 'steps', says: Says) {
+  if (says === 'end') return sql<boolean>`true`;
   const known = (column: string) => sql.ref(`${table}.${column}`);
-  return sql<boolean>`(excluded.verdict is not null or ${known('verdict')} is null or excluded.started_at > ${known('startedAt')})`;
+  return sql<boolean>`(excluded.started_at > ${known('startedAt')} or (excluded.started_at = ${known('startedAt')}
+    and (excluded.verdict is not null or ${known('verdict')} is null)))`;
+}
+
+/** What ran of a run on a machine that was lost: it is known to run no more, and to begin anew. What has begun since then stays as it is. */
+export async function endLostStages(
+  db: Db,
+  run: RunRef,
+  lost: { readonly at: string; readonly why: string },
+): Promise<void> {
+  const durationMs = sql<number>`(extract(epoch from ${lost.at}::timestamptz - started_at) * 1000)::bigint`;
+  for (const table of ['stages', 'steps'] as const) {
+    await db
+      .updateTable(table)
+      .set({ verdict: 'inconclusive', detail: lost.why, durationMs })
+      .where('project', '=', run.project)
+      .where('run', '=', run.number)
+      .where('verdict', 'is', null)
+      .where('startedAt', '<=', lost.at)
+      .execute();
+  }
 }
 
 /** Stages and steps without a verdict: nothing more will come of them. @param why - where they do not say it themselves. */
@@ -110,6 +144,18 @@ export async function endOpenStages(db: Db, run: RunRef, why: string): Promise<v
       .where('verdict', 'is', null)
       .execute();
   }
+}
+
+/** The steps of a stage of which anything is known. */
+export async function readStepNames(db: Db, run: RunRef, stage: string): Promise<ReadonlySet<string>> {
+  const rows = await db
+    .selectFrom('steps')
+    .select('name')
+    .where('project', '=', run.project)
+    .where('run', '=', run.number)
+    .where('stage', '=', stage)
+    .execute();
+  return new Set(rows.map(({ name }) => name));
 }
 
 /** The stages of a run in the order in which they ran. */

@@ -94,6 +94,7 @@ import {
   createKnownBuilds,
   createKnownLists,
   createLogs,
+  createOnceSteps,
   createRegistryClaims,
   createRunStore,
   createStageFacts,
@@ -213,7 +214,11 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   const engine = config.engine.address;
   const builder = await createDockerBuilder(engine);
   const openEngine = createEngineOpener(engine, builder);
-  const workspaces = { folder: join(config.folders.work, 'runs'), queue: parts.workspaceQueue };
+  const workspaces = {
+    folder: join(config.folders.work, 'runs'),
+    queue: parts.workspaceQueue,
+    patienceMs: config.worker.patienceMs,
+  };
   const { readRetention, removeOldRows, ...removing } = createUpkeepActivities({
     ...deploy,
     files: parts.files,
@@ -231,8 +236,11 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
     openEngine,
   });
   // A worker of the same name in the same folder is the same worker, however often it was started.
-  const services = await createServiceHost({ address: engine, owner: `${config.worker.name}:${config.folders.work}` });
+  const owner = `${config.worker.name}:${config.folders.work}`;
+  const services = await createServiceHost({ address: engine, owner });
+  const container = await createContainerExecutor({ address: engine, owner });
   if (config.worker.capabilities.includes('build')) {
+    await container.reapAbandoned().catch(warn('steps of an earlier start could not be removed'));
     await services.reapAbandoned().catch(warn('services of an earlier start could not be removed'));
   }
   const host = createHostExecutor({ spare: true });
@@ -279,7 +287,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       workspaces,
     }),
     ...createStageActivities({
-      executors: { host, container: await createContainerExecutor({ address: engine }) },
+      executors: { host, container },
       services,
       repositories,
       pipelines,
@@ -297,6 +305,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       }),
       logs,
       facts,
+      once: createOnceSteps(store),
       reports: { blobs, readBaseline: createBaselines(store) },
     }),
     ...createPackageActivities({

@@ -3,7 +3,7 @@ import { createSpool } from '../effects/spool.ts';
 import type { Logs } from '../activities/logs.ts';
 import type { ReportHands } from '../activities/reports.ts';
 import type { RunStore } from '../activities/source.ts';
-import type { StageFacts } from '../activities/stage.ts';
+import type { OnceSteps, StageFacts } from '../activities/stage.ts';
 import type { KnownBuilds, KnownLists, RegistryClaims } from '../activities/image-work.ts';
 import type { Definitions } from '../activities/pipelines.ts';
 import { reviveDefinition } from '../definition/load.ts';
@@ -27,6 +27,7 @@ import { type LogOwner, logId } from '../store/logs.ts';
 import { putDefinition, readDefinition, readProject } from '../store/projects.ts';
 import { lastReleasedRun, readFingerprints } from '../store/reports.ts';
 import { openRun, recordRunPlan } from '../store/runs.ts';
+import { readStepNames } from '../store/stages.ts';
 import type { Store } from '../store/store.ts';
 
 /** Facts on their way to the store; nothing of what they tell ever waits for it. */
@@ -73,14 +74,10 @@ export function createStageFacts(spool: FactSpool): StageFacts {
         stage: { name: stage, verdict: null, detail: null, startedAt: at, durationMs: null, steps: [] },
       });
     },
-    stepStarted: ({ run, stage, step, position, at }) =>
-      spool.record(`step/${runName(run)}/${stage}/${step}/${at}`, {
-        kind: 'step',
-        run,
-        stage,
-        position,
-        step: { name: step, verdict: null, exitCode: null, detail: null, startedAt: at, durationMs: null },
-      }),
+    stepStarted: (step) => {
+      const { key, fact } = stepStarted(step);
+      spool.record(key, fact);
+    },
     stepSettled: ({ run, stage, position, report }) =>
       spool.record(`step/${runName(run)}/${stage}/${report.name}/${report.startedAt}/settled`, {
         kind: 'step',
@@ -96,6 +93,30 @@ export function createStageFacts(spool: FactSpool): StageFacts {
         position,
         stage: { name, verdict, detail, startedAt, durationMs, steps: [] },
       }),
+  };
+}
+
+type StepStart = Parameters<StageFacts['stepStarted']>[0];
+
+function stepStarted({ run, stage, step, position, at }: StepStart): Keyed<Fact> {
+  return {
+    key: `step/${runName(run)}/${stage}/${step}/${at}`,
+    fact: {
+      ...{ kind: 'step', run, stage, position },
+      step: { name: step, verdict: null, exitCode: null, detail: null, startedAt: at, durationMs: null },
+    },
+  };
+}
+
+/** The same fact past the spool, which may be lost with its machine. */
+export function createOnceSteps({ db }: Pick<Store, 'db'>): OnceSteps {
+  return {
+    async begin(step) {
+      const [refused] = await applyFacts(db, [stepStarted(step)]);
+      if (refused !== undefined)
+        throw new ProviderError('Internal', `The fact ${refused.key} was refused: ${refused.reason}`);
+    },
+    readStarted: (run, stage) => readStepNames(db, run, stage),
   };
 }
 

@@ -51,7 +51,9 @@ const stickyTimeout = '2s';
  */
 export async function startWorker(config: Config, logger: Logger): Promise<RunningWorker> {
   installRuntime(logger);
-  const bundle = await ensureBundle(config);
+  const has = (capability: Capability): boolean => config.worker.capabilities.includes(capability);
+  // Making it takes seconds of a processor, and only who runs workflows needs it.
+  const bundle = has('orchestration') ? await ensureBundle(config) : undefined;
   const address = temporalAddress(config);
   const { namespace, connection: settings } = config.temporal;
   const [native, connection] = await Promise.all([
@@ -63,9 +65,8 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
     });
   });
   const temporal = new Client({ connection, namespace });
-  const has = (capability: Capability): boolean => config.worker.capabilities.includes(capability);
   // Before the store is migrated: a build that is refused has changed nothing.
-  if (has('orchestration')) await verifyBeforeTaking({ config, temporal, bundle, logger });
+  if (bundle !== undefined) await verifyBeforeTaking({ config, temporal, bundle, logger });
   const store = openStore({
     url: databaseUrl(config),
     poolSize: config.storePoolSize,
@@ -107,7 +108,7 @@ export async function startWorker(config: Config, logger: Logger): Promise<Runni
     shutdownForceTime: graceMs * 2,
   };
   const workers = await Promise.all([
-    ...(has('orchestration')
+    ...(bundle !== undefined
       ? [
           Worker.create({
             ...shared,

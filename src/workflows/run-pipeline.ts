@@ -10,7 +10,7 @@ import {
 } from '@temporalio/workflow';
 import type { DeploymentInput } from '../domain/deployment.ts';
 import { failure, tellFailure } from '../domain/failures.ts';
-import type { RunInput, RunPlan, RunRef, StagePlan, StageReport } from '../domain/run.ts';
+import type { Anew, RunInput, RunPlan, RunRef, StagePlan, StageReport } from '../domain/run.ts';
 import { type RunEnding, outcomeOfFailure, succeededReason } from '../domain/run-ending.ts';
 import { supersededSentence } from '../domain/run-turn.ts';
 import { sentences } from '../domain/sentences.ts';
@@ -28,12 +28,12 @@ import {
   turnFreedSignal,
 } from './messages.ts';
 import { attributesOf, enterPhase, took } from './progress.ts';
-import { record } from './proxies/record.ts';
+import { note, record } from './proxies/record.ts';
 import { long, tidy } from './proxies/run.ts';
 import { showing } from './proxies/word.ts';
 import { Check } from './stages/check.ts';
 import { ForkAllowance } from './stages/fork-allowance.ts';
-import { isMachineGone, onMachine } from './stages/machine.ts';
+import { isMachineGone, isUntaken, onMachine, tellLost, untaken } from './stages/machine.ts';
 import { Products } from './stages/products.ts';
 import { showRun } from './stages/run-page.ts';
 import { RunTurn } from './stages/run-turn.ts';
@@ -219,30 +219,48 @@ class Run {
 
   /** Begins anew elsewhere when the machine that has the checkout does not answer any more. */
   async #withMachine(): Promise<RunEnding> {
+    let anew: Anew | undefined;
     for (let checkout = 1; ; checkout += 1) {
       try {
-        return await this.#forward();
+        return await this.#forward(anew);
       } catch (error) {
+        const hasNoMachine = isUntaken(error);
+        if (!hasNoMachine && !isMachineGone(error)) throw error;
+        const isTold = patched('2026-11-26-machine-lost');
+        if (isTold && hasNoMachine) throw untaken(prepareLimits.scheduleToCloseTimeout, new Date());
         if (!isMachineGone(error) || checkout === maxCheckouts) throw error;
         this.#stages = [];
+        if (isTold) anew = await this.#lost(error, checkout + 1);
       }
     }
   }
 
-  async #prepare(): Promise<RunPlan> {
+  /** Tells people, who would see its stages run on for as long as there is no other machine. */
+  async #lost(error: unknown, checkout: number): Promise<Anew | undefined> {
+    if (this.#plan === undefined) return undefined;
+    const { run, workspace } = this.#plan;
+    const at = new Date();
+    const why = tellLost(error, workspace, at);
+    const told = `${why} The run begins anew on the next machine that takes it.`;
+    await call(note.recordLostMachine, why, { run, at: at.toISOString(), why: told }).catch(() => undefined);
+    return { checkout, why };
+  }
+
+  async #prepare(anew?: Anew): Promise<RunPlan> {
     this.#enter('preparing');
     const { ref, after } = this.#input.event;
-    const plan = await call(long.prepareRun, `checks out ${after.slice(0, 10)} of ${ref}`, this.#input, prepareLimits);
+    const input = anew === undefined ? this.#input : { ...this.#input, anew };
+    const plan = await call(long.prepareRun, `checks out ${after.slice(0, 10)} of ${ref}`, input, prepareLimits);
     this.#plan = plan;
     return plan;
   }
 
-  async #forward(): Promise<RunEnding> {
-    let plan = await this.#prepare();
+  async #forward(anew: Anew | undefined): Promise<RunEnding> {
+    let plan = await this.#prepare(anew);
     if (plan.turn !== undefined) {
       const taken = await this.#turn.take(plan, plan.turn);
       if (taken.kind === 'ended') return { outcome: taken.outcome, reason: taken.reason };
-      if (!taken.prepared) plan = await this.#prepare();
+      if (!taken.prepared) plan = await this.#prepare(anew);
     }
     return await this.#checkAndBuild(plan);
   }

@@ -336,6 +336,7 @@ export function createNaturalActivities(client: () => Client): Natural {
     recordPhase: ({ deployment, phase }, world) => void world.phases.push({ number: deployment.number, phase }),
     recordStep: () => undefined,
     recordFacts: (told, world) => world.tell(told),
+    recordLostMachine: () => undefined,
     recordDecision: (decision, world) => void world.decisions.push(decision),
     settleDeployment: ({ result, version }, world) => {
       const row = world.rows.get(keyOf(result)) ?? rowOf(world, result, version);

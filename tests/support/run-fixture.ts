@@ -5,7 +5,7 @@ import { MockActivityEnvironment } from '@temporalio/testing';
 import { DefaultLogger } from '@temporalio/worker';
 import { type KeptArtifact, createStageArtifacts } from '../../src/activities/artifacts.ts';
 import { createStageCaches } from '../../src/activities/caches.ts';
-import type { StageActivities } from '../../src/activities/contracts.ts';
+import type { SourceActivities, StageActivities } from '../../src/activities/contracts.ts';
 import type { Logs, LogName } from '../../src/activities/logs.ts';
 import type { Notice } from '../../src/activities/contracts.ts';
 import { createPipelines } from '../../src/activities/pipelines.ts';
@@ -40,7 +40,7 @@ export interface RunFixture {
   /** project.yaml, read by every run. */
   projectYaml: string;
   input(commit: string, event?: Partial<SourceEvent>, more?: Partial<RunInput>): RunInput;
-  prepare(input: RunInput): Promise<RunPlan>;
+  prepare(input: Parameters<SourceActivities['prepareRun']>[0]): Promise<RunPlan>;
   runStage(plan: RunPlan, stage: string, environment?: MockActivityEnvironment): Promise<StageReport>;
   log(step: string, attempt?: number): string;
   remove(): void;
@@ -78,6 +78,7 @@ export function createRunFixture(
       };
     },
   };
+  const once = new Set<string>();
   const stageFacts: StageFacts = {
     stageStarted: ({ stage, phase }) => void facts.push(`phase ${phase}`, `stage ${stage} started`),
     stepStarted: ({ step }) => void facts.push(`step ${step} started`),
@@ -163,6 +164,17 @@ export function createRunFixture(
       artifacts: createStageArtifacts({ blobs, record: (artifact) => void artifacts.push(artifact) }),
       logs: keep,
       facts: stageFacts,
+      once: {
+        begin: ({ run, stage, step }) => Promise.resolve(void once.add(`${run.number}/${stage}/${step}`)),
+        readStarted: (run, stage) =>
+          Promise.resolve(
+            new Set(
+              [...once]
+                .filter((name) => name.startsWith(`${run.number}/${stage}/`))
+                .map((name) => name.split('/').at(-1) ?? ''),
+            ),
+          ),
+      },
       reports: { blobs, readBaseline: () => Promise.resolve(undefined) },
     },
     input(commit, event = {}, more = {}) {

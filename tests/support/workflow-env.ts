@@ -124,7 +124,8 @@ export async function createWorkflowEnv(options: WorkflowEnvOptions = {}): Promi
   };
 }
 
-async function timeSkippingServer(): Promise<TestWorkflowEnvironment> {
+/** A server of its own that skips time and knows the search attributes of Slipway. */
+export async function timeSkippingServer(): Promise<TestWorkflowEnvironment> {
   const server = await timeSkippingEnvironment();
   await server.connection.operatorService.addSearchAttributes({
     namespace: server.namespace ?? 'default',

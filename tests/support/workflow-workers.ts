@@ -5,8 +5,8 @@ import type { TestWorkflowEnvironment } from '@temporalio/testing';
 import { DefaultLogger, Runtime, Worker } from '@temporalio/worker';
 import { ensureWorkflowBundle } from '../../src/workers/bundle.ts';
 import { taskQueues } from '../../src/workflows/queues.ts';
-import { timeSkippingEnvironment } from './components.ts';
 import { until } from './until.ts';
+import { timeSkippingServer } from './workflow-env.ts';
 
 /** All workflows and some activities on a server of their own that skips time. */
 export interface WorkflowWorkers {
@@ -18,7 +18,7 @@ export interface WorkflowWorkers {
 export async function startWorkflowWorkers(activities: object, queues: readonly string[]): Promise<WorkflowWorkers> {
   Runtime.install({ logger: new DefaultLogger('ERROR') });
   const codePath = await ensureWorkflowBundle(resolve(import.meta.dirname, '../../.slipway/test/bundles'));
-  const server = await timeSkippingEnvironment();
+  const server = await timeSkippingServer();
   const workers = await Promise.all(
     [taskQueues.orchestration, ...queues].map((taskQueue) =>
       Worker.create({

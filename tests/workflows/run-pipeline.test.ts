@@ -267,6 +267,14 @@ describe('a run', () => {
     expect(await (await when.push()).result()).toMatchObject({ outcome: 'succeeded' });
     expect(world.called('prepareRun')).toHaveLength(2);
     expect(world.called('runStage')).toHaveLength(1);
+    const why = /^At 20\d\d-\S+ \S+ UTC the machine nobody-polls-this had taken no work for 300 ms\.$/;
+    expect(world.called('prepareRun')[0]?.input).not.toHaveProperty('anew');
+    expect(world.called('prepareRun')[1]?.input).toMatchObject({
+      anew: { checkout: 2, why: expect.stringMatching(why) },
+    });
+    expect(world.called('recordLostMachine').map(({ input }) => input)).toMatchObject([
+      { why: expect.stringMatching(/^At 20.* for 300 ms\. The run begins anew on the next machine that takes it\.$/) },
+    ]);
   });
 
   describe('with stages that need each other', () => {

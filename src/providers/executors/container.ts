@@ -5,7 +5,16 @@ import type { ContainerStep } from '../../definition/specs/stage.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import { connectEngine, engineError, messageOf } from '../builders/engine.ts';
 import { folderOf } from './command.ts';
-import { type StageEngineOptions, cpuWeight, ensureImage, labelsOf, maxProcesses, reap, remove } from './engine.ts';
+import {
+  type StageEngineOptions,
+  cpuWeight,
+  ensureImage,
+  labelsOf,
+  maxProcesses,
+  reap,
+  reapLabelled,
+  remove,
+} from './engine.ts';
 import { readFrames } from './frames.ts';
 import type { StageScope, StageSession, StepExecutor, StepRun } from './port.ts';
 import { createMark, runStep, runnerCommand, type Runner } from './runner.ts';
@@ -13,6 +22,19 @@ import { createMark, runStep, runnerCommand, type Runner } from './runner.ts';
 export interface ContainerExecutorOptions extends StageEngineOptions {
   /** Of the engine, as in DOCKER_HOST. It must see the worker's files under the same paths. */
   readonly address: string;
+  /** Whose containers these are, the same from one start of a worker to the next and no other worker's. */
+  readonly owner: string;
+}
+
+/** The executor, and what it does about the worker of before. */
+export interface ContainerExecutor extends StepExecutor<ContainerStep> {
+  /**
+   * Removes what an earlier process of the same owner has left: what a machine was at when it was lost has begun anew elsewhere, and no attempt
+   * at it comes back here. Only before the first stage is taken.
+   *
+   * @throws `EngineUnavailable` (retried), `EngineRefused` (not retried)
+   */
+  reapAbandoned(): Promise<void>;
 }
 
 /** Of `/run`, where programs keep sockets and their numbers. Judgement. */
@@ -25,10 +47,17 @@ const killedCode = 137;
  * A container has the checkout and HOME and nothing else of the worker: no socket of the engine, no capabilities, no way to gain rights, its
  * own root read-only, temporary folders in memory, the worker's user, so that the files of a checkout stay the worker's.
  */
-export async function createContainerExecutor(options: ContainerExecutorOptions): Promise<StepExecutor<ContainerStep>> {
-  const docker = await connectEngine(options.address);
+export async function createContainerExecutor(given: ContainerExecutorOptions): Promise<ContainerExecutor> {
+  const docker = await connectEngine(given.address);
+  const options = { ...given, labels: { ...given.labels, 'slipway.owner': given.owner } };
   return {
     kind: 'container',
+    reapAbandoned: () =>
+      reapLabelled(
+        docker,
+        { 'slipway.role': 'step', 'slipway.owner': given.owner },
+        'remove the steps that an earlier worker left',
+      ),
     async open(scope, signal) {
       await reap(docker, 'step', scope);
       return createSession(docker, options, scope, signal);

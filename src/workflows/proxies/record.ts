@@ -55,7 +55,9 @@ export const proofs = proxyActivities<contracts.ProofActivities>({
 });
 
 /** Facts for people's eyes, spooled: nobody waits for them, and nothing fails for them. */
-export const note = proxyActivities<Pick<contracts.FactActivities, 'recordPhase' | 'recordStep' | 'recordFacts'>>({
+export const note = proxyActivities<
+  Pick<contracts.FactActivities, 'recordPhase' | 'recordStep' | 'recordFacts' | 'recordLostMachine'>
+>({
   taskQueue: taskQueues.orchestration,
   startToCloseTimeout: shortMs,
   scheduleToCloseTimeout: 600_000,

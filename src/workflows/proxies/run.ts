@@ -1,10 +1,11 @@
 /** CI, from the checkout to what is pushed, and how a run comes to be: by a schedule, a poll, or a run of another project. */
 import { proxyActivities } from '@temporalio/workflow';
 import type * as contracts from '../../activities/contracts.ts';
+import { triesOnCheckout } from '../../domain/run.ts';
 import { taskQueues } from '../queues.ts';
 import { heartbeatTimeout, nonRetryableErrorTypes } from './limits.ts';
 
-/** Work of minutes that heartbeats; killed with its worker and done again. Ten attempts are two minutes of backing off. */
+/** Work of minutes that heartbeats; killed with its worker and done again. */
 export const long = proxyActivities<
   Pick<contracts.SourceActivities, 'prepareRun'> &
     contracts.StageActivities &
@@ -21,7 +22,7 @@ export const long = proxyActivities<
     initialInterval: 250,
     backoffCoefficient: 2,
     maximumInterval: 30_000,
-    maximumAttempts: 10,
+    maximumAttempts: triesOnCheckout,
     nonRetryableErrorTypes,
   },
   cancellationType: 'WAIT_CANCELLATION_COMPLETED',

@@ -315,6 +315,25 @@ describe('after the worker died', () => {
     expect(existsSync(join(plan.workspace.path, 'last'))).toBe(false);
   });
 
+  test('a step with `once` is not repeated on another machine either, where nothing of the first is left', async () => {
+    const stages = `
+  - name: test
+    steps:
+      - { name: first, run: ["true"] }
+      - { name: publish, shell: 'touch begun; [ -e let-go ] || sleep 60', once: true }
+`;
+    const plan = await prepare(stages);
+    await interrupt(plan, 'test', 'begun');
+    const anew = await fixture.prepare({
+      ...fixture.input(plan.commit.sha),
+      anew: { checkout: 2, why: 'Its machine was lost.' },
+    });
+    const report = await fixture.runStage(anew, 'test');
+    expect(report).toMatchObject({ verdict: 'errored', detail: expect.stringMatching(/may run only once/) });
+    expect(existsSync(join(anew.workspace.path, 'begun'))).toBe(false);
+    expect(fixture.log('prepare/checkout', 11)).toContain('the run begins anew: Its machine was lost.');
+  });
+
   test('a step with `once` that had ended is not repeated for the sake of a later one', async () => {
     const plan = await prepare(`
   - name: test

@@ -5,8 +5,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import Docker from 'dockerode';
 import type { ContainerStep, StepCommand } from '../../../src/definition/specs/stage.ts';
 import { createRedactor } from '../../../src/effects/redact.ts';
-import { createContainerExecutor } from '../../../src/providers/executors/container.ts';
-import type { StageScope, StageSession, StepExecutor } from '../../../src/providers/executors/port.ts';
+import { type ContainerExecutor, createContainerExecutor } from '../../../src/providers/executors/container.ts';
+import type { StageScope, StageSession } from '../../../src/providers/executors/port.ts';
 import { createGitRepository } from '../../../src/providers/repositories/git.ts';
 import { components } from '../../support/components.ts';
 import { createGitOrigin } from '../../support/git-origin.ts';
@@ -15,13 +15,13 @@ import { argv, describeExecutor, plainStep, shell } from './suite.ts';
 
 let image: string;
 let docker: Docker;
-let executor: StepExecutor<ContainerStep>;
+let executor: ContainerExecutor;
 
 async function openLab(): Promise<void> {
   const parts = await components('docker', 'toolsImage');
   image = parts.toolsImage.image;
   docker = new Docker({ socketPath: parts.docker.address.replace('unix://', '') });
-  executor = await createContainerExecutor({ address: parts.docker.address });
+  executor = await createContainerExecutor({ address: parts.docker.address, owner: `test-${process.pid}` });
 }
 
 function step(command: StepCommand, more: Partial<ContainerStep> = {}): ContainerStep {
@@ -104,6 +104,15 @@ describe('the container of a stage', () => {
     expect(await containers()).toHaveLength(0);
     expect(await run(next, argv('true'))).toBe('=0');
     await next.close();
+  });
+
+  test('that nobody will begin again is gone when its worker starts again, and those of others stay', async () => {
+    await run(await executor.open(scope, signal), argv('true'));
+    const { address } = (await components('docker')).docker;
+    await (await createContainerExecutor({ address, owner: 'another' })).reapAbandoned();
+    expect(await containers()).toHaveLength(1);
+    await (await createContainerExecutor({ address, owner: `test-${process.pid}` })).reapAbandoned();
+    expect(await containers()).toHaveLength(0);
   });
 
   test('has nothing of the engine, no rights, and cannot write outside of its checkout', async () => {

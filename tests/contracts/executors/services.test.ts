@@ -35,7 +35,7 @@ beforeAll(async () => {
   docker = new Docker({ socketPath: address.replace('unix://', '') });
   redis = await redisImage();
   host = await createServiceHost({ address, owner: `test-${process.pid}` });
-  executor = await createContainerExecutor({ address });
+  executor = await createContainerExecutor({ address, owner: `test-${process.pid}` });
   root = mkdtempSync(join(tmpdir(), 'slipway-services-'));
   const [source, home, objects] = ['source', 'home', 'objects'].map((name) => join(root, name)) as [
     string,

@@ -18,6 +18,7 @@ import {
   readRun,
   readImageEvidence,
   recordImages,
+  recordRunAnew,
   recordRunPhase,
   recordRunPlan,
   settleRunRow,
@@ -205,6 +206,49 @@ describe('a run', () => {
     await word(first, null);
     await word(second, null);
     expect(await seen()).toEqual([['passed', second, 'passed']]);
+    // What another machine found out before it was lost, and tells when it is back.
+    await word(first, 'errored');
+    expect(await seen()).toEqual([['passed', second, 'passed']]);
+  });
+
+  test('takes the word of the run with its end over that of a worker whose clock is ahead', async () => {
+    const project = await newProject();
+    const run = await openRun(store.db, (await acceptRun(store.db, request(project, 8))).input);
+    const stage = { name: 'unit', detail: null, durationMs: 1, steps: [] };
+    await recordStage(store.db, run, 0, { ...stage, startedAt: '2026-01-01T00:00:09.000Z', verdict: 'errored' });
+    await recordStage(store.db, run, 0, { ...stage, startedAt: '2026-01-01T00:00:05.000Z', verdict: 'passed' }, 'end');
+    expect(await readStages(store.db, project, run.number)).toMatchObject([{ verdict: 'passed' }]);
+  });
+
+  test('whose machine was lost waits for another; told late it moves nothing that has begun there', async () => {
+    const project = await newProject();
+    const run = await openRun(store.db, (await acceptRun(store.db, request(project, 9))).input);
+    const at = (second: number) => `2026-01-01T00:00:0${second}.000Z`;
+    const step = { name: 'test', exitCode: null, detail: null, durationMs: null, verdict: null };
+    const begins = async (second: number) => {
+      await recordRunPhase(store.db, run, 'checking');
+      await recordStage(store.db, run, 0, {
+        ...{ name: 'unit', detail: null, durationMs: null, verdict: null, startedAt: at(second) },
+        steps: [{ ...step, startedAt: at(second) }],
+      });
+    };
+    const seen = async () => {
+      const found = await readRun(store.db, project, run.number);
+      return [found?.phase, found?.reason, ...(found?.stages ?? []).map(({ verdict, detail }) => [verdict, detail])];
+    };
+    const why = 'At three its machine was lost.';
+    await begins(1);
+    await recordRunAnew(store.db, run, { at: at(3), why });
+    expect(await seen()).toEqual(['preparing', why, ['inconclusive', why]]);
+    expect(await readStages(store.db, project, run.number)).toMatchObject([
+      { durationMs: 2_000, steps: [{ verdict: 'inconclusive' }] },
+    ]);
+    await begins(5);
+    await recordRunAnew(store.db, run, { at: at(3), why });
+    expect(await seen()).toEqual(['checking', why, [null, null]]);
+    await settleRunRow(store.db, run, { outcome: 'succeeded', reason: 'All stages passed.' });
+    await recordRunAnew(store.db, run, { at: at(3), why });
+    expect((await readRun(store.db, project, run.number))?.reason).toBe('All stages passed.');
   });
 
   test('is where its stages say it is: a plan that is written down late moves it back no more than a repeated word', async () => {
