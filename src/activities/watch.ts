@@ -391,7 +391,8 @@ async function everyAndLast(
   while (!signal.aborted) {
     const last = Date.now() >= untilMs;
     await work(last);
-    await delay(last ? ms : Math.min(ms, Math.max(0, untilMs - Date.now())), undefined, { signal });
+    // A timer may fire a millisecond before the clock says so, and everything would be asked twice.
+    await delay(last ? ms : Math.min(ms, Math.max(0, untilMs + 1 - Date.now())), undefined, { signal });
   }
 }
 
