@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { createReadStream, createWriteStream } from 'node:fs';
+import { createReadStream } from 'node:fs';
 import { mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join, relative, sep } from 'node:path';
 import { Readable, Transform } from 'node:stream';
@@ -27,6 +27,8 @@ export function createFolderBlobs({ folder }: FolderBlobsOptions): BlobStore {
   async function put(key: string, content: Buffer | Readable, signal?: AbortSignal): Promise<BlobInfo> {
     const path = pathOf(key);
     const unfinished = join(folder, temporary, randomUUID());
+    // Read a moment later, when the folders are there: what breaks before that is told then, and must not end the process now.
+    if (!Buffer.isBuffer(content)) content.on('error', () => undefined);
     try {
       await Promise.all([mkdir(dirname(path), { recursive: true }), mkdir(dirname(unfinished), { recursive: true })]);
       const written = Buffer.isBuffer(content)
@@ -143,11 +145,13 @@ async function writeStream(
       done(null, chunk);
     },
   });
+  // Opened first: one that is still being opened when the source breaks would be there after it was removed.
+  const file = await open(path, 'w');
   // `flush`: on the disk before the name is given; a backup must outlive the machine's next second.
   await pipeline(
     content,
     measure,
-    createWriteStream(path, { flush: true }),
+    file.createWriteStream({ flush: true }),
     ...(signal === undefined ? [] : [{ signal }]),
   );
   return { sizeBytes, sha256: hash.digest('hex') };

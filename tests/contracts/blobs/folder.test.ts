@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Readable } from 'node:stream';
+import { PassThrough, Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { createBlobs } from '../../../src/providers/blobs/index.ts';
 import type { BlobStore } from '../../../src/providers/blobs/port.ts';
@@ -42,6 +42,19 @@ describe('a blob', () => {
       expect(await buffer(await blobs.read('backups/hello/1.dump', { start: 5, end: 5 }))).toHaveLength(0);
     }
     expect(await blobs.size('backups/hello/1.dump')).toBe(bytes.length);
+  });
+
+  test('whose source breaks at once fails by it, and leaves nothing', async () => {
+    const before = await files();
+    const broken = Array.from({ length: 300 }, async (_, nth) => {
+      const source = new PassThrough();
+      const putting = blobs.put(`broken/${nth}`, source);
+      if (nth % 2 === 0) source.destroy(new Error('the source broke'));
+      else setImmediate(() => source.destroy(new Error('the source broke')));
+      await expect(putting).rejects.toThrow('the source broke');
+    });
+    await Promise.all(broken);
+    expect(await files()).toEqual(before);
   });
 
   test('whose writing fails or is aborted leaves what was there before, and nothing half', async () => {
