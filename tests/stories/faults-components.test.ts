@@ -89,7 +89,7 @@ describe('HAProxy is gone around a switch', () => {
   test(
     'somebody stopped it after it had loaded its file: users are not served, so it is rolled back, and what comes back serves the one before',
     async () => {
-      // Longer than a probe with all its tries takes, wherever it is asked: by the switch or by the watch.
+      // Longer than a probe with all its tries takes.
       await story.setProject((document) => {
         document.setIn(['environments', 'staging', 'watch', 'duration'], '90s');
       });
@@ -97,6 +97,8 @@ describe('HAProxy is gone around a switch', () => {
         const { deployment, load } = await withLoad(async (running) => {
           const ref = await untilStarting('feat: after, stopped');
           await untilServed(ref, running);
+          // Users are served a moment before the switch knows it, and until it does it waits for the router to come back.
+          await untilPhase(ref, 'watching');
           await router().kill();
           try {
             await untilPhase(ref, 'rolling-back');
