@@ -1,4 +1,5 @@
 import type { Client } from 'pg';
+import { sqlState } from '../migrations/postgres-errors.ts';
 import { quoteName, quoteText } from './postgres-connection.ts';
 
 /** What a database of ours is for; kept as its comment, which moves with it when it is renamed. */
@@ -22,6 +23,11 @@ export interface Mark {
  * two leaves one that is known by this. No person has set it.
  */
 const unmarkedLimit = 60_007;
+
+/** The server's code for what a role may not do. */
+const insufficientPrivilege = '42501';
+/** How long sessions may take to end after they were told to, ms. */
+export const endSessionsMs = 5_000;
 
 /** A database as the server lists it. */
 export interface ListedDatabase {
@@ -168,13 +174,25 @@ export async function createScratch(client: Client, model: string, name: string,
   }
 }
 
-/** Ends all sessions of a database and waits until they are gone. @returns how many there are still, after `timeoutMs`. */
+/**
+ * Ends the sessions of a database and waits until they are gone. Asked to end one that it may not end, the server refuses the whole question, so
+ * it is asked for those that our role may end: a superuser's stay and are counted. Its own workers that vacuum are nobody's and not counted: it
+ * ends them itself for whoever drops or renames a database.
+ *
+ * @returns how many there are still, after `timeoutMs`.
+ */
 export async function endSessions(client: Client, database: string, timeoutMs: number): Promise<number> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {
     const { rows } = await client.query<{ left: string }>(
       `select count(*)::text as left from (
-         select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()) as ended`,
+         select case when me.rolsuper
+             or (not role.rolsuper and (pg_has_role(role.oid, 'usage') or pg_has_role('pg_signal_backend', 'usage')))
+           then pg_terminate_backend(session.pid) end
+         from pg_stat_activity session
+         join pg_roles role on role.oid = session.usesysid
+         join pg_roles me on me.rolname = current_user
+         where session.datname = $1 and session.pid <> pg_backend_pid()) as ended`,
       [database],
     );
     const left = Number(rows[0]?.left ?? 0);
@@ -191,6 +209,11 @@ export function isOurs({ mark, unfinished }: ListedDatabase, roles: readonly Mar
 export async function dropMarked(client: Client, name: string, roles: readonly Mark['role'][]): Promise<boolean> {
   const found = (await readDatabases(client, [name])).get(name);
   if (found === undefined || !isOurs(found, roles)) return false;
-  await client.query(`drop database if exists ${quoteName(name)} with (force)`);
+  await client.query(`drop database if exists ${quoteName(name)} with (force)`).catch(async (error: unknown) => {
+    // The server vacuums it, and may not be forced to stop by us; without force it stops by itself.
+    if (sqlState(error) !== insufficientPrivilege) throw error;
+    await endSessions(client, name, endSessionsMs);
+    await client.query(`drop database if exists ${quoteName(name)}`);
+  });
   return true;
 }

@@ -6,6 +6,7 @@ import {
   allowStatement,
   commentStatement,
   endSessions,
+  endSessionsMs,
   markStatement,
   readDatabases,
   scratchName,
@@ -13,9 +14,6 @@ import {
   type Mark,
 } from './postgres-scratch.ts';
 import type { BackupRecord, DatabaseSwap } from './port.ts';
-
-/** How long sessions may take to end after they were told to, ms. */
-const endSessionsMs = 5_000;
 
 /** What the names on the server say of a swap. */
 type SwapState =
@@ -43,7 +41,9 @@ export async function swapDatabases(server: PostgresServer, record: BackupRecord
     try {
       for (const name of [names.live, names.proof]) {
         const left = await endSessions(client, name, endSessionsMs);
-        if (left > 0) throw new Error(`${left} sessions of ${name} do not end`);
+        if (left > 0) {
+          throw new Error(`${left} sessions of ${name} do not end (those of a superuser only a superuser may end)`);
+        }
       }
       const refusedWritesMs = await rename(client, state, names, since);
       return { changed: true, damagedDatabase: names.damaged, refusedWritesMs };

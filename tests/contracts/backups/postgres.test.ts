@@ -11,6 +11,7 @@ import { createFolderBlobs } from '../../../src/providers/blobs/folder.ts';
 import { type ApplicationDatabase, createApplicationDatabase } from '../../support/application-database.ts';
 import { components } from '../../support/components.ts';
 import { type SmallTablespace, createSmallTablespace, mountSmallDisk } from '../../support/small-disk.ts';
+import { until } from '../../support/until.ts';
 import { describeBackup } from './suite.ts';
 
 function createBackup(database: ApplicationDatabase, folder: string): Backup {
@@ -141,6 +142,74 @@ describe('postgres in particular', () => {
     await expect(database.queryIn(`${database.name}_damaged_3`, 'delete from events')).rejects.toThrow('read-only');
     await database.query(`insert into events (what) values ('goes on')`);
   });
+
+  describe('while the server vacuums', () => {
+    async function asAdmin<R extends object>(...statements: readonly string[]): Promise<R[]> {
+      const admin = new Client({ connectionString: database.adminUrl });
+      await admin.connect();
+      try {
+        let rows: R[] = [];
+        for (const statement of statements) ({ rows } = await admin.query<R>(statement));
+        return rows;
+      } finally {
+        await admin.end();
+      }
+    }
+    /** Until one of its workers, which are nobody's, is at the database. */
+    async function untilVacuumed(name: string): Promise<void> {
+      await until(
+        async () => {
+          const [row] = await asAdmin<{ n: number }>(
+            `select count(*)::int as n from pg_stat_activity where datname = '${name}' and backend_type = 'autovacuum worker'`,
+          );
+          return (row?.n ?? 0) > 0;
+        },
+        { timeoutMs: 90_000, what: `${name} to be vacuumed` },
+      );
+    }
+
+    beforeEach(async () => {
+      // Vacuumed for minutes as soon as the server looks, in the copy as well.
+      await database.query(`
+        create table public.slow (id int, filler text) with (autovacuum_vacuum_insert_threshold = 1,
+          autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1);
+        insert into public.slow select n, repeat('x', 1000) from generate_series(1, 20000) n`);
+      await asAdmin(`alter system set autovacuum_naptime = '1s'`, 'select pg_reload_conf()');
+    });
+    afterEach(async () => {
+      await asAdmin('alter system reset autovacuum_naptime', 'select pg_reload_conf()');
+    });
+
+    test('the live database is swapped', async () => {
+      const record = await backup.ensureTaken(ref);
+      await backup.ensureProved(record);
+      await untilVacuumed(database.name);
+      expect(await backup.ensureSwapped(record)).toMatchObject({ changed: true });
+      expect(await databases()).toEqual(['', '_damaged_3']);
+    }, 180_000);
+
+    test('the proof is dropped', async () => {
+      const { database: proof } = await backup.ensureProved(await backup.ensureTaken(ref));
+      await untilVacuumed(proof);
+      await backup.ensureProofDropped(ref);
+      expect(await databases()).toEqual(['']);
+    }, 180_000);
+  });
+
+  test('a swap does not end sessions of a superuser, and says so', async () => {
+    const record = await backup.ensureTaken(ref);
+    await backup.ensureProved(record);
+    const theirs = new URL(database.adminUrl);
+    theirs.pathname = `/${database.name}`;
+    const session = new Client({ connectionString: theirs.href });
+    await session.connect();
+    const error = await caught(backup.ensureSwapped(record));
+    expect(error.type).toBe('RestoreFailed');
+    expect(error.message).toContain(`1 sessions of ${database.name} do not end (those of a superuser`);
+    await session.query('select 1');
+    await session.end();
+    expect(await backup.ensureSwapped(record)).toMatchObject({ changed: true });
+  }, 60_000);
 
   test('a swap that was cut off while it refused connections is ended by the next call', async () => {
     const record = await backup.ensureTaken(ref);
