@@ -31,6 +31,11 @@ export interface TrafficLab {
   /** One statement on a database, over the server's socket. */
   query<R extends object>(database: string, sql: string): Promise<R[]>;
   databases(): Promise<string[]>;
+  /**
+   * Waits until the engine counts the router as one that lasts: each time that one ends earlier than that, the engine waits twice as long before
+   * it starts it again, up to a minute.
+   */
+  readonly untilRouterLasts: () => Promise<void>;
   /** SIGKILLs the router's processes and waits until the engine has it up again. */
   readonly killRouter: () => Promise<void>;
   /** Ends the engine, or kills it, and starts it again; waits until it answers. */
@@ -40,6 +45,8 @@ export interface TrafficLab {
 
 const here = import.meta.dirname;
 const listenPort = 8080;
+/** Docker's own, ms (its restart manager), and a little more. */
+const lastingMs = 11_000;
 /** The machine as its containers see it. */
 const gateway = '172.29.0.1';
 const slots = { blue: 18_081, green: 18_082 };
@@ -231,6 +238,12 @@ export async function startTrafficLab(): Promise<TrafficLab> {
         `select datname from pg_database where datname like 'hello%' order by 1`,
       );
       return rows.map(({ datname }) => datname);
+    },
+    async untilRouterLasts() {
+      await until(async () => Date.now() - Date.parse((await container.inspect()).State.StartedAt) > lastingMs, {
+        what: 'the router to have run for a while',
+        timeoutMs: 2 * lastingMs,
+      });
     },
     async killRouter() {
       const { State } = await container.inspect();
