@@ -51,8 +51,8 @@ const tunedFlags = [
 
 /**
  * A log beside the state's file in place of a journal that is made and removed for every transaction, of which an activity has several: 20
- * trivial steps take 228 ms instead of 267, the start of a run 100 instead of 113. Nothing is answered that would not outlive the power cut:
- * `NORMAL` in place of `FULL` would save as much again, and may forget what was answered last.
+ * trivial steps take 228 ms instead of 267, the start of a run 100 instead of 113 (docs/benchmarks.md). What was answered outlives a power cut:
+ * `NORMAL` in place of `FULL` would save about half as much again, and may forget what was answered last.
  */
 const stateFlags = ['journal_mode=WAL', 'synchronous=FULL'].flatMap((pragma) => ['--sqlite-pragma', pragma]);
 
@@ -112,8 +112,8 @@ function stateFileFor(context: LocalContext, version: string): string {
     throw new ProviderError(
       'ConfigurationInvalid',
       `${join(context.stateFolder, files.join(', '))} was written by another Temporal server than the ${version} of this ` +
-        `machine, which cannot open it. Put the program of that version on PATH, or move the file away, with the -wal and -shm beside it: Temporal then ` +
-        `begins anew, what was open is ended, and each environment reads from the store and its target what is live. ` +
+        `machine, which cannot open it. Put the program of that version on PATH, or move the file away, with the -wal and ` +
+        `-shm beside it: Temporal then begins anew, what was open is ended, and each environment reads from the store and its target what is live. ` +
         `\`slipway environments\` shows it; \`slipway unlock\` says what is true where it is held.`,
     );
   }

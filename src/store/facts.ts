@@ -137,8 +137,17 @@ function isBeginning(fact: Fact): fact is Extract<Fact, { readonly kind: 'stage'
 }
 
 function runsOf(fact: Fact): readonly RunRef[] {
-  if (fact.kind === 'run-plan') return [fact.plan.run];
-  return ['run-phase', 'run-anew', 'stage', 'step'].includes(fact.kind) && 'run' in fact ? [fact.run] : [];
+  switch (fact.kind) {
+    case 'run-plan':
+      return [fact.plan.run];
+    case 'run-phase':
+    case 'run-anew':
+    case 'stage':
+    case 'step':
+      return [fact.run];
+    default:
+      return [];
+  }
 }
 
 async function applyFact(tx: Db, fact: Fact): Promise<void> {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { sqlState } from '../migrations/postgres-errors.ts';
 import { quoteName, quoteText } from './postgres-connection.ts';
@@ -28,6 +29,8 @@ const unmarkedLimit = 60_007;
 const insufficientPrivilege = '42501';
 /** How long sessions may take to end after they were told to, ms. */
 export const endSessionsMs = 5_000;
+/** Between two questions whether they have, ms: short, for the application waits too, and not none, for one that stays is asked for to the end. */
+const askAgainMs = 10;
 
 /** A database as the server lists it. */
 export interface ListedDatabase {
@@ -197,6 +200,7 @@ export async function endSessions(client: Client, database: string, timeoutMs: n
     );
     const left = Number(rows[0]?.left ?? 0);
     if (left === 0 || performance.now() > deadline) return left;
+    await delay(askAgainMs);
   }
 }
 

@@ -42,7 +42,9 @@ export async function swapDatabases(server: PostgresServer, record: BackupRecord
       for (const name of [names.live, names.proof]) {
         const left = await endSessions(client, name, endSessionsMs);
         if (left > 0) {
-          throw new Error(`${left} sessions of ${name} do not end (those of a superuser only a superuser may end)`);
+          throw new Error(
+            `${left} of the sessions of ${name} do not end (those of a superuser only a superuser may end)`,
+          );
         }
       }
       const refusedWritesMs = await rename(client, state, names, since);

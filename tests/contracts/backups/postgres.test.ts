@@ -205,7 +205,7 @@ describe('postgres in particular', () => {
     await session.connect();
     const error = await caught(backup.ensureSwapped(record));
     expect(error.type).toBe('RestoreFailed');
-    expect(error.message).toContain(`1 sessions of ${database.name} do not end (those of a superuser`);
+    expect(error.message).toContain(`1 of the sessions of ${database.name} do not end (those of a superuser`);
     await session.query('select 1');
     await session.end();
     expect(await backup.ensureSwapped(record)).toMatchObject({ changed: true });

@@ -103,6 +103,13 @@ describe('artifacts', () => {
     expect(await expireArtifacts(store.db)).toEqual([]);
   });
 
+  test('of a machine that was lost, told late, do not take the place of newer ones', async () => {
+    const [before, now] = [new Date(Date.now() - 60_000).toISOString(), new Date().toISOString()];
+    await recordArtifact(store.db, artifact({ createdAt: now, files: [], sizeBytes: 7 }));
+    await recordArtifact(store.db, artifact({ createdAt: before, files: [], sizeBytes: 1 }));
+    expect(await listArtifacts(store.db, name, 1)).toMatchObject([{ sizeBytes: 7 }]);
+  });
+
   test('of a stage that ran again are those of the last time', async () => {
     await recordArtifact(store.db, artifact());
     await recordArtifact(store.db, artifact({ files: [], sizeBytes: 0 }));
