@@ -57,18 +57,23 @@ export function ask(
   });
 }
 
-/** Reads the answer to the master's `show proc`. */
+/**
+ * Reads the answer to the master's `show proc`.
+ *
+ * @throws Error when it does not name the master: one that is starting itself anew hangs up without a word, which is not "no workers".
+ */
 export function parseProcesses(answer: string): RouterProcesses {
-  let [reloads, failedReloads, old] = [0, 0, false];
+  let [reloads, failedReloads, old, named] = [0, 0, false, false];
   const workers: RouterWorker[] = [];
   for (const line of answer.split('\n')) {
     if (line.startsWith('# old workers')) old = true;
     else if (line.startsWith('# programs')) break;
     const row = /^(\d+)\s+(master|worker)\s+(\d+)(?:\s+\[failed: (\d+)\])?/.exec(line);
     if (row === null) continue;
-    if (row[2] === 'master') [reloads, failedReloads] = [Number(row[3]), Number(row[4] ?? 0)];
+    if (row[2] === 'master') [reloads, failedReloads, named] = [Number(row[3]), Number(row[4] ?? 0), true];
     else workers.push({ pid: Number(row[1]), old });
   }
+  if (!named) throw new Error('the master of the router does not say which processes it has');
   return { reloads, failedReloads, workers };
 }
 

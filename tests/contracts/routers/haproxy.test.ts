@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { request } from 'undici';
 import type { ProviderError } from '../../../src/domain/failures.ts';
 import { routeFileName, toldIdleS } from '../../../src/providers/routers/haproxy-file.ts';
+import { ask as askSocket, parseProcesses } from '../../../src/providers/routers/haproxy-socket.ts';
 import { HaproxyRouter, createHaproxyRouter } from '../../../src/providers/routers/haproxy.ts';
 import type { Route, Router } from '../../../src/providers/routers/port.ts';
 import { until } from '../../support/until.ts';
@@ -184,6 +185,8 @@ describe('haproxy in particular', () => {
 
   test('a connection that slept through two moves still asks where the first went: it lingers there, and nowhere else', async () => {
     await router.ensureTraffic(route('blue'));
+    // A worker that is about to finish may still take a new connection: this one must be the present worker's.
+    await until(async () => parseProcesses(await askSocket(haproxy.masterSocket, 'show proc')).workers.length === 1);
     const kept = await openKept(port);
     expect((await kept.ask()).body).toBe('blue');
     await router.ensureTraffic(route('green'));
