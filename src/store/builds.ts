@@ -62,16 +62,21 @@ const builtKeptDays = 90;
 /** Ids of the images that were built of equal inputs, the newest first; asking counts as use. */
 export async function listBuiltImages(db: Db, project: string, key: string): Promise<readonly string[]> {
   const rows = await db
-    .updateTable('builtImages')
-    .set({ usedAt: sql<string>`now()` })
-    .where('project', '=', project)
-    .where('key', '=', key)
-    .returning(['id', 'builtAt'])
+    .with('asked', (cte) =>
+      cte
+        .updateTable('builtImages')
+        .set({ usedAt: sql<string>`now()` })
+        .where('project', '=', project)
+        .where('key', '=', key)
+        .returning(['id', 'builtAt']),
+    )
+    .selectFrom('asked')
+    .select('id')
+    // By the store: two of one millisecond are equal to a clock of JavaScript.
+    .orderBy('builtAt', 'desc')
+    .limit(mostBuilt)
     .execute();
-  return rows
-    .sort((a, b) => Date.parse(b.builtAt) - Date.parse(a.builtAt))
-    .slice(0, mostBuilt)
-    .map(({ id }) => id);
+  return rows.map(({ id }) => id);
 }
 
 /** Remembers what a worker has just built. */

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { sql } from 'kysely';
 import type { KnownBuild, KnownBuilds } from '../../../src/activities/image-work.ts';
 import { forgetOldBuiltImages } from '../../../src/store/builds.ts';
 import { createKnownBuilds } from '../../../src/workers/facts.ts';
@@ -53,6 +54,23 @@ describe.each<[string, () => KnownBuilds]>([
     expect(await builds.listBuilt('other', 'k2')).toEqual([]);
     expect(await builds.find(project, 'k2')).toBeUndefined();
   });
+});
+
+test('the newest is first among those of one millisecond too', async () => {
+  const builds = createKnownBuilds(store, (error) => void problems.push(error));
+  const project = 'quick';
+  for (const letter of ['e', 'f', 'd']) {
+    await builds.recordBuilt({ project, key: 'k', name: 'web', id: id(letter) });
+  }
+  await store.db
+    .updateTable('builtImages')
+    .set({
+      builtAt: sql<string>`'2026-11-27T02:00:00.0010Z'::timestamptz
+        + case id when ${id('e')} then 0 when ${id('f')} then 2 else 1 end * interval '1 microsecond'`,
+    })
+    .where('project', '=', project)
+    .execute();
+  expect(await builds.listBuilt(project, 'k')).toEqual([id('f'), id('d'), id('e')]);
 });
 
 test('what nobody has asked for in a long time is forgotten, and asking counts as use', async () => {
