@@ -48,6 +48,7 @@ describe('the real trivy', () => {
       scanner: { name: 'trivy', version: '0.74.0' },
       databaseAt: new Date(now.getTime() - 3 * hourMs).toISOString(),
       scannedAt: now.toISOString(),
+      notLookedUp: [],
       packages: 2,
       vulnerabilities: [
         {
