@@ -241,4 +241,35 @@ describe('a machine is lost in the middle of a stage', () => {
     },
     4 * minutes,
   );
+
+  test(
+    'it is aborted before anybody has noticed, and while it waits for a machine: it is over, and begins on none',
+    async () => {
+      const unnoticed = await push('three');
+      await heard('three', 'begin machine-a');
+      await a.lose();
+      await story.operator.abortRun(unnoticed, 'seen enough');
+      const over = { outcome: 'aborted', reason: expect.stringContaining('seen enough') };
+      expect(await story.endOfRun(unnoticed)).toMatchObject(over);
+
+      await a.start();
+      const waiting = await push('four');
+      await heard('four', 'begin machine-a');
+      await a.lose();
+      await until(async () => (await story.operator.readRun(waiting)).phase === 'preparing', {
+        timeoutMs: minutes,
+        what: 'the run to wait for a machine',
+      });
+      await story.operator.abortRun(waiting, 'seen enough');
+      const ended = await story.endOfRun(waiting);
+      expect(ended).toMatchObject(over);
+      expect(page(ended)).not.toContain('begins anew');
+
+      await b.start();
+      await push('five');
+      await heard('five', 'begin machine-b');
+      for (const run of ['three', 'four']) expect(ledger(run).filter((line) => line.endsWith('machine-b'))).toEqual([]);
+    },
+    4 * minutes,
+  );
 });
