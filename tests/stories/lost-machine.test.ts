@@ -141,6 +141,17 @@ function page(record: RunRecord): string {
   return runPage(record, { paint: createPainter({ colour: false, ascii: false }), nowMs: Date.now(), columns: 120 });
 }
 
+/** Waits until a run says that it begins anew; its phase alone may still be that of before its first stage. */
+function waitsForMachine(run: RunName): Promise<RunRecord> {
+  return until(
+    async () => {
+      const found = await story.operator.readRun(run);
+      return page(found).includes('begins anew on the next machine') ? found : undefined;
+    },
+    { timeoutMs: minutes, what: 'the run to wait for a machine' },
+  );
+}
+
 describe('a machine is lost in the middle of a stage', () => {
   test(
     'there is another: the run begins anew there, from the first stage and a checkout of its own, and passes once',
@@ -202,13 +213,7 @@ describe('a machine is lost in the middle of a stage', () => {
       const run = await push('two');
       await heard('two', 'begin machine-b');
       await b.lose();
-      const waits = await until(
-        async () => {
-          const found = await story.operator.readRun(run);
-          return found.phase === 'preparing' ? found : undefined;
-        },
-        { timeoutMs: minutes, what: 'the run to wait for a machine' },
-      );
+      const waits = await waitsForMachine(run);
       const shown = page(waits);
       expect(shown).toMatch(/preparing/);
       expect(shown).toMatch(
@@ -256,10 +261,7 @@ describe('a machine is lost in the middle of a stage', () => {
       const waiting = await push('four');
       await heard('four', 'begin machine-a');
       await a.lose();
-      await until(async () => (await story.operator.readRun(waiting)).phase === 'preparing', {
-        timeoutMs: minutes,
-        what: 'the run to wait for a machine',
-      });
+      await waitsForMachine(waiting);
       await story.operator.abortRun(waiting, 'seen enough');
       const ended = await story.endOfRun(waiting);
       expect(ended).toMatchObject(over);

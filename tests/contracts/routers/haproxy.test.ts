@@ -186,7 +186,9 @@ describe('haproxy in particular', () => {
   test('a connection that slept through two moves still asks where the first went: it lingers there, and nowhere else', async () => {
     await router.ensureTraffic(route('blue'));
     // A worker that is about to finish may still take a new connection: this one must be the present worker's.
-    await until(async () => parseProcesses(await askSocket(haproxy.masterSocket, 'show proc')).workers.length === 1);
+    await until(async () => parseProcesses(await askSocket(haproxy.masterSocket, 'show proc')).workers.length === 1, {
+      what: 'the former workers to end',
+    });
     const kept = await openKept(port);
     expect((await kept.ask()).body).toBe('blue');
     await router.ensureTraffic(route('green'));
