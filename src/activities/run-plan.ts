@@ -116,7 +116,9 @@ export function planOf({
     commit,
     definition,
     workspace,
-    stages: (runs ? pipeline.stages : []).map((stage) => toStagePlan(stage, variables)),
+    stages: (runs ? pipeline.stages : []).map((stage, _, stages) =>
+      toStagePlan(stage, variables, againMs(stages, stage)),
+    ),
     ...turnOf(route, turnTimeoutMs),
     concurrency: pipeline.concurrency,
     buildImages: route?.buildImages ?? 'none',
@@ -138,11 +140,11 @@ function turnOf(route: Route | undefined, timeoutMs: number): Pick<RunPlan, 'tur
 }
 
 /** What the workflow needs of a stage; what is as it always was is left out, for every stage's input carries the whole plan. */
-function toStagePlan(stage: StageSpec, variables: Readonly<Record<string, string>>): StagePlan {
+function toStagePlan(stage: StageSpec, variables: Readonly<Record<string, string>>, madeGoodMs: number): StagePlan {
   const { name, timeoutMs, cleanUpMs, steps, starts, needs, outcome, skip, failFast, group, reports = [] } = stage;
   return {
     name,
-    timeoutMs: timeoutMs + cleanUpMs + servicesMs(stage) + keepMs(stage),
+    timeoutMs: timeoutMs + cleanUpMs + servicesMs(stage) + keepMs(stage) + madeGoodMs,
     steps: steps.map((step) => step.name),
     ...(needs === undefined ? {} : { needs }),
     ...(outcome === 'success' ? {} : { outcome }),
@@ -169,6 +171,13 @@ function variablesOf(
     SLIPWAY_VERSION: version,
     ...Object.fromEntries(Object.entries(parameters).map(([name, value]) => [parameterVariable(name), value])),
   };
+}
+
+/** Where the worker is lost in the middle of a stage, what has passed before is done again first, one after the other. */
+function againMs(stages: readonly StageSpec[], stage: StageSpec): number {
+  if (stage.starts !== undefined) return 0;
+  const others = stages.filter((other) => other !== stage && other.skip === undefined);
+  return others.reduce((sum, other) => sum + other.timeoutMs + servicesMs(other) + keepMs(other), 0);
 }
 
 /** They start at once, before the stage's own time begins. */

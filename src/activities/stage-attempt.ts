@@ -80,6 +80,8 @@ export interface Attempt {
   /** Which try of a step comes next, where it is not the first. */
   readonly tries: Map<number, number>;
   readonly startedMs: number;
+  /** When the time of its steps is over, ms since the epoch. It begins once they can: making good what a lost worker took along is no part of it. */
+  readonly due: { ms: number };
   readonly signal: AbortSignal;
   readonly progress: (detail: unknown) => void;
 }
@@ -102,6 +104,7 @@ export interface StagePlace {
 export interface HowToRun {
   readonly log: LogWriter;
   readonly timeoutMs: number;
+  readonly untilMs?: number;
   readonly signal: AbortSignal;
   /** Steps of the same lane run one after the other, those of others at once. */
   readonly lane: number;
@@ -145,7 +148,7 @@ export async function openPlace(attempt: Attempt, spec: StageSpec): Promise<Stag
     return opening;
   };
   return {
-    async run(step, { log, timeoutMs, signal: stop, lane, env = {} }) {
+    async run(step, { log, timeoutMs, untilMs, signal: stop, lane, env = {} }) {
       const opened = await session(step.executor);
       return await opened.run({
         step,
@@ -158,6 +161,7 @@ export async function openPlace(attempt: Attempt, spec: StageSpec): Promise<Stag
           ...env,
         },
         timeoutMs,
+        ...(untilMs === undefined ? {} : { untilMs }),
         lane,
         redactor: attempt.redactor,
         sink: (chunk) => log.write(chunk),

@@ -30,7 +30,7 @@ export async function judgeReports(
   report: StageReport,
   before: ReadonlyMap<string, string>,
 ): Promise<StageReport> {
-  const { deps, known, run, spec, scope, redactor, signal, startedMs } = attempt;
+  const { deps, known, run, spec, scope, redactor, signal, startedMs, due } = attempt;
   // Its condition kept it from running: there is nothing to judge.
   if (report.skipped === true) return report;
   const collected = await collectEvidence(deps.reports, {
@@ -46,7 +46,7 @@ export async function judgeReports(
     redactor,
     signal,
     keepsCoverage: known.pair.project.repository.coverage !== undefined,
-    limitMs: Math.max(0, startedMs + spec.timeoutMs + spec.cleanUpMs - Date.now()) + readingMs,
+    limitMs: Math.max(0, due.ms + spec.cleanUpMs - Date.now()) + readingMs,
   });
   if (collected === undefined) return report;
   const gates = collected.evidence.gates.map(lineOf);

@@ -202,15 +202,15 @@ interface Tried {
 }
 
 async function tryStep(attempt: Attempt, place: StagePlace, turn: Turn, log: LogWriter): Promise<Tried> {
-  const { spec, scope, redactor, journal } = attempt;
+  const { scope, redactor, journal } = attempt;
   const { step, index, lane, signal } = turn;
-  const leftMs = Math.max(0, attempt.startedMs + spec.timeoutMs - Date.now());
   // What cleans up has its own time: that of the stage may be what is over.
-  const timeoutMs = step.outcome === 'success' ? Math.min(step.timeoutMs, leftMs) : step.timeoutMs;
+  const untilMs = step.outcome === 'success' ? attempt.due.ms : undefined;
   const outputs = step.outputs.length === 0 ? undefined : await openOutputs(scope.home, step, redactor);
   const env = outputs === undefined ? {} : { SLIPWAY_OUTPUT: outputs.path };
-  const end = await place.run(step, { log, timeoutMs, signal, lane, env });
-  const why = complaint(step, end, timeoutMs < step.timeoutMs);
+  const until = untilMs === undefined ? {} : { untilMs };
+  const end = await place.run(step, { log, timeoutMs: step.timeoutMs, ...until, signal, lane, env });
+  const why = complaint(step, end, untilMs !== undefined && Date.now() >= untilMs);
   if (why !== undefined || outputs === undefined) return { end, why };
   try {
     const values = await outputs.read();
@@ -225,14 +225,14 @@ async function tryStep(attempt: Attempt, place: StagePlace, turn: Turn, log: Log
 }
 
 function isTriedAgain(
-  { spec, startedMs, signal }: Attempt,
+  { due, signal }: Attempt,
   { retry, outcome }: StepSpec,
   { end }: Tried,
   number: number,
   waitMs: number,
 ): boolean {
   if (retry === undefined || number >= retry.attempts || signal.aborted) return false;
-  if (outcome === 'success' && Date.now() + waitMs >= startedMs + spec.timeoutMs) return false;
+  if (outcome === 'success' && Date.now() + waitMs >= due.ms) return false;
   const byTime = end.timedOut || end.stalled;
   return retry.on === undefined || (!byTime && retry.on.includes(end.exitCode));
 }

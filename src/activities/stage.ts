@@ -136,6 +136,7 @@ async function settleStage(
       outputs: outputsBefore(known.pipeline.stages, spec, folders.journal),
       tries: new Map(),
       startedMs: startedAt.getTime(),
+      due: { ms: startedAt.getTime() + spec.timeoutMs },
     };
     const report = await work(attempt, turn, startedAt);
     journal.settled(report);
@@ -220,6 +221,7 @@ async function runInPlace(attempt: Attempt, done: StepReports, startedAt: Date):
     if (detail === undefined) throw error;
     return { ...reportOf(spec, [...done.values()], startedAt), verdict: 'errored', detail: redactor.text(detail) };
   }
+  attempt.due.ms = Date.now() + spec.timeoutMs;
   try {
     const report = reportOf(spec, await runSteps(attempt, place, done), startedAt);
     const ended = report.verdict === 'passed' ? [] : await place.endedServices();

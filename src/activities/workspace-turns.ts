@@ -1,3 +1,5 @@
+import { unlessAborted } from '../effects/unless-aborted.ts';
+
 /** Who works in the workspaces of this worker. Only this process does: a workspace belongs to one worker, whose queue says so. */
 export interface WorkspaceTurns {
   /** Begins to work in a workspace, and waits while it is being made again. */
@@ -89,18 +91,6 @@ export function createWorkspaceTurns(): WorkspaceTurns {
       };
     },
   };
-}
-
-async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  signal.throwIfAborted();
-  const aborted = deferred<never>();
-  const onAbort = (): void => aborted.reject(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }
 
 interface Deferred<T> {

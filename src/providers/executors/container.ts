@@ -3,6 +3,7 @@ import { userInfo } from 'node:os';
 import type Docker from 'dockerode';
 import type { ContainerStep } from '../../definition/specs/stage.ts';
 import { ProviderError } from '../../domain/failures.ts';
+import { unlessAborted } from '../../effects/unless-aborted.ts';
 import { connectEngine, engineError, messageOf } from '../builders/engine.ts';
 import { folderOf } from './command.ts';
 import {
@@ -16,8 +17,8 @@ import {
   remove,
 } from './engine.ts';
 import { readFrames } from './frames.ts';
-import type { StageScope, StageSession, StepExecutor, StepRun } from './port.ts';
-import { createMark, runStep, runnerCommand, type Runner } from './runner.ts';
+import type { StageScope, StageSession, StepEnd, StepExecutor, StepRun } from './port.ts';
+import { createMark, leftMs, longestTimerMs, runStep, runnerCommand, type Runner } from './runner.ts';
 
 export interface ContainerExecutorOptions extends StageEngineOptions {
   /** Of the engine, as in DOCKER_HOST. It must see the worker's files under the same paths. */
@@ -73,18 +74,36 @@ function createSession(
 ): StageSession<ContainerStep> {
   const runners = new Map<string, Promise<Runner>>();
   const images = new Map<string, Promise<void>>();
+  const closing = new AbortController();
+  const until = AbortSignal.any([signal, closing.signal]);
 
   /** Once, however many steps ask for it at once. */
   async function ready(run: StepRun<ContainerStep>): Promise<void> {
     const { image } = run.step;
-    const fetching = images.get(image) ?? ensureImage(docker, scope, { image, name: run.step.name }, run.say, signal);
+    const fetching = images.get(image) ?? ensureImage(docker, scope, { image, name: run.step.name }, run.say, until);
     images.set(image, fetching);
     fetching.catch(() => images.delete(image));
-    await fetching;
+    await unlessAborted(fetching, run.signal);
+  }
+  /** @returns undefined: the time of the stage was over before. */
+  async function started(run: StepRun<ContainerStep>, key: string): Promise<Runner | undefined> {
+    const starting = runners.get(key) ?? start(run, key);
+    runners.set(key, starting);
+    starting.catch(() => runners.delete(key));
+    const over = new AbortController();
+    const timer = setTimeout(() => over.abort(), Math.min(leftMs(run), longestTimerMs));
+    try {
+      // Nobody may wait for it any more when it is there: it is ended with the stage.
+      return await unlessAborted(starting, AbortSignal.any([run.signal, over.signal]));
+    } catch (error) {
+      if (over.signal.aborted && !run.signal.aborted) return undefined;
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
   }
   async function start(run: StepRun<ContainerStep>, key: string): Promise<Runner> {
     await ready(run);
-    run.signal.throwIfAborted();
     try {
       return await startRunner(docker, specOf(options, scope, run.step, key));
     } catch (error) {
@@ -96,35 +115,37 @@ function createSession(
     async run(run) {
       const key = keyOf(run.step, run.lane ?? 0);
       const folder = await folderOf(scope.source, run.step);
-      let starting = runners.get(key);
-      if (starting === undefined) {
-        starting = start(run, key);
-        runners.set(key, starting);
-        starting.catch(() => runners.delete(key));
-      }
-      const runner = await starting;
+      const began = performance.now();
+      const runner = await started(run, key);
+      if (runner === undefined) return neverStarted(performance.now() - began);
+      const drop = async (): Promise<void> => {
+        // One that cannot be ended now is tried once more at the end of the stage.
+        await runner.kill();
+        runners.delete(key);
+      };
       try {
         const { end, alive } = await runStep(runner, run, folder);
         if (!alive) await drop();
         return end;
       } catch (error) {
         // A missing program is no fault of the container.
-        if (!(error instanceof ProviderError)) await drop();
+        if (!(error instanceof ProviderError)) await drop().catch(() => undefined);
         if (run.signal.aborted) throw run.signal.reason;
         throw engineError(error, `run ${run.step.name}`);
       }
-
-      async function drop(): Promise<void> {
-        runners.delete(key);
-        await runner.kill();
-      }
     },
     async close() {
+      closing.abort(new Error('the stage is over'));
       const open = [...runners.values()];
       runners.clear();
       await Promise.all(open.map((starting) => starting.then((runner) => runner.kill()).catch(() => undefined)));
     },
   };
+}
+
+/** How a step ended whose stage had no time left for it. */
+function neverStarted(durationMs: number): StepEnd {
+  return { exitCode: killedCode, durationMs, tail: '', timedOut: true, stalled: false };
 }
 
 /** The runner is the container's first program, and what it reads and says goes through the connection that is attached to it. */
@@ -178,7 +199,11 @@ function attachRunner(container: Docker.Container, socket: NodeJS.ReadWriteStrea
     ended,
     send: (line) => void socket.write(`${line}\n`),
     listen: (listener) => void (take = listener),
-    kill: () => (killing ??= kill()),
+    kill: () =>
+      (killing ??= kill().catch((error: unknown) => {
+        killing = undefined;
+        throw error;
+      })),
   };
 }
 

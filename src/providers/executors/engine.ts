@@ -22,6 +22,12 @@ export const maxProcesses = 4_096;
  */
 export const cpuWeight = 256;
 
+/**
+ * An engine that fetches an image says something at least with every piece that it gets; one that is silent for this long, ms, has a registry that answers
+ * no more. Long enough for the sums of the largest layers to be checked. Judgement.
+ */
+const longestSilenceMs = 180_000;
+
 /** Labels that every attempt at a stage has in common. */
 const identity: readonly string[] = ['slipway.role', 'slipway.project', 'slipway.run', 'slipway.stage'];
 
@@ -96,6 +102,7 @@ export async function removeNetwork(network: Docker.Network): Promise<void> {
  *
  * @param scope.login - used for images of its registry, and for no others.
  * @param wanted.name - whose it is, for messages.
+ * @param silenceMs - how long the engine may say nothing of a fetch, ms.
  * @throws `ImageNotFound` (not retried); `RegistryUnavailable`, `EngineUnavailable` (retried); what reading the login throws
  */
 export async function ensureImage(
@@ -104,6 +111,7 @@ export async function ensureImage(
   { image, name }: { readonly image: string; readonly name: string },
   say: (line: string) => void,
   signal: AbortSignal,
+  silenceMs = longestSilenceMs,
 ): Promise<void> {
   try {
     await docker.getImage(image).inspect();
@@ -114,6 +122,8 @@ export async function ensureImage(
   say(`fetching the image ${image}`);
   const own = typeof login === 'object' && image.startsWith(`${login.address}/`) ? login : undefined;
   const credentials = await own?.read(signal);
+  const silent = new AbortController();
+  const timer = setTimeout(() => silent.abort(), silenceMs);
   try {
     const auth =
       credentials === undefined
@@ -126,17 +136,33 @@ export async function ensureImage(
             },
           };
     const tag = /[:@][^/]*$/.test(image) ? {} : { tag: 'latest' };
-    const stream = await docker.createImage({ ...auth, ...tag, fromImage: image, abortSignal: signal });
+    const stream = await docker.createImage({
+      ...auth,
+      ...tag,
+      fromImage: image,
+      abortSignal: AbortSignal.any([signal, silent.signal]),
+    });
     for await (const { status } of readEvents(stream as AsyncIterable<Buffer>)) {
+      timer.refresh();
       if (status?.startsWith('Status:') === true) say(status);
     }
   } catch (error) {
     if (signal.aborted) throw signal.reason;
+    if (silent.signal.aborted) {
+      const seconds = Math.round(silenceMs / 1_000);
+      throw new ProviderError(
+        'RegistryUnavailable',
+        `the image ${image} of ${name} could not be fetched: nothing came of it for ${seconds} s`,
+        { cause: error },
+      );
+    }
     if (isEngineGone(error)) throw engineError(error, `fetch the image ${image}`);
     const said = messageOf(error);
     const type = /not found|manifest unknown|denied|unauthorized|does not exist|invalid reference/i.test(said)
       ? 'ImageNotFound'
       : 'RegistryUnavailable';
     throw new ProviderError(type, `the image ${image} of ${name} could not be fetched: ${said}`, { cause: error });
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -37,8 +37,10 @@ export interface StepRun<S extends StepSpec = StepSpec> {
   readonly step: S;
   /** The whole environment beside PATH and HOME, secrets included. */
   readonly env: Readonly<Record<string, string>>;
-  /** What is left of the step's and the stage's time, ms. */
+  /** The step's own time, ms, from when it is started: getting its image is no part of it. */
   readonly timeoutMs: number;
+  /** When the time of its stage is over, ms since the epoch: it is ended then, started or not. Default: its own time is the only one. */
+  readonly untilMs?: number;
   /** Steps of one lane run one after the other, in the same place; those of others beside them. Default 0. */
   readonly lane?: number;
   readonly redactor: Redactor;

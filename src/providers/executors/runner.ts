@@ -36,7 +36,7 @@ export interface Runner {
   send(line: string): void;
   /** Who takes its output from now on. While the promise is open it waits in its write. */
   listen(take: (chunk: Buffer) => void | Promise<void>): void;
-  /** Ends it with all that it started, and waits until it is gone. */
+  /** Ends it with all that it started, and waits until it is gone. Where that fails it rejects, and may be called again. */
   kill(): Promise<void>;
   /** Settles when it is gone, for whatever reason: its status, as a shell says it. Rejects where it could not run at all. */
   readonly ended: Promise<number>;
@@ -57,7 +57,7 @@ function quote(word: string): string {
 }
 
 /** Longest delay of a timer; Node takes a longer one for 1 ms. */
-const longestTimerMs = 2_147_483_647;
+export const longestTimerMs = 2_147_483_647;
 const maxTailBytes = 16_384;
 /** What a shell says of a program that is not there, or is none. */
 const noProgram = /exec: .*(not found|no such file|permission denied|exec format error)/i;
@@ -98,7 +98,9 @@ export async function runStep(
     await run.sink(part);
   }
 
+  let giveUp: (error: unknown) => void = () => undefined;
   const ended = new Promise<number>((resolve, reject) => {
+    giveUp = reject;
     runner.listen(async (chunk) => {
       handing = true;
       try {
@@ -117,11 +119,12 @@ export async function runStep(
   function stop(reason: NonNullable<typeof stoppedBy>): void {
     if (stoppedBy !== undefined) return;
     stoppedBy = reason;
-    void runner.kill();
+    // What cannot be ended may never say that it has.
+    runner.kill().catch(giveUp);
   }
   const onAbort = (): void => stop('abort');
   signal.addEventListener('abort', onAbort, { once: true });
-  const timeout = setTimeout(() => stop('timeout'), Math.min(run.timeoutMs, longestTimerMs));
+  const timeout = setTimeout(() => stop('timeout'), Math.min(run.timeoutMs, leftMs(run), longestTimerMs));
   const stall = setTimeout(
     () => {
       // Silence while we keep it waiting is ours.
@@ -164,6 +167,11 @@ export async function runStep(
     },
     alive: stoppedBy === undefined && !gone,
   };
+}
+
+/** What is left of the time of its stage, ms. */
+export function leftMs({ untilMs = Infinity }: Pick<StepRun, 'untilMs'>): number {
+  return Math.max(0, untilMs - Date.now());
 }
 
 interface Scanned {

@@ -249,6 +249,33 @@ describe('after the worker died', () => {
     expect(fixture.log('test/wait', 2)).toBe('x\n');
   });
 
+  test('what has to be done again before it is no part of the time that a stage has', async () => {
+    const go = join(fixture.folder, 'go-now');
+    const plan = await prepare(`
+  - name: install
+    steps: [{ name: fetch, shell: 'test ! -e ${go} || sleep 1.2' }]
+  - name: test
+    timeout: 1s
+    steps: [{ name: wait, shell: 'touch waiting; test -e ${go} || sleep 60' }]
+`);
+    await fixture.runStage(plan, 'install');
+    await interrupt(plan, 'test', 'waiting');
+    writeFileSync(go, '');
+    expect(await again(plan, 'test')).toMatchObject({ verdict: 'passed' });
+  });
+
+  test('has all that comes before it in the time after which its worker is thought to hang', async () => {
+    const plan = await prepare(`
+  - name: install
+    timeout: 3m
+    steps: [{ name: fetch, run: ["true"] }]
+  - name: test
+    timeout: 5m
+    steps: [{ name: unit, run: ["true"] }]
+`);
+    expect(plan.stages.map(({ timeoutMs }) => timeoutMs)).toEqual([480_000, 480_000]);
+  });
+
   test('a commit that only a merge request leads to is fetched by that', async () => {
     const go = join(fixture.folder, 'go-on');
     const steps = `{ name: wait, shell: 'touch waiting; test -e ${go} || sleep 60' }`;

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from '@jest/globals';
-import { createMark, createMarkScan, stepLine } from '../../../src/providers/executors/runner.ts';
+import { type Runner, createMark, createMarkScan, runStep, stepLine } from '../../../src/providers/executors/runner.ts';
+import { createRedactor } from '../../../src/effects/redact.ts';
 import type { HostStep } from '../../../src/definition/specs/stage.ts';
 
 const step: HostStep = {
@@ -56,5 +57,38 @@ describe('the end of a step', () => {
     }
     expect(Buffer.concat(parts).toString()).toBe(output);
     expect(exitCode).toBe(42);
+  });
+});
+
+describe('a step that cannot be ended', () => {
+  test.each(['timeout', 'abort'])('after its %s says so, and the worker goes on', async (why) => {
+    let kills = 0;
+    const runner: Runner = {
+      mark: createMark(),
+      send: () => undefined,
+      listen: () => undefined,
+      kill: () => {
+        kills += 1;
+        return Promise.reject(new Error('could not kill: did not receive an exit event'));
+      },
+      ended: new Promise(() => undefined),
+    };
+    const abort = new AbortController();
+    const ending = runStep(
+      runner,
+      {
+        step,
+        env: {},
+        timeoutMs: why === 'timeout' ? 1 : 60_000,
+        redactor: createRedactor([]),
+        sink: () => undefined,
+        say: () => undefined,
+        signal: abort.signal,
+      },
+      '/',
+    );
+    if (why === 'abort') abort.abort(new Error('a person said so'));
+    await expect(ending).rejects.toThrow('did not receive an exit event');
+    expect(kills).toBe(2);
   });
 });
