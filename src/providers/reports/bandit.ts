@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { counted } from '../../domain/counted.ts';
-import { createFindings, fileOf, oneLine, severityOf } from './findings.ts';
+import { type FindingSet, createFindings, fileOf, oneLine, severityOf } from './findings.ts';
 import { each, readJson } from './json.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 
@@ -14,9 +14,14 @@ const Result = z.looseObject({
   more_info: z.string().optional(),
 });
 const Failure = z.looseObject({ filename: z.string(), reason: z.string() });
-const Metrics = z.looseObject({ loc: z.number() });
+const count = z.number().int().nonnegative();
+/** `nosec` and `skipped_tests` are findings that a comment has silenced: one without rules, one that names them. */
+const Metrics = z.looseObject({ loc: z.number(), nosec: count.optional(), skipped_tests: count.optional() });
 
-/** bandit's JSON. A file that it could not parse makes the report errored: nobody looked at it. */
+/**
+ * bandit's JSON. A file that it could not parse makes the report errored: nobody looked at it. What `# nosec` silences it counts and does not show,
+ * so no rule and no severity of it is known.
+ */
 export const bandit: ReportReader = {
   kind: 'bandit',
   made: 'bandit -r . -f json -o bandit.json',
@@ -24,6 +29,8 @@ export const bandit: ReportReader = {
   async read(source) {
     const findings = createFindings('bandit');
     let files = -1;
+    /** What `_totals` counts less what files do. */
+    const rest = { nosec: 0, skipped: 0 };
     let version: string | undefined;
     await readJson(source, {
       maxBytes: this.maxBytes,
@@ -38,7 +45,15 @@ export const bandit: ReportReader = {
           );
         }),
         // One of them is `_totals`.
-        'metrics/*': each(Metrics, () => (files += 1)),
+        'metrics/*': each(Metrics, ({ nosec = 0, skipped_tests = 0 }, place) => {
+          files += 1;
+          const name = place.slice('metrics.'.length);
+          const sign = name === '_totals' ? 1 : -1;
+          rest.nosec += sign * nosec;
+          rest.skipped += sign * skipped_tests;
+          if (name === '_totals' || nosec + skipped_tests === 0) return;
+          silenced(findings, { nosec, skipped: skipped_tests }, fileOf(name, source));
+        }),
         'results/*': each(Result, (result) => {
           // A report has no version, but the links in it do.
           version ??= /readthedocs\.io\/en\/(\d+[\w.]*)\//.exec(result.more_info ?? '')?.[1];
@@ -54,6 +69,7 @@ export const bandit: ReportReader = {
       },
     });
     if (files < 1) throw new UnreadableReport('says that it looked at no file');
+    silenced(findings, rest);
     return {
       tool: { name: 'bandit', ...(version === undefined ? {} : { version }) },
       lookedAt: counted(files, 'file'),
@@ -61,3 +77,13 @@ export const bandit: ReportReader = {
     };
   },
 };
+
+function silenced(
+  findings: FindingSet,
+  { nosec, skipped }: { readonly nosec: number; readonly skipped: number },
+  file?: string,
+): void {
+  const finding = { rule: 'nosec', severity: 'unknown', message: '', file } as const;
+  if (nosec > 0) findings.putAside(finding, '`# nosec` in the source, whatever the rule', nosec);
+  if (skipped > 0) findings.putAside(finding, '`# nosec` in the source, for the rules that it names', skipped);
+}

@@ -51,21 +51,39 @@ export async function readCobertura(source: ReportSource, name: string): Promise
     },
   });
   if (declared !== undefined && lines.total > 0 && lines.total < declared.total) {
-    throw new UnreadableReport(`counts ${declared.total} lines and lists ${lines.total} of them`, {
-      remedy: 'Write the report with all of its lines, or with none of them.',
-    });
+    throw notAllListed(
+      'lines',
+      declared.total,
+      lines.total,
+      'Write the report with all of its lines, or with none of them.',
+    );
   }
   // Some tools leave the lines out and write the totals only.
-  const counted = lines.total === 0 || isLess(declared, lines) ? (declared ?? lines) : lines;
+  const measured = lines.total === 0 ? (declared ?? lines) : lesserShare(lines, declared ?? lines);
   return coverageContent(name, version, {
-    lines: counted,
+    lines: measured,
     ...(branches.total > 0 ? { branches } : {}),
     files: files.size,
   });
 }
 
-function isLess(declared: Share | undefined, counted: Share): boolean {
-  return declared !== undefined && (ratioOf(declared) ?? 1) < (ratioOf(counted) ?? 1);
+/** Where what is listed and what a report counts itself differ, nothing is missing and yet one of them flatters. */
+export function lesserShare(listed: Share, declared: Share): Share {
+  return (ratioOf(declared) ?? 1) < (ratioOf(listed) ?? 1) ? declared : listed;
+}
+
+/** @param what - `lines`, `branches`, with where they are where that helps. */
+export function notAllListed(
+  what: string,
+  found: number,
+  listed: number,
+  remedy: string,
+  place?: string,
+): UnreadableReport {
+  return new UnreadableReport(`counts ${found} ${what} and lists ${listed} of them`, {
+    remedy,
+    ...(place === undefined ? {} : { place }),
+  });
 }
 
 /** The content of any report of coverage. */

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { coverageContent, readCobertura } from './cobertura.ts';
+import type { Share } from '../../domain/report.ts';
+import { coverageContent, lesserShare, notAllListed, readCobertura } from './cobertura.ts';
 import { each, readJson } from './json.ts';
 import { peek } from './peek.ts';
 import { type ReportReader, mostStreamedBytes } from './port.ts';
@@ -20,8 +21,9 @@ export const coveragePy: ReportReader = {
   async read(given) {
     const { first, source } = await peek(given);
     if (first === '<') return await readCobertura(source, 'coverage.py');
-    const lines = { covered: 0, total: 0 };
-    const branches = { covered: 0, total: 0 };
+    /** Added up, and as it says itself. */
+    const listed = { lines: { covered: 0, total: 0 }, branches: { covered: 0, total: 0 } };
+    let totals: Shares = listed;
     let files = 0;
     let version: string | undefined;
     await readJson(source, {
@@ -29,13 +31,43 @@ export const coveragePy: ReportReader = {
       needs: { meta: 'object', files: 'object', totals: 'object' },
       picks: {
         'meta/version': each(z.string(), (text) => (version = text)),
-        'files/*/summary': each(Summary, () => (files += 1)),
-        totals: each(Summary, ({ covered_lines, num_statements, covered_branches = 0, num_branches = 0 }) => {
-          Object.assign(lines, { covered: covered_lines, total: num_statements });
-          Object.assign(branches, { covered: covered_branches, total: num_branches });
+        'files/*/summary': each(Summary, (summary) => {
+          files += 1;
+          const { lines, branches } = sharesOf(summary);
+          add(listed.lines, lines);
+          add(listed.branches, branches);
         }),
+        totals: each(Summary, (summary) => (totals = sharesOf(summary))),
       },
     });
+    const lines = agreed('lines', listed.lines, totals.lines);
+    const branches = agreed('branches', listed.branches, totals.branches);
     return coverageContent('coverage.py', version, { lines, ...(branches.total > 0 ? { branches } : {}), files });
   },
 };
+
+interface Shares {
+  readonly lines: Share;
+  readonly branches: Share;
+}
+
+function sharesOf(summary: z.output<typeof Summary>): Shares {
+  const { covered_lines, num_statements, covered_branches = 0, num_branches = 0 } = summary;
+  return {
+    lines: { covered: covered_lines, total: num_statements },
+    branches: { covered: covered_branches, total: num_branches },
+  };
+}
+
+function add(sum: { covered: number; total: number }, { covered, total }: Share): void {
+  sum.covered += covered;
+  sum.total += total;
+}
+
+/** Its totals are the sum of its files and nothing else. */
+function agreed(what: string, listed: Share, totals: Share): Share {
+  if (totals.total > listed.total) {
+    throw notAllListed(what, totals.total, listed.total, 'Write the report with the summaries of all of its files.');
+  }
+  return lesserShare(listed, totals);
+}

@@ -32,8 +32,8 @@ export interface RawFinding {
 /** Collects findings: counts all of them, keeps the most severe. */
 export interface FindingSet {
   add(finding: RawFinding): void;
-  /** One that the tool was told not to count. @param reason - where it was told to, and why. */
-  putAside(finding: RawFinding, reason: string): void;
+  /** One that the tool was told not to count, or several alike. @param reason - where it was told to, and why. */
+  putAside(finding: RawFinding, reason: string, count?: number): void;
   done(): {
     readonly findings: readonly Finding[];
     readonly counts: SeverityCounts;
@@ -56,7 +56,7 @@ export function createFindings(tool: string): FindingSet {
       if (alike.length === 0) kept.set(raw.severity, alike);
       if (alike.length < mostFindings) alike.push({ ...raw, message: oneLine(raw.message, longestMessage) });
     },
-    putAside({ rule, severity, file, component }, reason) {
+    putAside({ rule, severity, file, component }, reason, count = 1) {
       const one = {
         rule: oneLine(rule, longestName),
         severity,
@@ -65,9 +65,9 @@ export function createFindings(tool: string): FindingSet {
         reason: oneLine(reason, longestMessage),
       };
       const key = JSON.stringify(one);
-      const found = (aside.get(key)?.found ?? 0) + 1;
+      const before = aside.get(key)?.found ?? 0;
       // Twice as many as are kept in the end, so that late grave ones have their place; what is beyond that is more of the same.
-      if (found > 1 || aside.size < 2 * mostPutAside) aside.set(key, { ...one, found });
+      if (before > 0 || aside.size < 2 * mostPutAside) aside.set(key, { ...one, found: before + count });
     },
     done() {
       const seen = new Map<string, number>();

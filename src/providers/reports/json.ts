@@ -54,6 +54,8 @@ export interface JsonForm {
   readonly needs: Readonly<Record<string, 'array' | 'object' | 'value'>>;
   /** What every object at a path must have, and what is done at its end. Paths as those of `picks`. */
   readonly parts?: Readonly<Record<string, Part>>;
+  /** Documents stand one after the other, each with all of `needs`; called as each begins. Default: there is one. */
+  readonly another?: () => void;
   readonly maxBytes: number;
 }
 
@@ -73,16 +75,17 @@ type Container = { readonly array: boolean; key: string; index: number };
  *
  * @throws {@link UnreadableReport}: no JSON, cut off, nested too deeply, of another tool.
  */
-export async function readJson(source: ReportSource, { picks, needs, parts = {}, maxBytes }: JsonForm): Promise<void> {
+export async function readJson(source: ReportSource, form: JsonForm): Promise<void> {
+  const { picks, needs, parts = {}, another, maxBytes } = form;
   const [{ jsonParser }, { getManyValues, isMany, none }] = await Promise.all([
     import('stream-json/core/parser.js'),
     import('stream-chain/defs.js'),
   ]);
   // Its type leaves out that `none` ends the input.
-  const parse = jsonParser({ packValues: false, streamValues: true }) as (
+  const parse = jsonParser({ packValues: false, streamValues: true, jsonStreaming: another !== undefined }) as (
     input: unknown,
   ) => ReturnType<ReturnType<typeof jsonParser>>;
-  const walker = createWalker(picks, needs, parts);
+  const walker = createWalker(picks, needs, parts, another);
   let characters = 0;
   const feed = (input: string | typeof none): void => {
     let tokens;
@@ -118,9 +121,11 @@ function createWalker(
   picks: JsonForm['picks'],
   needs: JsonForm['needs'],
   parts: Readonly<Record<string, Part>>,
+  another: JsonForm['another'],
 ): Walker {
   const patterns = Object.entries(picks).map(([path, pick]) => ({ parts: path === '' ? [] : path.split('/'), pick }));
-  const missing = new Map(Object.entries(needs));
+  let missing = new Map(Object.entries(needs));
+  let documents = 0;
   const forms = Object.entries(parts).map(([at, part]) => ({ parts: at.split('/'), part }));
   /** The parts that are being read, the outer ones first. */
   const reading: {
@@ -142,6 +147,21 @@ function createWalker(
   function begins(): void {
     const parent = open.at(-1);
     if (parent?.array === true) parent.index += 1;
+    if (parent !== undefined) return;
+    if (documents > 0) {
+      complete();
+      missing = new Map(Object.entries(needs));
+    }
+    documents += 1;
+    another?.();
+  }
+
+  function complete(): void {
+    const [first] = missing.keys();
+    if (first === undefined) return;
+    throw new UnreadableReport(
+      `is not a report of this tool: it has no ${first === '' ? 'content' : `\`${first.replaceAll('/', '.')}\``}`,
+    );
   }
 
   /** What is asked for here, when nothing around it is. */
@@ -289,13 +309,7 @@ function createWalker(
         default:
       }
     },
-    end() {
-      const [first] = missing.keys();
-      if (first === undefined) return;
-      throw new UnreadableReport(
-        `is not a report of this tool: it has no ${first === '' ? 'content' : `\`${first.replaceAll('/', '.')}\``}`,
-      );
-    },
+    end: complete,
   };
 }
 

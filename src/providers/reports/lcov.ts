@@ -1,23 +1,36 @@
-import { coverageContent } from './cobertura.ts';
+import type { Share } from '../../domain/report.ts';
+import { coverageContent, lesserShare, notAllListed } from './cobertura.ts';
+import { oneLine } from './findings.ts';
 import { type ReportReader, UnreadableReport, mostStreamedBytes } from './port.ts';
 import { lines as linesOf } from './text.ts';
 
 const known = /^(?:TN|SF|VER|FN|FNL|FNA|FNDA|FNF|FNH|BRDA|BRF|BRH|DA|LF|LH|MCDC|MCF|MCH|BA)(?=:)|^end_of_record$/;
 
-/** Coverage as lcov, Istanbul and coverage.py write it (geninfo(1), section FILES). A record a file, and no mark at the end of the last. */
+const counts = /^(?:DA|LF|LH|BRDA|BRF|BRH|FN|FNF|end_of_record)$/;
+
+/**
+ * Three count more than they list and have lost nothing. They are known by which counts a record of theirs has, in which order: of llvm-cov, which
+ * adds up functions where several share a line (closures, macros); of Node, which counts lines that it was told to ignore as covered; and of Bun, which
+ * counts every line of the file and names no function.
+ */
+const ofLlvm = /^FNF (?:BRF BRH )?LF LH$/;
+const ofNode = 'FNF BRF BRH LH LF';
+const ofBun = 'FNF LF LH';
+
+/**
+ * Coverage as lcov, Istanbul and coverage.py write it (geninfo(1), section FILES). A record a file, and no mark at the end of the last. Lines are
+ * counted, not believed: where a record counts more than it lists and nothing explains that, some were lost.
+ */
 export const lcov: ReportReader = {
   kind: 'lcov',
   made: 'coverage lcov',
   maxBytes: mostStreamedBytes,
   async read(source) {
-    const lines = { covered: 0, total: 0 };
-    const branches = { covered: 0, total: 0 };
+    const lines = createTally('lines', 'LF', 'LH');
+    const branches = createTally('branches', 'BRF', 'BRH');
     let files = 0;
-    let open = false;
+    let record: FileRecord | undefined;
     let last = 0;
-    const needFile = (place: string): void => {
-      if (!open) throw new UnreadableReport('has a figure outside of a record', { place });
-    };
     for await (const batch of linesOf(source, this.maxBytes)) {
       for (const { text, number, whole } of batch) {
         const place = `line ${number}`;
@@ -32,33 +45,123 @@ export const lcov: ReportReader = {
             remedy: 'Check that the path names the tracefile.',
           });
         }
-        const fields = text.slice(tag.length + 1).split(',');
+        const rest = text.slice(tag.length + 1);
         if (tag === 'SF') {
-          if (open) throw new UnreadableReport('begins a record within another: it was cut off', { place });
-          open = true;
+          if (record !== undefined)
+            throw new UnreadableReport('begins a record within another: it was cut off', { place });
+          record = { file: rest, says: new Map(), functions: 0, lines: noShare(), branches: noShare() };
           files += 1;
+          continue;
         }
-        if (tag === 'end_of_record') {
-          needFile(place);
-          open = false;
-        }
-        if (tag === 'DA') {
-          needFile(place);
-          lines.total += 1;
-          if (hits(fields[1], place) > 0) lines.covered += 1;
-        }
-        if (tag === 'BRDA') {
-          needFile(place);
-          branches.total += 1;
-          if (fields[3] !== '-' && hits(fields[3], place) > 0) branches.covered += 1;
+        if (!counts.test(tag)) continue;
+        if (record === undefined) throw new UnreadableReport('has a figure outside of a record', { place });
+        const fields = rest.split(',');
+        switch (tag) {
+          case 'end_of_record':
+            lines.add(record, record.lines, place);
+            branches.add(record, record.branches, place);
+            record = undefined;
+            break;
+          case 'DA':
+            count(record.lines, hits(fields[1], place));
+            break;
+          case 'BRDA':
+            count(record.branches, fields[3] === '-' ? 0 : hits(fields[3], place));
+            break;
+          case 'FN':
+            record.functions += 1;
+            break;
+          default:
+            record.says.set(tag, figure(rest, place));
         }
       }
     }
-    if (open) throw new UnreadableReport('ends within a record: it was cut off', { place: `line ${last}` });
+    if (record !== undefined) {
+      throw new UnreadableReport('ends within a record: it was cut off', { place: `line ${last}` });
+    }
     if (files === 0) throw new UnreadableReport('has no record of any file');
-    return coverageContent('lcov', undefined, { lines, ...(branches.total > 0 ? { branches } : {}), files });
+    const covered = branches.share();
+    return coverageContent('lcov', undefined, {
+      lines: lines.share(),
+      ...(covered.total > 0 ? { branches: covered } : {}),
+      files,
+    });
   },
 };
+
+/** What a record lists, and what it says of itself. */
+interface FileRecord {
+  readonly file: string;
+  readonly says: Map<string, number>;
+  functions: number;
+  readonly lines: Sum;
+  readonly branches: Sum;
+}
+
+interface Sum {
+  covered: number;
+  total: number;
+}
+
+/** Adds up one kind of figure over all records. */
+interface Tally {
+  add(record: FileRecord, listed: Share, place: string): void;
+  /** @throws {@link UnreadableReport}: some of what is counted is not listed. */
+  share(): Share;
+}
+
+/** @param foundTag - how many there are, by the record itself. @param hitTag - and how many of them are covered. */
+function createTally(what: string, foundTag: string, hitTag: string): Tally {
+  const listed = noShare();
+  const declared = noShare();
+  let lost: UnreadableReport | undefined;
+  let namesFunctions = false;
+  let bun: boolean | undefined;
+  return {
+    add(record, own, place) {
+      const [found, hit] = [record.says.get(foundTag), record.says.get(hitTag)];
+      addTo(listed, own);
+      // coverage.py 6.4 to 7.2 says of some files that more lines are covered than there are.
+      const isShare = found !== undefined && hit !== undefined && hit <= found;
+      addTo(declared, isShare ? { covered: hit, total: found } : own);
+      namesFunctions ||= record.functions > 0;
+      if (found === undefined || found <= own.total) return;
+      const order = [...record.says.keys()].join(' ');
+      if (order === ofNode && hit !== undefined && hit - own.covered === found - own.total) return;
+      bun = (bun ?? true) && order === ofBun && hit === own.covered;
+      const functions = Math.max(record.functions, record.says.get('FNF') ?? 0);
+      if (ofLlvm.test(order) && found <= functions * own.total) return;
+      const where = `${what} of ${oneLine(record.file, 200)}`;
+      lost ??= notAllListed(where, found, own.total, 'Write the report anew, with all that it counts.', place);
+    },
+    share() {
+      // With blank lines and comments in it what Bun declares is no share of anything.
+      if (bun === true && !namesFunctions) return listed;
+      if (lost !== undefined) throw lost;
+      return lesserShare(listed, declared);
+    },
+  };
+}
+
+function noShare(): Sum {
+  return { covered: 0, total: 0 };
+}
+
+function addTo(sum: Sum, { covered, total }: Share): void {
+  sum.covered += covered;
+  sum.total += total;
+}
+
+function count(sum: Sum, times: number): void {
+  sum.total += 1;
+  if (times > 0) sum.covered += 1;
+}
+
+function figure(text: string, place: string): number {
+  const value = Number(text === '' ? undefined : text);
+  if (!Number.isSafeInteger(value) || value < 0) throw new UnreadableReport('has a count that is no number', { place });
+  return value;
+}
 
 function hits(field: string | undefined, place: string): number {
   const value = Number(field === '' ? undefined : field);

@@ -179,6 +179,17 @@ const suite = (attributes: string, inner = '<testcase name="a"/>', name = 's'): 
   `<testsuites><testsuite name="${name}" ${attributes}>${inner}</testsuite></testsuites>`;
 const cobertura = (totals: string): string =>
   `<coverage ${totals}><packages><package><classes><class filename="a.py"><lines><line number="1" hits="1"/></lines></class></classes></package></packages></coverage>`;
+/** A file of two lines, one of them covered. */
+const tracefile = (summary: string, listed = 'DA:1,1\nDA:2,0'): string =>
+  `SF:a\n${listed}\n${summary}\nend_of_record\n`;
+const coveragePy = (totals: object): string =>
+  JSON.stringify({
+    meta: { version: '7.17.4' },
+    files: { 'a.py': { summary: { covered_lines: 4, num_statements: 4 } } },
+    totals,
+  });
+const checkov = (summary: object): string =>
+  JSON.stringify({ results: { failed_checks: [] }, summary: { passed: 1, failed: 0, parsing_errors: 0, ...summary } });
 const expectation = { success: true, expectation_config: { type: 'not_null' } };
 const validation = (more: object): string =>
   JSON.stringify({ success: true, results: [expectation], statistics: { evaluated_expectations: 1 }, ...more });
@@ -218,6 +229,36 @@ describe('a report that contradicts itself is no pass', () => {
       'errored',
     ],
     ['a lesser share at the top', 'cobertura', cobertura('lines-valid="1" lines-covered="0"'), 'failed'],
+    ['lines that lcov counts and does not list', 'lcov', tracefile('LF:100', 'DA:1,1'), 'errored'],
+    ['lines that are covered and not listed', 'lcov', tracefile('LF:100\nLH:100', 'DA:1,1'), 'errored'],
+    ['uncovered lines taken out', 'lcov', tracefile('FNF:1\nFNH:1\nLF:9\nLH:1', 'FN:1,f\nFNDA:1,f\nDA:1,1'), 'errored'],
+    [
+      'uncovered lines taken out, of Istanbul',
+      'lcov',
+      tracefile('LF:3\nLH:2\nBRF:0\nBRH:0', 'FN:1,f\nFN:2,g\nFNF:2\nFNH:2\nDA:1,1\nDA:2,1'),
+      'errored',
+    ],
+    ['branches that are not listed', 'lcov', tracefile('BRF:4\nBRH:1', 'DA:1,1\nBRDA:1,0,0,1'), 'errored'],
+    ['lines without any of them', 'lcov', tracefile('FNF:1\nFNH:1\nLF:9\nLH:8', ''), 'errored'],
+    ['a count that is no number', 'lcov', tracefile('LF:many', 'DA:1,1'), 'errored'],
+    ['a lesser share at the end', 'lcov', tracefile('LF:1\nLH:0', 'DA:1,1'), 'failed'],
+    [
+      'a lesser share of functions on one line, of llvm-cov',
+      'lcov',
+      tracefile('FNF:9\nFNH:1\nDA:1,1\nBRF:0\nBRH:0\nLF:9\nLH:1', 'FN:1,f\nFN:1,g'),
+      'failed',
+    ],
+    ['lines that no file has', 'coverage-py', coveragePy({ covered_lines: 1000, num_statements: 1000 }), 'errored'],
+    [
+      'branches that no file has',
+      'coverage-py',
+      coveragePy({ covered_lines: 4, num_statements: 4, num_branches: 2, covered_branches: 2 }),
+      'errored',
+    ],
+    ['a lesser share in its totals', 'coverage-py', coveragePy({ covered_lines: 1, num_statements: 4 }), 'failed'],
+    ['failed checks that are not listed', 'checkov', checkov({ failed: 2 }), 'errored'],
+    ['files that could not be read, in a number', 'checkov', checkov({ parsing_errors: 2 }), 'errored'],
+    ['failed checks of a framework', 'checkov', `[${checkov({})},${checkov({ failed: 1 })}]`, 'errored'],
     ['a validation that failed', 'great-expectations', validation({ success: false }), 'failed'],
     [
       'a validation of a checkpoint that failed',
@@ -266,6 +307,22 @@ describe('a report that contradicts itself is no pass', () => {
     ['a count of a suite that is less', 'junit', suite('tests="0"')],
     ['suites in a suite', 'junit', suite('tests="1"', '<testsuite tests="1"><testcase name="a"/></testsuite>')],
     ['totals that agree', 'cobertura', cobertura('lines-valid="1" lines-covered="1"')],
+    ['counts that agree', 'lcov', tracefile('LF:2\nLH:2', 'DA:1,1\nDA:2,1')],
+    ['lines that are listed twice', 'lcov', tracefile('LF:1\nLH:1', 'DA:1,1\nDA:1,1')],
+    ['more covered than there are, of an old coverage.py', 'lcov', tracefile('LF:1\nLH:2', 'DA:1,1\nDA:2,1')],
+    [
+      'functions on one line, of llvm-cov',
+      'lcov',
+      tracefile('FNF:2\nFNH:2\nDA:1,1\nDA:2,1\nBRF:0\nBRH:0\nLF:3\nLH:3', 'FN:1,f\nFN:2,g'),
+    ],
+    [
+      'ignored lines, of Node',
+      'lcov',
+      tracefile('LH:10\nLF:10', 'FNF:0\nFNH:0\nBRDA:1,0,0,1\nBRF:1\nBRH:1\nDA:1,1\nDA:2,1'),
+    ],
+    ['blank lines, of Bun', 'lcov', tracefile('LF:10\nLH:2', 'FNF:1\nFNH:1\nDA:6,45\nDA:7,51')],
+    ['totals that agree', 'coverage-py', coveragePy({ covered_lines: 4, num_statements: 4 })],
+    ['counts that agree', 'checkov', checkov({ skipped: 3 })],
     [
       'its own package, left out by name',
       'pip-audit',
@@ -286,6 +343,124 @@ describe('a report that contradicts itself is no pass', () => {
     expect(await judged('trivy', text)).toMatchObject({
       verdict: 'passed',
       reason: expect.stringContaining('its report does not say'),
+    });
+  });
+});
+
+describe('what a tool could not look at is no pass', () => {
+  const semgrep = (...errors: readonly object[]): string =>
+    JSON.stringify({ version: '1.185.0', results: [], errors, paths: { scanned: ['a.py', 'b.py'] } });
+  const warning = { level: 'warn', message: 'it was so', path: 'a.py' };
+
+  test.each([
+    'Lexical error',
+    'Syntax error',
+    'Other syntax error',
+    'Timeout',
+    'Out of memory',
+    'Internal matching error',
+    'Too many matches',
+    'Stack overflow',
+    'Something new',
+  ])('a file that semgrep warns of: %s', async (type) => {
+    expect(await judged('semgrep', semgrep({ ...warning, type }))).toMatchObject({
+      verdict: 'errored',
+      reason: expect.stringContaining('did not look at all of a.py: it was so'),
+    });
+  });
+
+  test('a file that semgrep does not name', async () => {
+    expect(await judged('semgrep', semgrep({ level: 'warn', type: 'Timeout' }))).toMatchObject({ verdict: 'errored' });
+  });
+
+  test('a part of a file is a finding, which a suppression can put aside', async () => {
+    const type = ['PartialParsing', [{ path: 'a.py', start: { line: 3, col: 1 }, end: { line: 3, col: 4 } }]];
+    const spans = [{ file: 'a.py', start: { line: 3, col: 1 }, end: { line: 3, col: 4 } }];
+    expect(await judged('semgrep', semgrep({ ...warning, type, spans }))).toMatchObject({
+      verdict: 'failed',
+      findings: [{ rule: 'partly-parsed', severity: 'unknown', file: 'a.py', line: 3, message: 'it was so' }],
+    });
+  });
+
+  test.each<[string, object]>([
+    ['a word of semgrep', { level: 'warn', type: 'SemgrepWarning', message: 'this is old', path: 'rules.yml' }],
+    ['a warning that names no file', { level: 'warn', message: 'this is old' }],
+    ['a rule of another version', { level: 'info', type: ['IncompatibleRule', { rule_id: 'r' }], path: 'rules.yml' }],
+    ['a rule that wants a plugin', { level: 'info', type: 'Missing plugin', path: 'rules.yml' }],
+  ])('%s does no harm', async (_, one) => {
+    expect(await judged('semgrep', semgrep(one))).toMatchObject({ verdict: 'passed' });
+  });
+
+  test('files that checkov could not read have their names, or a number', async () => {
+    const named = { results: { failed_checks: [], parsing_errors: ['/a.tf', '/b.tf', '/c.tf', '/d.tf'] } };
+    const summary = { passed: 1, failed: 0, parsing_errors: 4 };
+    const reason = expect.stringContaining('could not read /a.tf, /b.tf, /c.tf and 1 more');
+    expect(await judged('checkov', JSON.stringify({ ...named, summary }))).toMatchObject({ reason });
+    expect(await judged('checkov', checkov({ parsing_errors: 2 }))).toMatchObject({
+      reason: expect.stringContaining('could not read 2 files'),
+    });
+  });
+
+  test('what checkov and bandit were told to leave out is said where it is only counted', async () => {
+    expect(await judged('checkov', checkov({ skipped: 3 }))).toMatchObject({
+      verdict: 'passed',
+      suppressed: 3,
+      putAside: [{ rule: 'skipped', found: 3 }],
+    });
+    const metrics = { _totals: { loc: 9, nosec: 5, skipped_tests: 2 }, 'a.py': { loc: 9, nosec: 4, skipped_tests: 2 } };
+    expect(await judged('bandit', JSON.stringify({ results: [], errors: [], metrics }))).toMatchObject({
+      verdict: 'passed',
+      suppressed: 7,
+      putAside: [
+        { rule: 'nosec', file: 'a.py', found: 4 },
+        { rule: 'nosec', file: 'a.py', found: 2 },
+        { rule: 'nosec', found: 1 },
+      ],
+    });
+  });
+});
+
+describe('pip says which packages it looked up by three lists', () => {
+  const one = (name: string, version = '1.0'): object => ({ name, version });
+  const behind = (name: string): object => ({ ...one(name), latest_version: '1.1' });
+  const lists = (...all: readonly (readonly object[])[]): string => all.map((list) => JSON.stringify(list)).join('\n');
+
+  test.each<[string, string, RegExp]>([
+    ['an empty list of those behind', '[]\n', /reaches no index/],
+    ['an index that does not answer', lists([one('a'), one('b')], [], []), /none of 2 packages could be looked up/],
+    ['an environment without packages', lists([], [], []), /looked at no package/],
+    ['a list of all, and nothing else', lists([one('a')]), /not made of three lists/],
+    ['a list that was cut off', lists([one('a')], [one('a')]), /not made of three lists/],
+    ['one list too many', lists([one('a')], [one('a')], [], []), /not made of three lists/],
+    ['lists in another order', lists([behind('a')], [], [one('a')]), /not made of three lists/],
+    ['something else in the place of one', `${lists([one('a')], [one('a')])}\n{"a":1}`, /no array/],
+  ])('%s is errored', async (_, text, reason) => {
+    expect(await judged('pip-outdated', text)).toMatchObject({
+      verdict: 'errored',
+      blocks: true,
+      reason: expect.stringMatching(reason),
+    });
+  });
+
+  test('all of them looked up is a pass, with their number', async () => {
+    expect(await judged('pip-outdated', lists([one('a'), one('b')], [one('a')], [behind('b')]))).toMatchObject({
+      verdict: 'passed',
+      reports: [{ lookedAt: '2 packages' }],
+    });
+  });
+
+  test('one that was not looked up is a finding, as it is of pip-audit', async () => {
+    expect(await judged('pip-outdated', lists([one('a'), one('own')], [one('a')], []))).toMatchObject({
+      verdict: 'failed',
+      findings: [{ rule: 'not-looked-up', severity: 'unknown', component: { name: 'own', version: '1.0' } }],
+      reports: [{ lookedAt: '1 package, 1 more could not be looked up' }],
+    });
+  });
+
+  test('a list of those behind alone claims nothing of the others', async () => {
+    expect(await judged('pip-outdated', lists([behind('a')]))).toMatchObject({
+      verdict: 'passed',
+      reports: [{ lookedAt: '1 package is behind; which others pip looked up its report does not say' }],
     });
   });
 });

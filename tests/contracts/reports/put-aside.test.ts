@@ -15,6 +15,13 @@ const match = (id: string): object => ({
   artifact: { name: 'openssl', version: '3.0.1', locations: [{ path: '/lib' }] },
 });
 const grype = { source: { type: 'image', target: { userInput: 'app:1' } }, descriptor: { version: '0.104.0' } };
+/** Its report on some files, with the totals of what it counts in them. */
+const bandit = (files: Record<string, { readonly nosec: number; readonly skipped_tests: number }>): object => {
+  const sum = (of: 'nosec' | 'skipped_tests'): number => Object.values(files).reduce((all, one) => all + one[of], 0);
+  const metrics = Object.fromEntries(Object.entries(files).map(([name, counts]) => [name, { loc: 3, ...counts }]));
+  const _totals = { loc: 3, nosec: sum('nosec'), skipped_tests: sum('skipped_tests') };
+  return { results: [], errors: [], metrics: { _totals, ...metrics } };
+};
 const trivy = { SchemaVersion: 2, ArtifactName: 'app:1', ArtifactType: 'container_image' };
 
 describe('what a tool was told to leave out is listed, and does not count', () => {
@@ -38,6 +45,30 @@ describe('what a tool was told to leave out is listed, and does not count', () =
         summary: { passed: 1, failed: 0, parsing_errors: 0 },
       },
       { rule: 'CKV_AWS_18', file: 'main.tf', reason: 'skipped in the source: a log of logs' },
+    ],
+    [
+      'a comment for checkov that `--quiet` leaves out',
+      'checkov',
+      { results: { failed_checks: [] }, summary: { passed: 1, failed: 0, skipped: 1, parsing_errors: 0 } },
+      { rule: 'skipped', severity: 'unknown', reason: expect.stringContaining('does not say what and why') },
+    ],
+    [
+      '`# nosec` for bandit',
+      'bandit',
+      bandit({ 'src/a.py': { nosec: 1, skipped_tests: 0 } }),
+      { rule: 'nosec', severity: 'unknown', file: 'src/a.py', reason: '`# nosec` in the source, whatever the rule' },
+    ],
+    [
+      '`# nosec B602` for bandit',
+      'bandit',
+      bandit({ 'src/a.py': { nosec: 0, skipped_tests: 1 } }),
+      { rule: 'nosec', file: 'src/a.py', reason: '`# nosec` in the source, for the rules that it names' },
+    ],
+    [
+      '`# nosec` for bandit that only the totals count',
+      'bandit',
+      { results: [], errors: [], metrics: { _totals: { loc: 3, nosec: 1 }, 'a.py': { loc: 3 } } },
+      { rule: 'nosec', reason: '`# nosec` in the source, whatever the rule' },
     ],
     [
       "a rule of grype's",

@@ -110,6 +110,19 @@ const samples: readonly (readonly [kind: ReportKind, name: string, told: readonl
     ],
   ],
   [
+    'pip-outdated',
+    'outdated.json',
+    [
+      'pip: 5 packages are behind; which others pip looked up its report does not say',
+      'high outdated filelock 3.32.7 → 4.3.1',
+      'high outdated pip 23.2.1 → 26.3',
+      'high outdated setuptools 65.5.0 → 84.2.1',
+      'low outdated typer 0.25.1 → 0.29.2',
+      'info outdated safety-schemas 0.0.16 → 0.0.21',
+    ],
+  ],
+  ['pip-outdated', 'three-lists.json', ['pip: 2 packages', 'info outdated Jinja2 3.1.5 → 3.1.6']],
+  [
     'osv-scanner',
     'osv.json',
     ['osv-scanner: 1 package of 1 file', 'critical CVE-2026-0001 requirements.txt jinja2 2.4.1 → 2.4.2'],
@@ -188,13 +201,13 @@ test('pylint has the same findings in each form, and its score in two', async ()
   expect([plain.score?.value, json.score]).toEqual([2.14, undefined]);
 });
 
-test.each<[ReportKind, string]>([['pip-audit', 'none of 3 packages could be looked up']])(
-  '%s ends well with nothing looked up, and is errored',
-  async (kind, why) => {
-    const bytes = readFileSync(join(fixtures, kind, 'nothing-looked-up.json'));
-    expect(await attempt(kind, bytes)).toMatchObject({ message: expect.stringContaining(why) });
-  },
-);
+test.each<[ReportKind, string]>([
+  ['pip-audit', 'none of 3 packages could be looked up'],
+  ['pip-outdated', 'none of 2 packages could be looked up'],
+])('%s ends well with nothing looked up, and is errored', async (kind, why) => {
+  const bytes = readFileSync(join(fixtures, kind, 'nothing-looked-up.json'));
+  expect(await attempt(kind, bytes)).toMatchObject({ message: expect.stringContaining(why) });
+});
 
 test('no sample says a password that a tool has found', async () => {
   const { findings } = await readBytes('bandit', readFileSync(join(fixtures, 'bandit', 'bandit.json')));

@@ -23,7 +23,7 @@ const endless: Partial<Record<ReportKind, RegExp>> = {
 };
 
 /** Samples that say themselves that nothing was looked at, and so are errored as they are. */
-const errored = new Set(['pip-audit/nothing-looked-up.json']);
+const errored = new Set(['pip-audit/nothing-looked-up.json', 'pip-outdated/nothing-looked-up.json']);
 
 export function samplesOf(kind: ReportKind): readonly { readonly name: string; readonly bytes: Buffer }[] {
   return readdirSync(join(fixtures, kind))
