@@ -8,8 +8,9 @@ import type { RunOutcome } from './outcome.ts';
 import { type CoverageFigures, type PutAside, type TestFigures, mostFailures, ratioOf } from './report.ts';
 import type { GatedReport, KeptPages } from './evidence.ts';
 import type { PublishedPackage } from './packages.ts';
-import type { ImageReport } from './run.ts';
+import type { ImageReport, StagePlan } from './run.ts';
 import { type RunFigures, type Trend, trendOf } from './run-trend.ts';
+import { definedAs } from './stage-graph.ts';
 import type { Verdict } from './verdict.ts';
 
 export interface BuildReport {
@@ -59,7 +60,7 @@ export interface StageTime {
   readonly name: string;
   readonly verdict: Verdict | null;
   readonly durationMs: number | null;
-  /** What the specification gives for a stage of that name, ms; null for others. */
+  /** What the specification gives for a stage that is defined by that name, for each stage of a matrix as well, ms; null for others. */
   readonly nominalMs: readonly [number, number] | null;
 }
 
@@ -99,6 +100,8 @@ export interface BuildReportInput {
     readonly startedAt: string | null;
   };
   readonly stages: readonly Omit<StageTime, 'nominalMs'>[];
+  /** Stages as the run had planned them; none where it never got so far. */
+  readonly planned: readonly Pick<StagePlan, 'name' | 'group'>[];
   readonly reports: readonly (GatedReport & { readonly stage: string })[];
   readonly gates: BuildReport['gates'];
   readonly pages: readonly (KeptPages & { readonly stage: string; readonly position: number })[];
@@ -110,7 +113,7 @@ export interface BuildReportInput {
 
 /** Puts the page of a run together. */
 export function buildReport(input: BuildReportInput): BuildReport {
-  const { stages, reports, gates, pages, coverageBefore, earlier } = input;
+  const { stages, planned, reports, gates, pages, coverageBefore, earlier } = input;
   const { startedAt, ...run } = input.run;
   const lines = coverageOf(reports);
   const tests = testsOf(reports);
@@ -136,7 +139,8 @@ export function buildReport(input: BuildReportInput): BuildReport {
     suppressions: gates.flatMap(({ suppressions }) => suppressions),
     putAside: gates.flatMap(({ gate, putAside = [] }) => putAside.map((one) => ({ ...one, gate }))),
     stages: stages.map((stage) => {
-      const minutes = Object.hasOwn(nominalMinutes, stage.name) ? nominalMinutes[stage.name] : undefined;
+      const defined = definedAs(planned.find(({ name }) => name === stage.name) ?? stage);
+      const minutes = Object.hasOwn(nominalMinutes, defined) ? nominalMinutes[defined] : undefined;
       return { ...stage, nominalMs: minutes === undefined ? null : [minutes[0] * minuteMs, minutes[1] * minuteMs] };
     }),
     pages: pages.map(({ stage, path, position, entry }) => ({

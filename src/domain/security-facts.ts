@@ -38,17 +38,32 @@ export interface ComplianceFacts {
  */
 export type VerifiedBackup = { readonly at: string } | 'before-change' | 'none' | 'not-applicable';
 
-/** Names that say what they hold. `TOKEN_TTL` and `PASSWORD_FILE` do not end so. */
-const secretName = /(?:^|_)(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|ACCESS_KEY|CREDENTIALS?)$/;
+/** Names that say what they hold, as {@link inCapitals} has them. `TOKEN_TTL` and `PASSWORD_FILE` do not end so. */
+const secretName =
+  /(?:^|_)(?:PASSWORD|PASSWD|SECRET|TOKEN|API_?KEY|PRIVATE_KEY|ACCESS_KEY|SECRET_KEY|SSE_CUSTOMER_KEY|CREDENTIALS?)$/;
 
-/** Values that can be nothing else: addresses with a password, keys of forges and clouds, private keys, signed tokens. */
+/**
+ * Values that can be nothing else: addresses with a password, keys of forges and clouds, private keys, signed tokens, and what drivers of
+ * databases are told (`host=db password=…`).
+ */
 const secretValue =
-  /:\/\/[^/\s:@]*:[^/\s@]+@|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}|\bxox[abpr]-|-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\./;
+  /:\/\/[^/\s:@]*:[^/\s@]+@|\bAKIA[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36}|\bxox[abpr]-|-----BEGIN [A-Z ]*PRIVATE KEY|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.|(?:^|[\s;,?&])(?:[Pp]assword|PASSWORD|[Pp]wd)\s?=\s?[^\s;,&$/]/;
 
-/** Whether a setting looks like a secret that stands in the open. A path of a file is where a secret should be. */
+/** Where a secret is, instead of itself (a path, an ARN, a reference of CloudFormation); and an answer to whether there is one. */
+const noSecret = /^(?:\/|arn:|\{\{resolve:|(?:true|false)$)/;
+
+/** Whether a setting looks like a secret that stands in the open. */
 export function looksSecret(name: string, value: string): boolean {
   if (secretValue.test(value)) return true;
-  return secretName.test(name) && value.length >= 4 && !value.startsWith('/');
+  return secretName.test(inCapitals(name)) && value.length >= 4 && !noSecret.test(value);
+}
+
+/** `db_password`, `db-password` and `dbPassword` say the same as `DB_PASSWORD`: variables of infrastructure are written in any of these. */
+function inCapitals(name: string): string {
+  return name
+    .replaceAll(/(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])/g, '_')
+    .replaceAll(/[-.]/g, '_')
+    .toUpperCase();
 }
 
 interface Check {

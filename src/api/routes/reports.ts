@@ -98,6 +98,7 @@ export function reportRoutes({ deps, links, pageRoute }: ApiContext): FastifyPlu
         ...{ images, packages, documentation, evidence },
       },
       stages: run.stages.map(({ name, verdict, durationMs }) => ({ name, verdict, durationMs })),
+      planned: run.plan?.stages ?? [],
       reports,
       gates,
       pages,

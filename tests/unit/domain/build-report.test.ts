@@ -128,6 +128,7 @@ const input: BuildReportInput = {
     { name: 'quality', verdict: 'passed', durationMs: 8 * 60_000 },
     { name: 'own', verdict: 'passed', durationMs: 1_000 },
   ],
+  planned: [{ name: 'quality' }, { name: 'own' }],
   reports,
   gates: [
     { ...gate, stage: 'security', putAside: [{ rule: 'B9', severity: 'high', reason: 'in the source', found: 2 }] },
@@ -159,6 +160,24 @@ describe('the report of a run', () => {
       '## Documentation\n\n- docs: `api` at `/v1/projects/shop/runs/12/documentation/docs/api/index.html`',
     );
     expect(buildReport({ ...input, reports: [] })).toMatchObject({ tests: null, coverage: null });
+  });
+
+  test('compares each stage of a matrix with the nominal time of the matrix', () => {
+    const group = { name: 'unit', limit: 2 };
+    const report = buildReport({
+      ...input,
+      stages: [
+        { name: 'unit-3-12-sqlite', verdict: 'passed', durationMs: 11 * 60_000 },
+        { name: 'unit-3-13-sqlite', verdict: 'passed', durationMs: 9 * 60_000 },
+        { name: 'unit-of-work', verdict: 'passed', durationMs: 11 * 60_000 },
+      ],
+      planned: [{ name: 'unit-3-12-sqlite', group }, { name: 'unit-3-13-sqlite', group }, { name: 'unit-of-work' }],
+    });
+    expect(report.stages.map(({ nominalMs }) => nominalMs)).toEqual([[300_000, 600_000], [300_000, 600_000], null]);
+    const page = renderBuildReport(report);
+    expect(page).toContain('| unit\\-3\\-12\\-sqlite | passed | 11 min 0 s | 5–10 min, exceeded |');
+    expect(page).toContain('| unit\\-3\\-13\\-sqlite | passed | 9 min 0 s | 5–10 min |');
+    expect(buildReport({ ...input, planned: [] }).stages).toEqual(buildReport(input).stages);
   });
 
   test('says it in words', () => {

@@ -29,7 +29,7 @@ function page(earlier: readonly RunFigures[]): string {
       ...{ outcome: 'succeeded', reason: null, acceptedAt: '2026-11-25T00:00:00Z', images: [], packages: [] },
       ...{ startedAt: '2026-11-25T00:00:10Z', settledAt: '2026-11-25T00:01:10Z', documentation: [], evidence: [] },
     },
-    ...{ stages: [], gates: [], pages: [], coverageBefore: null },
+    ...{ stages: [], planned: [], gates: [], pages: [], coverageBefore: null },
     reports: [
       {
         ...{

@@ -25,6 +25,7 @@ const access: AccessFacts = {
 };
 const wanted: WantedProtection = {
   branch: 'main',
+  check: 'slipway/hello',
   approvals: 1,
   upToDate: true,
   dismissesStale: true,
@@ -90,6 +91,21 @@ test.each([
   ['SECRET', '', false],
   ['URL', 'postgres://db:5432/shop', false],
   ['MONKEY', 'banana', false],
+  ['db_password', 'hunter2', true],
+  ['db-password', 'hunter2', true],
+  ['dbPassword', 'hunter2', true],
+  ['MasterUserPassword', 'hunter2', true],
+  ['DBPassword', 'hunter2', true],
+  ['secret_key', 'abcdef', true],
+  ['sse_customer_key', 'abcdef', true],
+  ['conn_str', 'host=db user=ada password=hunter2', true],
+  ['conn_str', 'host=db user=ada password=$PGPASSWORD', false],
+  ['token_ttl', '3600', false],
+  ['passwordFile', '/run/secrets/password', false],
+  ['manage_master_user_password', 'true', false],
+  ['db_secret', 'arn:aws:secretsmanager:eu-central-1:123456789012:secret:db', false],
+  ['DBPassword', '{{resolve:secretsmanager:db:SecretString:password}}', false],
+  ['monkey', 'banana', false],
 ])('%s=%s looks like a secret: %s', (name, value, expected) => {
   expect(looksSecret(name, value)).toBe(expected);
 });
@@ -170,9 +186,29 @@ describe('the protection of a branch', () => {
     ]);
   });
 
+  test.each<[string, Partial<BranchProtection>, readonly string[]]>([
+    ['the check must pass', { checkNames: ['cla/signed', 'slipway/hello'] }, []],
+    ['the forge knows no names', {}, []],
+    [
+      'another one must pass',
+      { statusChecks: false, checkNames: ['cla/signed'] },
+      ['the check slipway/hello need not pass, only cla/signed'],
+    ],
+    [
+      'many others must',
+      { statusChecks: false, checkNames: ['a', 'b', 'c', 'd'] },
+      ['the check slipway/hello need not pass, only a, b, c and 1 more'],
+    ],
+    ['none must', { statusChecks: false, checkNames: [] }, ['no status check must pass']],
+    ['none must, of which there are no names', { statusChecks: false }, ['no status check must pass']],
+  ])('says of the check: %s', (_, found, differing) => {
+    expect(compareProtection({ wanted, found: { ...full, ...found } })).toEqual({ differing, unknown: [] });
+  });
+
   test('of a second branch needs a pull request and its checks only', () => {
     const second = {
       branch: 'develop',
+      check: 'slipway/hello',
       approvals: 0,
       ...{ upToDate: false, dismissesStale: false, administrators: false, onlyAdministratorsPush: false },
     };
