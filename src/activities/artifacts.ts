@@ -1,5 +1,7 @@
+import { randomUUID } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ArtifactSpec, StageSpec } from '../definition/specs/stage.ts';
 import { matchesPath } from '../domain/glob.ts';
 import type { RunRef } from '../domain/run.ts';
@@ -48,6 +50,8 @@ export interface StageArtifacts {
 const mostFiles = 10_000;
 /** Looked at while searching for them. Judgement. */
 const mostSeen = 500_000;
+/** Before each try to remove what is not to be kept after all, ms. Judgement: longer than that nobody waits for it. */
+const removalPausesMs = [0, 100, 500];
 
 export function createStageArtifacts(deps: ArtifactDependencies): StageArtifacts {
   return {
@@ -74,22 +78,60 @@ export function createStageArtifacts(deps: ArtifactDependencies): StageArtifacts
 
 async function keepOne(
   { blobs, record }: ArtifactDependencies,
-  { run, source, secrets, say, signal }: StageFiles,
+  files: StageFiles,
   stage: string,
-  { name, paths, entry, largestBytes, retentionMs }: ArtifactSpec,
+  artifact: ArtifactSpec,
   until: AbortSignal,
 ): Promise<string | undefined> {
+  const { run, source, secrets, say } = files;
+  const { name, paths, entry, retentionMs } = artifact;
   const found = await findFiles(source, paths);
   if (found.length > mostFiles) return `The artifact ${name} has more than the ${mostFiles} files that one may have.`;
   // Told before anything is kept of what nobody could begin to read.
   if (entry !== undefined && found.length > 0 && !found.includes(entry)) {
     return `The documentation ${name} has no page ${entry} to begin with.`;
   }
-  const kept: ArtifactFile[] = [];
-  let sizeBytes = 0;
   if (found.some((path) => secrets.isInPath(path))) {
     return `The artifact ${name} has a file with the value of a secret in its name; nothing of it is kept.`;
   }
+  const kept: ArtifactFile[] = [];
+  let isOnRecord = false;
+  try {
+    const lost = await putFiles(blobs, files, stage, artifact, found, until, kept);
+    if (lost !== undefined) return lost;
+    if (kept.length === 0) {
+      say(`artifact ${name}: no file matches ${paths.join(' or ')}`);
+      return undefined;
+    }
+    const at = new Date();
+    const expiresAt = new Date(at.getTime() + retentionMs).toISOString();
+    const begins = entry === undefined ? {} : { entry };
+    const sizeBytes = kept.reduce((sum, file) => sum + file.sizeBytes, 0);
+    record({ run, stage, name, files: kept, ...begins, sizeBytes, at: at.toISOString(), expiresAt });
+    isOnRecord = true;
+    say(`artifact ${name}: ${kept.length} files, ${sizeBytes} bytes, kept until ${expiresAt}`);
+    return undefined;
+  } finally {
+    if (!isOnRecord) await takeBack(blobs, kept, name, say);
+  }
+}
+
+/**
+ * @param kept - gets each file as soon as its blob is there, whatever comes after.
+ * @returns why not all of them could be put, as a sentence.
+ */
+async function putFiles(
+  blobs: BlobStore,
+  { run, source, secrets, say, signal }: StageFiles,
+  stage: string,
+  { name, largestBytes }: ArtifactSpec,
+  found: readonly string[],
+  until: AbortSignal,
+  kept: ArtifactFile[],
+): Promise<string | undefined> {
+  // Of this try alone: an earlier one may be on record, or still be at it on a machine that was lost.
+  const prefix = `artifacts/${run.project}/${run.number}/${stage}/${name}/${randomUUID()}`;
+  let sizeBytes = 0;
   for (const path of found) {
     signal.throwIfAborted();
     if (until.aborted) return `The artifact ${name} could not be kept within ${longestKeepMs / 1000} s.`;
@@ -102,7 +144,7 @@ async function keepOne(
       if (sizeBytes > largestBytes) {
         return `The artifact ${name} has more than the ${largestBytes} bytes that the project allows for one.`;
       }
-      const blob = `artifacts/${run.project}/${run.number}/${stage}/${name}/${kept.length}`;
+      const blob = `${prefix}-${kept.length}`;
       // No more of it than was counted, should somebody still write to it.
       const whole = size === 0 ? Readable.from([]) : file.createReadStream({ autoClose: false, end: size - 1 });
       const tell = (hidden: number): void => {
@@ -113,22 +155,40 @@ async function keepOne(
       kept.push({ path, sizeBytes: written.sizeBytes, sha256: written.sha256, blob });
     } catch (error) {
       signal.throwIfAborted();
-      await Promise.all(kept.map((one) => blobs.remove(one.blob).catch(() => undefined)));
       throw new Error(`${path}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
     } finally {
       await file.close();
     }
   }
-  if (kept.length === 0) {
-    say(`artifact ${name}: no file matches ${paths.join(' or ')}`);
-    return undefined;
-  }
-  const at = new Date();
-  const expiresAt = new Date(at.getTime() + retentionMs).toISOString();
-  const begins = entry === undefined ? {} : { entry };
-  record({ run, stage, name, files: kept, ...begins, sizeBytes, at: at.toISOString(), expiresAt });
-  say(`artifact ${name}: ${kept.length} files, ${sizeBytes} bytes, kept until ${expiresAt}`);
   return undefined;
+}
+
+/** Removes the blobs of an artifact that is not on record. Never throws, for why it is not is what has to be told. */
+async function takeBack(
+  blobs: BlobStore,
+  files: readonly ArtifactFile[],
+  name: string,
+  say: StageFiles['say'],
+): Promise<void> {
+  let left = files.map(({ blob }) => blob);
+  let why = '';
+  for (const pauseMs of removalPausesMs) {
+    if (left.length === 0) return;
+    if (pauseMs > 0) await delay(pauseMs);
+    const tries = left.map((blob) =>
+      blobs.remove(blob).then(
+        () => [],
+        (error: unknown) => {
+          why = error instanceof Error ? error.message : String(error);
+          return [blob];
+        },
+      ),
+    );
+    left = (await Promise.all(tries)).flat();
+  }
+  if (left.length > 0) {
+    say(`artifact ${name}: ${left.length} files of it could not be removed, which the retention will do: ${why}`);
+  }
 }
 
 /** Paths of all regular files that one of the globs matches, sorted; one more than there may be at most. Git's own folder has none. */

@@ -142,7 +142,10 @@ async function restoreOne(
     signal.throwIfAborted();
     files.say(`cache ${cache.name}: could not be restored, going on without it: ${messageOf(error)}`);
     // The next run would only find the same.
-    if (kept !== undefined && !(error instanceof ProviderError && error.retryable)) await deps.index.forget(kept);
+    if (kept !== undefined && isItsFault(error)) {
+      await deps.index.forget(kept);
+      await removeLoose(deps, files, cache, [kept.blob]);
+    }
   }
   const durationMs = Math.round(performance.now() - began);
   const sizeBytes = hit === 'miss' ? 0 : (kept?.sizeBytes ?? 0);
@@ -211,13 +214,40 @@ async function saveOne(
     const { sizeBytes } = await deps.blobs.put(blob, counted, { signal: AbortSignal.any([signal, until]) });
     const kept: KeptCache = { project: run.project, scope: scopeOf(files), name: cache.name, key, blob, sizeBytes };
     const loose = await deps.index.put(kept, cache.totalBytes);
-    await Promise.all(loose.map((each) => deps.blobs.remove(each).catch(() => undefined)));
+    await removeLoose(deps, files, cache, loose);
     files.say(`cache ${cache.name}: kept, ${sizeBytes} bytes`);
   } catch (error) {
+    await removeLoose(deps, files, cache, [blob]);
     signal.throwIfAborted();
     files.say(`cache ${cache.name}: not kept: ${messageOf(error)}`);
-    await deps.blobs.remove(blob).catch(() => undefined);
   }
+}
+
+/**
+ * Removes blobs that no cache is made of any more: each is of one alone. A run that has just found one goes on without it. What cannot be removed
+ * goes with the retention.
+ */
+async function removeLoose(
+  { blobs }: CacheDependencies,
+  files: StageFiles,
+  cache: CacheSpec,
+  loose: readonly string[],
+): Promise<void> {
+  const tries = await Promise.allSettled(loose.map((blob) => blobs.remove(blob)));
+  const failed = tries.filter((one) => one.status === 'rejected');
+  const [first] = failed;
+  if (first === undefined) return;
+  files.say(
+    `cache ${cache.name}: ${failed.length} that nobody needs could not be removed, which the retention will do: ${messageOf(first.reason)}`,
+  );
+}
+
+/** What a machine says that has no room, or no more files; another one can read the same cache. */
+const faultsOfMachines: readonly unknown[] = ['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'EROFS', 'EIO'];
+
+function isItsFault(error: unknown): boolean {
+  if (error instanceof ProviderError) return !error.retryable;
+  return !(error instanceof Error && 'code' in error && faultsOfMachines.includes(error.code));
 }
 
 function limitsOf({ largestBytes }: CacheSpec): ArchiveLimits {

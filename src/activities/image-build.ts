@@ -2,19 +2,19 @@ import { join, posix } from 'node:path';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ImageSpec } from '../definition/specs/image.ts';
 import { ProviderError } from '../domain/failures.ts';
-import { type ImageEvidence, type PlatformEvidence, fetchedRef } from '../domain/run.ts';
-import { type ImageTag, imageTags } from '../domain/image-tags.ts';
+import { type ImageEvidence, fetchedRef } from '../domain/run.ts';
+import { type ImageTag, imageTags, runTag } from '../domain/image-tags.ts';
 import { isRoot } from '../domain/image-user.ts';
 import { buildKey } from '../providers/builders/build-key.ts';
 import { dockerfileWarnings, sizeWarnings } from '../providers/builders/dockerfile-warnings.ts';
 import { needsBuildKit } from '../providers/builders/buildkit.ts';
 import { baseImages, foreignBases } from '../providers/builders/dockerfile.ts';
 import { readDockerignore } from '../providers/builders/dockerignore.ts';
-import type { BuildProgress, BuildRequest, LocalImage } from '../providers/builders/port.ts';
+import type { BuildProgress, BuildRequest, LocalImage, PlatformImage } from '../providers/builders/port.ts';
 import type { ImageRegistry, ManifestContent } from '../providers/registries/port.ts';
 import { publicUrl } from '../providers/repositories/git-command.ts';
 import { claimImage } from './image-claims.ts';
-import { type ImageEnd, type ImageWork, type KnownBuild, progressOf } from './image-work.ts';
+import { type ImageEnd, type ImageWork, progressOf } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
 import { repositoryAddress } from './secrets.ts';
 import { foldersOf } from './workspaces.ts';
@@ -44,19 +44,30 @@ export async function buildImage(
   ]);
   const evidence = { buildKey: key, bases, warnings };
   const reported = { name: image.name, repository: image.repository, tags, durationMs: 0, evidence };
-  if (stored !== undefined) {
-    const { build, platforms } = stored;
-    log.say(`equal inputs gave ${build.repository}@${build.digest}; it is taken`);
-    const known = { ...evidence, ...(platforms.length === 0 ? {} : { platforms }) };
+  const ended = (made: LocalImage, reused: boolean): ImageEnd => {
+    const all = [...warnings, ...(made.warnings ?? []), ...warningsOf(work, made, warnings)];
+    for (const warning of all) log.say(`warning: ${warning}`);
     return {
-      image: { ...reported, evidence: known, digest: build.digest, sizeBytes: build.sizeBytes, reused: true },
+      image: {
+        ...reported,
+        evidence: { ...evidence, warnings: all, ...platformsOf(made) },
+        digest: made.id,
+        sizeBytes: made.sizeBytes,
+        reused,
+      },
+      ...(all.length === 0 ? {} : { detail: `warning: ${all.join('; ')}` }),
     };
+  };
+  if (stored !== undefined) {
+    log.say(`equal inputs gave ${image.repository}@${stored.id}; it is taken`);
+    return ended(stored, true);
   }
   if (here !== undefined) {
     log.say(`equal inputs gave ${here.id}; it is taken`);
-    if (tags[0] !== undefined) await work.builder.tag(here.id, image.repository, tags[0]);
-    const known = { ...evidence, ...platformsOf(here) };
-    return { image: { ...reported, evidence: known, digest: here.id, sizeBytes: here.sizeBytes, reused: true } };
+    // Its label names the run that built it: what says that this one needs it, too, is a tag.
+    const names = tags[0] === undefined ? [] : [tags[0], runTag(run.number, plan.commit.sha)];
+    for (const name of new Set(names)) await work.builder.tag(here.id, image.repository, name);
+    return ended(here, true);
   }
 
   const [context, secrets] = await Promise.all([checkout(), readBuildSecrets(work, image)]);
@@ -78,8 +89,9 @@ export async function buildImage(
       cache:
         latest === undefined || image.cache !== undefined || fork ? undefined : `${latest.repository}@${latest.digest}`,
       caches: image.cache,
-      registry,
-      ...(fork ? {} : { credentials: registry.credentials }),
+      ...(fork
+        ? { registry: { address: registry.address, insecure: registry.insecure } }
+        : { registry, credentials: registry.credentials }),
       ...secrets,
     },
     progress,
@@ -92,22 +104,16 @@ export async function buildImage(
     await deps.builds.recordBuilt({ project: run.project, key, name: image.name, id: built.id }).catch(() => undefined);
   }
   if (tags[0] !== undefined) await work.builder.tag(built.id, image.repository, tags[0]);
-  const { maxSizeBytes } = work.known.pipeline.supplyChain;
-  const large = builtOf(built).flatMap(({ name, sizeBytes }) =>
+  return ended(built, false);
+}
+
+/** What of the image itself could be better, by the limits of now: what was built of equal inputs is looked at anew. */
+function warningsOf({ known }: ImageWork, made: LocalImage, dockerfile: readonly string[]): readonly string[] {
+  const { maxSizeBytes } = known.pipeline.supplyChain;
+  const large = builtOf(made).flatMap(({ name, sizeBytes }) =>
     sizeWarnings(sizeBytes, maxSizeBytes).map((warning) => `${name}${warning}`),
   );
-  const all = [...warnings, ...(built.warnings ?? []), ...rootWarnings(built, warnings), ...large];
-  for (const warning of all) log.say(`warning: ${warning}`);
-  return {
-    image: {
-      ...reported,
-      evidence: { ...evidence, warnings: all, ...platformsOf(built) },
-      digest: built.id,
-      sizeBytes: built.sizeBytes,
-      reused: false,
-    },
-    ...(all.length === 0 ? {} : { detail: `warning: ${all.join('; ')}` }),
-  };
+  return [...rootWarnings(made, dockerfile), ...large];
 }
 
 /** The image itself, or each platform of it, as a line names it. */
@@ -246,7 +252,7 @@ async function findBuiltHere({ deps, run, builder }: ImageWork, key: string): Pr
 }
 
 /** The image in the registry that equal inputs gave, if the registry still has it. The store or the registry away: it is built. */
-async function findPushed(work: ImageWork, image: ImageSpec, key: string): Promise<PushedBuild | undefined> {
+async function findPushed(work: ImageWork, image: ImageSpec, key: string): Promise<LocalImage | undefined> {
   const { deps, run, plan, registry, signal } = work;
   if (plan.buildImages !== 'push') return undefined;
   try {
@@ -258,7 +264,9 @@ async function findPushed(work: ImageWork, image: ImageSpec, key: string): Promi
     const content = await manifests.readContent(found.repository, found.digest, signal);
     if (content !== undefined) {
       if (content.manifests.length > 0 && !(await claimImage(work, image, content))) return undefined;
-      return { build: found, platforms: await readPlatforms(manifests, found.repository, content, signal) };
+      const platforms = await readPlatforms(manifests, found.repository, content, signal);
+      const { digest: id, sizeBytes } = found;
+      return { id, sizeBytes, digests: [], labels: {}, ...(platforms.length === 0 ? {} : { platforms }) };
     }
     await deps.builds.forget(run.project, key);
     return undefined;
@@ -268,24 +276,20 @@ async function findPushed(work: ImageWork, image: ImageSpec, key: string): Promi
   }
 }
 
-interface PushedBuild {
-  readonly build: KnownBuild;
-  /** Empty where it is no list. */
-  readonly platforms: readonly PlatformEvidence[];
-}
-
+/** Empty where it is no list. */
 async function readPlatforms(
   manifests: ImageRegistry,
   repository: string,
   { digest, manifests: listed }: ManifestContent,
   signal: AbortSignal,
-): Promise<readonly PlatformEvidence[]> {
+): Promise<readonly PlatformImage[]> {
   if (listed.length === 0) return [];
-  const platforms: PlatformEvidence[] = [];
+  const platforms: PlatformImage[] = [];
   for (const each of await manifests.readPlatforms(repository, digest, signal)) {
     const content = await manifests.readContent(repository, each.digest, signal);
     const sizeBytes = content?.blobs.reduce((sum, blob) => sum + blob.sizeBytes, 0) ?? 0;
-    platforms.push({ ...each, sizeBytes });
+    const user = (await manifests.readUser(repository, each.digest, signal)) ?? '';
+    platforms.push({ ...each, sizeBytes, user });
   }
   return platforms;
 }

@@ -104,6 +104,17 @@ export interface RegistryClaims {
   }): Promise<boolean>;
 }
 
+/**
+ * Runs work as the only one, of all workers, that signs an image or attests to it: signatures and statements of one digest lie in one manifest each,
+ * which is read, added to and written again. What loses it in the middle is begun again.
+ *
+ * @param image.waiting - told why, again and again, while somebody else has it or the store does not answer. The wait ends with the signal.
+ */
+export type Alone = <T>(
+  image: { readonly digest: string; readonly signal: AbortSignal; readonly waiting: (why: string) => void },
+  work: (signal: AbortSignal) => Promise<T>,
+) => Promise<T>;
+
 /** What finds out about images, and says so under its name. */
 export interface SupplyChain {
   readonly sboms: SbomMaker;
@@ -127,12 +138,20 @@ export interface ImageDependencies {
   /** The daemon that a project builds by instead of both; its images lie in the folder, of one run. */
   readonly openBuildKit: (
     spec: BuildKitSpec,
-    place: { readonly folder: string; readonly registry: RegistryAddress },
+    place: {
+      readonly folder: string;
+      readonly registry: RegistryAddress;
+      /** Registries that the project names beside its own: they may be in its own network. */
+      readonly named: readonly Pick<RegistryAddress, 'address' | 'insecure'>[];
+    },
   ) => Promise<LayoutBuilder>;
   readonly openRegistry: (registry: RegistryAddress) => Promise<OpenedRegistry>;
   readonly builds: KnownBuilds;
   readonly lists: KnownLists;
   readonly claims: RegistryClaims;
+  readonly alone: Alone;
+  /** Runs of a project of which everything is kept: the newest, the open ones, and those of releases that may have to run again. */
+  readonly keptRuns: (project: string, newest: number) => Promise<readonly number[]>;
   readonly supplyChain: SupplyChain;
   readonly repositories: SourceRepository;
   readonly pipelines: Pipelines;
@@ -202,7 +221,11 @@ export async function together<T>(
         const layouts =
           spec.kind === 'docker'
             ? undefined
-            : await deps.openBuildKit(spec, { folder: foldersOf(plan.workspace).images, registry });
+            : await deps.openBuildKit(spec, {
+                folder: foldersOf(plan.workspace).images,
+                registry,
+                named: known.pair.project.upkeep.bases.registries,
+              });
         const { builder, buildKit } = layouts === undefined ? deps : { builder: layouts, buildKit: layouts };
         return act({ deps, known, run, plan, registry, builder, buildKit, layouts, signal, moved: () => progress() });
       },

@@ -2,7 +2,6 @@ import type { DeploymentRef } from '../domain/deployment.ts';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
 import { appendAudit } from '../store/audit.ts';
 import { readEndedDeployments } from '../store/retention.ts';
-import type { Store } from '../store/store.ts';
 import { environmentId } from '../workflows/messages.ts';
 import { beating } from './changes.ts';
 import type { InfrastructureLeftoverActivities, Removal } from './contracts.ts';
@@ -11,9 +10,7 @@ import type { InfrastructureDependencies } from './infrastructure.ts';
 import type { Place } from './places.ts';
 import { versionInForce } from './versions.ts';
 
-export type LeftoverDependencies = Omit<InfrastructureDependencies, 'secretVersions' | 'fence'> & {
-  readonly store: Pick<Store, 'db'>;
-};
+export type LeftoverDependencies = Omit<InfrastructureDependencies, 'secretVersions' | 'fence'>;
 
 /** A deployment that ended so long ago is no longer about to remove its plans itself, ms. Judgement: many times what that may take. */
 const overMs = 3_600_000;

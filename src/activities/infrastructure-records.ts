@@ -51,6 +51,8 @@ export interface InfrastructureRecords {
   removeKept(ref: DeploymentRef): Promise<void>;
   /** A state that could not be brought to its backend, encrypted. @returns the key of the blob. */
   keepState(ref: DeploymentRef, content: Buffer, key: string): Promise<string>;
+  /** The newest of them of a deployment, by the key of its blob; undefined where there is none. */
+  findState(ref: DeploymentRef): Promise<string | undefined>;
 }
 
 /** There from before the first plan is made until nothing is kept any more. */
@@ -148,6 +150,13 @@ export function createInfrastructureRecords(blobs: BlobStore): InfrastructureRec
       const blob = at(ref, `errored-${Date.now()}.tfstate`);
       await blobs.put(blob, seal(content, key, blob));
       return blob;
+    },
+    async findState(ref) {
+      const states = (await list(ref)).filter(({ number, name }) => number === ref.number && isState(name));
+      return states
+        .map(({ key }) => key)
+        .sort()
+        .at(-1);
     },
   };
 }

@@ -6,6 +6,9 @@ import { ProviderError } from '../domain/failures.ts';
 import { type InfrastructurePlan, changesAnything, tellSummary } from '../domain/infrastructure.ts';
 import type { Fence } from '../effects/fence.ts';
 import type { Infrastructure, InfrastructureRequest } from '../providers/infrastructures/port.ts';
+import { appendAudit } from '../store/audit.ts';
+import type { Store } from '../store/store.ts';
+import { environmentId } from '../workflows/messages.ts';
 import { beating, changing, typed } from './changes.ts';
 import type { InfrastructureActivities } from './contracts.ts';
 import { type CheckoutDependencies, inInfrastructureCheckout } from './infrastructure-checkout.ts';
@@ -13,6 +16,7 @@ import type { InfrastructureRecords } from './infrastructure-records.ts';
 import type { Place, Places } from './places.ts';
 
 export interface InfrastructureDependencies extends CheckoutDependencies {
+  readonly store: Pick<Store, 'db'>;
   readonly places: Places;
   readonly secretVersions: (refs: SecretRefs) => Promise<Readonly<Record<string, string>>>;
   readonly records: InfrastructureRecords;
@@ -65,7 +69,7 @@ export function createInfrastructures(deps: Dependencies): Infrastructures {
 
 /** Plans infrastructure, keeps the plan, and applies exactly that. */
 export function createInfrastructureActivities(deps: InfrastructureDependencies): InfrastructureActivities {
-  const { places, readSecret, records, fence } = deps;
+  const { store, places, readSecret, records, fence } = deps;
 
   return {
     ensureInfrastructurePlan: (input) =>
@@ -130,16 +134,28 @@ export function createInfrastructureActivities(deps: InfrastructureDependencies)
       if (before !== undefined) {
         const now = await infrastructure.readState(await request());
         if (now !== record.stateMark) return await recognise(infrastructure, await request(), input, now);
+        const where = await records.findState(input);
+        if (where !== undefined) throw notBrought(where);
       }
       const { state } = await infrastructure.apply({
         ...(await request()),
         plan: { content, state: record.stateMark },
         ...(before === undefined ? {} : { left: { who: before.who, since: new Date(before.since) } }),
-        keepState: (stateFile) => records.keepState(input, stateFile, key),
+        keepState: (stateFile) => keepState(input, stateFile, key),
       });
       await records.keepApplied(input, input.plan, state);
       return { how: 'applied', detail: record.summary === undefined ? '' : tellSummary(record.summary) };
     });
+  }
+
+  /** The audit has it too: what an activity says that was aborted, nobody is told. */
+  async function keepState(ref: DeploymentRef, stateFile: Buffer, key: string): Promise<string> {
+    const where = await records.keepState(ref, stateFile, key);
+    await appendAudit(store.db, {
+      ...{ actor: 'worker', action: 'infrastructure.state-kept', object: environmentId(ref.project, ref.environment) },
+      detail: { deployment: ref.number, state: where },
+    }).catch(() => undefined);
+    return where;
   }
 
   /** An earlier attempt has changed the state and could not say so: either all of it is done, or a person looks at the rest in a new plan. */
@@ -162,6 +178,15 @@ export function createInfrastructureActivities(deps: InfrastructureDependencies)
     await records.keepApplied(input, input.plan, now);
     return { how: 'recognised', detail: 'an earlier attempt had applied it, and nothing is left to change' };
   }
+}
+
+/** By the state in the backend nothing was done, so applying again would make everything twice. */
+function notBrought(where: string): ProviderError {
+  return new ProviderError(
+    'InfrastructureInterrupted',
+    `An attempt to apply the saved plan changed the infrastructure and could not save its state. The state is kept as ${where}: bring it back before anything else is planned.`,
+    { details: { state: where } },
+  );
 }
 
 function replaced(plan: string): ProviderError {

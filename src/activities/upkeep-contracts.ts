@@ -28,11 +28,14 @@ export interface UpkeepActivities {
   settleAbandoned(input: AbandonedEnd): Promise<boolean>;
   /** What every project keeps, by its present document. One whose document cannot be read is left out, and said. */
   readRetention(input?: undefined): Promise<RetentionPlan>;
-  /** Rows that only guard against a repetition that cannot come any more: deliveries, keys of facts, events. Heartbeats. */
+  /** Rows that only guard against a repetition that cannot come any more (deliveries, keys of facts), or that nobody asks for: events, uses of caches. Heartbeats. */
   removeOldRows(input?: undefined): Promise<readonly Removal[]>;
   /** Logs of runs beyond the newest, and of no release that is needed; one batch of runs, `more` when there are others. Heartbeats. */
   removeOldLogs(input: ProjectRetention): Promise<Removal>;
-  /** Bills of materials, scans, statements, reports and pages of the same runs; what gates went by stays in the store. Heartbeats. */
+  /**
+   * Bills of materials, scans, statements, reports and pages of the same runs; what gates went by stays in the store. And, whatever their run, artifacts
+   * whose time is over, caches beyond what the project keeps, and files of both that nothing names. Heartbeats.
+   */
   removeOldEvidence(input: ProjectRetention): Promise<Removal>;
   /**
    * Images that Slipway built and that no kept run and no needed release names. `targets`: on the engines that the project's environments
@@ -91,6 +94,8 @@ export interface ProjectRetention {
   readonly runs: number;
   readonly backups: number;
   readonly damagedDatabasesMs: number;
+  /** Of all caches together; absent in what an older Slipway has planned. */
+  readonly cachesBytes?: number;
 }
 
 export interface EnvironmentRetention extends ProjectRetention {

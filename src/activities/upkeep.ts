@@ -13,6 +13,7 @@ import { listEnvironments } from '../store/environments.ts';
 import { forgetOldEvents } from '../store/events.ts';
 import { forgetOldFacts } from '../store/facts.ts';
 import { forgetOldDeliveries } from '../store/inbox.ts';
+import { forgetOldCacheUses } from '../store/kept-files.ts';
 import { listProjects } from '../store/projects.ts';
 import { forgetPages } from '../store/reports.ts';
 import {
@@ -31,6 +32,8 @@ import { environmentId } from '../workflows/messages.ts';
 import { beating, typed } from './changes.ts';
 import type { Removal, RetentionPlan, UpkeepActivities } from './contracts.ts';
 import type { Databases } from './databases.ts';
+import { type KeptFileRecords, type RemovedThing as Thing, removeKeptFiles } from './kept-files.ts';
+import { backupsOf } from './disks.ts';
 import type { Place, Places } from './places.ts';
 import { placeOf, placesOf } from './project-places.ts';
 import { readWorkspaces, removeWorkspace } from './workspaces.ts';
@@ -43,6 +46,7 @@ export interface UpkeepDependencies {
   readonly places: Places;
   readonly databases: Databases;
   readonly blobs: BlobStore;
+  readonly keptFiles: KeptFileRecords;
   readonly files: LogFiles;
   readonly fence: Fence;
   readonly repositories: Pick<SourceRepository, 'removeLeftovers'>;
@@ -97,6 +101,7 @@ export function createUpkeepActivities(deps: UpkeepDependencies): Upkeep {
             return [];
           }
           const { runs, backups, damagedDatabases, registry } = loaded.value.retention;
+          const { caches } = loaded.value.steps;
           const mine = environments.filter(({ project }) => project === name).map((environment) => environment.name);
           return [
             {
@@ -104,6 +109,7 @@ export function createUpkeepActivities(deps: UpkeepDependencies): Upkeep {
               runs,
               backups,
               damagedDatabasesMs: damagedDatabases,
+              cachesBytes: caches.size,
               environments: mine,
               ...(registry === 'remove' ? { registry: true as const } : {}),
             },
@@ -123,6 +129,7 @@ export function createUpkeepActivities(deps: UpkeepDependencies): Upkeep {
           await rows('events', () => forgetOldEvents(store.db)),
           await rows('rounds of upkeep', () => forgetOldRounds(store.db)),
           await rows('records of built images', () => forgetOldBuiltImages(store.db)),
+          await rows('uses of caches', () => forgetOldCacheUses(store.db)),
         ];
       }),
 
@@ -143,23 +150,29 @@ export function createUpkeepActivities(deps: UpkeepDependencies): Upkeep {
         return { what, count: old.length, sizeBytes, more: old.length === logsAtOnce };
       }),
 
-    removeOldEvidence: ({ project, runs }) =>
+    removeOldEvidence: ({ project, runs, cachesBytes }) =>
       beating(async (signal, progress): Promise<Removal> => {
-        const what = `evidence of ${project}`;
+        const what = `evidence, artifacts and caches of ${project}`;
         const lists = await Promise.all(evidenceFolders.map((folder) => blobs.list(`${folder}/${project}`)));
         // Read after the lists: a run that begins meanwhile has nothing in them.
-        const { runs: kept } = await readKeptBuilds(store.db, project, runs);
+        const { runs: kept } = await readKeptBuilds(store.db, project, runs, await backupsOf(blobs, project));
         const old = foldersToForget(project, lists.flat(), kept);
-        if (old.length === 0) return { what, count: 0, sizeBytes: 0 };
-        const things = old.map(({ prefix, sizeBytes }) => ({ name: prefix, sizeBytes }));
-        await tell('evidence', project, things);
+        const things: Thing[] = old.map(({ prefix, sizeBytes }) => ({ name: prefix, sizeBytes }));
+        if (things.length > 0) await tell('evidence', project, things);
         for (const { run, prefix } of old) {
           signal.throwIfAborted();
           await blobs.removeAll(prefix);
           if (prefix.startsWith('pages/')) await forgetPages(store.db, project, run);
           progress();
         }
-        return { what, count: things.length, sizeBytes: sizeOf(things) };
+        const files = await removeKeptFiles(
+          { records: deps.keptFiles, blobs },
+          { project, ...(cachesBytes === undefined ? {} : { cachesBytes }) },
+          { tell: (of, removed) => tell(of, project, removed), signal, progress },
+        );
+        things.push(...files.things);
+        const left = files.left === undefined ? {} : { left: files.left };
+        return { what, count: things.length, sizeBytes: sizeOf(things), ...left };
       }),
 
     removeOldImages: ({ project, runs, on }) =>
@@ -175,7 +188,8 @@ export function createUpkeepActivities(deps: UpkeepDependencies): Upkeep {
           for (const engine of engines) {
             // Read under the fences: what is needed by whatever is deployed from now on is in the list.
             const images = await engine.list({ 'slipway.project': project });
-            const old = imagesToRemove(images, await readKeptBuilds(store.db, project, runs));
+            const backups = await backupsOf(blobs, project);
+            const old = imagesToRemove(images, await readKeptBuilds(store.db, project, runs, backups));
             if (old.length > 0) await tell('images', project, old.map(named));
             for (const image of old) {
               if (stop.aborted) return false;
@@ -275,12 +289,6 @@ const held = 'the environment is held, and a person has to decide about its data
 
 function leftWhenBusy(done: boolean | undefined): Pick<Removal, 'left'> {
   return done === true ? {} : { left: 'somebody changes the environment just now: the rest is left for the next time' };
-}
-
-/** One thing that is removed. */
-interface Thing {
-  readonly name: string;
-  readonly sizeBytes: number;
 }
 
 function sizeOf(things: readonly Thing[]): number {

@@ -57,9 +57,14 @@ export function imageTags(input: TagInput): readonly ImageTag[] {
   }
   // Whatever the templates are: what was pushed can be found by its run.
   if (tags.length === 0 || tags.every(({ name }) => name === 'latest')) {
-    return [{ name: `${input.build}-${shortCommit(input.commit)}`, immutable: true }, ...tags];
+    return [{ name: runTag(input.build, input.commit), immutable: true }, ...tags];
   }
   return tags;
+}
+
+/** The tag by which retention knows a run that took an image which another one had built. */
+export function runTag(build: number, commit: string): string {
+  return `${build}-${shortCommit(commit)}`;
 }
 
 /** Placeholders of a template that do not exist. */

@@ -71,7 +71,7 @@ function isSpare(image: BuiltImage, kept: KeptBuilds): boolean {
   );
 }
 
-/** The run that built it, and those that took it because their inputs were equal: each has given it a tag `{build}-{commit}`. */
+/** The run that built it, and those that took it because their inputs were equal: each has given it a tag (`runTag`), whatever the templates are. */
 function buildsOf({ labels, tags }: BuiltImage): readonly number[] {
   const built = Number(labels['slipway.build']);
   if (!Number.isSafeInteger(built) || built < 1) return [];
@@ -110,4 +110,34 @@ export function backupsToRemove(
   return backups
     .filter(({ deployment }) => deployment < oldest && !needed.includes(deployment))
     .sort((a, b) => a.deployment - b.deployment);
+}
+
+/** A file of an artifact or of a cache, as the blobs have it. */
+export interface KeptBlob {
+  readonly key: string;
+  readonly sizeBytes: number;
+  readonly writtenAt: Date;
+}
+
+/** Which run has left it, by its key. Undefined: it is not named as files of artifacts are, so it is not ours. */
+export function runOfArtifact(project: string, { key }: KeptBlob): number | undefined {
+  const [folder, of, run = '', ...file] = key.split('/');
+  return folder === 'artifacts' && of === project && /^[1-9]\d{0,8}$/.test(run) && file.length === 3
+    ? Number(run)
+    : undefined;
+}
+
+/**
+ * Blobs that nobody names and nobody will: a worker that was killed has left them, or could not remove them.
+ *
+ * @param named - read after the blobs were listed.
+ * @param before - what was written later may be about to be named.
+ */
+export function unnamedBlobs<Blob extends KeptBlob>(
+  blobs: readonly Blob[],
+  named: readonly string[],
+  before: Date,
+): readonly Blob[] {
+  const stays = new Set(named);
+  return blobs.filter(({ key, writtenAt }) => writtenAt < before && !stays.has(key));
 }

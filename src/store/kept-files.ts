@@ -1,6 +1,7 @@
 import { sql } from 'kysely';
 import { type Documentation, documentationAddress } from '../domain/documentation.ts';
 import type { Db, Row } from './schema.ts';
+import { deleteOld } from './retention.ts';
 import { json } from './store.ts';
 import { inTransaction } from './transaction.ts';
 
@@ -79,15 +80,72 @@ export async function listDocumentation(db: Db, project: string, run: number): P
   }));
 }
 
-/** Marks artifacts whose time is over. @returns their blobs, for whoever removes them; those of a lost call are never asked for again. */
-export async function expireArtifacts(db: Db, most = 100): Promise<readonly string[]> {
-  const { rows } = await sql<{ files: readonly ArtifactFileRow[] }>`
-    update artifacts set removed_at = now()
-    where (project, run, stage, name) in (
-      select project, run, stage, name from artifacts
-      where removed_at is null and expires_at <= now() order by expires_at limit ${most} for update skip locked)
-    returning files`.execute(db);
-  return rows.flatMap(({ files }) => files.map(({ blob }) => blob));
+type ArtifactKey = Pick<ArtifactRecord, 'project' | 'run' | 'stage' | 'name'>;
+
+/** An artifact whose time is over. */
+export type ExpiredArtifact = ArtifactKey & Pick<ArtifactRecord, 'sizeBytes'>;
+
+/** Artifacts whose time is over and whose files may still be there, the oldest first. */
+export async function listExpiredArtifacts(
+  db: Db,
+  project: string,
+  most = 10_000,
+): Promise<readonly ExpiredArtifact[]> {
+  return await db
+    .selectFrom('artifacts')
+    .select(['project', 'run', 'stage', 'name', 'sizeBytes'])
+    .where('project', '=', project)
+    .where('removedAt', 'is', null)
+    .where('expiresAt', '<=', sql<string>`now()`)
+    .orderBy('expiresAt')
+    .limit(most)
+    .execute();
+}
+
+/** Blobs of such an artifact; none of one that was told of anew since. */
+export async function readExpiredBlobs(db: Db, artifact: ArtifactKey): Promise<readonly string[]> {
+  const { project, run, stage, name } = artifact;
+  const row = await db
+    .selectFrom('artifacts')
+    .select('files')
+    .where('project', '=', project)
+    .where('run', '=', run)
+    .where('stage', '=', stage)
+    .where('name', '=', name)
+    .where('removedAt', 'is', null)
+    .where('expiresAt', '<=', sql<string>`now()`)
+    .executeTakeFirst();
+  return row?.files.map(({ blob }) => blob) ?? [];
+}
+
+/** Its blobs are gone. */
+export async function markArtifactRemoved(db: Db, artifact: ArtifactKey): Promise<void> {
+  const { project, run, stage, name } = artifact;
+  await db
+    .updateTable('artifacts')
+    .set({ removedAt: sql<string>`now()` })
+    .where('project', '=', project)
+    .where('run', '=', run)
+    .where('stage', '=', stage)
+    .where('name', '=', name)
+    .where('removedAt', 'is', null)
+    .where('expiresAt', '<=', sql<string>`now()`)
+    .execute();
+}
+
+/**
+ * Blobs that artifacts of a run name which were not removed.
+ *
+ * @returns undefined where there is no such run, or it is not over: what it has left may not be on record yet.
+ */
+export async function readArtifactBlobs(db: Db, project: string, run: number): Promise<readonly string[] | undefined> {
+  const { rows } = await sql<{ blobs: string[] }>`
+    select coalesce((
+      select jsonb_agg(file->>'blob') from artifacts, jsonb_array_elements(artifacts.files) file
+      where artifacts.project = runs.project and artifacts.run = runs.number and artifacts.removed_at is null
+    ), '[]') as blobs
+    from runs where project = ${project} and number = ${run} and outcome is not null`.execute(db);
+  return rows[0]?.blobs;
 }
 
 /** Which cache of the scopes, in their order: one with the key, else, where `fallback`, the newest of the name. It counts as used from now on. */
@@ -137,8 +195,7 @@ export async function putCache(
   totalBytes: number,
 ): Promise<readonly string[]> {
   return await inTransaction(db, async (tx) => {
-    // Two that put at once would each see the other's room as free.
-    await sql`select pg_advisory_xact_lock(hashtextextended(${`caches/${cache.project}`}, 0))`.execute(tx);
+    await lockCaches(tx, cache.project);
     const before = await tx
       .deleteFrom('caches')
       .where('project', '=', cache.project)
@@ -148,15 +205,40 @@ export async function putCache(
       .returning('blob')
       .execute();
     await tx.insertInto('caches').values(cache).execute();
-    const { rows } = await sql<{ blob: string }>`
-      delete from caches where project = ${cache.project} and blob in (
-        select blob from (
-          select blob, sum(size_bytes) over (order by used_at desc, created_at desc, blob) as together
-          from caches where project = ${cache.project}) ranked
-        where together > ${totalBytes})
-      returning blob`.execute(tx);
-    return [...before, ...rows].map(({ blob }) => blob);
+    return [...before, ...(await forgetUnused(tx, cache.project, totalBytes))].map(({ blob }) => blob);
   });
+}
+
+export type LooseBlob = Pick<CacheRow, 'blob' | 'sizeBytes'>;
+
+/** The same where no cache comes: a project may keep less than it did. */
+export async function trimCaches(db: Db, project: string, totalBytes: number): Promise<readonly LooseBlob[]> {
+  return await inTransaction(db, async (tx) => {
+    await lockCaches(tx, project);
+    return await forgetUnused(tx, project, totalBytes);
+  });
+}
+
+/** Two that put at once would each see the other's room as free. */
+async function lockCaches(tx: Db, project: string): Promise<void> {
+  await sql`select pg_advisory_xact_lock(hashtextextended(${`caches/${project}`}, 0))`.execute(tx);
+}
+
+async function forgetUnused(tx: Db, project: string, totalBytes: number): Promise<readonly LooseBlob[]> {
+  const { rows } = await sql<LooseBlob>`
+    delete from caches where project = ${project} and blob in (
+      select blob from (
+        select blob, sum(size_bytes) over (order by used_at desc, created_at desc, blob) as together
+        from caches where project = ${project}) ranked
+      where together > ${totalBytes})
+    returning blob, size_bytes`.execute(tx);
+  return rows;
+}
+
+/** Blobs of all caches of a project. */
+export async function readCacheBlobs(db: Db, project: string): Promise<readonly string[]> {
+  const rows = await db.selectFrom('caches').select('blob').where('project', '=', project).execute();
+  return rows.map(({ blob }) => blob);
 }
 
 /** It is of no use. */
@@ -183,12 +265,9 @@ export async function recordCacheUse(db: Db, use: CacheUseRecord): Promise<void>
     .execute();
 }
 
-/** Uses that no hit rate counts any more. */
-export async function forgetOldCacheUses(db: Db, keptDays = 90): Promise<void> {
-  await db
-    .deleteFrom('cacheUses')
-    .where('at', '<', sql<string>`now() - make_interval(days => ${keptDays})`)
-    .execute();
+/** Uses that no hit rate counts any more. @returns how many were removed. */
+export async function forgetOldCacheUses(db: Db, keptDays = 90): Promise<number> {
+  return await deleteOld(db, 'cache_uses', 'at', keptDays);
 }
 
 /** How often caches of a project were found. */

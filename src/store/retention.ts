@@ -214,7 +214,7 @@ export async function readMachines(db: Db, days: number): Promise<readonly strin
 /** Deletes rows older than so many days, some at a time. @returns how many. */
 export async function deleteOld(
   db: Db,
-  table: 'deliveries' | 'facts' | 'events' | 'built_images',
+  table: 'deliveries' | 'facts' | 'events' | 'built_images' | 'cache_uses',
   column: 'received_at' | 'at' | 'used_at',
   days: number,
 ): Promise<number> {

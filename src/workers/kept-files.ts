@@ -1,13 +1,20 @@
 import type { ArtifactDependencies } from '../activities/artifacts.ts';
 import type { CacheDependencies, CacheIndex } from '../activities/caches.ts';
+import type { KeptFileRecords } from '../activities/kept-files.ts';
 import type { PackageDependencies } from '../activities/packages.ts';
-import type { BlobStore } from '../providers/blobs/port.ts';
-import { expireArtifacts, findCache, forgetCache, forgetOldCacheUses, putCache } from '../store/kept-files.ts';
+import {
+  findCache,
+  forgetCache,
+  listExpiredArtifacts,
+  markArtifactRemoved,
+  putCache,
+  readArtifactBlobs,
+  readCacheBlobs,
+  readExpiredBlobs,
+  trimCaches,
+} from '../store/kept-files.ts';
 import type { Store } from '../store/store.ts';
 import type { FactSpool } from './facts.ts';
-
-/** Artifacts whose time is over are looked for this often at most, ms; whoever keeps a new one does it. Judgement. */
-const sweepEveryMs = 600_000;
 
 /** Which caches there are. What the store cannot say is no cache; nothing fails for it. */
 export function createCacheIndex({ db }: Store, onError: (error: unknown) => void): CacheIndex {
@@ -20,6 +27,18 @@ export function createCacheIndex({ db }: Store, onError: (error: unknown) => voi
     put: ({ project, scope, name, key, blob, sizeBytes }, totalBytes) =>
       putCache(db, { project, scope, name, key, blob, sizeBytes }, totalBytes),
     forget: ({ blob }) => forgetCache(db, blob).catch(onError),
+  };
+}
+
+/** What the retention asks and tells the store. */
+export function createKeptFileRecords({ db }: Pick<Store, 'db'>): KeptFileRecords {
+  return {
+    listExpired: (project) => listExpiredArtifacts(db, project),
+    readExpiredBlobs: (artifact) => readExpiredBlobs(db, artifact),
+    markRemoved: (artifact) => markArtifactRemoved(db, artifact),
+    readArtifactBlobs: (project, run) => readArtifactBlobs(db, project, run),
+    trimCaches: (project, totalBytes) => trimCaches(db, project, totalBytes),
+    readCacheBlobs: (project) => readCacheBlobs(db, project),
   };
 }
 
@@ -42,20 +61,9 @@ export function recordPackagesTo(spool: FactSpool): PackageDependencies['record'
     });
 }
 
-/** Tells of artifacts, and removes those whose time is over. */
-export function recordArtifactsTo(
-  spool: FactSpool,
-  { db }: Store,
-  blobs: BlobStore,
-  onError: (error: unknown) => void,
-): ArtifactDependencies['record'] {
-  let sweptAt = -Infinity;
-  async function sweep(): Promise<void> {
-    const loose = await expireArtifacts(db);
-    for (const blob of loose) await blobs.remove(blob);
-    await forgetOldCacheUses(db);
-  }
-  return ({ run, stage, name, files, entry = null, sizeBytes, at, expiresAt }) => {
+/** Tells of artifacts. */
+export function recordArtifactsTo(spool: FactSpool): ArtifactDependencies['record'] {
+  return ({ run, stage, name, files, entry = null, sizeBytes, at, expiresAt }) =>
     spool.record(`artifact/${run.project}/${run.number}/${stage}/${name}/${at}`, {
       kind: 'artifact',
       artifact: {
@@ -70,8 +78,4 @@ export function recordArtifactsTo(
         expiresAt,
       },
     });
-    if (performance.now() - sweptAt < sweepEveryMs) return;
-    sweptAt = performance.now();
-    void sweep().catch(onError);
-  };
 }

@@ -12,6 +12,7 @@ import { createBuildKitDaemonBuilder } from '../providers/builders/buildkit-daem
 import { createDockerBuilder } from '../providers/builders/docker.ts';
 import type { ImageBuilder } from '../providers/builders/port.ts';
 import { migrationRunners } from '../providers/migrations/index.ts';
+import { createForeignRegistry, registryOrigin } from '../providers/registries/foreign.ts';
 import type { ReadRegistry } from '../providers/registries/logins/index.ts';
 import { createOciRegistry } from '../providers/registries/oci.ts';
 import { createHaproxyRouter } from '../providers/routers/haproxy.ts';
@@ -23,7 +24,7 @@ export function createDaemonOpener(
   readSecret: (ref: SecretRef) => Promise<string>,
   program: (signal?: AbortSignal) => Promise<string>,
 ): ImageDependencies['openBuildKit'] {
-  return async ({ address, tls }, { folder, registry }) => {
+  return async ({ address, tls }, { folder, registry, named }) => {
     const keys =
       tls === undefined
         ? undefined
@@ -33,11 +34,18 @@ export function createDaemonOpener(
             key: await readSecret(tls.key),
             serverName: tls.serverName,
           };
+    const origins = new Set(named.map(registryOrigin));
     return createBuildKitDaemonBuilder({
       daemon: { address, tls: keys },
       folder,
       registry,
       openRegistry: createOciRegistry,
+      openForeign: (foreign) =>
+        createForeignRegistry({
+          address: foreign,
+          insecure: named.some((each) => each.address === foreign && each.insecure),
+          isKnown: (origin) => origins.has(origin),
+        }),
       program,
     });
   };

@@ -14,7 +14,7 @@ import { createBuildKitDaemonBuilder } from '../../src/providers/builders/buildk
 import type { ImageBuilder } from '../../src/providers/builders/port.ts';
 import { createRegistryReader } from '../../src/providers/registries/logins/index.ts';
 import { createOciRegistry } from '../../src/providers/registries/oci.ts';
-import type { ImagePusher } from '../../src/providers/registries/port.ts';
+import type { ImagePusher, ImageRegistry } from '../../src/providers/registries/port.ts';
 import { type TestBuildKit, startBuildKit, writeShellContext } from '../support/buildkit.ts';
 import { components } from '../support/components.ts';
 import { createMemoryBuilds, createMemoryLists } from '../support/fakes/builds.ts';
@@ -71,6 +71,7 @@ beforeAll(async () => {
           daemon: { address },
           ...place,
           openRegistry: createOciRegistry,
+          openForeign: () => unasked('registry of a stranger') as ImageRegistry,
           program: () => Promise.resolve(buildx),
         }),
       ),
@@ -80,6 +81,8 @@ beforeAll(async () => {
         pusher: unasked('pusher of the engine') as ImagePusher,
       }),
     claims: { claim: () => Promise.resolve(true) },
+    alone: ({ signal }, work) => work(signal),
+    keptRuns: () => Promise.resolve([]),
     builds: createMemoryBuilds(),
     lists,
   };

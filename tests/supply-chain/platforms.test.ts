@@ -49,12 +49,18 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+/** No build here is of a stranger. */
+function nobodyElse(address: string): never {
+  throw new Error(`nobody asks ${address} here`);
+}
+
 function builderOf({ address: at }: Pick<TestBuildKit, 'address'>, name: string): LayoutBuilder {
   return createBuildKitDaemonBuilder({
     daemon: { address: at },
     folder: join(folder, name),
     registry: address,
     openRegistry: createOciRegistry,
+    openForeign: nobodyElse,
     program: () => Promise.resolve(buildx),
   });
 }
@@ -102,6 +108,7 @@ describeBuilder('a BuildKit daemon', async () => {
       folder: join(place, 'images'),
       registry: at,
       openRegistry: createOciRegistry,
+      openForeign: nobodyElse,
       program: () => Promise.resolve(program),
     });
   const socket = own.address.replace('unix://', '');
@@ -345,6 +352,7 @@ describe('a BuildKit daemon over a network', () => {
         folder: join(folder, 'remote'),
         registry: address,
         openRegistry: createOciRegistry,
+        openForeign: nobodyElse,
         program: () => Promise.resolve(buildx),
       });
     try {

@@ -364,5 +364,36 @@ export function describeTerraform(kind: 'terraform' | 'opentofu'): void {
       expect(kept.map((content) => colourIn(content.toString()))).toEqual(['work']);
       expect(failure?.message).not.toContain(secretValue);
     }, 180_000);
+
+    test('that is away when applying is aborted does not cost the state either: it is kept at once', async () => {
+      const infrastructure = open(server.backend('aborted'));
+      const work = join(await newFolder(), 'work');
+      const env = { WORK: work };
+      const plan = await infrastructure.plan(requestIn(await newFolder(), 'work', { env }));
+      const kept: Buffer[] = [];
+      const stop = new AbortController();
+      const request = requestIn(await newFolder(), 'work', { env, signal: stop.signal });
+      const running = infrastructure
+        .apply(
+          applying(request, plan, {
+            keepState: (content) => {
+              kept.push(content);
+              return Promise.resolve('the blob store');
+            },
+          }),
+        )
+        .catch((error: unknown) => error);
+      await until(() =>
+        readFile(`${work}.begun`).then(
+          () => true,
+          () => false,
+        ),
+      );
+      server.refuseWrites('aborted', true);
+      stop.abort(new Error('no longer wanted'));
+      expect(await running).toMatchObject({ type: 'InfrastructureInterrupted', details: { state: 'the blob store' } });
+      expect(kept).toHaveLength(1);
+      expect(kept[0]?.toString()).toContain('terraform_data');
+    }, 180_000);
   });
 }

@@ -69,8 +69,8 @@ export function createFolderBlobs({ folder }: FolderBlobsOptions): BlobStore {
       const files = await filesBelow(pathOf(prefix)).catch((error: unknown) => {
         throw translate(error, prefix, folder);
       });
-      return files.map(({ path, sizeBytes }): ListedBlob => {
-        return { key: relative(folder, path).split(sep).join('/'), sizeBytes };
+      return files.map(({ path, sizeBytes, writtenAt }): ListedBlob => {
+        return { key: relative(folder, path).split(sep).join('/'), sizeBytes, writtenAt };
       });
     },
     async removeUnfinished(before) {

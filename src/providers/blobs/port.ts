@@ -12,6 +12,8 @@ export interface BlobInfo {
 export interface ListedBlob {
   readonly key: string;
   readonly sizeBytes: number;
+  /** When its last byte was written. */
+  readonly writtenAt: Date;
 }
 
 export interface BlobRange {

@@ -38,6 +38,8 @@ export interface BuildKitDaemonOptions {
   readonly openRegistry: (
     address: RegistryAddress,
   ) => Pick<ImageRegistry, 'readContent' | 'readPlatforms' | 'fetchImage'>;
+  /** Any other registry that the Dockerfile of a stranger names. */
+  readonly openForeign: (address: string) => Pick<ImageRegistry, 'readContent' | 'readPlatforms'>;
   /** Path of buildx; asked at each use, and may take long the first time. */
   readonly program: (signal?: AbortSignal) => Promise<string>;
 }
@@ -155,10 +157,13 @@ export function createBuildKitDaemonBuilder(options: BuildKitDaemonOptions): Lay
       return (platform === undefined ? images[0] : images.find((each) => each.platform === platform))?.layers;
     },
 
-    resolve: (references, { platforms = [], anyPlatform = [], signal }) =>
+    // The login is that of the registry itself, so it is left out where the Dockerfile is anybody's.
+    resolve: (references, { platforms = [], anyPlatform = [], untrusted = false, signal }) =>
       resolveBases(references, {
         own: options.registry,
         open: options.openRegistry,
+        openForeign: options.openForeign,
+        untrusted,
         platforms: platforms.map(normalPlatform),
         anyPlatform,
         signal,

@@ -92,6 +92,8 @@ export interface Infrastructure {
    *
    * @returns what the state is then.
    * @throws as `plan`; after `InfrastructureFailed` and `TimedOut` a part of it may be done
+   * @throws ProviderError `InfrastructureInterrupted` (not retried): the state could not be brought to its backend and was kept, whatever ended the
+   *   apply, an abort among it
    * @throws ProviderError `InfrastructureStale` (not retried): the state is not the one that the plan was made of; nothing was changed
    */
   apply(request: ApplyRequest): Promise<{ readonly state: string }>;

@@ -24,9 +24,11 @@ const stopGraceMs = 60_000;
 const maxOutputBytes = 64 * 1024 * 1024;
 /** Saved plans beyond this are refused: a release keeps one for ever. Judgement. */
 const maxPlanBytes = 64 * 1024 * 1024;
-/** How often a state that could not be saved is tried again, and the first pause between; doubled each time. Judgement. */
+/** How often a state that could not be saved is tried again, or kept, and the first pause between; doubled each time. Judgement. */
 const pushTries = 5;
 const pushPauseMs = 1_000;
+/** One such try, beside the wait for the lock: what is left of the time of the apply may be nothing. Judgement. */
+const pushMs = 60_000;
 /** Clocks of two machines differ by no more than this. Judgement. */
 const skewMs = 2_000;
 
@@ -51,6 +53,8 @@ export function createTerraform({ name, program, backend }: TerraformOptions): I
     readonly deadline: number;
     /** A short call whose output is an answer; whatever its exit code. */
     ask(...args: readonly string[]): Promise<ToolResult>;
+    /** The same with a time of its own. */
+    askWithin(timeoutMs: number, ...args: readonly string[]): Promise<ToolResult>;
     /** The same where anything but 0 is a failure. */
     must(what: string, ...args: readonly string[]): Promise<string>;
     /** A call that tells what it does while it does it. */
@@ -86,7 +90,8 @@ export function createTerraform({ name, program, backend }: TerraformOptions): I
         scratch,
         redactor,
         deadline,
-        ask: (...args) => runTool({ ...launch, command: [path, ...args], timeoutMs: left(), maxOutputBytes }),
+        ask: (...args) => session.askWithin(left(), ...args),
+        askWithin: (timeoutMs, ...args) => runTool({ ...launch, command: [path, ...args], timeoutMs, maxOutputBytes }),
         async must(what, ...args) {
           const { exitCode, stdout, stderr, timedOut, truncated } = await session.ask(...args);
           if (truncated) throw session.failed(what, 'it said more than can be read', false);
@@ -210,13 +215,16 @@ export function createTerraform({ name, program, backend }: TerraformOptions): I
       // A repository's file of this name would be taken for ours.
       await rm(errored, { recursive: true, force: true });
       const run = async (): Promise<void> => {
-        const { exitCode, said, timedOut } = await session.tell(
-          ...['apply', '-input=false', '-no-color', lockTimeout(request), saved],
-        );
-        if (exitCode === 0) return;
-        const error = session.failed('apply the saved plan', said, timedOut);
-        await bringState(session, request, errored);
-        throw error;
+        try {
+          const { exitCode, said, timedOut } = await session.tell(
+            ...['apply', '-input=false', '-no-color', lockTimeout(request), saved],
+          );
+          if (exitCode !== 0) throw session.failed('apply the saved plan', said, timedOut);
+        } catch (error) {
+          // Whatever ended it, an abort among them: the file goes with the checkout.
+          await bringState(session, request, errored);
+          throw error;
+        }
       };
       await pastOwnLock(session, request, run);
       return { state: await stateOf(session) };
@@ -226,18 +234,41 @@ export function createTerraform({ name, program, backend }: TerraformOptions): I
   /** A state that could not be saved is the only trace of what was made: it is tried again, and kept where that does not help. */
   async function bringState(session: Session, request: ApplyRequest, file: string): Promise<void> {
     const content = await readFile(file).catch(() => undefined);
-    if (content === undefined) return;
-    for (let round = 0; round < pushTries; round += 1) {
-      const { exitCode } = await session.ask('state', 'push', lockTimeout(request), file);
-      if (exitCode === 0) return;
-      await delay(pushPauseMs * 2 ** round);
-    }
-    const where = await request.keepState(content);
+    if (content === undefined || (await isPushed(session, request, file))) return;
+    const where = await keepState(request, content);
     throw new ProviderError(
       'InfrastructureInterrupted',
       `${name} changed the infrastructure but could not save its state. The state is kept as ${where}: bring it back with \`${command} state push\` before anything else is planned.`,
       { details: { state: where } },
     );
+  }
+
+  /** Whoever aborts may end the worker next, so from then on nothing is tried that waits for a backend. */
+  async function isPushed(session: Session, request: ApplyRequest, file: string): Promise<boolean> {
+    const { signal, lockTimeoutMs } = request;
+    try {
+      for (let round = 0; round < pushTries && signal?.aborted !== true; round += 1) {
+        const push = ['state', 'push', lockTimeout(request), file];
+        const { exitCode } = await session.askWithin(lockTimeoutMs + pushMs, ...push);
+        if (exitCode === 0) return true;
+        await delay(pushPauseMs * 2 ** round, undefined, signal && { signal });
+      }
+    } catch {
+      // Aborted, or the target is no longer ours: the state is kept all the same.
+    }
+    return false;
+  }
+
+  /** No abort ends it: with the last try the state is lost. */
+  async function keepState({ keepState: keep }: ApplyRequest, content: Buffer): Promise<string> {
+    for (let round = 1; round < pushTries; round += 1) {
+      try {
+        return await keep(content);
+      } catch {
+        await delay(pushPauseMs * 2 ** (round - 1));
+      }
+    }
+    return await keep(content);
   }
 
   return {

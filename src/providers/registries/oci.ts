@@ -12,7 +12,8 @@ import { basicAuthorization, hostOf, manifestTypes, pathOf, tokenAddress, tokenI
 
 /** Of one request, ms; only manifests and lists are moved here. */
 const requestTimeoutMs = 15_000;
-const maxPages = 100;
+/** Of a list of tags; some registries give a hundred at once. Judgement. */
+const maxPages = 1_000;
 
 /** One request. */
 export interface Call {
@@ -43,6 +44,10 @@ interface RawPlatform {
   readonly os?: string;
   readonly architecture?: string;
   readonly variant?: string;
+}
+
+interface RawConfig extends RawPlatform {
+  readonly config?: { readonly User?: string };
 }
 
 interface NamedPlatform {
@@ -185,14 +190,14 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
     repository: string,
     digest: string,
     signal: AbortSignal | undefined,
-  ): Promise<RawPlatform | undefined> {
+  ): Promise<RawConfig | undefined> {
     const path = `/v2/${pathOf(repository)}/blobs/${digest}`;
     const response = await send({ method: 'GET', path, repository, signal });
     if (response.status === 404) return undefined;
     const bytes = Buffer.from(await response.arrayBuffer());
     const held = `sha256:${createHash('sha256').update(bytes).digest('hex')}`;
     if (held !== digest) throw changed(repository, digest, held);
-    return JSON.parse(bytes.toString()) as RawPlatform;
+    return JSON.parse(bytes.toString()) as RawConfig;
   }
 
   /** Reads a blob to its end, and keeps it only where `keep` does. */
@@ -311,6 +316,13 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
       return named((await readConfig(repository, raw.config.digest, signal)) ?? {}, digest);
     },
 
+    async readUser(repository, digest, signal) {
+      const config = (await readRaw(repository, digest, signal))?.raw.config;
+      if (config === undefined) return undefined;
+      const found = await readConfig(repository, config.digest, signal);
+      return found === undefined ? undefined : (found.config?.User ?? '');
+    },
+
     async ensureTag(repository, digest, tag, signal) {
       const found = await manifest('GET', repository, digest, signal);
       if (found.status === 404) throw lacks(repository, digest);
@@ -333,7 +345,9 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
       let path = `/v2/${pathOf(repository)}/tags/list?n=1000`;
       for (let page = 0; page < maxPages; page += 1) {
         const response = await send({ method: 'GET', path, repository, signal });
-        if (response.status === 404) return tags;
+        if (response.status === 404 && page === 0) return tags;
+        if (response.status === 404)
+          throw unavailable(`${registry.address} broke off its list of tags of ${repository}`);
         const body = (await response.json()) as { readonly tags?: readonly string[] | null };
         tags.push(...(body.tags ?? []));
         const next = /<([^>]+)>;\s*rel="?next"?/.exec(response.headers.get('link') ?? '')?.[1];
@@ -341,7 +355,11 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
         const { pathname, search } = new URL(next, base);
         path = pathname + search;
       }
-      return tags;
+      throw new ProviderError(
+        'TooLarge',
+        `${registry.address} has more tags of ${repository} than the ${maxPages} pages that are read: remove some there. Until then nothing of it is removed here.`,
+        { details: { repository } },
+      );
     },
 
     async listReferrers(repository, digest, signal) {

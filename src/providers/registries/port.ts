@@ -60,6 +60,12 @@ export interface ImageRegistry {
     signal?: AbortSignal,
   ): Promise<readonly { readonly platform: string; readonly digest: string }[]>;
   /**
+   * User that the process of an image of one platform runs as; empty means root, undefined that there is no such image.
+   *
+   * @throws `DigestMismatch` (not retried)
+   */
+  readUser(repository: string, digest: string, signal?: AbortSignal): Promise<string | undefined>;
+  /**
    * Fetches everything that a digest names, as an empty engine would, and counts the digest of each part over. Nothing is kept.
    *
    * @throws `ImageNotFound`, `DigestMismatch` (not retried): a part is missing, or is not what its name says.
@@ -110,6 +116,11 @@ export interface ImageRegistry {
     manifest: { readonly mediaType: string; readonly digest: string; readonly bytes: Buffer },
     signal?: AbortSignal,
   ): Promise<void>;
+  /**
+   * All of them; empty where there is no such repository.
+   *
+   * @throws `TooLarge` (not retried): there are more than can be read. A part is never given for the whole.
+   */
   listTags(repository: string, signal?: AbortSignal): Promise<readonly string[]>;
   /** Digests of what says that it is about this manifest (its `subject`): signatures, attestations, bills of materials. */
   listReferrers(repository: string, digest: string, signal?: AbortSignal): Promise<readonly string[]>;

@@ -361,6 +361,29 @@ describe('applying', () => {
     expect(tool.colour()).toBe('red');
   });
 
+  test('that kept a state which found no backend is not done again by what the backend says; the audit says where the state is', async () => {
+    const plan = await planned();
+    const apply = tool.apply.bind(tool);
+    tool.apply = async ({ keepState }) => {
+      await keepState(Buffer.from('the only trace'));
+      throw new Error('aborted');
+    };
+    await expect(applied(plan)).rejects.toThrow('aborted');
+    tool.apply = apply;
+    const state = await records.findState(deployment);
+    expect(state).toMatch(/\/7\/errored-\d+\.tfstate$/);
+    await expect(applied(plan)).rejects.toMatchObject({
+      type: 'InfrastructureInterrupted',
+      nonRetryable: true,
+      message: expect.stringContaining(state ?? '') as unknown,
+    });
+    expect(tool.applied).toEqual([]);
+    const { items } = await listAudit(store.db, { actor: 'worker' }, { limit: 10 });
+    expect(items).toMatchObject([
+      { action: 'infrastructure.state-kept', object: 'environment/hello/production', detail: { deployment: 7, state } },
+    ]);
+  });
+
   test('of a plan that somebody changed on the disk is refused', async () => {
     const plan = await planned();
     const file = (await kept()).find((name) => name.endsWith('.plan'))!;

@@ -285,6 +285,13 @@ describe('images in a registry', () => {
     expect(await remove()).toMatchObject({ count: 0 });
   }, 60_000);
 
+  test('stay, all of them, where the registry has more names of them than can be read', async () => {
+    for (let number = 1; number <= 4; number += 1) await push(number);
+    onLook = () => Promise.reject(new ProviderError('TooLarge', 'more tags than are read'));
+    for (const dryRun of [true, false]) await expect(remove(dryRun)).rejects.toMatchObject({ type: 'TooLarge' });
+    expect(await tagsLeft()).toHaveLength(4);
+  });
+
   test('are left where a run has claimed them since, or somebody has asked for a deployment; the others go', async () => {
     const digests: string[] = [];
     for (let number = 1; number <= 6; number += 1) digests.push(await push(number));

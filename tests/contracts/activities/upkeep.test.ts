@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { access, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, mkdtemp, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MockActivityEnvironment } from '@temporalio/testing';
@@ -22,11 +22,13 @@ import type { BlobStore } from '../../../src/providers/blobs/port.ts';
 import { listAudit } from '../../../src/store/audit.ts';
 import { openDeployment } from '../../../src/store/deployments.ts';
 import { acceptRun, deliveriesKeptDays } from '../../../src/store/inbox.ts';
+import { putCache, recordArtifact } from '../../../src/store/kept-files.ts';
 import { addSegment, beginLog, closeLog, listLogs } from '../../../src/store/logs.ts';
 import { putProject } from '../../../src/store/projects.ts';
 import { settleDeploymentRow } from '../../../src/store/settlements.ts';
 import { recordRelease } from '../../../src/store/releases.ts';
 import { openRun, recordImages, settleRunRow } from '../../../src/store/runs.ts';
+import { createKeptFileRecords } from '../../../src/workers/kept-files.ts';
 import { projectYaml } from '../../support/api.ts';
 import { type ApplicationDatabase, createApplicationDatabase } from '../../support/application-database.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
@@ -77,6 +79,7 @@ beforeAll(async () => {
     places,
     databases: createDatabases(() => Promise.resolve({ backup } as never)),
     blobs,
+    keptFiles: createKeptFileRecords(store),
     files: createLogFolder(join(folder, 'logs')),
     fence,
     repositories: { removeLeftovers: () => Promise.resolve([]) },
@@ -277,6 +280,69 @@ describe('images and logs', () => {
     expect(items.map(({ action, detail }) => [action, detail['count']])).toEqual([['retention.evidence', 4]]);
   });
 
+  test('of what a backup was taken for, and of what was live by then, stay, and so does their evidence', async () => {
+    for (let number = 1; number <= 8; number += 1) {
+      await build(number);
+      await blobs.put(`evidence/${project}/${number}/app/scan.json`, Buffer.from('scan'));
+    }
+    await deploy('1.0.1', { outcome: 'succeeded' });
+    await deploy('1.0.2', { outcome: 'succeeded' });
+    const backedUp = await deploy('1.0.3', { outcome: 'failed' });
+    await blobs.put(`backups/${project}/${environment}/${backedUp}/database.json`, Buffer.from('{}'));
+    await deploy('1.0.5', { outcome: 'succeeded' });
+    await deploy('1.0.6', { outcome: 'succeeded' });
+    expect(await call(upkeep.removeOldImages, { ...kept({ runs: 1 }), on: 'targets' })).toMatchObject({ count: 3 });
+    // 2 was live when the backup for 3 was taken, 5 is previous, 6 live, 8 the newest.
+    expect(numbersLeft()).toEqual([2, 3, 5, 6, 8]);
+    expect(await call(upkeep.removeOldEvidence, kept({ runs: 1 }))).toMatchObject({ count: 3 });
+    const left = (await blobs.list(`evidence/${project}`)).map(({ key }) => Number(key.split('/')[2]));
+    expect(left.sort((a, b) => a - b)).toEqual([2, 3, 5, 6, 8]);
+  });
+
+  test('… and with it artifacts over their time, caches that are too many, and files of both that nothing names', async () => {
+    await build(1);
+    const put = async (key: string, daysAgo: number): Promise<string> => {
+      await blobs.put(key, Buffer.from('bytes'));
+      const at = new Date(Date.now() - daysAgo * dayMs);
+      await utimes(join(folder, 'blobs', key), at, at);
+      return key;
+    };
+    for (const [name, days] of [
+      ['kept', 90],
+      ['over', 30],
+    ] as const) {
+      const createdAt = Date.now() - 60 * dayMs;
+      await recordArtifact(store.db, {
+        ...{ project, run: 1, stage: 'test', name, sizeBytes: 5, createdAt: new Date(createdAt).toISOString() },
+        files: [{ path: 'a', sizeBytes: 5, sha256: 'x', blob: await put(`artifacts/${project}/1/test/${name}/0`, 60) }],
+        expiresAt: new Date(createdAt + days * dayMs).toISOString(),
+      });
+    }
+    await put(`artifacts/${project}/1/test/kept/orphan`, 60);
+    await put(`artifacts/${project}/2/test/kept/0`, 60);
+    await put(`caches/${project}/pip/orphan`, 2);
+    for (const key of ['1', '2']) {
+      const blob = await put(`caches/${project}/pip/${key}`, 2);
+      await putCache(store.db, { project, scope: 'main', name: 'pip', key, blob, sizeBytes: 5 }, 1_000);
+    }
+    // The artifact, one cache and two files without a record.
+    expect(await call(upkeep.removeOldEvidence, kept({ cachesBytes: 5 }))).toMatchObject({ count: 4, sizeBytes: 20 });
+    const left = [...(await blobs.list(`artifacts/${project}`)), ...(await blobs.list(`caches/${project}`))];
+    expect(left.map(({ key }) => key).sort()).toEqual([
+      `artifacts/${project}/1/test/kept/0`,
+      `artifacts/${project}/2/test/kept/0`,
+      `caches/${project}/pip/2`,
+    ]);
+    expect(await call(upkeep.removeOldEvidence, kept({ cachesBytes: 5 }))).toMatchObject({ count: 0 });
+    const { items } = await listAudit(store.db, { actor: 'retention', object: project }, {});
+    expect(items.map(({ action, detail }) => [action, detail['count']])).toEqual([
+      ['retention.unnamed', 1],
+      ['retention.unnamed', 1],
+      ['retention.caches', 1],
+      ['retention.artifacts', 1],
+    ]);
+  });
+
   test('are left when somebody changes the target, who is never kept waiting nor refused', async () => {
     for (let number = 1; number <= 5; number += 1) await build(number);
     await deploy('1.0.5', { outcome: 'succeeded' });
@@ -436,6 +502,7 @@ describe('what is kept', () => {
       runs: 30,
       backups: 14,
       damagedDatabasesMs: 14 * dayMs,
+      cachesBytes: 10 * 1_024 ** 3,
       environments: [environment],
     });
     expect(projects).toContainEqual({
@@ -443,6 +510,7 @@ describe('what is kept', () => {
       runs: 5,
       backups: 2,
       damagedDatabasesMs: 3 * dayMs,
+      cachesBytes: 10 * 1_024 ** 3,
       environments: [],
     });
     expect(problems).toContainEqual(expect.stringContaining(`${project}-broken: its project.yaml cannot be read`));
@@ -464,7 +532,9 @@ describe('what is kept', () => {
       .execute();
     const removed = await call(upkeep.removeOldRows, undefined);
     expect(removed.find(({ what }) => what === 'deliveries')?.count).toBe(1);
-    expect(removed.map(({ what }) => what)).toContain('records of built images');
+    expect(removed.map(({ what }) => what)).toEqual(
+      expect.arrayContaining(['records of built images', 'uses of caches']),
+    );
     const rows = await store.db.selectFrom('deliveries').select('id').where('project', '=', project).execute();
     expect(rows).toEqual([{ id: `d${deliveriesKeptDays - 1}` }]);
   });

@@ -91,11 +91,16 @@ describe('a blob', () => {
     await blobs.put('listed/a/1', Buffer.from('one'));
     await blobs.put('listed/a/2', Buffer.from('three'));
     await blobs.put('listed/ab/1', Buffer.from('x'));
+    const longAgo = new Date('2026-01-02T03:04:05Z');
+    await utimes(join(folder, 'listed/a/1'), longAgo, longAgo);
     const listed = [...(await blobs.list('listed/a'))].sort((a, b) => a.key.localeCompare(b.key));
-    expect(listed).toEqual([
+    expect(listed).toMatchObject([
       { key: 'listed/a/1', sizeBytes: 3 },
       { key: 'listed/a/2', sizeBytes: 5 },
     ]);
+    const [old, young] = listed.map(({ writtenAt }) => writtenAt.toISOString());
+    expect(old).toBe(longAgo.toISOString());
+    expect(Date.parse(young ?? '')).toBeGreaterThan(Date.now() - 60_000);
     expect(await blobs.list('listed/none')).toEqual([]);
   });
 

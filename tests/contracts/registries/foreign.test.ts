@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type Server, createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
@@ -152,5 +153,65 @@ describe('one that project.yaml names', () => {
   ])('that answers %j is %s', async (given, type) => {
     answer = () => given;
     await expect(read()).rejects.toMatchObject({ type });
+  });
+});
+
+describe('the content of one', () => {
+  const sum = (text: string): string => `sha256:${createHash('sha256').update(text).digest('hex')}`;
+  const content = (registry = listed()) => registry.readContent(`${address}/team/base`, '1');
+  const platforms = (of: string) => listed().readPlatforms(`${address}/team/base`, of);
+  const layer = { digest, size: 7 };
+
+  test('is told by what it is, whatever its headers say', async () => {
+    const body = JSON.stringify({ config: layer, layers: [layer] });
+    answer = () => ({ status: 200, headers: { 'docker-content-digest': digest }, body });
+    const blob = { digest, sizeBytes: 7 };
+    expect(await content()).toMatchObject({ digest: sum(body), config: digest, blobs: [blob, blob], manifests: [] });
+    answer = () => ({ status: 404 });
+    expect(await content()).toBeUndefined();
+  });
+
+  test('names the platforms of a list, or the one of its configuration; names that are none are left out', async () => {
+    const amd = { os: 'linux', architecture: 'amd64' };
+    const list = JSON.stringify({
+      manifests: [
+        { ...layer, platform: amd },
+        { ...layer, platform: { os: 'unknown', architecture: 'unknown' } },
+        { ...layer, platform: { os: 'linux', architecture: 'x\ny' } },
+      ],
+    });
+    answer = () => ({ status: 200, body: list });
+    expect(await platforms(sum(list))).toEqual([{ platform: 'linux/amd64', digest }]);
+    const config = JSON.stringify({ ...amd, history: [] });
+    const single = JSON.stringify({ config: { digest: sum(config), size: 1 } });
+    answer = (at) => ({ status: 200, body: at.includes('/blobs/') ? config : single });
+    expect(await platforms(sum(single))).toEqual([{ platform: 'linux/amd64', digest: sum(single) }]);
+    answer = (at) => ({ status: 200, body: at.includes('/blobs/') ? `${config} ` : single });
+    await expect(platforms(sum(single))).rejects.toMatchObject({ type: 'DigestMismatch' });
+    await expect(platforms(digest)).rejects.toMatchObject({ type: 'DigestMismatch' });
+  });
+
+  test.each(['no JSON', '[]', '{"layers":"many"}', '{"config":{"digest":"../../etc","size":1}}'])(
+    'that is %j is refused, without a word of it',
+    async (body) => {
+      answer = () => ({ status: 200, body });
+      await expect(content()).rejects.toMatchObject({ type: 'RegistryRefused' });
+    },
+  );
+
+  test('without end is refused', async () => {
+    answer = () => ({ status: 200, body: Buffer.alloc(5 * 1024 * 1024, ' ') });
+    await expect(content()).rejects.toMatchObject({ message: expect.stringContaining('more than') });
+  });
+
+  test('is asked for with a token where it wants one', async () => {
+    answer = (at, authorization) => {
+      if (at.startsWith('/token')) return { status: 200, body: '{"token":"t0"}' };
+      if (authorization === 'Bearer t0') return { status: 200, body: '{}' };
+      return { status: 401, headers: challenge(`http://${address}/token`) };
+    };
+    expect(await content()).toMatchObject({ blobs: [] });
+    answer = () => ({ status: 401, headers: challenge('http://169.254.169.254/token') });
+    await expect(content()).rejects.toMatchObject({ type: 'RegistryRefused' });
   });
 });

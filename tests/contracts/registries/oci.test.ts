@@ -1,15 +1,21 @@
 import { createHash } from 'node:crypto';
 import { randomBytes } from 'node:crypto';
 import { createServer, type RequestListener, type Server } from 'node:http';
+import { mkdtempSync, rmSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import Docker from 'dockerode';
 import { pack } from 'tar-stream';
+import { createDockerBuilder } from '../../../src/providers/builders/docker.ts';
 import { createOciRegistry } from '../../../src/providers/registries/oci.ts';
 import type { ImagePusher, ImageRegistry } from '../../../src/providers/registries/port.ts';
 import { createDockerPusher } from '../../../src/providers/registries/pusher.ts';
+import { writeShellContext } from '../../support/buildkit.ts';
 import { components } from '../../support/components.ts';
 import { createCutProxy } from '../../support/cut-proxy.ts';
+import { startEmptyEngine } from '../../support/empty-engine.ts';
 import { until } from '../../support/until.ts';
 
 let docker: Docker;
@@ -80,6 +86,39 @@ describe('a push', () => {
     // Again is the same.
     await expect(pusher.push({ id, repository, tag: '1-abc', ...quiet })).resolves.toBe(digest);
   });
+
+  test('of what the engine has built comes whole into an empty engine by its digest, and runs there', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'slipway-push-'));
+    const emptyEngine = await startEmptyEngine();
+    try {
+      const dockerfile = `FROM scratch\nCOPY bin /bin\nUSER 1000:1000\nCMD ["/bin/busybox", "echo", "it runs"]\n`;
+      writeShellContext(folder, { Dockerfile: dockerfile });
+      const builder = await createDockerBuilder(engine);
+      const built = await builder.build(
+        {
+          ...{ name: 'whole', folder, dockerfile: 'Dockerfile', ignore: '', args: {}, labels: {}, platforms: [] },
+          ...{ network: 'none', modifiedAt: new Date('2026-11-27T00:00:00Z') },
+        },
+        quiet,
+      );
+      images.push(built.id);
+      const repository = `${address}/slipway-test/whole`;
+      const digest = await pusher.push({ id: built.id, repository, tag: '1', ...quiet });
+      const reference = `${repository}@${digest}`;
+      expect(await emptyEngine.content()).toEqual([]);
+      await emptyEngine.pull(reference, process.arch === 'arm64' ? 'linux/arm64' : 'linux/amd64');
+      const { config, blobs } = (await registry.readContent(repository, digest))!;
+      // The configuration that was pulled is the image that was built.
+      expect(config).toBe(built.id);
+      expect([...(await emptyEngine.content())].sort()).toEqual([digest, ...blobs.map((blob) => blob.digest)].sort());
+      expect(await emptyEngine.run(reference)).toBe('it runs\n');
+      expect(await registry.readUser(repository, digest)).toBe('1000:1000');
+      expect(await registry.readUser(repository, `sha256:${'0'.repeat(64)}`)).toBeUndefined();
+    } finally {
+      await emptyEngine.stop();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }, 120_000);
 
   test('of nothing is ImageNotFound', async () => {
     const asked = pusher.push({ id: `sha256:${'0'.repeat(64)}`, repository: `${address}/x`, tag: '1', ...quiet });
@@ -254,6 +293,39 @@ describe('a manifest', () => {
     const digest = await pusher.push({ id: await makeImage(), repository, tag: '1', ...quiet });
     for (let times = 0; times < 2; times += 1) await registry.deleteManifest(repository, digest);
     expect(await registry.readManifest(repository, '1')).toBeUndefined();
+  });
+});
+
+describe('a list of tags', () => {
+  async function tagsOf(pages: (page: number) => { readonly status?: number; readonly more?: boolean }) {
+    const { server, address: listing } = await standIn((request, response) => {
+      const page = Number(new URL(request.url ?? '', 'http://x').searchParams.get('last') ?? 0);
+      const { status = 200, more = false } = pages(page);
+      const link = `</v2/x/tags/list?n=1000&last=${page + 1}>; rel="next"`;
+      response.writeHead(status, more ? { link } : {}).end(JSON.stringify({ tags: [`t${page}`] }));
+    });
+    try {
+      return await createOciRegistry({ address: listing, insecure: true }).listTags(`${listing}/x`);
+    } finally {
+      server.close();
+      server.closeAllConnections();
+    }
+  }
+
+  test('comes page by page, to its end', async () => {
+    expect(await tagsOf((page) => ({ more: page < 150 }))).toHaveLength(151);
+  });
+
+  test('is never a part of one: without end it is refused, and one that breaks off is asked for again', async () => {
+    await expect(tagsOf(() => ({ more: true }))).rejects.toMatchObject({
+      type: 'TooLarge',
+      retryable: false,
+      message: expect.stringContaining('nothing of it is removed') as unknown,
+    });
+    await expect(tagsOf((page) => (page < 2 ? { more: true } : { status: 404 }))).rejects.toMatchObject({
+      type: 'RegistryUnavailable',
+    });
+    expect(await tagsOf(() => ({ status: 404 }))).toEqual([]);
   });
 });
 

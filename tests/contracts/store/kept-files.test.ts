@@ -1,16 +1,23 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { CacheIndex, KeptCache } from '../../../src/activities/caches.ts';
+import type { KeptFileRecords } from '../../../src/activities/kept-files.ts';
+import { acceptRun } from '../../../src/store/inbox.ts';
 import {
-  expireArtifacts,
+  type ArtifactRecord,
   forgetOldCacheUses,
   listArtifacts,
   listCaches,
+  putCache,
   readHitRates,
   recordArtifact,
   recordCacheUse,
 } from '../../../src/store/kept-files.ts';
-import { createCacheIndex } from '../../../src/workers/kept-files.ts';
+import { openRun, settleRunRow } from '../../../src/store/runs.ts';
+import { putProject } from '../../../src/store/projects.ts';
+import { createCacheIndex, createKeptFileRecords } from '../../../src/workers/kept-files.ts';
+import { projectYaml } from '../../support/api.ts';
 import { createMemoryCacheIndex } from '../../support/fakes/caches.ts';
+import { createMemoryKeptFiles } from '../../support/fakes/kept-files.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
 
 let store: TestStore;
@@ -80,10 +87,8 @@ describe.each([
   });
 });
 
-describe('artifacts', () => {
-  const artifact = (
-    more: Partial<Parameters<typeof recordArtifact>[1]> = {},
-  ): Parameters<typeof recordArtifact>[1] => ({
+function artifact(more: Partial<ArtifactRecord> = {}): ArtifactRecord {
+  return {
     project: name,
     run: 1,
     stage: 'test',
@@ -93,14 +98,127 @@ describe('artifacts', () => {
     createdAt: new Date().toISOString(),
     expiresAt: new Date(Date.now() + 60_000).toISOString(),
     ...more,
+  };
+}
+
+interface KeptFiles {
+  readonly records: KeptFileRecords;
+  readonly record: (artifact: ArtifactRecord) => Promise<void>;
+  readonly putCache: (cache: KeptCache) => Promise<void>;
+  /** The first run of the project. */
+  readonly startRun: () => Promise<void>;
+  readonly endRun: () => Promise<void>;
+}
+
+function ofStore(): KeptFiles {
+  const run = () => ({ project: name, key: 'k1', number: 1 });
+  return {
+    records: createKeptFileRecords(store),
+    record: (one) => recordArtifact(store.db, one),
+    putCache: async (one) => {
+      await putCache(store.db, one, 1_000_000);
+    },
+    startRun: async () => {
+      await putProject(store.db, { name, text: projectYaml(name), hash: 'h', diff: '', by: 'ada' });
+      const event = {
+        ...{ kind: 'push' as const, ref: 'refs/heads/main', before: '0'.repeat(40) },
+        ...{ after: 'a'.repeat(40), author: 'ada' },
+      };
+      const acceptedAt = new Date().toISOString();
+      const { input } = await acceptRun(store.db, { project: name, key: 'k1', event, acceptedAt });
+      expect(await openRun(store.db, input)).toEqual(run());
+    },
+    endRun: () => settleRunRow(store.db, run(), { outcome: 'succeeded', reason: 'ok' }),
+  };
+}
+
+function inMemory(): KeptFiles {
+  const records = createMemoryKeptFiles();
+  const settled = (work: () => void): Promise<void> => {
+    work();
+    return Promise.resolve();
+  };
+  return {
+    records,
+    record: (one) => settled(() => records.record(one)),
+    putCache: (one) => settled(() => records.putCache(one)),
+    startRun: () => Promise.resolve(),
+    endRun: () => settled(() => records.endRun(name, 1)),
+  };
+}
+
+describe.each([
+  ['of the store', ofStore],
+  ['in memory', inMemory],
+])('records of kept files %s', (_, create) => {
+  const over = (ms = 1_000): string => new Date(Date.now() - ms).toISOString();
+
+  test('have what is over its time, the oldest first, until it is marked', async () => {
+    const { records, record } = create();
+    const files = [{ path: 'b', sizeBytes: 1, sha256: 'x', blob: `${name}/b` }];
+    await record(artifact());
+    await record(artifact({ name: 'late', expiresAt: over(1_000) }));
+    await record(artifact({ name: 'first', expiresAt: over(2_000), files }));
+    await record(artifact({ project: `${name}-other`, name: 'first', expiresAt: over() }));
+    const expired = await records.listExpired(name);
+    expect(expired).toMatchObject([
+      { project: name, run: 1, stage: 'test', name: 'first', sizeBytes: 1 },
+      { project: name, run: 1, stage: 'test', name: 'late', sizeBytes: 1 },
+    ]);
+    expect(await records.readExpiredBlobs(expired[0]!)).toEqual([`${name}/b`]);
+    await records.markRemoved(expired[0]!);
+    expect(await records.readExpiredBlobs(expired[0]!)).toEqual([]);
+    expect((await records.listExpired(name)).map((one) => one.name)).toEqual(['late']);
+    await records.markRemoved(expired[1]!);
+    expect(await records.listExpired(name)).toEqual([]);
   });
 
-  test('are there until their time is over, and their files are given up once', async () => {
+  test('give up nothing of an artifact that was told of anew', async () => {
+    const { records, record, startRun, endRun } = create();
+    await startRun();
+    await record(artifact({ expiresAt: over() }));
+    const [expired] = await records.listExpired(name);
+    await record(artifact());
+    expect(await records.readExpiredBlobs(expired!)).toEqual([]);
+    await records.markRemoved(expired!);
+    await endRun();
+    expect(await records.readArtifactBlobs(name, 1)).toEqual([`${name}/a`]);
+  });
+
+  test('know which blobs artifacts of a run name, once it is over', async () => {
+    const { records, record, startRun, endRun } = create();
+    expect(await records.readArtifactBlobs(name, 1)).toBeUndefined();
+    await startRun();
+    await record(artifact());
+    await record(
+      artifact({ name: 'old', expiresAt: over(), files: [{ ...artifact().files[0]!, blob: `${name}/old` }] }),
+    );
+    await record(artifact({ run: 2, files: [{ ...artifact().files[0]!, blob: `${name}/2` }] }));
+    expect(await records.readArtifactBlobs(name, 1)).toBeUndefined();
+    await endRun();
+    expect([...((await records.readArtifactBlobs(name, 1)) ?? [])].sort()).toEqual([`${name}/a`, `${name}/old`]);
+    await records.markRemoved((await records.listExpired(name))[0]!);
+    expect(await records.readArtifactBlobs(name, 1)).toEqual([`${name}/a`]);
+    await record(artifact({ files: [] }));
+    expect(await records.readArtifactBlobs(name, 1)).toEqual([]);
+  });
+
+  test('trim caches to what is kept, those not used for longest first, of one project', async () => {
+    const { records, putCache: put } = create();
+    for (const key of ['1', '2', '3']) await put(cache(key));
+    await put(cache('1', { project: `${name}-other`, blob: 'other' }));
+    expect(await records.trimCaches(name, 30)).toEqual([]);
+    expect(await records.trimCaches(name, 20)).toEqual([{ blob: cache('1').blob, sizeBytes: 10 }]);
+    expect([...(await records.readCacheBlobs(name))].sort()).toEqual([cache('2').blob, cache('3').blob]);
+    expect(await records.readCacheBlobs(`${name}-other`)).toEqual(['other']);
+  });
+});
+
+describe('artifacts', () => {
+  test('are there until their time is over', async () => {
     await recordArtifact(store.db, artifact());
     await recordArtifact(store.db, artifact({ name: 'old', expiresAt: new Date(Date.now() - 1_000).toISOString() }));
     expect((await listArtifacts(store.db, name, 1)).map((each) => each.name)).toEqual(['reports']);
-    expect(await expireArtifacts(store.db)).toEqual([`${name}/a`]);
-    expect(await expireArtifacts(store.db)).toEqual([]);
   });
 
   test('of a machine that was lost, told late, do not take the place of newer ones', async () => {
@@ -137,6 +255,6 @@ test('the hit rate of caches counts every use once', async () => {
     { cache: 'pip', uses: 4, exact: 2, fallback: 1, hitRatio: 0.75 },
   ]);
   expect(await listCaches(store.db, name)).toEqual([]);
-  await forgetOldCacheUses(store.db, 0);
+  expect(await forgetOldCacheUses(store.db, 0)).toBe(4);
   expect(await readHitRates(store.db, name)).toEqual([]);
 });

@@ -1,15 +1,20 @@
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { type CacheUse, type StageCaches, createStageCaches } from '../../../src/activities/caches.ts';
+import { type CacheIndex, type CacheUse, type StageCaches, createStageCaches } from '../../../src/activities/caches.ts';
 import type { StageFiles } from '../../../src/activities/stage-files.ts';
 import type { StageSpec } from '../../../src/definition/specs/stage.ts';
 import { createFileSecrets } from '../../../src/effects/file-secrets.ts';
 import { createFolderBlobs } from '../../../src/providers/blobs/folder.ts';
+import type { BlobStore } from '../../../src/providers/blobs/port.ts';
 import { createMemoryCacheIndex } from '../../support/fakes/caches.ts';
 
 let root: string;
+let blobs: BlobStore;
+let index: CacheIndex;
+let stop: AbortController;
 let caches: StageCaches;
 let uses: CacheUse[];
 let said: string[];
@@ -18,14 +23,29 @@ beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'slipway-caches-'));
   uses = [];
   said = [];
-  caches = createStageCaches({
-    blobs: createFolderBlobs({ folder: join(root, 'blobs') }),
-    index: createMemoryCacheIndex(),
+  blobs = createFolderBlobs({ folder: join(root, 'blobs') });
+  index = createMemoryCacheIndex();
+  stop = new AbortController();
+  caches = createCaches({});
+});
+afterEach(() => rmSync(root, { recursive: true, force: true }));
+
+/** With these in place of what does as it should. */
+function createCaches(wrong: {
+  readonly blobs?: Partial<BlobStore>;
+  readonly index?: Partial<CacheIndex>;
+}): StageCaches {
+  return createStageCaches({
+    blobs: { ...blobs, ...wrong.blobs },
+    index: { ...index, ...wrong.index },
     repositories: { listTree: () => Promise.resolve([{ mode: '100644', object: 'abc', path: 'lock' }]) },
     recordUse: (use) => void uses.push(use),
   });
-});
-afterEach(() => rmSync(root, { recursive: true, force: true }));
+}
+
+async function keptBlobs(): Promise<readonly string[]> {
+  return (await blobs.list('caches')).map(({ key }) => key);
+}
 
 const spec = {
   name: 'install',
@@ -57,7 +77,7 @@ async function run(event: StageFiles['event'], content: string, secrets: readonl
     scratch: own,
     secrets: createFileSecrets(secrets),
     say: (line) => void said.push(line),
-    signal: new AbortController().signal,
+    signal: stop.signal,
   };
   const restored = await caches.restore(files, spec);
   const file = join(own, 'source/modules/by');
@@ -103,5 +123,60 @@ describe('what a fork puts into a cache', () => {
     expect(await run({ ref: 'refs/pull/7/head', fork: true }, 'poison')).toBe('good');
     expect(await run(main, 'new')).toBe('good');
     expect(uses.map(({ hit }) => hit)).toEqual(['miss', 'exact', 'exact']);
+  });
+});
+
+describe('a cache that is of no use', () => {
+  const main = { ref: 'refs/heads/main' };
+  const other = { ref: 'refs/heads/other' };
+  const broken = Buffer.from('no archive');
+
+  test('goes with its blob, and another takes its place', async () => {
+    await run(main, 'good');
+    const [blob = ''] = await keptBlobs();
+    await blobs.put(blob, broken);
+    expect(await run(other, 'made again')).toBe('made again');
+    expect(said).toContainEqual(expect.stringContaining('could not be restored, going on without it'));
+    const left = await keptBlobs();
+    expect(left).toHaveLength(1);
+    expect(left).not.toContain(blob);
+  });
+
+  test('is said where its blob cannot be removed, and found no more', async () => {
+    await run(main, 'good');
+    const [blob = ''] = await keptBlobs();
+    await blobs.put(blob, broken);
+    caches = createCaches({ blobs: { remove: () => Promise.reject(new Error('the disk is away')) } });
+    expect(await run(other, 'made again')).toBe('made again');
+    expect(said).toContainEqual(
+      'cache modules: 1 that nobody needs could not be removed, which the retention will do: the disk is away',
+    );
+    expect(await run(main, 'anew')).toBe('anew');
+  });
+
+  test('is not one that a full disk has kept from being unpacked', async () => {
+    await run(main, 'good');
+    const full = new Readable({
+      read() {
+        this.destroy(Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' }));
+      },
+    });
+    caches = createCaches({ blobs: { read: () => Promise.resolve(full) } });
+    expect(await run(other, 'without')).toBe('without');
+    caches = createCaches({});
+    expect(await run({ ref: 'refs/heads/third' }, 'never')).toBe('good');
+  });
+
+  test('leaves no blob where the stage is aborted before it is found by anybody', async () => {
+    caches = createCaches({
+      index: {
+        put: () => {
+          stop.abort(new Error('aborted by ada'));
+          return Promise.reject(new Error('the store is away'));
+        },
+      },
+    });
+    await expect(run(main, 'good')).rejects.toThrow('aborted by ada');
+    expect(await keptBlobs()).toEqual([]);
   });
 });

@@ -4,6 +4,7 @@ import { pushImage } from '../../../src/activities/image-push.ts';
 import type { ImageEnd, ImageWork, OpenedRegistry } from '../../../src/activities/image-work.ts';
 import type { ImageSpec } from '../../../src/definition/specs/image.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
+import { imagesToPrune } from '../../../src/domain/retention.ts';
 import type { BuildRequest, ImageBuilder, LocalImage } from '../../../src/providers/builders/port.ts';
 import { createMemoryBuilds } from '../../support/fakes/builds.ts';
 
@@ -29,10 +30,16 @@ const image: ImageSpec = {
 function createEngine(): {
   readonly builder: ImageBuilder;
   readonly requests: BuildRequest[];
+  /** What the builder was asked for bases with. */
+  readonly asked: Parameters<ImageBuilder['resolve']>[1][];
+  /** `repository:tag` of every tag that was given. */
+  readonly tagged: string[];
   plant(labels: LocalImage['labels']): string;
 } {
   const images = new Map<string, LocalImage>([[base, { id: base, sizeBytes: 1, digests: [], labels: {} }]]);
   const requests: BuildRequest[] = [];
+  const asked: Parameters<ImageBuilder['resolve']>[1][] = [];
+  const tagged: string[] = [];
   const add = (labels: LocalImage['labels']): LocalImage => {
     const made = { id: idOf(images.size), sizeBytes: 1, digests: [], labels };
     images.set(made.id, made);
@@ -40,7 +47,10 @@ function createEngine(): {
   };
   const builder: ImageBuilder = {
     inspect: (reference) => Promise.resolve(images.get(reference)),
-    resolve: (references) => Promise.resolve(Object.fromEntries(references.map((name) => [name, base]))),
+    resolve(references, options) {
+      asked.push(options);
+      return Promise.resolve(Object.fromEntries(references.map((name) => [name, base])));
+    },
     build(request) {
       requests.push(request);
       return Promise.resolve(add(request.labels));
@@ -58,7 +68,7 @@ function createEngine(): {
             createdAt: '',
           })),
       ),
-    tag: () => Promise.resolve(),
+    tag: (_, repository, tag) => Promise.resolve(void tagged.push(`${repository}:${tag}`)),
     remove: (id) => Promise.resolve(void images.delete(id)),
     readLayers: never,
     isUsed: never,
@@ -66,7 +76,7 @@ function createEngine(): {
     save: never,
     readRoot: never,
   };
-  return { builder, requests, plant: (labels) => add(labels).id };
+  return { builder, requests, asked, tagged, plant: (labels) => add(labels).id };
 }
 
 interface World {
@@ -75,14 +85,26 @@ interface World {
   readonly spec?: Partial<ImageSpec>;
   /** The store is away. */
   readonly away?: boolean;
+  readonly run?: number;
+  readonly maxSizeBytes?: number;
+  readonly tags?: readonly string[];
 }
 
 function createWorld() {
   const engine = createEngine();
   const builds = createMemoryBuilds();
-  const log = { write: () => undefined, say: () => undefined, close: () => Promise.resolve() };
+  const said: string[] = [];
+  /** Users of the platforms of everything in the registry; empty: what is there is no list. */
+  const users = new Map<string, string>();
+  const log = {
+    write: () => undefined,
+    say: (line: string) => void said.push(line),
+    close: () => Promise.resolve(),
+  };
 
-  function workOf({ fork, buildImages = 'build', away = false }: World): ImageWork {
+  function workOf(world: World): ImageWork {
+    const { fork, buildImages = 'build', away = false, run = 7 } = world;
+    const { maxSizeBytes = 1_000_000, tags = ['{build}-{commit}'] } = world;
     const gone = (): Promise<never> => Promise.reject(new ProviderError('StoreUnavailable', 'away'));
     return {
       deps: {
@@ -101,11 +123,14 @@ function createWorld() {
       known: {
         input: { event: { ref: 'refs/heads/main', after: 'c'.repeat(40), ...(fork === undefined ? {} : { fork }) } },
         pair: { project: { repository: { url: 'https://example.com/shop.git', releaseBranch: 'main' } } },
-        pipeline: { supplyChain: { maxSizeBytes: 1_000_000, tags: ['{build}-{commit}'], verify: 'digest' } },
+        pipeline: { supplyChain: { maxSizeBytes, tags, verify: 'digest' } },
       },
-      run: { project: 'shop', key: 'k', number: 7 },
+      run: { project: 'shop', key: 'k', number: run },
       plan: { buildImages, version: '7-ccccccc', commit: { sha: 'c'.repeat(40), at: '2026-11-26T00:00:00Z' } },
-      registry: { address: 'reg', insecure: false },
+      registry: {
+        ...{ address: 'reg', insecure: false },
+        credentials: { address: 'reg', username: 'ada', password: 'hunter2' },
+      },
       builder: engine.builder,
       buildKit: engine.builder,
       layouts: undefined,
@@ -116,13 +141,19 @@ function createWorld() {
   const registry = {
     manifests: {
       readManifest: () => Promise.resolve(undefined),
-      readContent: (_: string, digest: string) => Promise.resolve({ digest, manifests: [], blobs: [] }),
+      readContent: (_: string, digest: string) =>
+        Promise.resolve({ digest, manifests: [...users.keys()], blobs: [{ digest: idOf(1), sizeBytes: 5 }] }),
+      readPlatforms: () =>
+        Promise.resolve([...users.keys()].map((digest) => ({ platform: `linux/${digest}`, digest }))),
+      readUser: (_: string, digest: string) => Promise.resolve(users.get(digest)),
     },
     pusher: { push: ({ id }: { readonly id: string }) => Promise.resolve(id.replace('sha256:0', 'sha256:f')) },
   } as unknown as OpenedRegistry;
 
   return {
     ...engine,
+    said,
+    users,
     build: (world: World = {}): Promise<ImageEnd> =>
       buildImage(workOf(world), { ...image, ...world.spec }, log, () => Promise.resolve('/context')),
     push: ({ image: built }: ImageEnd, world: World = {}): Promise<ImageEnd> =>
@@ -169,6 +200,18 @@ describe('an image of equal inputs', () => {
     const plain = await world.build({ buildImages: 'push', spec: { secrets: {} } });
     expect(plain.image.reused).toBe(false);
     expect(world.requests.map(({ cache }) => cache)).toEqual([undefined, undefined, undefined]);
+    // Neither as its login nor as a part of the registry.
+    const login = { address: 'reg', username: 'ada', password: 'hunter2' };
+    expect(world.requests.map(({ credentials, registry }) => [credentials, registry?.credentials])).toEqual([
+      [undefined, undefined],
+      [login, login],
+      [login, login],
+    ]);
+    expect(world.asked.map(({ credentials, untrusted }) => [credentials, untrusted])).toEqual([
+      [undefined, true],
+      [login, undefined],
+      [login, undefined],
+    ]);
     expect(pushed.image.digest).not.toBe(own.image.digest);
   });
 
@@ -189,5 +232,57 @@ describe('an image of equal inputs', () => {
       image: { ...built.image, digest: labelled, evidence: { ...built.image.evidence!, buildKey: '' } },
     });
     expect((await world.build({ buildImages: 'push' })).image.digest).toBe(pushed.image.digest);
+  });
+});
+
+describe('an image that is taken again', () => {
+  test('is warned of by the limits of now, on the engine and in the registry', async () => {
+    const world = createWorld();
+    const first = await world.build({ buildImages: 'push' });
+    expect([first.detail, first.image.evidence?.warnings]).toEqual([undefined, []]);
+    const lower = { maxSizeBytes: 0 };
+    const warning = 'it has 0 MiB, more than 0 MiB';
+    for (const buildImages of ['build', 'push'] as const) {
+      if (buildImages === 'push') await world.push(first);
+      world.said.length = 0;
+      const again = await world.build({ ...lower, buildImages });
+      expect(again).toMatchObject({
+        image: { reused: true, evidence: { warnings: [warning] } },
+        detail: `warning: ${warning}`,
+      });
+      expect(world.said).toContain(`warning: ${warning}`);
+    }
+  });
+
+  test('is warned of where a platform of it runs as root, which only its base says', async () => {
+    const world = createWorld();
+    await world.push(await world.build({ buildImages: 'push' }));
+    world.users.set('amd64', '1000').set('arm64', '');
+    const { image: again, detail } = await world.build({ buildImages: 'push', maxSizeBytes: 4 });
+    expect(again).toMatchObject({ reused: true });
+    expect(again.evidence?.platforms?.map((each) => Object.keys(each))).toEqual([
+      ['platform', 'digest', 'sizeBytes'],
+      ['platform', 'digest', 'sizeBytes'],
+    ]);
+    expect(again.evidence?.warnings).toEqual([
+      'linux/arm64: it runs as root',
+      'linux/amd64: it has 0 MiB, more than 0 MiB',
+      'linux/arm64: it has 0 MiB, more than 0 MiB',
+    ]);
+    expect(detail).toContain('linux/arm64: it runs as root');
+  });
+
+  test('stays on the engine for the run that took it, whatever its tags are called', async () => {
+    const world = createWorld();
+    const tags = ['{branch}-{sha}'];
+    const first = await world.build({ tags });
+    const again = await world.build({ tags, run: 8 });
+    expect(again.image).toMatchObject({ reused: true, tags: ['main-ccccccc'] });
+    const [here] = await world.builder.list({ 'slipway.build': '7' });
+    const image = { ...here!, tags: [...new Set(world.tagged)] };
+    expect(image).toMatchObject({ id: first.image.digest });
+    // Nobody needs the run that built it any more; the one that took it is open, and has pushed nothing yet.
+    expect(imagesToPrune([image], { runs: [8], digests: [] })).toEqual([]);
+    expect(imagesToPrune([image], { runs: [9], digests: [] })).toEqual([image]);
   });
 });

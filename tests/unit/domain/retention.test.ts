@@ -1,5 +1,12 @@
 import { describe, expect, test } from '@jest/globals';
-import { type BuiltImage, backupsToRemove, imagesToPrune, imagesToRemove } from '../../../src/domain/retention.ts';
+import {
+  type BuiltImage,
+  backupsToRemove,
+  imagesToPrune,
+  imagesToRemove,
+  runOfArtifact,
+  unnamedBlobs,
+} from '../../../src/domain/retention.ts';
 
 function image(build: number, over: Partial<BuiltImage> = {}): BuiltImage {
   const id = `sha256:${String(build).padStart(64, '0')}`;
@@ -92,5 +99,34 @@ describe('images on a disk that is too full', () => {
     expect(builds(imagesToPrune([image(1), needed, image(3), stranger], { runs: [3], digests: [digest] }))).toEqual([
       1,
     ]);
+  });
+});
+
+describe('files of artifacts and caches', () => {
+  const before = new Date('2026-11-01T00:00:00Z');
+  const blob = (key: string, writtenAt = '2026-10-31T23:59:59Z') => ({
+    key,
+    sizeBytes: 1,
+    writtenAt: new Date(writtenAt),
+  });
+
+  test('go where nothing names them and they are old enough', () => {
+    const blobs = [blob('a'), blob('b'), blob('c', before.toISOString())];
+    expect(unnamedBlobs(blobs, ['a'], before)).toEqual([blob('b')]);
+    expect(unnamedBlobs(blobs, ['a', 'b', 'd'], before)).toEqual([]);
+  });
+
+  test.each([
+    ['artifacts/shop/12/test/all/3f1c-0', 12],
+    ['artifacts/shop/12/test/all/0', 12],
+    ['artifacts/shop/12/test/all', undefined],
+    ['artifacts/shop/12/test/all/a/b', undefined],
+    ['artifacts/shop/012/test/all/0', undefined],
+    ['artifacts/shop/0/test/all/0', undefined],
+    ['artifacts/shop/99999999999/test/all/0', undefined],
+    ['artifacts/other/12/test/all/0', undefined],
+    ['reports/shop/12/test/all/0', undefined],
+  ])('%s is of run %s', (key, run) => {
+    expect(runOfArtifact('shop', blob(key))).toBe(run);
   });
 });

@@ -1,7 +1,13 @@
-import { describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { createHash } from 'node:crypto';
+import { type Server, createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { createRedactor } from '../../../src/effects/redact.ts';
+import { createBuildKitDaemonBuilder } from '../../../src/providers/builders/buildkit-daemon.ts';
 import { type BuildKitLog, createBuildKitLog } from '../../../src/providers/builders/buildkit-log.ts';
 import { foreignBases } from '../../../src/providers/builders/dockerfile.ts';
+import { createForeignRegistry } from '../../../src/providers/registries/foreign.ts';
+import { createOciRegistry } from '../../../src/providers/registries/oci.ts';
 
 interface Heard {
   readonly log: BuildKitLog;
@@ -132,4 +138,93 @@ describe('bases that may be for another platform', () => {
   ])('%s', (_, dockerfile, expected) => {
     expect(foreignBases(dockerfile, {})).toEqual(expected);
   });
+});
+
+describe('bases of a Dockerfile', () => {
+  const config = JSON.stringify({ os: 'linux', architecture: 'amd64' });
+  const digestOf = (text: string): string => `sha256:${createHash('sha256').update(text).digest('hex')}`;
+  const manifest = JSON.stringify({ config: { digest: digestOf(config), size: config.length }, layers: [] });
+  const basic = `Basic ${Buffer.from('ada:hunter2').toString('base64')}`;
+  /** With a login, and without one; each of them the only one on its machine. */
+  let servers: Server[];
+  let asked: (string | undefined)[];
+  let own: string;
+  let other: string;
+
+  async function serve(login: string | undefined): Promise<string> {
+    const server = createServer(({ url = '', headers: { authorization } }, response) => {
+      asked.push(authorization);
+      if (login !== undefined && authorization !== login && url.includes('/private/'))
+        response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end('the secret of the registry');
+      else response.writeHead(200).end(url.includes('/blobs/') ? config : manifest);
+    });
+    servers.push(server);
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  beforeEach(async () => {
+    [servers, asked] = [[], []];
+    [own, other] = [await serve(basic), await serve(undefined)];
+  });
+  afterEach(async () => {
+    for (const server of servers) {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+    }
+  });
+
+  function resolve(reference: string, more: { readonly untrusted?: boolean; readonly named?: string } = {}) {
+    const builder = createBuildKitDaemonBuilder({
+      daemon: { address: 'unix:///nowhere' },
+      folder: '/nowhere',
+      registry: {
+        ...{ address: own, insecure: true },
+        credentials: { address: own, username: 'ada', password: 'hunter2' },
+      },
+      openRegistry: createOciRegistry,
+      openForeign: (address) =>
+        createForeignRegistry({
+          address,
+          insecure: true,
+          isKnown: (origin) => origin === `http://${more.named ?? ''}`,
+        }),
+      program: () => Promise.reject(new Error('nothing is built here')),
+    });
+    const { signal } = new AbortController();
+    const { untrusted = false } = more;
+    const progress = { output: () => undefined, moved: () => undefined, signal };
+    return builder.resolve([reference], { ...progress, untrusted, platforms: ['linux/amd64'] });
+  }
+
+  test('that are in the registry of the project are asked for with its login', async () => {
+    const reference = `${own}/private/base:1`;
+    expect(await resolve(reference)).toEqual({ [reference]: digestOf(manifest) });
+    expect(asked).toContain(basic);
+  });
+
+  test('of a fork are asked for there as by anybody, so what is private is not to be had', async () => {
+    await expect(resolve(`${own}/private/base:1`, { untrusted: true })).rejects.toMatchObject({
+      type: 'BuildFailed',
+      message: expect.not.stringContaining('the secret of the registry'),
+    });
+    const open = `${own}/open/base:1`;
+    expect(await resolve(open, { untrusted: true })).toEqual({ [open]: digestOf(manifest) });
+    expect(asked.every((authorization) => authorization === undefined)).toBe(true);
+  });
+
+  test('of a fork are not asked for on this machine, unless the project names the registry', async () => {
+    const reference = `${other}/open/base:1`;
+    await expect(resolve(reference, { untrusted: true })).rejects.toMatchObject({ type: 'BuildFailed' });
+    expect(asked).toEqual([]);
+    expect(await resolve(reference)).toEqual({ [reference]: digestOf(manifest) });
+    expect(await resolve(reference, { untrusted: true, named: other })).toEqual({ [reference]: digestOf(manifest) });
+  });
+
+  test.each(['registry.example:99999/base:1', 'a b.c/base:1'])(
+    'of a fork at %j are not to be had',
+    async (reference) => {
+      await expect(resolve(reference, { untrusted: true })).rejects.toMatchObject({ type: 'BuildFailed' });
+    },
+  );
 });
