@@ -3,12 +3,12 @@ import type { RepositoryAddress, SourceRepository } from '../providers/repositor
 
 /**
  * The paths that an event changed, for routes that look at them: between its two commits, and of a pull request since it left the branch
- * that it goes into. Undefined where there is nothing to compare with, which counts as everything (docs/adr/0006).
+ * that it goes into. Undefined where there is nothing to compare with, which counts as everything (docs/adr/0007).
  */
 export async function changedPaths(
-  repositories: SourceRepository,
+  repositories: Pick<SourceRepository, 'changedPaths' | 'ensureCommit' | 'resolveRef'>,
   repository: RepositoryAddress,
-  { kind, before, after, into }: RunInput['event'],
+  { kind, before, after, into }: Pick<RunInput['event'], 'kind' | 'before' | 'after' | 'into'>,
   signal: AbortSignal,
 ): Promise<readonly string[] | undefined> {
   const { project } = repository;

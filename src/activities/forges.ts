@@ -2,8 +2,12 @@ import { loadProject } from '../definition/load.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { isProduction } from '../definition/production.ts';
 import { reportPageAddress } from '../domain/build-report.ts';
-import { ProviderError, toFailure } from '../domain/failures.ts';
+import { commitStatus, occasionOf } from '../domain/commit-status.ts';
+import type { ForgeStatus } from '../domain/deployment.ts';
+import { failures } from '../domain/failure-kinds.ts';
+import { ProviderError, failureType, toFailure } from '../domain/failures.ts';
 import { type ForgeNames, forgeNames } from '../domain/forge-names.ts';
+import { sentences } from '../domain/sentences.ts';
 import { renderReleaseNotes } from '../domain/release-notes.ts';
 import { semanticVersion } from '../domain/version.ts';
 import { type ForgeApiKind, forgeApis } from '../providers/forge-apis/index.ts';
@@ -12,9 +16,10 @@ import { readPlan } from '../store/plans.ts';
 import { readProject } from '../store/projects.ts';
 import { readRunByKey } from '../store/runs.ts';
 import type { Store } from '../store/store.ts';
+import { holdingComment, isNewestOfPullRequest, readTold, recordTold } from '../store/told.ts';
 import type { ForgeActivities } from './contracts.ts';
 import { type CommentDependencies, pullRequestComment } from './pull-request-comment.ts';
-import type { ReadSecret } from './secrets.ts';
+import { type ReadSecret, repositoryAddress } from './secrets.ts';
 
 export interface ForgeDependencies {
   readonly store: Pick<Store, 'db'>;
@@ -25,6 +30,8 @@ export interface ForgeDependencies {
   readonly settings: { readonly publicUrl?: string | undefined };
 }
 
+type ToldComment = NonNullable<Parameters<ForgeActivities['tellForge']>[0]['comment']>;
+
 interface OpenedForge {
   readonly project: ProjectDefinition;
   readonly place: ForgePlace;
@@ -34,6 +41,10 @@ interface OpenedForge {
 
 /** Of one request, ms; the activity has three times that. */
 const requestTimeoutMs = 10_000;
+/** After so many looks whoever changes it meanwhile says it. Judgement. */
+const mostLooks = 5;
+/** Comments that are written at once: each has a connection of the store as long as its forge takes. Judgement. */
+const mostComments = 2;
 /** Where a hotfix is brought back to beside the release branch (S0-145, S0-146). */
 const development = 'develop';
 
@@ -44,6 +55,8 @@ export function createForgeActivities({
   readSecret,
   settings,
 }: ForgeDependencies): ForgeActivities {
+  const commentTurns = createTurns(mostComments);
+
   async function open(name: string): Promise<OpenedForge | undefined> {
     const stored = await readProject(store.db, name);
     const loaded = stored === undefined ? undefined : loadProject({ file: 'project.yaml', text: stored.text });
@@ -62,26 +75,79 @@ export function createForgeActivities({
     }
   }
 
+  function pageOf(project: string, run: number): { readonly url?: string } {
+    const { publicUrl } = settings;
+    return publicUrl === undefined ? {} : { url: `${publicUrl}${reportPageAddress({ project, run })}` };
+  }
+
+  /**
+   * Says what holds of the commit by all its runs. Looks again once it is said: of two runs that tell at the same moment, the one that said it last
+   * has then seen the word of the other.
+   */
+  async function tellStatuses(
+    { api, names, project: { project } }: OpenedForge,
+    told: { readonly run: number; readonly commit: string; readonly statuses: readonly ForgeStatus[] },
+  ): Promise<void> {
+    const { run, commit, statuses } = told;
+    const isKnown = await recordTold(store.db, { project, number: run }, commit, statuses);
+    const said = new Map<string, string>();
+    for (let look = 0; look < mostLooks; look += 1) {
+      const runs = isKnown ? await readTold(store.db, project, commit) : [];
+      const own = runs.find(({ number }) => number === run);
+      const due = statuses.flatMap((status) => {
+        const { context, state, description } = status;
+        const held = (own && commitStatus(context, own, runs)) ?? { state, description, run };
+        return said.get(context) === JSON.stringify(held) ? [] : [{ context, held }];
+      });
+      if (due.length === 0) return;
+      for (const { context, held } of due) {
+        const name = names.status(context, own && occasionOf(own));
+        const { state, description } = held;
+        await api.setStatus({ commit, context: name, state, description, ...pageOf(project, held.run) });
+        said.set(context, JSON.stringify(held));
+      }
+      if (own === undefined) return;
+    }
+  }
+
+  async function tellComment({ project, api }: OpenedForge, run: number, comment: ToldComment): Promise<void> {
+    const { pullRequest, body, ofRecord } = comment;
+    const name = project.project;
+    if (!(await isNewestOfPullRequest(store.db, name, run))) return;
+    const { url } = pageOf(name, run);
+    const said =
+      ofRecord === true ? await pullRequestComment({ store, repositories, readSecret }, project, run, url) : undefined;
+    await commentTurns.take(() =>
+      holdingComment(store.db, { project: name, pullRequest }, async (tx) => {
+        // It may have taken a while to write it.
+        if (!(await isNewestOfPullRequest(tx, name, run))) return;
+        // One of each project: several may look at the same repository.
+        await api.setComment({ pullRequest, body: said ?? body, marker: `run-${name}` });
+      }),
+    );
+  }
+
+  /** The branch where the repository has it; where that cannot be found out, the forge says so. */
+  async function developmentOf(project: ProjectDefinition): Promise<readonly string[]> {
+    const signal = AbortSignal.timeout(requestTimeoutMs);
+    try {
+      const address = await repositoryAddress(project, readSecret);
+      const found = await repositories.resolveRef(address, `refs/heads/${development}`, signal);
+      return found === undefined ? [] : [development];
+    } catch {
+      return [development];
+    }
+  }
+
   return {
-    tellForge: ({ project: name, commit, statuses, run, comment }) =>
+    tellForge: ({ project: name, commit, statuses, run: given, runKey, comment }) =>
       typed(async () => {
         const opened = await open(name);
         if (opened === undefined) return;
-        const { publicUrl } = settings;
-        const url = publicUrl === undefined ? undefined : `${publicUrl}${reportPageAddress({ project: name, run })}`;
-        for (const status of statuses) {
-          const context = opened.names.status(status.context);
-          await opened.api.setStatus({ commit, ...status, context, ...(url === undefined ? {} : { url }) });
-        }
-        if (comment !== undefined) {
-          // One of each project: several may look at the same repository.
-          const { pullRequest, body, ofRecord } = comment;
-          const said =
-            ofRecord === true
-              ? await pullRequestComment({ store, repositories, readSecret }, opened.project, run, url)
-              : undefined;
-          await opened.api.setComment({ pullRequest, body: said ?? body, marker: `run-${name}` });
-        }
+        const run = runKey === undefined ? given : (await readRunByKey(store.db, name, runKey))?.number;
+        if (run === undefined) return;
+        if (statuses.length > 0) await tellStatuses(opened, { commit, statuses, run });
+        if (comment !== undefined) await tellComment(opened, run, comment);
       }),
 
     tellDeployment: ({ deployment, version, commit, runKey, state, description }) =>
@@ -134,16 +200,53 @@ export function createForgeActivities({
         const branch = run?.ref.startsWith('refs/heads/') === true ? run.ref.slice('refs/heads/'.length) : undefined;
         if (opened === undefined || branch === undefined) return;
         const { environment, number } = deployment;
-        for (const into of [opened.project.repository.releaseBranch, development]) {
-          if (into === branch) continue;
-          await opened.api.ensurePullRequest({
-            from: branch,
-            into,
-            title: `Merge ${branch} back into ${into}`,
-            body: `${version} of \`${branch}\` is live in ${environment} (deployment ${number}). What was mended there is not in \`${into}\` yet.`,
-          });
+        const wanted = new Set([opened.project.repository.releaseBranch, ...(await developmentOf(opened.project))]);
+        wanted.delete(branch);
+        const refusals: { readonly into: string; readonly failure: Error }[] = [];
+        for (const into of wanted) {
+          try {
+            await opened.api.ensurePullRequest({
+              from: branch,
+              into,
+              title: `Merge ${branch} back into ${into}`,
+              body: `${version} of \`${branch}\` is live in ${environment} (deployment ${number}). What was mended there is not in \`${into}\` yet.`,
+            });
+          } catch (error) {
+            refusals.push({ into, failure: toFailure(error) });
+          }
         }
+        if (refusals.length > 0) throw notBroughtBack(branch, refusals);
       }),
+  };
+}
+
+/** Tried again as long as one of them may still be had. */
+function notBroughtBack(
+  branch: string,
+  refusals: readonly { readonly into: string; readonly failure: Error }[],
+): ProviderError {
+  const types = refusals.map(({ failure }) => failureType(failure));
+  const type = types.find((one) => failures[one].retryable) ?? types[0] ?? 'Internal';
+  const why = refusals.map(({ into, failure }) => `into ${into}: ${failure.message}`);
+  return new ProviderError(type, `${branch} could not be asked back. ${sentences(...why)}`);
+}
+
+/** At most so many at once, in the order in which they ask. */
+function createTurns(most: number): { take<T>(work: () => Promise<T>): Promise<T> } {
+  let free = most;
+  const waiting: (() => void)[] = [];
+  return {
+    async take(work) {
+      if (free > 0) free -= 1;
+      else await new Promise<void>((resolve) => waiting.push(resolve));
+      try {
+        return await work();
+      } finally {
+        const next = waiting.shift();
+        if (next === undefined) free += 1;
+        else next();
+      }
+    },
   };
 }
 

@@ -1,8 +1,15 @@
-import { access, readFile, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ProviderError } from '../domain/failures.ts';
 import type { ImageScan } from '../domain/image-scan.ts';
-import { type Provenance, type ProvenanceStep, invocationOf, makeProvenance } from '../domain/provenance.ts';
+import {
+  type Provenance,
+  type ProvenanceStep,
+  type Statement,
+  invocationOf,
+  makeProvenance,
+  runOf,
+} from '../domain/provenance.ts';
 import type { PublishedPackage } from '../domain/packages.ts';
 import type { ImageReport, StageReport } from '../domain/run.ts';
 import { withScratch } from '../effects/scratch-folder.ts';
@@ -13,10 +20,14 @@ import type { ImageWork } from './image-work.ts';
 import type { LogWriter } from './logs.ts';
 
 /**
- * Statements about one digest lie in one manifest that is read, added to and written again; where two runs of equal inputs do so at once, one may
- * overwrite the other. So it is looked whether ours is there, this often at most. Judgement.
+ * Nobody else attests meanwhile, but for an older Slipway, or a person with cosign: what is not there afterwards is written again, this often at most.
+ * Judgement.
  */
 const maxTries = 5;
+/** With so many provenance statements of a digest, those of runs that are not kept go. All of them are read before each deployment. Judgement. */
+const manyProvenances = 100;
+/** With so many nothing more is attested: cosign 2 reads no image with more than 1,000 statements (`maxLayers`), lists and scan among them. */
+const tooManyProvenances = 900;
 
 /** What else a run has done, for the provenance of its images: how its stages went, and what it published. */
 export interface Made {
@@ -36,112 +47,177 @@ export async function attestImage(
   { stages, packages }: Made,
   log: LogWriter,
 ): Promise<readonly string[]> {
-  const { deps, known, run, plan, registry, signal, moved } = work;
+  const { deps, known, run, plan, registry, signal } = work;
   const { signing } = known.pipeline.supplyChain;
   if (signing === undefined) return [];
-  const { signer } = deps.supplyChain;
   const key: SigningKey = {
     privateKey: await deps.readSecret(signing.key),
     password: signing.password === undefined ? '' : await deps.readSecret(signing.password),
   };
   const subject: SignedImage = { registry, repository: image.repository, digest: image.digest };
 
-  await signer.sign(subject, key, signal);
-  moved();
   const attested = new Set(['signature']);
   // A list says which manifests it has, and nothing of what is in them; whoever takes one of them asks about that one.
   const platforms = image.evidence?.platforms ?? [];
-  for (const { platform, digest } of platforms) {
-    const one: SignedImage = { ...subject, digest };
-    await signer.sign(one, key, signal);
-    moved();
-    for (const type of await attestContent(work, one, key, evidenceFiles(plan, image.name, platform))) {
-      attested.add(type);
-    }
-  }
-  for (const type of await attestContent(work, subject, key, evidenceFiles(plan, image.name))) attested.add(type);
   await withScratch('attest', async (folder) => {
+    const attest = async (of: SignedImage, statements: readonly Wanted[]): Promise<void> => {
+      const waiting = waitingFor(work, log);
+      await deps.alone({ digest: of.digest, signal, waiting }, (alone) =>
+        ensureAttested({ ...work, signal: alone }, of, key, statements),
+      );
+      for (const { type } of statements) attested.add(type);
+    };
+    for (const { platform, digest } of platforms) {
+      const content = await contentOf(evidenceFiles(plan, image.name, platform), join(folder, digest.slice(-64)));
+      await attest({ ...subject, digest }, content);
+    }
     const provenance = await provenanceOf(work, image, { stages, packages });
     const predicateFile = join(folder, 'provenance.json');
     const words = JSON.stringify(provenance);
     await writeFile(predicateFile, words);
     // Beside the other evidence, for who has no cosign at hand.
     await deps.supplyChain.blobs.put(evidenceKey(run, image.name, 'provenance.json'), Buffer.from(words));
-    await attestProvenance(work, subject, key, { provenance, predicateFile });
-    attested.add('provenance');
+    const { invocationId } = provenance.runDetails.metadata;
+    await attest(subject, [
+      ...(await contentOf(evidenceFiles(plan, image.name), folder)),
+      // Beside those of other runs, for the image may belong to several; once a run.
+      {
+        type: 'provenance',
+        predicateFile,
+        replace: false,
+        isThere: (statements) => statements.some((statement) => invocationOf(statement) === invocationId),
+      },
+    ]);
   });
   const of = platforms.length === 0 ? '' : `, of ${platforms.map(({ platform }) => platform).join(' and ')}`;
   log.say(`signed and attested: ${[...attested].join(', ')}${of}`);
   return [...attested];
 }
 
-/**
- * What is in one image and what was found in it, as far as there are files about that.
- *
- * @returns what was attested.
- */
-async function attestContent(
-  { deps, signal, moved }: ImageWork,
-  subject: SignedImage,
-  key: SigningKey,
-  files: EvidenceFiles,
-): Promise<readonly string[]> {
-  const { signer } = deps.supplyChain;
-  const attested: string[] = [];
-  const lists: readonly (readonly [AttestationType, string])[] = [
-    ['spdx', files.spdx],
-    ['cyclonedx', files.cyclonedx],
-  ];
-  for (const [type, predicateFile] of lists) {
-    if (!(await isThere(predicateFile))) continue;
-    await signer.attest(subject, key, { type, predicateFile, replace: true }, signal);
-    attested.push(type);
-    moved();
-  }
-  if (!(await isThere(files.scan))) return attested;
-  await withScratch('attest', async (folder) => {
-    const predicateFile = join(folder, 'scan.json');
-    const scan = JSON.parse(await readFile(files.scan, 'utf8')) as ImageScan;
-    await writeFile(predicateFile, JSON.stringify(scanPredicate(scan)));
-    await signer.attest(subject, key, { type: 'scan', predicateFile, replace: true }, signal);
-    attested.push('scan');
-    moved();
-  });
-  return attested;
+/** A statement that is to be there. */
+interface Wanted {
+  readonly type: AttestationType;
+  readonly predicateFile: string;
+  /** There is one truth at a time. */
+  readonly replace: boolean;
+  readonly isThere: (statements: readonly Statement[]) => boolean;
 }
 
-/** Beside those of other runs, for the image may belong to several; once a run. */
-async function attestProvenance(
-  { deps, known, signal, moved }: ImageWork,
+/** Told again and again while somebody else has the image, and said once. */
+function waitingFor({ moved }: ImageWork, log: LogWriter): (why: string) => void {
+  let isSaid = false;
+  return (why) => {
+    if (!isSaid) log.say(`${why}: the signature waits`);
+    isSaid = true;
+    moved();
+  };
+}
+
+/** What is in one image and what was found in it, as far as there are files about that. */
+async function contentOf(files: EvidenceFiles, folder: string): Promise<readonly Wanted[]> {
+  const wanted: Wanted[] = [];
+  const add = (type: AttestationType, predicateFile: string): void =>
+    void wanted.push({ type, predicateFile, replace: true, isThere: ({ length }) => length > 0 });
+  if (await isThere(files.spdx)) add('spdx', files.spdx);
+  if (await isThere(files.cyclonedx)) add('cyclonedx', files.cyclonedx);
+  if (await isThere(files.scan)) {
+    const scan = JSON.parse(await readFile(files.scan, 'utf8')) as ImageScan;
+    await mkdir(folder, { recursive: true });
+    const predicateFile = join(folder, 'scan.json');
+    await writeFile(predicateFile, JSON.stringify(scanPredicate(scan)));
+    add('scan', predicateFile);
+  }
+  return wanted;
+}
+
+/** Signs and attests, and looks after the last write whether all of it is there. */
+async function ensureAttested(
+  work: ImageWork,
   subject: SignedImage,
   key: SigningKey,
-  { provenance, predicateFile }: { readonly provenance: Provenance; readonly predicateFile: string },
+  wanted: readonly Wanted[],
 ): Promise<void> {
+  const { deps, known, signal, moved } = work;
   const { signer } = deps.supplyChain;
   const { trust } = known.pair.project.images;
-  const { invocationId } = provenance.runDetails.metadata;
 
-  async function isAttested(): Promise<boolean> {
-    try {
-      const statements = await signer.readAttestations(subject, trust, 'provenance', signal);
-      return statements.some((statement) => invocationOf(statement) === invocationId);
-    } catch (error) {
-      // Nothing is there yet, or nothing of ours.
-      const type = error instanceof ProviderError ? error.type : undefined;
-      if (type === 'ImageNotSigned' || type === 'AttestationInvalid') return false;
-      throw error;
+  async function missingOf(statements: readonly Wanted[]): Promise<readonly Wanted[]> {
+    const missing: Wanted[] = [];
+    for (const one of statements) {
+      if (!one.isThere(await readStatements(work, subject, one.type))) missing.push(one);
     }
+    return missing;
   }
 
-  if (trust.length > 0 && (await isAttested())) return;
+  await signer.sign(subject, key, signal);
+  moved();
+  const replacing = wanted.filter(({ replace }) => replace);
+  const adding = wanted.filter(({ replace }) => !replace);
+  if (adding.length > 0) await forgetOldProvenance(work, subject);
+  let missing: readonly Wanted[] = [...replacing, ...(trust.length === 0 ? adding : await missingOf(adding))];
   for (let tries = 1; tries <= maxTries; tries += 1) {
-    await signer.attest(subject, key, { type: 'provenance', predicateFile, replace: false }, signal);
-    moved();
-    if (trust.length === 0 || (await isAttested())) return;
+    for (const { type, predicateFile, replace } of missing) {
+      await signer.attest(subject, key, { type, predicateFile, replace }, signal);
+      moved();
+    }
+    if (trust.length === 0) return;
+    missing = await missingOf(wanted);
+    if (missing.length === 0) return;
   }
   throw new ProviderError(
     'SignerFailed',
     `${subject.repository}@${subject.digest} was attested ${maxTries} times, and no key of \`images.trust\` says so: does the private key belong to one of them?`,
+    { nonRetryable: true },
+  );
+}
+
+/** None where nothing is there yet, or nothing of ours. */
+async function readStatements(
+  { deps, known, signal }: ImageWork,
+  subject: SignedImage,
+  type: AttestationType,
+): Promise<readonly Statement[]> {
+  try {
+    return await deps.supplyChain.signer.readAttestations(subject, known.pair.project.images.trust, type, signal);
+  } catch (error) {
+    const refusal = error instanceof ProviderError ? error.type : undefined;
+    if (refusal === 'ImageNotSigned' || refusal === 'AttestationInvalid') return [];
+    throw error;
+  }
+}
+
+/**
+ * Every run that takes an image adds its provenance, for a release is verified by that of its own commit. So what belongs to runs of this project that
+ * are not kept goes, once there are many; of other projects, and what is none of ours, everything stays.
+ *
+ * @throws `SignerFailed` (not retried): there are too many of others.
+ */
+async function forgetOldProvenance(
+  { deps, known, run, signal, moved }: ImageWork,
+  subject: SignedImage,
+): Promise<void> {
+  const { runs } = known.pair.project.retention;
+  // Without the store nobody knows what is kept, and everything is.
+  const kept = await deps.keptRuns(run.project, runs).catch(() => undefined);
+  const left = await deps.supplyChain.signer.forget(
+    subject,
+    {
+      type: 'provenance',
+      atLeast: manyProvenances,
+      isNeeded: (statement) => {
+        const made = runOf(statement);
+        return (
+          kept === undefined || made?.project !== run.project || made.number >= run.number || kept.includes(made.number)
+        );
+      },
+    },
+    signal,
+  );
+  moved();
+  if (left < tooManyProvenances) return;
+  throw new ProviderError(
+    'SignerFailed',
+    `${subject.repository}@${subject.digest} has ${left} statements about where it comes from, and cosign reads at most 1,000: keep fewer runs (\`retention.runs\`), or give each project a registry prefix of its own`,
     { nonRetryable: true },
   );
 }

@@ -1,3 +1,4 @@
+import pLimit, { type LimitFunction } from 'p-limit';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
 import { type ScanVerdict, allowsImage, erroredScan, isScanOld, judgeAgain } from '../domain/image-scan.ts';
 import { type Statement, provenanceProblem } from '../domain/provenance.ts';
@@ -11,8 +12,15 @@ import type { ImageSigner, SignedImage } from '../providers/signers/port.ts';
 import { readKeptScan } from './kept-scans.ts';
 import type { Place } from './places.ts';
 
-/** Longest that a plan waits for what is only told, of all its images together, ms. Judgement: less than half of what a plan may take. */
-const toldMs = 3_000;
+/** Images that are looked at at once: each is two or three programs, one after the other. Judgement. */
+const imagesAtOnce = 4;
+/**
+ * Longest that a plan waits for what is only told, of so many images together, ms. Judgement: of fifty, which a run may have, less than half of what a
+ * plan may take.
+ */
+const toldMs = (images: number): number => 3_000 + 500 * Math.max(0, images - imagesAtOnce);
+/** The same of what is demanded, ms. Judgement: of fifty within what a plan may take (`planMs`), of one as long as anything short. */
+const demandedMs = (images: number): number => 7_000 + 900 * images;
 
 /** What a plan says of one image. */
 export interface ImageCheck {
@@ -58,9 +66,10 @@ export interface ImageTrust {
   /**
    * The same, and what keys that the project trusts say where nothing is demanded: that only warns.
    *
-   * @throws as {@link ImageTrust.verify}, for what is demanded.
+   * @throws as {@link ImageTrust.verify}, for what is demanded; `RegistryUnavailable` (retried) where that takes too long. `ToolMissing` (not retried):
+   *   the program is being built.
    */
-  check(place: Place, images: readonly ReleaseImage[]): Promise<readonly ImageCheck[]>;
+  check(place: Place, images: readonly ReleaseImage[], signal?: AbortSignal): Promise<readonly ImageCheck[]>;
   /**
    * What is known of the images of a release by their newest scan, judged by the rules and the day of now: advisories may be too old by now, and
    * exceptions over.
@@ -128,9 +137,12 @@ export function createImageTrust(deps: ImageTrustDependencies): ImageTrust {
   }
 
   /** What nobody demands of an image and can be known by the keys that are trusted. */
-  async function tell(place: Place, { name, repository, digest }: ReleaseImage): Promise<readonly ImageCheck[]> {
+  async function tell(
+    place: Place,
+    { name, repository, digest }: ReleaseImage,
+    { signal, ms }: { readonly signal: AbortSignal; readonly ms: number },
+  ): Promise<readonly ImageCheck[]> {
     const { keys, requireSignature, requireAttestation, signs, builder } = place.spec.imageTrust;
-    const signal = AbortSignal.timeout(toldMs);
     const ask = async (
       what: string,
       yes: string,
@@ -138,13 +150,14 @@ export function createImageTrust(deps: ImageTrustDependencies): ImageTrust {
     ): Promise<ImageCheck> => {
       const check = { name: `${what} of ${name}`, news: true };
       try {
+        signal.throwIfAborted();
         const registry = await readRegistry(place.spec.registry, signal);
         await verify({ registry, repository, digest });
         return { ...check, verdict: 'passed', line: `image ${name}: ${yes}` };
       } catch (error) {
         const { type, message } = describeFailure(error);
         const isBad = type === 'ImageNotSigned' || type === 'AttestationInvalid';
-        const why = signal.aborted ? `it took longer than ${toldMs / 1_000} s` : message;
+        const why = signal.aborted ? `it took longer than ${ms / 1_000} s` : message;
         return {
           ...check,
           verdict: isBad ? 'failed' : 'errored',
@@ -152,52 +165,80 @@ export function createImageTrust(deps: ImageTrustDependencies): ImageTrust {
         };
       }
     };
-    return await Promise.all([
-      ...(requireSignature
-        ? []
-        : [ask('signature', 'signed by a trusted key', (image) => signer.verifySignature(image, keys, signal))]),
-      ...(requireAttestation || !signs
-        ? []
-        : [
-            ask('provenance', `built by ${builder} from ${place.release.commit.slice(0, 7)}`, (image) =>
-              verifyProvenance(place, image, signal),
-            ),
-          ]),
-    ]);
+    const checks: ImageCheck[] = [];
+    if (!requireSignature) {
+      checks.push(
+        await ask('signature', 'signed by a trusted key', (image) => signer.verifySignature(image, keys, signal)),
+      );
+    }
+    if (!requireAttestation && signs) {
+      const yes = `built by ${builder} from ${place.release.commit.slice(0, 7)}`;
+      checks.push(await ask('provenance', yes, (image) => verifyProvenance(place, image, signal)));
+    }
+    return checks;
+  }
+
+  /** Of those that could be looked at in time the verdicts, of the others that it took too long. */
+  async function tellAll(
+    place: Place,
+    images: readonly ReleaseImage[],
+    limit: LimitFunction,
+    signal: AbortSignal,
+  ): Promise<readonly ImageCheck[]> {
+    const ms = toldMs(images.length);
+    const within = { signal: withinMs(ms, signal), ms };
+    return (await Promise.all(images.map((image) => limit(() => tell(place, image, within))))).flat();
   }
 
   async function verify(
     place: Place,
     images: readonly ReleaseImage[],
     signal?: AbortSignal,
+    limit = pLimit(imagesAtOnce),
   ): Promise<readonly string[]> {
     const { imageTrust: demanded, registry } = place.spec;
-    if (!demanded.requireSignature && !demanded.requireAttestation) {
+    if (!isAnythingDemanded(place)) {
       await checkPlatforms(place, images, signal);
       return [];
     }
     const address = await readRegistry(registry, signal);
     const manifests = deps.openManifests(address);
-    const lines: string[] = [];
-    for (const released of images) {
+
+    async function verifyOne(released: ReleaseImage, until: AbortSignal): Promise<string> {
       const { name, repository, digest } = released;
       const image: SignedImage = { registry: address, repository, digest };
       // The list is counted over by its digest, so what it names is what was built.
-      const part = await partOf(place, released, await manifests.readPlatforms(repository, digest, signal), signal);
+      const part = await partOf(place, released, await manifests.readPlatforms(repository, digest, until), until);
       if (demanded.requireSignature) {
-        await signer.verifySignature(image, demanded.keys, signal);
-        if (part !== undefined) await signer.verifySignature({ ...image, digest: part.digest }, demanded.keys, signal);
+        await signer.verifySignature(image, demanded.keys, until);
+        if (part !== undefined) await signer.verifySignature({ ...image, digest: part.digest }, demanded.keys, until);
       }
-      if (demanded.requireAttestation) await verifyProvenance(place, image, signal);
+      if (demanded.requireAttestation) await verifyProvenance(place, image, until);
       const what = [
         ...(demanded.requireSignature ? ['signed by a trusted key'] : []),
         ...(demanded.requireAttestation
           ? [`built by ${demanded.builder} from ${place.release.commit.slice(0, 7)}`]
           : []),
       ];
-      lines.push(`image ${name}${part === undefined ? '' : ` for ${part.platform}`}: ${what.join(', ')}`);
+      return `image ${name}${part === undefined ? '' : ` for ${part.platform}`}: ${what.join(', ')}`;
     }
-    return lines;
+
+    // What is refused once is refused: the others are called off, and have ended when it is said.
+    const refused = new AbortController();
+    const until = signal === undefined ? refused.signal : AbortSignal.any([signal, refused.signal]);
+    const settled = await Promise.allSettled(
+      images.map((image) =>
+        limit(async () => {
+          until.throwIfAborted();
+          return await verifyOne(image, until);
+        }).catch((error: unknown) => {
+          refused.abort(error);
+          throw error;
+        }),
+      ),
+    );
+    if (until.aborted) throw until.reason;
+    return settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []));
   }
 
   /** By its newest scan, as of now. */
@@ -224,15 +265,33 @@ export function createImageTrust(deps: ImageTrustDependencies): ImageTrust {
   return {
     verify,
 
-    async check(place, images) {
-      const { keys } = place.spec.imageTrust;
-      const [lines, told] = await Promise.all([
-        verify(place, images),
-        keys.length === 0 ? [] : Promise.all(images.map((image) => tell(place, image))),
+    async check(place, images, signal) {
+      const demands = isAnythingDemanded(place);
+      // A plan does not wait for a compiler.
+      if (demands) await signer.ready();
+      const tells = isAnythingTold(place);
+      const limit = (): LimitFunction => pLimit(demands && tells ? imagesAtOnce / 2 : imagesAtOnce);
+      const ms = demandedMs(images.length);
+      const within = withinMs(ms, signal);
+      // What is told is told of a release that may go.
+      const refused = new AbortController();
+      const verifying = verify(place, images, within, limit()).catch((error: unknown) => {
+        refused.abort(error);
+        if (signal?.aborted === true || !within.aborted) throw error;
+        const message = `what ${place.spec.name} demands of ${images.length} images took longer than ${ms / 1_000} s to verify`;
+        throw new ProviderError('RegistryUnavailable', message, { cause: error });
+      });
+      const until = signal === undefined ? refused.signal : AbortSignal.any([signal, refused.signal]);
+      const [verified, told] = await Promise.allSettled([
+        verifying,
+        tells ? tellAll(place, images, limit(), until) : [],
       ]);
+      signal?.throwIfAborted();
+      if (verified.status === 'rejected') throw verified.reason;
+      if (told.status === 'rejected') throw told.reason;
       return [
-        ...lines.map((line): ImageCheck => ({ name: 'signatures', verdict: 'passed', line, news: false })),
-        ...told.flat(),
+        ...verified.value.map((line): ImageCheck => ({ name: 'signatures', verdict: 'passed', line, news: false })),
+        ...told.value,
       ];
     },
 
@@ -272,6 +331,20 @@ export function createImageTrust(deps: ImageTrustDependencies): ImageTrust {
       return { checks, due: waiting };
     },
   };
+}
+
+function isAnythingDemanded({ spec: { imageTrust } }: Place): boolean {
+  return imageTrust.requireSignature || imageTrust.requireAttestation;
+}
+
+function isAnythingTold({ spec: { imageTrust } }: Place): boolean {
+  const { keys, requireSignature, requireAttestation, signs } = imageTrust;
+  return keys.length > 0 && (!requireSignature || (!requireAttestation && signs));
+}
+
+function withinMs(ms: number, signal: AbortSignal | undefined): AbortSignal {
+  const late = AbortSignal.timeout(ms);
+  return signal === undefined ? late : AbortSignal.any([signal, late]);
 }
 
 /** What is in it was not found out, where the project has not said that it does not want to know. */

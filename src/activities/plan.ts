@@ -13,7 +13,7 @@ import { readLastProofMs } from '../store/proofs.ts';
 import { readStages } from '../store/stages.ts';
 import { judgeEnvironmentGates, requirePassage } from './gates.ts';
 import type { Store } from '../store/store.ts';
-import { typed } from './changes.ts';
+import { beating } from './changes.ts';
 import type { PlanActivities } from './contracts.ts';
 import type { Databases } from './databases.ts';
 import { forgeApiOf } from './forges.ts';
@@ -60,7 +60,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
 
   return {
     planDeployment: (input) =>
-      typed(async () => {
+      beating(async (signal) => {
         // As it is in force now: what follows a plan reads the same again, and a change since then is another hash.
         const place = await places.open(input, 'store');
         const { spec, release } = place;
@@ -70,7 +70,7 @@ export function createPlanActivities(deps: PlanDependencies): PlanActivities {
             materials.of(place),
             deps.secretVersions(spec.secrets),
             estimate(place),
-            deps.trust.check(place, release.images),
+            deps.trust.check(place, release.images, signal),
             deps.trust.checkScans(place, {
               renews: input.renewsScans ?? false,
               problems: input.scanProblems ?? {},

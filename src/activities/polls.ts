@@ -1,3 +1,4 @@
+import { log } from '@temporalio/activity';
 import { loadProject } from '../definition/load.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
 import { routesOf } from '../definition/routes.ts';
@@ -23,8 +24,8 @@ export interface PollDependencies {
 
 const heartbeatMs = 300;
 const noCommit = '0'.repeat(40);
-/** Of one look; somebody who moves more branches at once mirrors a repository. The same number as of one webhook. */
-const mostRuns = 50;
+/** Refs of one look that a run may be of; the same number as of one webhook. The others come with the next look. */
+const mostRefs = 50;
 
 /** Looks at repositories for what no webhook told. Runs are only accepted here: the API starts what is accepted. */
 export function createPollActivities(deps: PollDependencies): PollActivities {
@@ -42,23 +43,38 @@ export function createPollActivities(deps: PollDependencies): PollActivities {
       deps.repositories.listRefs(repository, signal),
       readRefsSeen(deps.store.db, name),
     ]);
-    const moved = refs.filter(({ ref, value }) => seen.get(ref) !== value);
+    const moved = refs.filter(({ ref, value }) => seen?.get(ref) !== value);
     const present = new Set(refs.map(({ ref }) => ref));
-    const gone = [...seen.keys()].filter((ref) => !present.has(ref));
-    const accepted: { readonly ref: string; readonly run: number }[] = [];
+    const gone = [...(seen?.keys() ?? [])].filter((ref) => !present.has(ref));
     // All of them are new the first time, and none of them just happened.
-    if (seen.size > 0 && moved.length <= mostRuns) {
-      for (const one of moved) {
-        const run = await accept(project, repository, one, seen.get(one.ref), signal);
+    const wanted = seen === undefined ? [] : moved.filter((one) => isWanted(project, one));
+    const later = new Set(wanted.slice(mostRefs).map(({ ref }) => ref));
+    const accepted: { readonly ref: string; readonly run: number }[] = [];
+    const unreadable: { readonly ref: string; readonly why: string }[] = [];
+    for (const one of wanted.slice(0, mostRefs)) {
+      try {
+        const run = await accept(project, repository, one, seen?.get(one.ref), signal);
         if (run !== undefined) accepted.push({ ref: one.ref, run });
+      } catch (error) {
+        // No later look would find a commit there either, and the refs behind it would never be reached.
+        if (!(error instanceof ProviderError && error.type === 'CommitNotFound')) throw error;
+        unreadable.push({ ref: one.ref, why: error.message });
+        log.warn('a ref was seen that no run can be of', { project: name, ref: one.ref, reason: error.message });
       }
     }
+    if (later.size > 0) log.warn('refs are left for the next look', { project: name, refs: later.size });
     // After the runs: what is not accepted yet is still new to the next look.
     await recordRefsSeen(deps.store.db, name, {
-      moved: new Map(moved.map(({ ref, value }) => [ref, value])),
+      moved: new Map(moved.filter(({ ref }) => !later.has(ref)).map(({ ref, value }) => [ref, value])),
       gone,
     });
-    return { refs: refs.length, moved: moved.length, accepted };
+    return {
+      refs: refs.length,
+      moved: moved.length,
+      accepted,
+      ...(later.size === 0 ? {} : { later: later.size }),
+      ...(unreadable.length === 0 ? {} : { unreadable }),
+    };
   }
 
   /** @returns the number of a run that nobody had asked for; undefined when there is nothing to run, or it is known. */
@@ -69,10 +85,10 @@ export function createPollActivities(deps: PollDependencies): PollActivities {
     before: string | undefined,
     signal: AbortSignal,
   ): Promise<number | undefined> {
-    const kind: SourceEvent['kind'] = ref.startsWith('refs/tags/') ? 'tag' : 'push';
+    const kind = kindOf(ref);
     const place = { project: project.project, kind, ref };
     const { known, last } = await runsOfRef(deps.store.db, place, [value, commit]);
-    if (known || routeEvent({ kind, ref, after: commit }, routesOf(project)).kind === 'ignored') return undefined;
+    if (known) return undefined;
     // Who pushed is told by no repository; the author of the commit is who must not approve it.
     const { author, message } = await deps.repositories.ensureCommit({ repository, commit, ref, signal });
     if (asksToSkip(kind, message)) return undefined;
@@ -105,4 +121,13 @@ export function createPollActivities(deps: PollDependencies): PollActivities {
       }
     },
   };
+}
+
+function kindOf(ref: string): Extract<SourceEvent['kind'], 'tag' | 'push'> {
+  return ref.startsWith('refs/tags/') ? 'tag' : 'push';
+}
+
+/** Whether a route takes it: a ref that none is for neither counts nor is read. */
+function isWanted(project: ProjectDefinition, { ref, commit }: RemoteRef): boolean {
+  return routeEvent({ kind: kindOf(ref), ref, after: commit }, routesOf(project)).kind === 'run';
 }

@@ -1,6 +1,7 @@
 import type { ProjectDefinition } from '../definition/project.ts';
 import type { ProtectionReading, WantedProtection } from '../domain/branch-protection.ts';
 import { ProviderError, describeFailure } from '../domain/failures.ts';
+import { forgeNames } from '../domain/forge-names.ts';
 import { branchProtections, isProtectionKind } from '../providers/branch-protections/index.ts';
 import { forgeApiOf } from './forges.ts';
 import type { ReadSecret } from './secrets.ts';
@@ -14,13 +15,15 @@ const patienceMs = 4_000;
 export type ReadProtections = (project: ProjectDefinition) => Promise<readonly ProtectionReading[] | undefined>;
 
 /** What a project wants of its branches; undefined where it wants nothing. */
-export function wantedProtections({ repository }: ProjectDefinition): readonly WantedProtection[] | undefined {
-  const { protection, releaseBranch } = repository;
+export function wantedProtections(project: ProjectDefinition): readonly WantedProtection[] | undefined {
+  const { protection, releaseBranch } = project.repository;
   if (protection === undefined) return undefined;
+  const check = forgeNames(project.project, forgeApiOf(project)?.sole ?? false).required;
   const { approvals, upToDate, dismissStale, administrators, development } = protection;
   return [
     {
       branch: releaseBranch,
+      check,
       approvals,
       upToDate,
       dismissesStale: dismissStale,
@@ -33,6 +36,7 @@ export function wantedProtections({ repository }: ProjectDefinition): readonly W
       : [
           {
             branch: development,
+            check,
             approvals: 0,
             ...{ upToDate: false, dismissesStale: false, administrators: false, onlyAdministratorsPush: false },
           },
@@ -73,7 +77,7 @@ async function read(
         timeoutMs: requestTimeoutMs,
         ...(url === undefined ? {} : { url }),
       });
-      return await reader.read(wanted.branch);
+      return await reader.read(wanted.branch, wanted.check);
     })();
     return { wanted, found: await Promise.race([asked, tooLate]) };
   } catch (error) {

@@ -2,6 +2,7 @@ import { reviveDefinition } from '../definition/load.ts';
 import { resolveEnvironment } from '../definition/environment.ts';
 import type { DefinitionPair } from '../definition/pair.ts';
 import type { ProjectDefinition } from '../definition/project.ts';
+import { resolveParameters } from '../definition/parameters.ts';
 import { routesOf } from '../definition/routes.ts';
 import { coverageOf, testsOf } from '../domain/build-report.ts';
 import { createSieve } from '../domain/gate-findings.ts';
@@ -31,11 +32,15 @@ import {
 } from '../store/reports.ts';
 import { type RunRecord, readRun } from '../store/runs.ts';
 import type { Store } from '../store/store.ts';
+import { changedPaths } from './changed-paths.ts';
 import { type ReadSecret, repositoryAddress } from './secrets.ts';
 
 export interface CommentDependencies {
   readonly store: Pick<Store, 'db'>;
-  readonly repositories: Pick<SourceRepository, 'ensureCommit' | 'compare' | 'changedPaths' | 'listTree' | 'readFile'>;
+  readonly repositories: Pick<
+    SourceRepository,
+    'ensureCommit' | 'resolveRef' | 'compare' | 'changedPaths' | 'listTree' | 'readFile'
+  >;
   readonly readSecret: ReadSecret;
 }
 
@@ -146,10 +151,13 @@ async function previewOf(
   const signal = AbortSignal.timeout(repositoryMs);
   const source = createSource(deps, project, run, signal);
   const event = { kind: 'push', ref: `refs/heads/${into}`, after: run.commit } as const;
-  const decision = routeEvent(event, routesOf(project), await source.changed(into));
-  if (decision.kind === 'ignored') return { into, ignored: decision.why, environments: [] };
   const built = run.definition === null ? undefined : await readDefinition(deps.store.db, run.definition);
   const pair = built === undefined ? undefined : reviveDefinition(built);
+  // A push is given no parameters; what it has are those that the repository takes then.
+  const values = pair === undefined ? {} : resolveParameters(pair.repository.parameters, {}, false);
+  const known = { values, complete: pair !== undefined };
+  const decision = routeEvent(event, routesOf(project), await source.changed(into), known);
+  if (decision.kind === 'ignored') return { into, ignored: decision.why, environments: [] };
   const environments = await Promise.all(
     decision.route.environments.map((name) => environmentPreview(deps, source, { project, pair, name, run })),
   );
@@ -251,11 +259,11 @@ function createSource(
   }
 
   return {
-    async changed() {
-      const { before } = input.event;
-      if (!(await here) || /^0+$/.test(before)) return undefined;
-      const request = { project: name, from: before, to: commit, sinceMerge: true, signal };
-      return await repositories.changedPaths(request).catch(() => undefined);
+    async changed(into) {
+      if (!(await here)) return undefined;
+      // All that a merge brings: what the newest push changed is no more than a part of it.
+      const event = { ...input.event, kind: 'pull-request', after: commit, into } as const;
+      return await changedPaths(repositories, await address, event, signal).catch(() => undefined);
     },
     async change(live, folder) {
       if (!(await here)) return null;

@@ -137,7 +137,8 @@ export interface FindingActivities {
 
 export interface ForgeActivities {
   /**
-   * Statuses of the commit, and the comment of the pull request. Says nothing where the project has no API of a forge.
+   * Statuses of the commit, and the comment of the pull request. Says nothing where the project has no API of a forge. Of the commit the worst holds
+   * that its runs say (docs/adr/0008); a comment is written by the newest run of its pull request alone.
    *
    * @throws `ForgeUnavailable`, `StoreUnavailable` (retried), `ForgeRefused`, `SecretMissing`, `NotFound` (not retried)
    */
@@ -147,6 +148,8 @@ export interface ForgeActivities {
     readonly statuses: readonly ForgeStatus[];
     /** Page that the statuses lead to. */
     readonly run: number;
+    /** Given where the number is not known: the run is found by it, and nothing is told where there is none. */
+    readonly runKey?: string;
     readonly comment?: {
       readonly pullRequest: number;
       readonly body: string;
@@ -174,8 +177,8 @@ export interface ForgeActivities {
     readonly runKey?: string;
   }): Promise<void>;
   /**
-   * Opens the pull requests that bring a hotfix back into the release branch and `develop`; those that are open stay, and where there is nothing
-   * to merge there is none.
+   * Opens the pull requests that bring a hotfix back into the release branch and `develop`, where there is one; those that are open stay, and where there
+   * is nothing to merge there is none. Each is tried, whatever becomes of the other.
    *
    * @throws as `tellForge`
    */
@@ -190,8 +193,8 @@ export interface PollActivities {
   /** Projects that want to be looked at, by name. */
   readPolled(input: undefined): Promise<readonly string[]>;
   /**
-   * Looks at the branches and tags of a repository, and accepts a run for each that has moved since the last look and has none yet. The first
-   * look only remembers. Heartbeats.
+   * Looks at the branches and tags of a repository, and accepts a run for each that has moved since the last look, is wanted by a route and has
+   * none yet; so many at most, the others with the next look. The first look only remembers. Heartbeats.
    *
    * @throws `NotFound`, `RepositoryRefused`, `TooLarge` (not retried), `RepositoryUnreachable`, `StoreUnavailable` (retried)
    */
@@ -233,4 +236,8 @@ export interface PollReport {
   readonly refs: number;
   readonly moved: number;
   readonly accepted: readonly { readonly ref: string; readonly run: number }[];
+  /** Refs that have moved and are left for the next look. */
+  readonly later?: number;
+  /** Refs that no run can be of, and why; they are seen all the same. */
+  readonly unreadable?: readonly { readonly ref: string; readonly why: string }[];
 }

@@ -3,9 +3,10 @@ import { resolvePolicy } from '../definition/environment.ts';
 import { definitionInvalid, loadProject, reviveDefinition } from '../definition/load.ts';
 import type { DefinitionPair } from '../definition/pair.ts';
 import { routesOf } from '../definition/routes.ts';
-import type { DeploymentInput, DeploymentRef, Priority } from '../domain/deployment.ts';
+import type { DeploymentInput, DeploymentRef } from '../domain/deployment.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
-import { routeEvent } from '../domain/routing.ts';
+import { type Urgency, isForeign, routeEvent, urgencyOf } from '../domain/routing.ts';
+import { sentences } from '../domain/sentences.ts';
 import type { StageEvidence } from '../domain/evidence.ts';
 import type { ImageReport, RunInput, RunPlan, StageReport } from '../domain/run.ts';
 import type { BlobStore } from '../providers/blobs/port.ts';
@@ -74,8 +75,8 @@ export function createRunFactActivities({
 
     async settleRun(settle) {
       try {
-        const { number, deployments, packages } = await settleRun(store.db, blobs, settle);
-        const settled = { ...settle, number, deployments, packages };
+        const { number, deployments, packages, reason } = await settleRun(store.db, blobs, settle);
+        const settled = { ...settle, number, deployments, packages, reason };
         await sendNotice(runNotice(settled));
         const alert = scanNotice(settled);
         const more = [...checkNotices(settled), ...(alert === undefined ? [] : [alert])];
@@ -99,13 +100,24 @@ async function settleRun(
   readonly number: number;
   readonly deployments: readonly DeploymentInput[];
   readonly packages: readonly PublishedPackage[];
+  readonly reason: string;
 }> {
-  const { input, plan, stages, images, outcome, reason } = settle;
+  const { input, plan, stages, images, outcome } = settle;
+  // A plan may be of an older Slipway, which asked no route where the code is from.
+  const goesNowhere = isForeign(input.event);
+  const refused = goesNowhere && outcome === 'succeeded' ? (plan?.environments ?? []) : [];
+  const reason =
+    refused.length === 0
+      ? settle.reason
+      : sentences(
+          settle.reason,
+          `It is not deployed to ${refused.join(', ')}: a pull request from a fork goes nowhere`,
+        );
   // By its key: where preparing failed, the workflow has no number.
   const run = await openRun(db, input);
   const definition = plan === undefined ? undefined : await readDefinition(db, plan.definition);
   const pair = definition === undefined ? undefined : reviveDefinition(definition);
-  const { priority, emergency } = urgencyOf(input, pair);
+  const { priority, emergency } = urgencyOfRun(input, plan, pair);
   const evidence = await Promise.all(stages.map((stage) => readEvidence(blobs, stage)));
   const ofImages = plan === undefined ? undefined : await readImagesEvidence(blobs, { ...plan, run }, images);
   const { opened: deployments, packages } = await inTransaction(db, async (tx) => {
@@ -129,7 +141,7 @@ async function settleRun(
     await recordImages(tx, run, images);
     await recordPackages(tx, run, settle.packages ?? []);
     const opened: DeploymentInput[] = [];
-    if (plan !== undefined && outcome === 'succeeded') {
+    if (plan !== undefined && outcome === 'succeeded' && !goesNowhere) {
       const release = await ensureRelease(tx, settle, plan, run.number);
       for (const environment of release === undefined ? [] : plan.environments) {
         const { input: deployment } = await openDeployment(tx, {
@@ -158,7 +170,7 @@ async function settleRun(
     // Also what a run had published that was aborted in the middle of it.
     return { opened, packages: await listPackages(tx, run.project, run.number) };
   });
-  return { number: run.number, deployments, packages };
+  return { number: run.number, deployments, packages, reason };
 }
 
 async function readEvidence(
@@ -240,16 +252,12 @@ function toReleaseImage({ name, repository, digest }: ImageReport): {
   return { name, repository, digest };
 }
 
-/** Of the route by which the run went, as its own definition has it. */
-function urgencyOf(
-  input: RunInput,
-  pair: DefinitionPair | undefined,
-): { readonly priority: Priority; readonly emergency?: true } {
+/** Of the route by which the run went; a plan of an older Slipway does not have it, and is asked by its definition without the changed paths. */
+function urgencyOfRun(input: RunInput, plan: RunPlan | undefined, pair: DefinitionPair | undefined): Urgency {
+  if (plan?.urgency !== undefined) return plan.urgency;
   if (pair === undefined) return { priority: 'routine' };
   const decision = routeEvent(input.event, routesOf(pair.project));
-  if (decision.kind === 'ignored') return { priority: 'routine' };
-  const { priority, emergency } = decision.route;
-  return { priority, ...(emergency === undefined ? {} : { emergency }) };
+  return decision.kind === 'ignored' ? { priority: 'routine' } : urgencyOf(decision.route);
 }
 
 /** Planning infrastructure takes minutes, in which nobody else shall have to wait for the turn. */

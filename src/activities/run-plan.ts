@@ -7,7 +7,7 @@ import { fillStart } from '../definition/stage-resolution.ts';
 import type { PipelineSpec } from '../definition/specs/pipeline.ts';
 import type { StageSpec } from '../definition/specs/stage.ts';
 import { ProviderError } from '../domain/failures.ts';
-import type { Route } from '../domain/routing.ts';
+import { type Route, urgencyOf } from '../domain/routing.ts';
 import type { CommitInfo, RunInput, RunPlan, RunRef, StagePlan, Workspace } from '../domain/run.ts';
 import { versionOf } from '../domain/version.ts';
 import { gatesOfImages } from './image-licences.ts';
@@ -125,6 +125,7 @@ export function planOf({
     images: runs ? pipeline.images.map(({ name }) => name) : [],
     ...(publish.length === 0 ? {} : { publish }),
     environments: route?.environments ?? [],
+    ...(route === undefined || route.environments.length === 0 ? {} : { urgency: urgencyOf(route) }),
     buildTimeoutMs: pipeline.builds.timeoutMs,
     ...(tells ? { tellsForge: true as const } : {}),
     ...(findings ? { tellsFindings: true as const } : {}),

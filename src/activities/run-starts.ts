@@ -56,7 +56,8 @@ async function accept(deps: RunStartDependencies, asked: Asked, signal: AbortSig
   const after = await readCommit(deps, project, ref, starts.parameters, signal);
   const event: SourceEvent = { kind: 'manual', ref, before: noCommit, after, author: by.event.author };
   if (rule.deploys) {
-    const decision = routeEvent(event, routesOf(project));
+    const known = { values: starts.parameters, complete: false };
+    const decision = routeEvent(event, routesOf(project), undefined, known);
     if (decision.kind === 'ignored') throw new ProviderError('InvalidInput', decision.why);
   }
   // An abort that came meanwhile finds nothing to end; after this it finds the run.

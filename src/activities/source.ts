@@ -8,7 +8,7 @@ import { routesOf } from '../definition/routes.ts';
 import type { PipelineSpec } from '../definition/specs/pipeline.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import { type Machine, machineWarnings } from '../domain/machine.ts';
-import { type Route, asksForPaths, routeEvent } from '../domain/routing.ts';
+import { type Route, asksForPaths, foreignRoute, isForeign, routeEvent } from '../domain/routing.ts';
 import {
   type Anew,
   type RunInput,
@@ -150,11 +150,15 @@ async function prepareRun(
       ? await changedPaths(deps.repositories, repository, input.event, signal)
       : undefined;
   if (conditional && changed !== undefined) await writeChanged(folders, changed);
-  const decision = routeEvent(input.event, routes, changed);
+  const parameters = { values: input.parameters ?? {}, complete: true };
+  const decision = routeEvent(input.event, routes, changed, parameters);
   const skipped = whySkipped(input, decision, commit);
   // A run that was accepted is prepared even if the routes have changed since: its checks are still wanted, where it goes is not.
   const wanted = skipped === undefined && input.checksOnly !== true;
-  const route = decision.kind === 'run' && wanted ? decision.route : undefined;
+  const asWritten = decision.kind === 'run' && wanted ? decision.route : undefined;
+  // Somebody's word that it may be run, or `forks: allow`, is none that it may be deployed.
+  const withholds = asWritten !== undefined && isForeign(input.event);
+  const route = withholds ? foreignRoute(asWritten) : asWritten;
   const groups = route?.imageGroups === undefined ? {} : { imageGroups: route.imageGroups };
   const pipeline = resolvePipeline(pair, { ...resolveOptionsOf(input, changed), ...groups });
   checkServiceIsBuilt(pair, pipeline, route, input);
@@ -172,7 +176,8 @@ async function prepareRun(
   const unjudged = judges ? gatesWithoutStage(pair, pipeline, { buildImages: route?.buildImages ?? 'none' }) : [];
   const tells = forgeApiOf(project) !== undefined;
   const findings = tellsFindings(project);
-  const warnings = [...machineWarnings(pipeline.machine, machine), ...unjudged];
+  const withheld = withholds ? whatIsWithheld(asWritten) : [];
+  const warnings = [...withheld, ...machineWarnings(pipeline.machine, machine), ...unjudged];
   const plan = planOf({
     input,
     run,
@@ -191,6 +196,16 @@ async function prepareRun(
   tell(deps.logs, plan, route, pipeline, anew);
   void deps.sendNotice(startedNotice(input, plan)).catch(() => undefined);
   return plan;
+}
+
+/** What a pull request from a fork does not get of what its route says; nothing where it says nothing of the kind. */
+function whatIsWithheld({ environments, buildImages }: Route): readonly string[] {
+  const where = environments.length === 0 ? [] : [`it is not deployed to ${environments.join(', ')}`];
+  const images = buildImages === 'push' ? ['its images are not pushed'] : [];
+  const both = [...where, ...images].join(', and ');
+  return both === ''
+    ? []
+    : [`This may be the code of anybody, a pull request from a fork: ${both}, whatever the route says.`];
 }
 
 /**

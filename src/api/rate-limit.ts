@@ -2,6 +2,8 @@
 export interface RateLimit {
   /** @returns 0 when one more may pass, else the seconds until it may. */
   take(key: string): number;
+  /** What was taken did not count after all. */
+  giveBack(key: string): void;
 }
 
 export interface RateLimitOptions {
@@ -13,6 +15,12 @@ export interface RateLimitOptions {
 
 /** Of the webhooks of one project (B-05). */
 export const webhookRate = { burst: 1_000, perMinute: 2_000 } as const;
+
+/**
+ * Of deliveries from one address that prove nothing, where the body must be read to know whose signature it should have. Judgement: more than a
+ * forge has under way at once, and a body of 5 MiB takes some 50 ms to read.
+ */
+export const strangerRate = { burst: 300, perMinute: 300 } as const;
 
 const mostKeys = 10_000;
 
@@ -31,6 +39,10 @@ export function createRateLimit({ burst, perMinute, now = () => performance.now(
       if (bucket.level < 1) return Math.max(1, Math.ceil((1 - bucket.level) / perMs / 1000));
       bucket.level -= 1;
       return 0;
+    },
+    giveBack(key) {
+      const bucket = buckets.get(key);
+      if (bucket !== undefined) bucket.level = Math.min(burst, bucket.level + 1);
     },
   };
 }

@@ -7,6 +7,7 @@ import { gatesAreStricter, suppressionsAreAllowed } from './gate-floors.ts';
 import { routesBuildTheService } from './image-rules.ts';
 import { group, groupAt, groups, list, number, text, texts } from './lenient.ts';
 import { packagesHaveIndexes } from './package-rules.ts';
+import { Parameter, complaintOf } from './parameters.ts';
 import type { Finding } from './problems.ts';
 import { environmentsOf, stepsOf } from './places.ts';
 import { suggestion } from './suggest.ts';
@@ -35,7 +36,11 @@ export function checkPair(repository: unknown, project: unknown): PairFindings {
       ...gatesAreStricter(repository, project),
       ...suppressionsAreAllowed(repository, project),
     ],
-    project: [...migrationsHaveDatabases(repository, project), ...routesBuildTheService(repository, project)],
+    project: [
+      ...migrationsHaveDatabases(repository, project),
+      ...routesBuildTheService(repository, project),
+      ...routesAskForParameters(repository, project),
+    ],
   };
 }
 
@@ -172,6 +177,42 @@ function migrationsHaveDatabases(repository: unknown, project: unknown): readonl
           },
         ]
       : [],
+  );
+}
+
+/** Of a repository that declares none any may be given, and whatever it is. */
+function routesAskForParameters(repository: unknown, project: unknown): readonly Finding[] {
+  const declared = groupAt(repository, 'parameters');
+  const names = Object.keys(declared);
+  if (names.length === 0) return [];
+  return groups(group(project)['routes']).flatMap(([index, route]) =>
+    Object.entries(groupAt(route, 'when', 'parameter')).flatMap(([name, values]): readonly Finding[] => {
+      const path = ['routes', index, 'when', 'parameter', name];
+      if (!Object.hasOwn(declared, name)) {
+        return [
+          {
+            path,
+            message: `is no parameter that the repository declares`,
+            hint: suggestion(name, names),
+            atKey: true,
+          },
+        ];
+      }
+      const { data: parameter } = Parameter.safeParse(declared[name]);
+      if (parameter === undefined) return [];
+      return list(values).flatMap((value, at) => {
+        const complaint = complaintOf(parameter, String(value));
+        return complaint === undefined
+          ? []
+          : [
+              {
+                path: [...path, at],
+                message: `is \`${String(value)}\`, but the parameter ${complaint}`,
+                hint: 'Name values that it may have.',
+              },
+            ];
+      });
+    }),
   );
 }
 

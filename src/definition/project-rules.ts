@@ -44,7 +44,7 @@ export function routesAreReached(document: unknown): readonly Finding[] {
         ([, earlier]) =>
           earlier['on'] === route['on'] &&
           (earlier['ref'] === undefined || earlier['ref'] === '**' || earlier['ref'] === route['ref']) &&
-          (['into', 'paths', 'ignorePaths'] as const).every((filter) => earlier[filter] === undefined),
+          (['into', 'when', 'paths', 'ignorePaths'] as const).every((filter) => earlier[filter] === undefined),
       );
     if (covering === undefined) return [];
     return [

@@ -13,7 +13,7 @@ import { Notifier } from './kinds/notifier.ts';
 import { PackageIndex } from './kinds/packages.ts';
 import { Probe } from './kinds/probe.ts';
 import { Protection } from './kinds/protection.ts';
-import { ImageReference } from './stages.ts';
+import { ImageReference, When } from './stages.ts';
 import { RefGlob, Duration, InnerPath, Name, Secret, Secrets, Size, Variables, sensitive, mustBe } from './scalars.ts';
 
 const PathGlob = z
@@ -46,13 +46,13 @@ export const Route = z.strictObject({
   environments: z
     .array(Name)
     .describe(
-      'Deployed to, in this order: each waits until the one before it has succeeded. Default: none, checks only.',
+      'Deployed to, in this order: each waits until the one before it has succeeded. Never by a pull request from a fork. Default: none, checks only.',
     )
     .default([]),
   buildImages: z
     .enum(['none', 'validate', 'build', 'push'])
     .describe(
-      '`validate`: built and thrown away; `build`: kept on the worker; `push`: pushed and verified. Default: `push` where it leads to an environment, otherwise `none`.',
+      '`validate`: built and thrown away; `build`: kept on the worker; `push`: pushed and verified (of a pull request from a fork: `build`). Default: `push` where it leads to an environment, otherwise `none`.',
     )
     .exactOptional(),
   imageGroups: z
@@ -64,6 +64,12 @@ export const Route = z.strictObject({
     .array(Name)
     .max(20)
     .describe('Names of the `packageIndexes` that packages of the repository are published to. Default: none.')
+    .exactOptional(),
+  when: When.pick({ parameter: true })
+    .required()
+    .describe(
+      'Only when the run was asked for with these parameters; the next route is looked at otherwise. Declared by the repository, whose defaults count too, also those of a push.',
+    )
     .exactOptional(),
   into: RefGlob.describe('For pull requests: the branch they go into. Default: any.').exactOptional(),
   paths: z
@@ -292,7 +298,7 @@ export const ProjectDefinition = z
         forks: z
           .enum(['ask', 'allow', 'deny'])
           .describe(
-            'Those from forks. `ask`: nothing of a commit is fetched or run before an approver has allowed that very commit (`slipway allow`); the next commit is asked for anew. `allow`: they are run as they come. `deny`: never. In every case in containers only, and without secrets.',
+            'Those from forks. `ask`: nothing of a commit is fetched or run before an approver has allowed that very commit (`slipway allow`); the next commit is asked for anew. `allow`: they are run as they come. `deny`: never. In every case in containers only, without secrets, and to no environment.',
           )
           .default('ask'),
         timeout: Duration.describe('Longest wait for that word; the run ends `expired` then. Judgement.').prefault(

@@ -13,6 +13,7 @@ export function routesOf(project: ProjectDefinition): readonly Route[] {
     ...(route.emergency ? { emergency: true as const } : {}),
     ...(route.imageGroups === undefined ? {} : { imageGroups: route.imageGroups }),
     ...(route.publish === undefined ? {} : { publish: route.publish }),
+    ...(route.when === undefined ? {} : { parameters: route.when.parameter }),
     ...(route.into === undefined ? {} : { into: route.into }),
     ...(route.paths === undefined ? {} : { paths: route.paths }),
     ...(route.ignorePaths === undefined ? {} : { ignorePaths: route.ignorePaths }),

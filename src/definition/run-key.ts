@@ -2,12 +2,18 @@ import { createHash } from 'node:crypto';
 import type { SourceEvent } from '../domain/run.ts';
 
 /**
- * Identity of a run: equal for a redelivered webhook and for polling that saw the same change, another one for a tag on the same commit.
+ * Identity of a run: equal for a redelivered webhook and for polling that saw the same change, another one for a tag on the same commit and for
+ * another target of a pull request.
  *
  * 24 hexadecimal characters (96 bits): people type them, and nobody gains by finding two alike in a project of their own.
  */
-export function runKey(event: Pick<SourceEvent, 'kind' | 'ref' | 'before' | 'after'>): string {
-  return key(['event', event.kind, event.ref, event.before, event.after]);
+export function runKey(
+  event: Pick<SourceEvent, 'kind' | 'ref' | 'before' | 'after' | 'into' | 'retargetedAt'>,
+): string {
+  const { kind, ref, before, after, into = '', retargetedAt } = event;
+  // The target alone would not do: one that goes and comes back is a third run, for the status of the second stands.
+  const target = retargetedAt === undefined ? [] : ['into', into, retargetedAt];
+  return key(['event', kind, ref, before, after, ...target]);
 }
 
 /** Identity of a run whose caller brought an idempotency key of its own; never that of an event. */

@@ -61,6 +61,8 @@ export interface ForgeStatus {
   readonly context: string;
   readonly state: 'pending' | 'success' | 'failure' | 'error';
   readonly description: string;
+  /** Nothing was looked at: what other runs of the commit say holds, where there are any. */
+  readonly abstains?: true;
 }
 
 /** How a deployment stands, as a forge is told it. */

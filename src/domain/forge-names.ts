@@ -1,10 +1,17 @@
+import type { Occasion } from './commit-status.ts';
+
 /**
  * What a project's statuses, environments and releases are called at its forge. Several projects may look at one repository, and whatever two of them
  * gave one name the forge would take for the same thing: of statuses and deployments only the newest counts.
  */
 export interface ForgeNames {
-  /** @param context - as workflows name it: `slipway`, `slipway/<stage>`. */
-  status(context: string): string;
+  /** The status that a protection of branches is to require. */
+  readonly required: string;
+  /**
+   * @param context - as workflows name it: `slipway`, `slipway/<stage>`.
+   * @param occasion - of runs whose statuses are not those of the commit's own check. Default: they are.
+   */
+  status(context: string, occasion?: Occasion): string;
   environment(name: string): string;
   /** A deployment, at a forge that has no list of them. */
   deploymentStatus(environment: string): string;
@@ -16,8 +23,11 @@ export interface ForgeNames {
 export function forgeNames(project: string, sole: boolean): ForgeNames {
   const prefix = sole ? 'slipway' : `slipway/${project}`;
   const own = (name: string): string => (sole ? name : `${project}/${name}`);
+  const statusOf = (context: string, occasion?: Occasion): string =>
+    `${context.replace(/^slipway(?=\/|$)/, prefix)}${occasion === undefined ? '' : ` (${occasion})`}`;
   return {
-    status: (context) => context.replace(/^slipway(?=\/|$)/, prefix),
+    required: statusOf('slipway'),
+    status: statusOf,
     environment: own,
     deploymentStatus: (environment) => `${prefix}/deploy/${environment}`,
     tag: own,

@@ -3,7 +3,7 @@ import type { NoticeLevel } from './outcome.ts';
 /**
  * Everything that a notice can be about: the fourteen events of the specification, the outcomes that need a word of their own, and what a
  * person should know while something is under way (an undo that keeps failing, a rollback or a start that takes long, a figure of a watch in its
- * warn band).
+ * warn band), or has to do by hand (a hotfix that was not asked back).
  */
 export const noticeEvents = [
   'started',
@@ -33,6 +33,7 @@ export const noticeEvents = [
   'disk-filling',
   'start-slow',
   'rollback-slow',
+  'merge-back-failed',
 ] as const;
 
 /** Of what calls somebody at night: only production does, elsewhere people read of it in the morning (specification, A-33). */

@@ -214,6 +214,15 @@ export function invocationOf(statement: Statement): string | undefined {
   return readPredicate(statement).runDetails?.metadata?.invocationId;
 }
 
+/** The run of Slipway that a statement tells of; undefined where it tells of something else. */
+export function runOf(statement: Statement): { readonly project: string; readonly number: number } | undefined {
+  const { buildDefinition } = readPredicate(statement);
+  const project: unknown = buildDefinition?.externalParameters?.project;
+  const number: unknown = buildDefinition?.internalParameters?.run;
+  if (buildDefinition?.buildType !== buildType || typeof project !== 'string' || typeof number !== 'number') return;
+  return { project, number };
+}
+
 /** A trusted key may have signed what somebody else's program wrote: nothing of its form is taken for granted. */
 function readPredicate({ predicate }: Statement): DeepPartial<Provenance> {
   return typeof predicate === 'object' && predicate !== null ? predicate : {};

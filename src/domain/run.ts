@@ -1,6 +1,7 @@
 import type { GateLine } from './evidence.ts';
 import type { ScanVerdict } from './image-scan.ts';
 import type { RunStart, StartedBy } from './run-start.ts';
+import type { Urgency } from './routing.ts';
 import type { RunTurn } from './run-turn.ts';
 import type { Verdict } from './verdict.ts';
 
@@ -20,6 +21,11 @@ export interface SourceEvent {
   readonly from?: string;
   /** Name of the branch that a pull request is to be merged into; absent when the forge does not tell. */
   readonly into?: string;
+  /**
+   * When a pull request was given this target in the place of another, as its forge has it; absent otherwise. With `into` it tells a run for the
+   * new target from those for the same commits before.
+   */
+  readonly retargetedAt?: string;
   /** Login or name of whoever caused the event, as the forge or the API knows them; for notices, and they do not approve what they caused. */
   readonly author: string;
   readonly message?: string;
@@ -147,6 +153,8 @@ export interface RunPlan {
   readonly publish?: readonly string[];
   /** Environments this event leads to, in order. Empty: checks only. */
   readonly environments: readonly string[];
+  /** Of the route that the run goes by. Absent where it leads to no environment, and in runs of an older Slipway. */
+  readonly urgency?: Urgency;
   /** Time limit of build and push, ms. */
   readonly buildTimeoutMs: number;
   /** Runs of the ref one after the other. Absent: it waits for none. */

@@ -28,11 +28,17 @@ export function asksToSkip(kind: SourceEvent['kind'], message: string | undefine
  * @returns a sentence; undefined where it runs.
  */
 export function whySkipped(
-  { event, release }: { readonly event: Pick<SourceEvent, 'kind'>; readonly release?: RunInput['release'] },
+  {
+    event,
+    release,
+    checksOnly,
+  }: Pick<RunInput, 'release' | 'checksOnly'> & { readonly event: Pick<SourceEvent, 'kind'> },
   decision: RouteDecision,
   { message }: Pick<CommitInfo, 'message'>,
 ): string | undefined {
   if (release !== undefined) return undefined;
   if (decision.kind === 'ignored' && decision.reason === 'no-path') return decision.why;
+  // Without a route it would end well and be nowhere; only what is there to check alone needs none.
+  if (decision.kind === 'ignored' && decision.reason === 'no-parameter' && checksOnly !== true) return decision.why;
   return asksToSkip(event.kind, message) ? 'The commit asks to be skipped.' : undefined;
 }

@@ -104,6 +104,24 @@ export async function readAccepted(
     .executeTakeFirst();
 }
 
+/** The newest run of a pull request for one commit; undefined where there is none. */
+export async function readNewestOfCommit(
+  db: Db,
+  { project, ref, commit }: { readonly project: string; readonly ref: string; readonly commit: string },
+): Promise<RunInput | undefined> {
+  const row = await db
+    .selectFrom('runs')
+    .select('input')
+    .where('project', '=', project)
+    .where('ref', '=', ref)
+    .where('kind', '=', 'pull-request')
+    .where('commit', '=', commit)
+    .orderBy('id', 'desc')
+    .limit(1)
+    .executeTakeFirst();
+  return row?.input;
+}
+
 /** Notes a delivery that asks for nothing, for whoever wonders why there is no run. */
 export async function noteIgnored(db: Db, project: string, delivery: Delivery, why: string): Promise<void> {
   await db

@@ -3,20 +3,24 @@ import type { SourceEvent } from '../domain/run.ts';
 import type { Db } from './schema.ts';
 import { inTransaction } from './transaction.ts';
 
-/** What polling saw last of a project, by full ref; empty where it was never polled. */
-export async function readRefsSeen(db: Db, project: string): Promise<ReadonlyMap<string, string>> {
+/** Row of a project that was looked at, for a repository without refs leaves no other. No ref is named so. */
+const lookedAt = '';
+
+/** What polling saw last of a project, by full ref; undefined where it was never polled. */
+export async function readRefsSeen(db: Db, project: string): Promise<ReadonlyMap<string, string> | undefined> {
   const rows = await db.selectFrom('refsSeen').select(['ref', 'value']).where('project', '=', project).execute();
-  return new Map(rows.map(({ ref, value }) => [ref, value]));
+  if (rows.length === 0) return undefined;
+  return new Map(rows.filter(({ ref }) => ref !== lookedAt).map(({ ref, value }) => [ref, value]));
 }
 
-/** Writes down what is seen now, and forgets what is no longer there. */
+/** Writes down what is seen now and that it was looked, and forgets what is no longer there. */
 export async function recordRefsSeen(
   db: Db,
   project: string,
   changes: { readonly moved: ReadonlyMap<string, string>; readonly gone: readonly string[] },
 ): Promise<void> {
   await inTransaction(db, async (tx) => {
-    const rows = [...changes.moved].map(([ref, value]) => ({ project, ref, value }));
+    const rows = [[lookedAt, ''] as const, ...changes.moved].map(([ref, value]) => ({ project, ref, value }));
     // A statement has no more than 65,535 values.
     for (let at = 0; at < rows.length; at += 5_000) {
       await tx

@@ -359,10 +359,10 @@ export async function readRunByKey(
   db: Db,
   project: string,
   key: string,
-): Promise<{ readonly ref: string; readonly commit: string } | undefined> {
+): Promise<{ readonly number: number; readonly ref: string; readonly commit: string } | undefined> {
   return await db
     .selectFrom('runs')
-    .select(['ref', 'commit'])
+    .select(['number', 'ref', 'commit'])
     .where('project', '=', project)
     .where('key', '=', key)
     .executeTakeFirst();

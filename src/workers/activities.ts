@@ -21,10 +21,11 @@ import { createDataActivities } from '../activities/data.ts';
 import { createDatabases } from '../activities/databases.ts';
 import { createDependencyUpdateActivities } from '../activities/dependency-updates.ts';
 import { createDeploymentLogs } from '../activities/deployment-logs.ts';
-import { createDiskActivities } from '../activities/disks.ts';
+import { backupsOf, createDiskActivities } from '../activities/disks.ts';
 import { createFactActivities } from '../activities/facts.ts';
 import { createFindingActivities } from '../activities/findings-told.ts';
 import { createForgeActivities, openForgeApi } from '../activities/forges.ts';
+import { createAlone } from '../activities/image-alone.ts';
 import { createImageTrust } from '../activities/image-trust.ts';
 import { createImageActivities } from '../activities/images.ts';
 import { createInfrastructureRecords } from '../activities/infrastructure-records.ts';
@@ -85,6 +86,7 @@ import { createGitBranches } from '../providers/repositories/git-branches.ts';
 import { createGitRepository } from '../providers/repositories/git.ts';
 import type { Secrets } from '../providers/secrets/port.ts';
 import { connectDocker } from '../providers/targets/docker-client.ts';
+import { readKeptBuilds } from '../store/retention.ts';
 import { readImageEvidence } from '../store/runs.ts';
 import type { Store } from '../store/store.ts';
 import {
@@ -102,7 +104,13 @@ import {
   recordSampleTo,
 } from './facts.ts';
 import { findInfrastructureProgram } from './infrastructure.ts';
-import { createCacheIndex, recordArtifactsTo, recordCacheUsesTo, recordPackagesTo } from './kept-files.ts';
+import {
+  createCacheIndex,
+  createKeptFileRecords,
+  recordArtifactsTo,
+  recordCacheUsesTo,
+  recordPackagesTo,
+} from './kept-files.ts';
 import {
   createDaemonOpener,
   createEngineOpener,
@@ -221,6 +229,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
   };
   const { readRetention, removeOldRows, ...removing } = createUpkeepActivities({
     ...deploy,
+    keptFiles: createKeptFileRecords(store),
     files: parts.files,
     repositories,
     builder,
@@ -301,7 +310,7 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       }),
       artifacts: createStageArtifacts({
         blobs,
-        record: recordArtifactsTo(spool, store, blobs, warn('artifacts over their time could not be removed')),
+        record: recordArtifactsTo(spool),
       }),
       logs,
       facts,
@@ -327,6 +336,9 @@ export async function composeActivities(parts: WorkerParts): Promise<ComposedAct
       builds: createKnownBuilds(store, warn('known builds could not be asked')),
       lists: createKnownLists(store, warn('known lists could not be asked')),
       claims: createRegistryClaims(store),
+      alone: createAlone(fence),
+      keptRuns: async (project, newest) =>
+        (await readKeptBuilds(store.db, project, newest, await backupsOf(blobs, project))).runs,
       supplyChain,
       readRegistry,
       repositories,

@@ -20,8 +20,9 @@ import { type AbortMessage, abortSignal, abortUpdate, deploymentId, deploymentQu
 import { attributesOf } from './progress.ts';
 import { discarding } from './proxies/deployment.ts';
 import { following, record } from './proxies/record.ts';
-import { telling } from './proxies/word.ts';
+import { bringing, telling } from './proxies/word.ts';
 import { planAll } from './stages/infrastructure.ts';
+import { tellNotBroughtBack } from './stages/notices.ts';
 
 /** A plan that keeps changing is asked about this often; then something in it is not stable, and nobody can approve it. */
 const maxAsks = 20;
@@ -86,11 +87,13 @@ class Deployment {
     this.#core.result = result;
     const settled = { result, version, ...this.#stepsKey(result) };
     await journal.call(record.settleDeployment, `${result.outcome}: ${result.reason}`, settled);
-    if (this.#core.plan?.mergesBack === true) await this.#mergeBack(result);
     const { plan } = this.#core;
+    const isTold = plan?.mergesBack === true && patched('2026-11-27-merge-back-told');
+    if (plan?.mergesBack === true && !isTold) await this.#mergeBack(result, false);
+    const brought = isTold ? this.#mergeBack(result, true) : undefined;
     const published = plan?.releases === true ? this.#publish(result, plan) : undefined;
     journal.pass('closed', result.outcome);
-    await Promise.all([published, this.#discardPlans(), forge.drained()]);
+    await Promise.all([brought, published, this.#discardPlans(), forge.drained()]);
     await journal.drained();
     await condition(() => allHandlersFinished() && this.#approval.recorded);
     return result;
@@ -128,11 +131,15 @@ class Deployment {
   }
 
   /** A hotfix that is live is asked back into the branches it did not come from. */
-  async #mergeBack({ outcome, project, environment, number }: DeploymentResult): Promise<void> {
+  async #mergeBack({ outcome, project, environment, number }: DeploymentResult, isTold: boolean): Promise<void> {
     const { runKey, version } = this.#core.input;
     if (outcome !== 'succeeded' || runKey === undefined) return;
     const input = { deployment: { project, environment, number }, version, runKey };
-    await call(telling.mergeBack, 'asks the hotfix back into its branches', input).catch(() => undefined);
+    try {
+      await call(bringing.mergeBack, 'asks the hotfix back into its branches', input);
+    } catch (error) {
+      if (isTold) tellNotBroughtBack(this.#core.journal, this.#core.input, error);
+    }
   }
 
   /** Saved plans hold secrets: none outlives its deployment. What cannot be removed now is removed by retention. */

@@ -1,4 +1,5 @@
 import { condition, patched } from '@temporalio/workflow';
+import type { ForgeActivities } from '../activities/contracts.ts';
 import type { ForgeStatus } from '../domain/deployment.ts';
 import type { RunPlan, RunRef, SourceEvent, StageReport } from '../domain/run.ts';
 import type { Verdict } from '../domain/verdict.ts';
@@ -73,12 +74,25 @@ export class ForgeTeller {
     if (!this.#busy) void this.#tell();
   }
 
+  /**
+   * How a run ended that never had a plan, once that is on record: it is found by its key, and whether its project wants it the activity finds out.
+   */
+  updateUnplanned({ project, key }: Pick<RunRef, 'project' | 'key'>, ending: Ending): void {
+    const { pullRequest, fork } = this.#event;
+    const status = overall({ ...ending, reason: ending.reason.split('\n', 1)[0] ?? '' });
+    // A comment looks into the repository, where nothing of a fork is fetched before somebody allowed it.
+    const isCommented = pullRequest !== undefined && fork !== true;
+    const body = `**${ending.outcome}**: ${inCode(ending.reason)}`;
+    this.#sayAlone({
+      ...{ project, run: 0, runKey: key, commit: this.#event.after, statuses: [status] },
+      ...(isCommented ? { comment: { pullRequest, body, ofRecord: true as const } } : {}),
+    });
+  }
+
   /** The status of the whole where there is no plan, for a project that wants its forge to be told. */
   updateAlone({ project, number }: RunRef, state: ForgeStatus['state'], description: string): void {
     const statuses = [{ context: 'slipway', state, description }];
-    const input = { project, run: number, commit: this.#event.after, statuses };
-    const before = this.#alone ?? Promise.resolve();
-    this.#alone = before.then(() => say(telling.tellForge, input));
+    this.#sayAlone({ project, run: number, commit: this.#event.after, statuses });
   }
 
   /** Waits until the last word was said or given up. */
@@ -93,7 +107,12 @@ export class ForgeTeller {
    */
   #skippedStatuses({ skipped }: RunPlan): ForgeStatus[] {
     if (this.#event.kind !== 'pull-request') return [];
-    return [{ context: 'slipway', state: 'pending', description: `Nothing was run: ${skipped ?? ''}` }];
+    return [{ context: 'slipway', state: 'pending', description: `Nothing was run: ${skipped ?? ''}`, abstains: true }];
+  }
+
+  #sayAlone(input: Parameters<ForgeActivities['tellForge']>[0]): void {
+    const before = this.#alone ?? Promise.resolve();
+    this.#alone = before.then(() => say(telling.tellForge, input));
   }
 
   async #tell(): Promise<void> {
@@ -132,14 +151,16 @@ function textOf({ state, description }: ForgeStatus): string {
 function overall(ending: Ending | undefined): ForgeStatus {
   if (ending === undefined) return { context: 'slipway', state: 'pending', description: 'The run is under way.' };
   const state = ending.outcome === 'succeeded' ? 'success' : ending.outcome === 'failed' ? 'failure' : 'error';
-  return { context: 'slipway', state, description: `${ending.outcome}: ${ending.reason}` };
+  const description = `${ending.outcome}: ${ending.reason}`;
+  return { context: 'slipway', state, description, ...abstention(ending) };
 }
 
 function statusOf(name: string, stages: readonly StageReport[], ending: Ending | undefined): ForgeStatus {
   const context = `slipway/${name}`;
   const report = stages.find((stage) => stage.name === name);
   if (report?.skipped === true) {
-    return { context, state: 'success', description: `skipped: ${report.detail ?? 'nothing of it was to be run'}` };
+    const description = `skipped: ${report.detail ?? 'nothing of it was to be run'}`;
+    return { context, state: 'success', description, abstains: true };
   }
   if (report !== undefined) {
     const bad = report.steps.find(({ verdict }) => verdict === report.verdict && verdict !== 'passed');
@@ -150,27 +171,39 @@ function statusOf(name: string, stages: readonly StageReport[], ending: Ending |
       context,
       state: states[report.verdict],
       description: `${report.verdict} after ${took}${first === undefined ? '' : `: ${first}`}`,
+      ...(report.verdict === 'failed' ? {} : abstention(ending)),
     };
   }
   if (ending === undefined) return { context, state: 'pending', description: 'Its turn has not come, or it runs.' };
-  return { context, state: 'error', description: `Was not run: the run ended ${ending.outcome}.` };
+  return {
+    ...{ context, state: 'error', description: `Was not run: the run ended ${ending.outcome}.` },
+    ...abstention(ending),
+  };
 }
 
-/** What a pull request reads: repository content stands in code, so that it is no markup and mentions nobody. */
+/** A newer run that took its place speaks for the commit, where it is of the same one. */
+function abstention(ending: Ending | undefined): Pick<ForgeStatus, 'abstains'> {
+  return ending?.outcome === 'superseded' ? { abstains: true } : {};
+}
+
+/** Repository content as code, so that it is no markup and mentions nobody. */
+function inCode(text: string): string {
+  return `\`${text
+    .replaceAll('`', "'")
+    .replaceAll(/[\r\n|]+/g, ' ')
+    .slice(0, 300)}\``;
+}
+
+/** What a pull request reads. */
 function commentOf(plan: RunPlan, stages: readonly StageReport[], { outcome, reason }: Ending): string {
-  const code = (text: string): string =>
-    `\`${text
-      .replaceAll('`', "'")
-      .replaceAll(/[\r\n|]+/g, ' ')
-      .slice(0, 300)}\``;
   const rows = stages.map(
     ({ name, verdict, durationMs, skipped }) =>
       `| ${name} | ${skipped === true ? 'skipped' : verdict} | ${(durationMs / 1_000).toFixed(1)} s |`,
   );
   return [
-    `**${plan.skipped === undefined ? outcome : 'skipped'}**: run ${plan.run.number} of ${code(plan.commit.sha.slice(0, 12))}`,
+    `**${plan.skipped === undefined ? outcome : 'skipped'}**: run ${plan.run.number} of ${inCode(plan.commit.sha.slice(0, 12))}`,
     '',
-    code(reason),
+    inCode(reason),
     ...(rows.length === 0 ? [] : ['', '| stage | verdict | took |', '| --- | --- | --- |', ...rows]),
     '',
     plan.environments.length === 0

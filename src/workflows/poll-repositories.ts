@@ -1,3 +1,4 @@
+import type { PollReport } from '../activities/contracts.ts';
 import { describeFailure } from '../domain/failures.ts';
 import { call } from './call.ts';
 import { polling, readPolls } from './proxies/run.ts';
@@ -9,7 +10,7 @@ const atOnce = 4;
 export interface PollRoundReport {
   readonly projects: number;
   readonly accepted: number;
-  /** What could not be looked at; the next round tries again. */
+  /** What could not be looked at, or not all of it, and the next round tries again; and refs that no run can be of. */
   readonly problems: readonly string[];
 }
 
@@ -31,6 +32,7 @@ export async function pollRepositories(): Promise<PollRoundReport> {
           const report = await call(polling.pollRepository, `looks at ${project}`, { project });
           accepted += report.accepted.length;
           lines.push(...report.accepted.map(({ ref, run }) => `${project}: ${ref} is run ${run}`));
+          problems.push(...leftOf(project, report));
         } catch (error) {
           problems.push(`**not looked at** ${project}: ${describeFailure(error).message}`);
         }
@@ -40,4 +42,12 @@ export async function pollRepositories(): Promise<PollRoundReport> {
   );
   show();
   return { projects: projects.length, accepted, problems };
+}
+
+/** What a look has seen and did not run. */
+function leftOf(project: string, { later = 0, unreadable = [] }: PollReport): readonly string[] {
+  return [
+    ...(later === 0 ? [] : [`**left for the next look** ${project}: ${later} branches and tags that have moved`]),
+    ...unreadable.map(({ ref, why }) => `**no run of** ${project} ${ref}: ${why}`),
+  ];
 }

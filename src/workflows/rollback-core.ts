@@ -8,7 +8,7 @@ import { call } from './call.ts';
 import { Journal } from './journal.ts';
 import type { AbortMessage } from './messages.ts';
 import { isoNow, showPage } from './progress.ts';
-import { read } from './proxies/deployment.ts';
+import { planning } from './proxies/deployment.ts';
 import { Saga, type UndoRecord } from './saga.ts';
 import { headed } from './stages/undo.ts';
 import type { RollbackInput } from './turn.ts';
@@ -50,7 +50,8 @@ export class RollbackCore {
     if (this.input.policy !== undefined) return this.input.policy;
     const readPolicy = async (): Promise<PlanPolicy> =>
       // As a way back: nothing that is known of the release that is left may keep it.
-      (await call(read.planDeployment, 'reads the policy', { ...this.input.deployment, priority: 'rollback' })).policy;
+      (await call(planning.planDeployment, 'reads the policy', { ...this.input.deployment, priority: 'rollback' }))
+        .policy;
     return this.told ? await (this.#reading ??= readPolicy()) : await readPolicy();
   }
 

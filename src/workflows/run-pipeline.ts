@@ -82,6 +82,8 @@ class Run {
   #deployments: readonly DeploymentInput[] = [];
   readonly #turn: RunTurn;
   readonly #carried: RunCarried;
+  /** Its project is known to tell its forge nothing. */
+  #isQuiet = false;
   /** It is to end so, whatever it is at. */
   #stop: RunEnding | undefined;
 
@@ -175,6 +177,9 @@ class Run {
     });
     this.#deployments = deployments;
     if (commentsLater) this.#forge.comment(this.#stages, ending);
+    // What ends so early may be all that there is of the commit: without a word its change looks as if nothing had to be run.
+    const isUntold = this.#plan === undefined && this.#word.toTell === undefined && !this.#isQuiet;
+    if (isUntold && patched('2026-11-27-told-without-a-plan')) this.#forge.updateUnplanned(this.#input, ending);
     await Promise.all([
       ...deployments.map((deployment) => startDeployment(deployRelease, deployment)),
       tidied ?? this.#releaseWorkspace(),
@@ -210,6 +215,7 @@ class Run {
       this.#input,
     );
     if (tellsForge) this.#word.toTell = run;
+    else this.#isQuiet = true;
     if (rule === 'deny') return { outcome: 'rejected', reason: 'The project runs no pull requests from forks.' };
     if (rule === 'ask' && !(await this.#word.given(run, timeoutMs))) {
       return { outcome: 'expired', reason: `Nobody allowed the commit to be run within ${took(timeoutMs)}.` };

@@ -68,6 +68,8 @@ beforeAll(async () => {
       return { manifests, pusher: await createDockerPusher(parts.docker.address, address, manifests) };
     },
     claims: { claim: () => Promise.resolve(true) },
+    alone: ({ signal }, work) => work(signal),
+    keptRuns: () => Promise.resolve([]),
     builds: createMemoryBuilds(),
     lists,
   };

@@ -27,7 +27,11 @@ export interface ToldPullRequest extends Omit<Told, 'ref'> {
   readonly branch: string;
   readonly into: string;
   readonly fork: boolean;
-  readonly action: 'opened' | 'updated' | 'closed';
+  /** `retargeted`: from the branch `was` to `into`. */
+  readonly action: 'opened' | 'updated' | 'closed' | 'retargeted';
+  readonly was?: string;
+  /** When it was changed last. */
+  readonly at?: string;
 }
 
 /** An event and its body, not signed yet. */
@@ -96,11 +100,13 @@ const github: Dialect = {
   pullRequest: (told) => ({
     event: 'pull_request',
     body: {
-      action: { opened: 'opened', updated: 'synchronize', closed: 'closed' }[told.action],
+      action: { opened: 'opened', updated: 'synchronize', closed: 'closed', retargeted: 'edited' }[told.action],
       number: told.number,
+      ...(told.action === 'retargeted' ? { changes: { base: { ref: { from: told.was }, sha: { from: zeros } } } } : {}),
       ...(told.action === 'updated' ? { before: told.before, after: told.after } : {}),
       pull_request: {
         title: told.message,
+        updated_at: told.at,
         user: { login: told.author },
         head: {
           ref: told.branch,
@@ -189,7 +195,8 @@ const gitlab: Dialect = {
       object_attributes: {
         id: 99,
         iid: told.number,
-        action: { opened: 'open', updated: 'update', closed: 'close' }[told.action],
+        action: { opened: 'open', updated: 'update', closed: 'close', retargeted: 'update' }[told.action],
+        updated_at: told.at,
         ...(told.action === 'updated' ? { oldrev: told.before } : {}),
         title: told.message,
         source_branch: told.branch,
@@ -200,6 +207,9 @@ const gitlab: Dialect = {
         last_commit: { id: told.after, message: told.message, author: { name: 'Somebody', email: 'x@example.com' } },
         state: 'opened',
       },
+      ...(told.action === 'retargeted'
+        ? { changes: { target_branch: { previous: told.was, current: told.into } } }
+        : { changes: {} }),
     },
   }),
   test: undefined,
@@ -269,11 +279,13 @@ const gitea: Dialect = {
   pullRequest: (told) => ({
     event: 'pull_request',
     body: {
-      action: { opened: 'opened', updated: 'synchronized', closed: 'closed' }[told.action],
+      action: { opened: 'opened', updated: 'synchronized', closed: 'closed', retargeted: 'edited' }[told.action],
       number: told.number,
+      ...(told.action === 'retargeted' ? { changes: { ref: { from: told.was } } } : {}),
       pull_request: {
         id: 21,
         title: told.message,
+        updated_at: told.at,
         user: { id: 1, login: told.author, username: told.author },
         head: { label: told.branch, ref: told.branch, sha: told.after, repo_id: told.fork ? 5 : 4 },
         base: { label: told.into, ref: told.into, sha: told.before, repo_id: 4 },
@@ -349,9 +361,12 @@ const bitbucket: Dialect = {
     };
   },
   pullRequest: (told) => ({
-    event: { opened: 'pullrequest:created', updated: 'pullrequest:updated', closed: 'pullrequest:rejected' }[
-      told.action
-    ],
+    event: {
+      opened: 'pullrequest:created',
+      updated: 'pullrequest:updated',
+      closed: 'pullrequest:rejected',
+      retargeted: 'pullrequest:updated',
+    }[told.action],
     body: {
       actor: { nickname: told.author, display_name: 'A Person' },
       repository: bitbucketRepository(told.repository),
@@ -359,6 +374,7 @@ const bitbucket: Dialect = {
         id: told.number,
         title: told.message,
         state: 'OPEN',
+        updated_on: told.at,
         author: { nickname: told.author, display_name: 'A Person' },
         source: {
           branch: { name: told.branch },
@@ -421,13 +437,19 @@ const bitbucketDataCenter: Dialect = {
     },
   }),
   pullRequest: (told) => ({
-    event: { opened: 'pr:opened', updated: 'pr:from_ref_updated', closed: 'pr:declined' }[told.action],
+    event: { opened: 'pr:opened', updated: 'pr:from_ref_updated', closed: 'pr:declined', retargeted: 'pr:modified' }[
+      told.action
+    ],
     body: {
       eventKey: 'pr:opened',
       actor: { name: told.author, displayName: 'A Person' },
       ...(told.action === 'updated' ? { previousFromHash: told.before } : {}),
+      ...(told.action === 'retargeted'
+        ? { previousTarget: { id: `refs/heads/${told.was}`, displayId: told.was, type: 'BRANCH', latestCommit: zeros } }
+        : {}),
       pullRequest: {
         id: told.number,
+        updatedDate: told.at,
         version: 0,
         title: told.message,
         state: 'OPEN',

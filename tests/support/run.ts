@@ -37,7 +37,7 @@ const groups: readonly Group[] = [
   { name: 'contracts', needs: everything, serial: true },
   { name: 'stories', needs: everything, serial: true },
   { name: 'faults', needs: everything, serial: true },
-  { name: 'supply-chain', needs: ['docker', 'registry', 'toolsImage'], serial: true, heavy: true },
+  { name: 'supply-chain', needs: everything, serial: true, heavy: true },
   { name: 'infrastructure', needs: everything, serial: true, heavy: true },
   { name: 'browser', needs: ['temporal', 'store'], serial: true, heavy: true },
   { name: 'compose', needs: ['docker', 'applicationPostgres', 'nodeImage'], serial: true, heavy: true },

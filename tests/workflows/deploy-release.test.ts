@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { ApplicationFailure } from '@temporalio/common';
 import { environmentId } from '../../src/workflows/messages.ts';
 import { broken, isOpen, planOf, quietPolicy, twoPeople } from '../support/fake-activities.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
@@ -374,6 +375,37 @@ describe('a hotfix that is live', () => {
     const deployment = await when.deploy({ priority: 'hotfix', ...(runKey === undefined ? {} : { runKey }) });
     expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
     expect(world.called('mergeBack')).toHaveLength(count);
+  });
+
+  test('that could not be brought back is told to people, with what to do', async () => {
+    const { world, when } = createScenario(env);
+    world.on('planDeployment', (input) => ({ ...planOf(input, world), mergesBack: true as const }));
+    world.on('mergeBack', () => {
+      throw broken('ForgeRefused', 'hotfix/1 could not be asked back. into main: may not.');
+    });
+    const deployment = await when.deploy({ priority: 'hotfix', runKey: 'run' });
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.notices.filter(({ event }) => event === 'merge-back-failed')).toMatchObject([
+      {
+        level: 'error',
+        title: expect.stringContaining('was not asked back'),
+        lines: [expect.stringContaining('into main: may not.'), expect.stringContaining('by hand'), expect.anything()],
+      },
+    ]);
+  });
+
+  test('is asked back again and again while the forge is away', async () => {
+    const { world, when } = createScenario(env);
+    world.on('planDeployment', (input) => ({ ...planOf(input, world), mergesBack: true as const }));
+    world.on('mergeBack', () => {
+      if (world.called('mergeBack').length >= 9) return;
+      // At once, and not after minutes, which the clock of this server does not skip.
+      throw ApplicationFailure.create({ type: 'ForgeUnavailable', message: 'away', nextRetryDelay: 10 });
+    });
+    const deployment = await when.deploy({ priority: 'hotfix', runKey: 'run' });
+    expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    expect(world.called('mergeBack')).toHaveLength(9);
+    expect(world.notices.map(({ event }) => event)).not.toContain('merge-back-failed');
   });
 
   test('has succeeded also where the forge refuses', async () => {

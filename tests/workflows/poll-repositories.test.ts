@@ -19,7 +19,8 @@ const activities: PollActivities = {
       await new Promise((done) => setImmediate(done));
       if (project === 'away') throw ApplicationFailure.nonRetryable('it does not answer', 'RepositoryRefused');
       const accepted = project === 'busy' ? [{ ref: 'refs/heads/main', run: 7 }] : [];
-      return { refs: 3, moved: accepted.length, accepted };
+      const left = { later: 12, unreadable: [{ ref: 'refs/tags/tree', why: 'it is no commit' }] };
+      return { refs: 3, moved: accepted.length, accepted, ...(project === 'mirror' ? left : {}) };
     } finally {
       atOnce -= 1;
     }
@@ -57,4 +58,16 @@ test('looks at every project, few at once, and tells what it found and what it c
 test('has nothing to do where nobody is polled', async () => {
   projects = [];
   expect(await round()).toEqual({ projects: 0, accepted: 0, problems: [] });
+});
+
+test('says what is left for the next look, and of what there can be no run', async () => {
+  projects = ['mirror'];
+  expect(await round()).toEqual({
+    projects: 1,
+    accepted: 0,
+    problems: [
+      '**left for the next look** mirror: 12 branches and tags that have moved',
+      '**no run of** mirror refs/tags/tree: it is no commit',
+    ],
+  });
 });

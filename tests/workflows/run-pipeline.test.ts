@@ -575,7 +575,9 @@ describe('a run whose project tells its forge', () => {
     await (await when.push({ event: pullRequest })).result();
     const calls = told(world.called('tellForge'));
     const statuses = calls.flatMap((call) => call.statuses);
-    expect(statuses).toEqual([{ context: 'slipway', state: 'pending', description: `Nothing was run: ${skipped}` }]);
+    expect(statuses).toEqual([
+      { context: 'slipway', state: 'pending', description: `Nothing was run: ${skipped}`, abstains: true },
+    ]);
     const comments = calls.flatMap(({ comment }) => (comment === undefined ? [] : [comment.body]));
     expect(comments).toEqual([expect.stringMatching(/^\*\*skipped\*\*: run /)]);
   });
@@ -597,7 +599,11 @@ describe('a run whose project tells its forge', () => {
     expect(await (await when.push()).result()).toMatchObject({ outcome: 'succeeded' });
     const statuses = told(world.called('tellForge')).flatMap((call) => call.statuses);
     const last = (context: string): unknown => statuses.findLast((status) => status.context === context);
-    expect(last('slipway/docs')).toMatchObject({ state: 'success', description: `skipped: ${condition}` });
+    // Another run of the commit may have run it.
+    expect(last('slipway/docs')).toMatchObject({
+      ...{ state: 'success', description: `skipped: ${condition}`, abstains: true },
+    });
+    expect(last('slipway/check')).not.toHaveProperty('abstains');
     expect(last('slipway/clean')).toMatchObject({
       state: 'success',
       description: 'skipped: Nothing before it failed.',
@@ -626,6 +632,41 @@ describe('a run whose project tells its forge', () => {
     expect(await (await when.push()).result()).toMatchObject({ outcome: 'failed' });
     expect(world.called('tellFindings')).toMatchObject([{ input: { ref: 'refs/heads/main' } }]);
   });
+
+  test.each([
+    ['DefinitionInvalid', 'failed', 'failure'],
+    ['RepositoryRefused', 'errored', 'error'],
+    ['WorkspaceLost', 'errored', 'error'],
+  ] as const)(
+    'that never had a plan (%s) is told with its reason, once it is on record',
+    async (type, outcome, state) => {
+      const { world, when } = createScenario(env);
+      world.on('prepareRun', () => {
+        throw ApplicationFailure.create({
+          type,
+          message: 'slipway.yaml:3: no such step.\nmore of it',
+          nonRetryable: true,
+        });
+      });
+      const settled = world.settledRuns.length;
+      world.on('tellForge', () => {
+        expect(world.settledRuns.length).toBe(settled + 1);
+      });
+      const run = await when.push({ event: pullRequest });
+      expect(await run.result()).toMatchObject({ outcome });
+      const [call, ...more] = told(world.called('tellForge'));
+      expect(more).toEqual([]);
+      expect(call).toMatchObject({
+        commit: pullRequest.after,
+        runKey: expect.any(String),
+        statuses: [
+          { context: 'slipway', state, description: expect.stringContaining('slipway.yaml:3: no such step.') },
+        ],
+        comment: { pullRequest: 7, ofRecord: true },
+      });
+      expect(call?.statuses[0]?.description).not.toContain('more of it');
+    },
+  );
 
   test('says nothing where nobody asked for it', async () => {
     const { world, when } = createScenario(env);

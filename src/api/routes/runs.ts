@@ -174,7 +174,9 @@ export function runRoutes({ deps, projects, starter, commands }: ApiContext): Fa
         const project = await projects.read(name);
         const after = (request.body.commit ?? (await resolve(name, ref))).toLowerCase();
         const event: SourceEvent = { kind: 'manual', ref, before: noCommit, after, author: identity.name };
-        const decision = routeEvent(event, routesOf(project.definition));
+        // Its commit may have others for those that are not given.
+        const known = { values: parameters ?? {}, complete: false };
+        const decision = routeEvent(event, routesOf(project.definition), undefined, known);
         if (decision.kind === 'ignored') throw refuse('InvalidInput', decision.why);
         if (release !== undefined && (await readRelease(db, name, release)) === undefined) {
           throw refuse('NotFound', `There is no release ${release} of ${name}.`);

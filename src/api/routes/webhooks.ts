@@ -1,4 +1,5 @@
-import type { FastifyRequest } from 'fastify';
+import { randomUUID } from 'node:crypto';
+import type { FastifyBaseLogger, FastifyRequest } from 'fastify';
 import type { FastifyPluginAsyncZod } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { routesOf } from '../../definition/routes.ts';
@@ -8,17 +9,18 @@ import type { SourceEvent } from '../../domain/run.ts';
 import { asksToSkip } from '../../domain/skip.ts';
 import { type ForgeKind, createForge, forgeKinds } from '../../providers/forges/index.ts';
 import type { Forge, ForgeDelivery, ForgeEvent, ForgeRequest } from '../../providers/forges/port.ts';
-import { acceptRun, noteIgnored } from '../../store/inbox.ts';
+import { acceptRun, noteIgnored, readNewestOfCommit } from '../../store/inbox.ts';
 import { runId } from '../../workflows/messages.ts';
 import type { ApiContext } from '../context.ts';
 import { refuse } from '../problems.ts';
 import type { KnownProject } from '../project-reader.ts';
-import { createRateLimit, webhookRate } from '../rate-limit.ts';
+import { type RateLimit, createRateLimit, strangerRate, webhookRate } from '../rate-limit.ts';
 import { ProjectPath } from '../schemas.ts';
 
 const bodyLimitBytes = 5 * 1024 * 1024;
 /** One push may move many branches; beyond this somebody mirrors a repository, and wants no run for each. */
 const mostEvents = 50;
+const nobodysSecret = randomUUID();
 
 const Accepted = z.object({
   run: z.object({
@@ -46,6 +48,7 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
     burst: settings.webhookBurst ?? webhookRate.burst,
     perMinute: settings.webhooksPerMinute ?? webhookRate.perMinute,
   });
+  const strangers = createRateLimit(strangerRate);
 
   async function take(kind: ForgeKind, project: KnownProject, request: ForgeRequest): Promise<Answer> {
     const expected = project.definition.repository.forge.kind;
@@ -54,13 +57,12 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
     }
     const forge = createForge(kind);
     await prove(forge, project, request);
+    return await takeProved(forge, project, request);
+  }
+
+  async function takeProved(forge: Forge, project: KnownProject, request: ForgeRequest): Promise<Answer> {
     // Only what was signed is counted: nobody else may use the project's share up.
-    const waitSeconds = limit.take(project.name);
-    if (waitSeconds > 0) {
-      throw refuse('TooMany', `${project.name} has sent too many webhooks; wait ${waitSeconds} s.`, {
-        retryAfterSeconds: waitSeconds,
-      });
-    }
+    charge(limit, project.name, `${project.name} has sent too many webhooks`);
     const delivery = forge.identify(request);
     const message = forge.read(request);
     if (message.kind === 'ignored') return await ignore(project, delivery, message.why);
@@ -84,6 +86,40 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
     return { status: 'accepted', ...run, ...(more.length === 0 ? {} : { more }) };
   }
 
+  /**
+   * The project whose repository sent a delivery to the shared address. Whoever has not proved to be that repository is told the same for every
+   * address: which ones are known here is nobody else's business.
+   */
+  async function provedSender(forge: Forge, request: ForgeRequest, log: FastifyBaseLogger): Promise<KnownProject> {
+    const found = (await projects.ofRepository(forge.repositories(request))).filter(
+      ({ definition }) => definition.repository.forge.kind === 'github',
+    );
+    const secrets = await Promise.all(
+      found.map(async (project) => {
+        try {
+          return await project.readSecrets();
+        } catch (err) {
+          log.error({ err, project: project.name }, 'a delivery is refused, for its signature cannot be checked');
+          return [];
+        }
+      }),
+    );
+    // One of nobody too is compared with something: how long it takes would tell as much as an answer.
+    const isProved =
+      forge.verify(request, found.length === 0 ? [nobodysSecret] : secrets.flat(), new Date()) === 'valid';
+    const [project] = found;
+    if (!isProved || project === undefined) {
+      throw refuse(
+        'SignatureInvalid',
+        'The signature is not that of a webhook of a repository that has a project here.',
+      );
+    }
+    if (found.length > 1) {
+      throw refuse('Conflict', 'Several projects have this repository; use /webhooks/github/<project> for each.');
+    }
+    return project;
+  }
+
   async function ignore(project: KnownProject, delivery: ForgeDelivery, why: string): Promise<Answer> {
     await noteIgnored(store.db, project.name, delivery, why);
     return { status: 'ignored', reason: why };
@@ -96,7 +132,12 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
       await noteIgnored(store.db, project.name, delivery, why);
       return why;
     }
-    const event = await whole(project, found);
+    const event = await targeted(project, found, await whole(project, found));
+    if (event === undefined) {
+      const unmoved = 'Nothing is done for an update of a pull request without new commits.';
+      await noteIgnored(store.db, project.name, delivery, unmoved);
+      return unmoved;
+    }
     const accepted = await acceptRun(
       store.db,
       { project: project.name, key: runKey(event), event, acceptedAt: new Date().toISOString() },
@@ -105,6 +146,26 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
     if (!accepted.started) starter.run(accepted.input);
     const { key, number, created } = accepted;
     return { run: { project: project.name, number, key, id: runId(project.name, key) }, created };
+  }
+
+  /**
+   * Finds out by the newest run of the same commit whether a pull request has another target, where its delivery does not say.
+   *
+   * @returns undefined where nothing else would start a run, and it has the same.
+   */
+  async function targeted(
+    project: KnownProject,
+    { perhapsRetargetedAt: at, onlyRetargeted }: ForgeEvent,
+    event: SourceEvent,
+  ): Promise<SourceEvent | undefined> {
+    if (at === undefined) return event;
+    const { ref, after, into } = event;
+    const newest = (await readNewestOfCommit(store.db, { project: project.name, ref, commit: after }))?.event;
+    const isMoved = newest?.into !== undefined && into !== undefined && newest.into !== into;
+    if (isMoved) return { ...event, retargetedAt: at };
+    if (onlyRetargeted) return undefined;
+    // An edit after it is of the same run.
+    return newest?.retargetedAt === undefined ? event : { ...event, retargetedAt: newest.retargetedAt };
   }
 
   /** Asks the repository for a commit of which the forge has told the beginning. */
@@ -151,23 +212,29 @@ export function webhookRoutes({ deps, projects, starter }: ApiContext): FastifyP
       {
         config: { role: null },
         bodyLimit: bodyLimitBytes,
+        onRequest: async (request) => {
+          charge(strangers, request.ip, 'Too many deliveries came from here that prove nothing');
+          await Promise.resolve();
+        },
         schema: { ...schema, summary: 'A delivery of GitHub for the one project whose repository sent it' },
       },
       async (request, reply) => {
         const raw = requestOf(request);
         const forge = createForge('github');
         forge.identify(raw);
-        const found = await projects.ofRepository(forge.repositories(raw));
-        const [project] = found;
-        if (project === undefined) throw refuse('NotFound', 'No project has the repository that this delivery names.');
-        if (found.length > 1) {
-          throw refuse('Conflict', 'Several projects have this repository; use /webhooks/github/<project> for each.');
-        }
-        return await reply.code(202).send(await take('github', project, raw));
+        const project = await provedSender(forge, raw, request.log);
+        strangers.giveBack(request.ip);
+        return await reply.code(202).send(await takeProved(forge, project, raw));
       },
     );
     await Promise.resolve();
   };
+}
+
+/** @throws ProviderError `TooMany` (retried) */
+function charge(limit: RateLimit, key: string, why: string): void {
+  const waitSeconds = limit.take(key);
+  if (waitSeconds > 0) throw refuse('TooMany', `${why}; wait ${waitSeconds} s.`, { retryAfterSeconds: waitSeconds });
 }
 
 /** @throws ProviderError `SignatureInvalid` (not retried) */

@@ -14,10 +14,10 @@ export const Protection = z
       .string()
       .min(1)
       .max(200)
-      .describe('A second branch, such as `develop`, of which a pull request and a status check are asked.')
+      .describe('A second branch, such as `develop`, of which a pull request and the status check are asked.')
       .exactOptional(),
   })
   .describe(
-    'Looks with each plan at how the forge protects the release branch; a part of gate `access-control`. What differs fails it, what the forge does not show makes it errored. Needs `forge.api`, with a token that may read it. Default: not looked at.',
+    'Looks with each plan at how the forge protects the release branch, and whether the status `slipway/<project>` must pass; a part of gate `access-control`. What differs fails it, what the forge does not show makes it errored. Needs `forge.api`, with a token that may read it. Default: not looked at.',
   )
   .exactOptional();

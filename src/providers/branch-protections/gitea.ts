@@ -17,6 +17,7 @@ const Rule = z.looseObject({
   push_whitelist_deploy_keys: z.boolean().optional(),
   required_approvals: z.number(),
   enable_status_check: z.boolean(),
+  status_check_contexts: z.array(z.string()).nullish(),
   block_on_outdated_branch: z.boolean().optional(),
   dismiss_stale_approvals: z.boolean().optional(),
   /** Of Gitea since 1.23. */
@@ -38,7 +39,7 @@ export const createGiteaProtection: CreateProtectionReader = (options) => {
   });
 
   return Promise.resolve({
-    async read(branch) {
+    async read(branch, check) {
       const rules = await http.attempt(() => http.ask('GET', '/branch_protections', { answer: z.array(Rule) }));
       const named = rules.find(({ rule_name: name }) => name === branch);
       const byPattern = [...rules]
@@ -51,11 +52,14 @@ export const createGiteaProtection: CreateProtectionReader = (options) => {
         (rule.push_whitelist_teams ?? []).length > 0 ||
         rule.push_whitelist_deploy_keys === true;
       const closed = !rule.enable_push || (rule.enable_push_whitelist && !listed);
+      // Without one it goes by whatever has come so far.
+      const checkNames = rule.enable_status_check ? (rule.status_check_contexts ?? []) : [];
       const flags = [rule.block_admin_merge_override, rule.apply_to_admins].filter((flag) => flag !== undefined);
       return {
         pullRequest: closed,
         approvals: rule.required_approvals,
-        statusChecks: rule.enable_status_check,
+        statusChecks: checkNames.some((pattern) => fits(pattern, check)),
+        checkNames,
         upToDate: rule.block_on_outdated_branch ?? null,
         dismissesStale: rule.dismiss_stale_approvals ?? null,
         administrators: flags.length === 0 ? null : flags.includes(true),
@@ -64,3 +68,8 @@ export const createGiteaProtection: CreateProtectionReader = (options) => {
     },
   });
 };
+
+/** Its patterns (gobwas/glob without separators) have a `*` that goes over slashes too; what else they can say is not understood, and fits nothing. */
+function fits(pattern: string, check: string): boolean {
+  return pattern === check || matchesRef(pattern.replaceAll(/\*+/g, '**'), check);
+}

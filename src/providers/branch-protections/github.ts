@@ -3,8 +3,9 @@ import { githubAnswer, githubOptions, githubPlace } from '../forge-apis/github-c
 import { type CreateProtectionReader, refusalOf } from './port.ts';
 
 /** One place that protects a branch: its own protection, or one ruleset. */
-interface Source extends Omit<BranchProtection, 'administrators' | 'approvals'> {
+interface Source extends Omit<BranchProtection, 'administrators' | 'approvals' | 'checkNames'> {
   readonly approvals: number;
+  readonly checkNames: readonly string[];
   readonly administrators: boolean | null;
 }
 
@@ -18,18 +19,22 @@ export const createGithubProtection: CreateProtectionReader = async (options) =>
   const place = githubPlace(options);
   const octokit = new Octokit(githubOptions(options));
 
-  async function ofBranch(branch: string): Promise<readonly Source[]> {
+  async function ofBranch(branch: string, check: string): Promise<readonly Source[]> {
     try {
       const { data } = await octokit.rest.repos.getBranchProtection({ ...place, branch });
       const { required_pull_request_reviews: reviews, required_status_checks: checks, restrictions } = data;
       const administrators = data.enforce_admins?.enabled === true;
       const own: Pushers = administrators ? 'nobody' : 'administrators';
       const past = reviews?.bypass_pull_request_allowances;
+      const checkNames = [
+        ...new Set([...(checks?.contexts ?? []), ...(checks?.checks ?? []).map(({ context }) => context)]),
+      ];
       return [
         {
           pullRequest: reviews !== undefined,
           approvals: reviews?.required_approving_review_count ?? 0,
-          statusChecks: (checks?.contexts.length ?? 0) + (checks?.checks.length ?? 0) > 0,
+          statusChecks: checkNames.includes(check),
+          checkNames,
           upToDate: checks?.strict === true,
           dismissesStale: reviews?.dismiss_stale_reviews === true,
           administrators,
@@ -50,7 +55,7 @@ export const createGithubProtection: CreateProtectionReader = async (options) =>
     }
   }
 
-  async function ofRulesets(branch: string): Promise<readonly Source[]> {
+  async function ofRulesets(branch: string, check: string): Promise<readonly Source[]> {
     const rules = await octokit.paginate(octokit.rest.repos.getBranchRules, { ...place, branch, per_page: 100 });
     const ids = [...new Set(rules.flatMap(({ ruleset_id: id }) => id ?? []))];
     return await Promise.all(
@@ -59,13 +64,15 @@ export const createGithubProtection: CreateProtectionReader = async (options) =>
         const { data } = await octokit.rest.repos.getRepoRuleset({ ...place, ruleset_id: id, includes_parents: true });
         const pull = own.find((rule) => rule.type === 'pull_request');
         const checks = own.find((rule) => rule.type === 'required_status_checks')?.parameters;
+        const checkNames = (checks?.required_status_checks ?? []).map(({ context }) => context);
         const closed = pull !== undefined || own.some(({ type }) => type === 'update');
         const past = data.bypass_actors?.map(({ actor_type: type }) => type);
         return {
           pullRequest: pull !== undefined,
           approvals: pull?.parameters?.required_approving_review_count ?? 0,
-          statusChecks: (checks?.required_status_checks.length ?? 0) > 0,
-          upToDate: checks?.strict_required_status_checks_policy === true && checks.required_status_checks.length > 0,
+          statusChecks: checkNames.includes(check),
+          checkNames,
+          upToDate: checks?.strict_required_status_checks_policy === true && checkNames.length > 0,
           dismissesStale: pull?.parameters?.dismiss_stale_reviews_on_push === true,
           // Only told to those who may change the ruleset.
           administrators: past === undefined ? null : past.length === 0,
@@ -76,9 +83,9 @@ export const createGithubProtection: CreateProtectionReader = async (options) =>
   }
 
   return {
-    async read(branch) {
+    async read(branch, check) {
       try {
-        const [own, rulesets] = await Promise.all([ofBranch(branch), ofRulesets(branch)]);
+        const [own, rulesets] = await Promise.all([ofBranch(branch, check), ofRulesets(branch, check)]);
         return together([...own, ...rulesets]);
       } catch (error) {
         throw refusalOf('GitHub', options, githubAnswer(error));
@@ -110,13 +117,14 @@ function together(sources: readonly Source[]): BranchProtection {
   const least = pushers.find((who) => known.includes(who)) ?? null;
   return {
     ...all,
+    checkNames: [...new Set(sources.flatMap(({ checkNames }) => checkNames))],
     administrators: same(binding) ? true : same(possible) ? null : false,
     // One that does not say may still let nobody past.
     pushers: least === 'others' && known.length < sources.length ? null : least,
   };
 }
 
-function summed(sources: readonly Source[]): Omit<BranchProtection, 'administrators' | 'pushers'> {
+function summed(sources: readonly Source[]): Omit<BranchProtection, 'administrators' | 'pushers' | 'checkNames'> {
   return {
     pullRequest: sources.some(({ pullRequest }) => pullRequest === true),
     approvals: Math.max(0, ...sources.map(({ approvals }) => approvals)),

@@ -10,8 +10,11 @@ import { type ForgeAnswer, isRefusal } from '../forge-apis/refusal.ts';
  * says nothing of the branch.
  */
 export interface ProtectionReader {
-  /** @param branch - without `refs/heads/`. */
-  read(branch: string): Promise<BranchProtection>;
+  /**
+   * @param branch - without `refs/heads/`.
+   * @param check - name of the status that must pass there, where the forge knows names.
+   */
+  read(branch: string, check: string): Promise<BranchProtection>;
 }
 
 export type CreateProtectionReader = (options: ForgeApiOptions) => Promise<ProtectionReader>;

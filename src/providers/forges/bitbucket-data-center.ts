@@ -5,10 +5,12 @@ import {
   Commit,
   FullRef,
   Into,
+  Moment,
   addresses,
   messageOf,
   isFork,
   messageOfOne,
+  momentOf,
   noCommit,
   pullRequestMoved,
   refMoved,
@@ -34,7 +36,10 @@ const Side = z.looseObject({
 const PullRequest = z.looseObject({
   actor: Person,
   previousFromHash: Commit.nullish(),
+  // Of whatever is edited: where only the title is another one, it is the target as it is.
+  previousTarget: z.looseObject({ displayId: Into }).nullish(),
   pullRequest: z.looseObject({
+    updatedDate: Moment,
     id: z.number().int().positive(),
     title: z.string().nullish(),
     author: z.looseObject({ user: Person }).nullish(),
@@ -68,6 +73,7 @@ export function createBitbucketDataCenterForge(): Forge {
       if (event === 'pr:opened' || event === 'pr:from_ref_updated') {
         return readPullRequest(parse(name, PullRequest, body));
       }
+      if (event === 'pr:modified') return readModified(parse(name, PullRequest, body));
       const works = event === 'diagnostics:ping';
       return { kind: 'ignored', why: works ? 'The webhook works.' : `Nothing is done for ${event} events.` };
     },
@@ -95,7 +101,19 @@ function readPush({ actor, changes, toCommit }: z.output<typeof Push>): ForgeMes
   );
 }
 
-function readPullRequest({ actor, previousFromHash, pullRequest }: z.output<typeof PullRequest>): ForgeMessage {
+function readModified(payload: z.output<typeof PullRequest>): ForgeMessage {
+  const { previousTarget, pullRequest } = payload;
+  const before = previousTarget?.displayId;
+  if (!before || before === pullRequest.toRef.displayId) {
+    return { kind: 'ignored', why: 'Nothing is done for pr:modified events that leave the target as it is.' };
+  }
+  return readPullRequest(payload, { retargetedAt: momentOf(pullRequest.updatedDate) });
+}
+
+function readPullRequest(
+  { actor, previousFromHash, pullRequest }: z.output<typeof PullRequest>,
+  more: { readonly retargetedAt?: string } = {},
+): ForgeMessage {
   const { id, title, author, fromRef, toRef } = pullRequest;
   return messageOfOne(
     pullRequestMoved({
@@ -105,6 +123,7 @@ function readPullRequest({ actor, previousFromHash, pullRequest }: z.output<type
       after: fromRef.latestCommit,
       fork: isFork(fromRef.repository?.id, toRef.repository?.id),
       ...(toRef.displayId ? { into: toRef.displayId } : {}),
+      ...more,
       author: author?.user?.name ?? author?.user?.displayName ?? nameOf(actor),
       message: title,
     }),

@@ -3,11 +3,13 @@ import type { Forge, ForgeEvent, ForgeMessage } from './port.ts';
 import {
   Address,
   Commit,
+  Moment,
   ShortCommit,
   ShortRef,
   addresses,
   isFork,
   messageOf,
+  momentOf,
   noCommit,
   pullRequestMoved,
   refMoved,
@@ -39,6 +41,7 @@ const PullRequest = z.looseObject({
   pullrequest: z.looseObject({
     id: z.number().int().positive(),
     title: z.string().nullish(),
+    updated_on: Moment,
     author: Person,
     source: Side,
     destination: Side,
@@ -67,7 +70,7 @@ export function createBitbucketForge(): Forge {
       const body = parseJson(request);
       if (event === 'repo:push') return readPush(parse(name, Push, body));
       if (event === 'pullrequest:created' || event === 'pullrequest:updated') {
-        return readPullRequest(parse(name, PullRequest, body));
+        return readPullRequest(event, parse(name, PullRequest, body));
       }
       return { kind: 'ignored', why: `Nothing is done for ${event} events.` };
     },
@@ -101,8 +104,8 @@ function readPush({ actor, push }: z.output<typeof Push>): ForgeMessage {
   );
 }
 
-function readPullRequest({ actor, pullrequest }: z.output<typeof PullRequest>): ForgeMessage {
-  const { id, title, author, source, destination } = pullrequest;
+function readPullRequest(name: string, { actor, pullrequest }: z.output<typeof PullRequest>): ForgeMessage {
+  const { id, title, author, source, destination, updated_on: at } = pullrequest;
   if (!source.commit) return { kind: 'ignored', why: `The source of pull request ${id} is gone.` };
   const fork = isFork(source.repository?.full_name, destination.repository?.full_name);
   if (fork) {
@@ -124,7 +127,14 @@ function readPullRequest({ actor, pullrequest }: z.output<typeof PullRequest>): 
     author: nameOf(author) ?? nameOf(actor) ?? 'unknown',
     message: title,
   });
-  return messageOf([{ event, ...(event.after.length === 40 ? {} : { wholeIn: branch }) }]);
+  return messageOf([
+    {
+      event,
+      ...(event.after.length === 40 ? {} : { wholeIn: branch }),
+      // Of an update it is not told what of the pull request is new.
+      ...(name === 'pullrequest:updated' ? { perhapsRetargetedAt: momentOf(at) } : {}),
+    },
+  ]);
 }
 
 function nameOf(person: z.output<typeof Person>): string | undefined {

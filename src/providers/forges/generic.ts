@@ -1,5 +1,16 @@
 import { z } from 'zod';
-import { Commit, FullRef, Into, addresses, messageOfOne, noCommit, pullRequestMoved, refMoved } from './payload.ts';
+import {
+  Commit,
+  FullRef,
+  Into,
+  addresses,
+  messageOf,
+  messageOfOne,
+  momentOf,
+  noCommit,
+  pullRequestMoved,
+  refMoved,
+} from './payload.ts';
 import type { Forge, ForgeMessage } from './port.ts';
 import { deliveryOf, header, parse, parseJson } from './request.ts';
 import { verifyStandardWebhook } from './standard-webhooks.ts';
@@ -46,7 +57,9 @@ export function createGenericForge(): Forge {
       const body = parseJson(request);
       const { event } = parse(name, Named, body);
       if (event === 'push' || event === 'tag') return readRef(parse(name, Ref, body));
-      if (event === 'pull-request') return readPullRequest(parse(name, PullRequest, body));
+      if (event === 'pull-request') {
+        return readPullRequest(parse(name, PullRequest, body), momentOf(header(request, 'webhook-timestamp')));
+      }
       return { kind: 'ignored', why: event === 'test' ? 'The webhook works.' : `Nothing is done for ${event} events.` };
     },
     repositories(request) {
@@ -61,18 +74,17 @@ function readRef({ event: kind, ref, before, after, author, message }: z.output<
   return messageOfOne(`${ref} does not begin with ${kind === 'tag' ? 'refs/tags/' : 'refs/heads/'}.`);
 }
 
-function readPullRequest(request: z.output<typeof PullRequest>): ForgeMessage {
+function readPullRequest(request: z.output<typeof PullRequest>, perhapsRetargetedAt: string): ForgeMessage {
   const { number, from, into, before, after, fork, author, message } = request;
-  return messageOfOne(
-    pullRequestMoved({
-      pullRequest: number,
-      before,
-      after,
-      fork,
-      author,
-      message,
-      ...(from === undefined ? {} : { from }),
-      ...(into ? { into } : {}),
-    }),
-  );
+  const event = pullRequestMoved({
+    pullRequest: number,
+    before,
+    after,
+    fork,
+    author,
+    message,
+    ...(from === undefined ? {} : { from }),
+    ...(into ? { into } : {}),
+  });
+  return messageOf([{ event, perhapsRetargetedAt }]);
 }

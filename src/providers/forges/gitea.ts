@@ -5,9 +5,11 @@ import {
   Commit,
   FullRef,
   Into,
+  Moment,
   addresses,
   isFork,
   messageOfOne,
+  momentOf,
   pullRequestMoved,
   refMoved,
 } from './payload.ts';
@@ -35,8 +37,11 @@ const Side = z.looseObject({
 const PullRequest = z.looseObject({
   action: z.string(),
   number: z.number().int().positive(),
+  // Of an edit: `ref` is the target there was before (services/webhook/notifier.go, PullRequestChangeTargetBranch).
+  changes: z.looseObject({ ref: z.looseObject({}).nullish() }).nullish(),
   pull_request: z.looseObject({
     title: z.string().nullish(),
+    updated_at: Moment,
     user: Person,
     head: Side,
     base: Side,
@@ -98,10 +103,11 @@ function readPush(push: z.output<typeof Push>): ForgeMessage {
 }
 
 function readPullRequest(payload: z.output<typeof PullRequest>): ForgeMessage {
-  if (!pullRequestActions.has(payload.action)) {
+  const retargeted = payload.action === 'edited' && Boolean(payload.changes?.ref);
+  if (!pullRequestActions.has(payload.action) && !retargeted) {
     return { kind: 'ignored', why: `Nothing is done when a pull request is ${payload.action}.` };
   }
-  const { head, base, user, title } = payload.pull_request;
+  const { head, base, user, title, updated_at: at } = payload.pull_request;
   return messageOfOne(
     pullRequestMoved({
       pullRequest: payload.number,
@@ -109,6 +115,7 @@ function readPullRequest(payload: z.output<typeof PullRequest>): ForgeMessage {
       after: head.sha,
       fork: isFork(head.repo_id, base.repo_id),
       ...(base.ref ? { into: base.ref } : {}),
+      ...(retargeted ? { retargetedAt: momentOf(at) } : {}),
       author: nameOf(user) ?? nameOf(payload.sender) ?? 'unknown',
       message: title,
     }),

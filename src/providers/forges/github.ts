@@ -5,10 +5,12 @@ import {
   Commit,
   FullRef,
   Into,
+  Moment,
   addresses,
   messageOf,
   isFork,
   messageOfOne,
+  momentOf,
   noCommit,
   pullRequestMoved,
   refMoved,
@@ -43,8 +45,11 @@ const PullRequest = z.looseObject({
   action: z.string(),
   number: z.number().int().positive(),
   before: Commit.optional(),
+  // Of an edit: what was there before.
+  changes: z.looseObject({ base: z.looseObject({}).nullish() }).nullish(),
   pull_request: z.looseObject({
     title: z.string().nullish(),
+    updated_at: Moment,
     user: Person,
     head: z.looseObject({ sha: Commit, repo: Repository }),
     base: z.looseObject({ sha: Commit, ref: Into, repo: Repository }),
@@ -58,7 +63,7 @@ const Named = z.looseObject({
     .optional(),
 });
 
-/** What brings other commits into a pull request; everything else about it changes nothing that is checked. */
+/** What brings other commits into a pull request; beside these only another target changes what is checked. */
 const pullRequestActions = new Set(['opened', 'reopened', 'synchronize']);
 /** A push with so many commits may have had more (docs.github.com, webhook events and payloads, push: `commits`). */
 const mostCommits = 2048;
@@ -125,10 +130,11 @@ function pathsOf({ commits, created, forced, before }: z.output<typeof Push>): r
 }
 
 function readPullRequest(payload: z.output<typeof PullRequest>): ForgeMessage {
-  if (!pullRequestActions.has(payload.action)) {
+  const retargeted = payload.action === 'edited' && Boolean(payload.changes?.base);
+  if (!pullRequestActions.has(payload.action) && !retargeted) {
     return { kind: 'ignored', why: `Nothing is done when a pull request is ${payload.action}.` };
   }
-  const { head, base, user, title } = payload.pull_request;
+  const { head, base, user, title, updated_at: at } = payload.pull_request;
   return messageOfOne(
     pullRequestMoved({
       pullRequest: payload.number,
@@ -137,6 +143,7 @@ function readPullRequest(payload: z.output<typeof PullRequest>): ForgeMessage {
       // A fork that is gone has no repository; it was one all the same.
       fork: isFork(head.repo?.full_name, base.repo?.full_name),
       ...(base.ref ? { into: base.ref } : {}),
+      ...(retargeted ? { retargetedAt: momentOf(at) } : {}),
       author: nameOf(user) ?? nameOf(payload.sender) ?? 'unknown',
       message: title,
     }),

@@ -5,9 +5,12 @@ import {
   Commit,
   FullRef,
   Into,
+  Moment,
   addresses,
   isFork,
+  messageOf,
   messageOfOne,
+  momentOf,
   noCommit,
   pullRequestMoved,
   refMoved,
@@ -34,12 +37,15 @@ const Touched = z.looseObject({
     action: z.string().nullish(),
     oldrev: Commit.nullish(),
   }),
+  // Older ones leave the target out where it is what was changed (gitlab.com/gitlab-org/gitlab/-/issues/224610).
+  changes: z.looseObject({ target_branch: z.unknown().optional() }).nullish(),
 });
 const MergeRequest = z.looseObject({
   user: z.looseObject({ username: z.string().nullish(), name: z.string().nullish() }).nullish(),
   object_attributes: z.looseObject({
     iid: z.number().int().positive(),
     title: z.string().nullish(),
+    updated_at: Moment,
     target_branch: Into,
     source_project_id: z.number().nullish(),
     target_project_id: z.number().nullish(),
@@ -119,26 +125,34 @@ function readPush(push: z.output<typeof Push>): ForgeMessage {
 }
 
 function readMergeRequest(body: unknown): ForgeMessage {
-  const { action, oldrev } = parse(name, Touched, body).object_attributes;
+  const { object_attributes: touched, changes } = parse(name, Touched, body);
+  const { action, oldrev } = touched;
   const ignored = {
     kind: 'ignored',
     why: `Nothing is done for the ${action ?? 'test'} of a merge request without new commits.`,
   } as const;
+  if (action !== 'open' && action !== 'reopen' && action !== 'update') return ignored;
   // Any edit is an update; only one with new commits has `oldrev`.
-  if (action !== 'open' && action !== 'reopen' && !(action === 'update' && Boolean(oldrev))) return ignored;
-  const { object_attributes: request, user } = parse(name, MergeRequest, body);
-  const { iid, last_commit: commit } = request;
+  const isEdit = action === 'update' && !oldrev;
+  const found = isEdit ? MergeRequest.safeParse(body).data : parse(name, MergeRequest, body);
+  const commit = found?.object_attributes.last_commit;
   if (!commit) return ignored;
-  return messageOfOne(
-    pullRequestMoved({
-      pullRequest: iid,
-      from: `refs/merge-requests/${iid}/head`,
-      before: oldrev ?? noCommit,
-      after: commit.id,
-      fork: isFork(request.source_project_id, request.target_project_id),
-      ...(request.target_branch ? { into: request.target_branch } : {}),
-      author: user?.username ?? user?.name ?? 'unknown',
-      message: request.title,
-    }),
-  );
+  const { object_attributes: request, user } = found;
+  const { iid } = request;
+  const isTold = isEdit && Boolean(changes?.target_branch);
+  const at = momentOf(request.updated_at);
+  const event = pullRequestMoved({
+    pullRequest: iid,
+    from: `refs/merge-requests/${iid}/head`,
+    before: oldrev ?? noCommit,
+    after: commit.id,
+    fork: isFork(request.source_project_id, request.target_project_id),
+    ...(request.target_branch ? { into: request.target_branch } : {}),
+    ...(isTold ? { retargetedAt: at } : {}),
+    author: user?.username ?? user?.name ?? 'unknown',
+    message: request.title,
+  });
+  return messageOf([
+    { event, ...(isEdit && !isTold ? { perhapsRetargetedAt: at, onlyRetargeted: true as const } : {}) },
+  ]);
 }

@@ -22,6 +22,8 @@ export const ShortRef = z
 /** Name of the branch that a pull request goes into, where it is told. */
 export const Into = ShortRef.nullish();
 export const Address = z.string().nullish();
+/** When something was changed last, in whatever form a forge has for it. */
+export const Moment = z.unknown().optional();
 
 export const noCommit = '0'.repeat(40);
 const longestMessage = 4096;
@@ -59,6 +61,11 @@ export function isFork(
   target: string | number | null | undefined,
 ): boolean {
   return source === undefined || source === null || source === '' || source !== target;
+}
+
+/** A moment as it is kept; it is only ever compared with itself. */
+export function momentOf(told: unknown): string {
+  return typeof told === 'string' || typeof told === 'number' ? storableText(String(told).slice(0, 64)) : '';
 }
 
 /** An event of a pull request. */

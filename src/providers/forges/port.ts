@@ -22,6 +22,13 @@ export interface ForgeEvent {
   readonly paths?: readonly string[];
   /** The delivery has only the beginning of the commit: this ref of the repository names it whole. */
   readonly wholeIn?: string;
+  /**
+   * The delivery does not say whether the pull request has another target than before: this is the moment of it. Its newest run of the same commit
+   * tells.
+   */
+  readonly perhapsRetargetedAt?: string;
+  /** It starts something only where the target is another one. */
+  readonly onlyRetargeted?: true;
 }
 
 /** What a delivery asks for. */

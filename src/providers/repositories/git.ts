@@ -123,7 +123,8 @@ export function createGitRepository(options: GitOptions): SourceRepository {
   ): Promise<CommitInfo | undefined> {
     const args = [`--git-dir=${await mirror(project)}`, 'log', ...commitFormat, '--end-of-options', commit, '--'];
     const result = await git({ args, signal });
-    return result.exitCode === 0 ? remember(project, commit, result.stdout) : undefined;
+    // Of a tree or a blob, which a tag may be put on, Git logs nothing and finds nothing wrong.
+    return result.exitCode === 0 && result.stdout !== '' ? remember(project, commit, result.stdout) : undefined;
   }
 
   /** @param told - by `git log` in {@link commitFormat}. */

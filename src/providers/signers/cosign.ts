@@ -7,6 +7,7 @@ import { runTool, type ToolResult } from '../../effects/process.ts';
 import { createRedactor } from '../../effects/redact.ts';
 import { withScratch } from '../../effects/scratch-folder.ts';
 import { writeDockerConfig } from '../registries/docker-config.ts';
+import { forgetAttestations } from './cosign-attachment.ts';
 import type { AttestationType, ImageSigner, SignedImage, SigningKey } from './port.ts';
 
 /** Of one call: a signature and a manifest are a few requests to the registry. Judgement. */
@@ -101,16 +102,24 @@ export function createCosignSigner(program: (signal?: AbortSignal) => Promise<st
     throw failed(type, call, said);
   }
 
-  /** One of the keys is enough; what the last one was refused for is told where none is. */
-  async function byAnyKey(
+  /**
+   * What cosign says by each of the keys for which it verifies anything.
+   *
+   * @param most - keys that are enough.
+   * @throws what the last key was refused for, where none verifies anything.
+   */
+  async function byKeys(
     call: Omit<Call, 'publicKey'>,
     keys: readonly string[],
     refused: FailureType,
-  ): Promise<string> {
+    most: number,
+  ): Promise<readonly string[]> {
     let refusal: unknown = failed('ImageNotSigned', call, 'no key is trusted');
-    for (const publicKey of keys) {
+    const outputs: string[] = [];
+    for (const publicKey of new Set(keys)) {
       try {
-        return await must({ ...call, publicKey }, refused);
+        outputs.push(await must({ ...call, publicKey }, refused));
+        if (outputs.length === most) break;
       } catch (error) {
         // Only another key can make something else of these two.
         const type = error instanceof ProviderError ? error.type : undefined;
@@ -118,7 +127,8 @@ export function createCosignSigner(program: (signal?: AbortSignal) => Promise<st
         refusal = error;
       }
     }
-    throw refusal;
+    if (outputs.length === 0) throw refusal;
+    return outputs;
   }
 
   return {
@@ -136,17 +146,22 @@ export function createCosignSigner(program: (signal?: AbortSignal) => Promise<st
     },
 
     async verifySignature(image, keys, signal) {
-      await byAnyKey({ image, signal, args: ['verify'], doing: 'verify the signature of' }, keys, 'ImageNotSigned');
+      await byKeys({ image, signal, args: ['verify'], doing: 'verify the signature of' }, keys, 'ImageNotSigned', 1);
     },
 
     async readAttestations(image, keys, type, signal) {
       const args = ['verify-attestation', '--type', typeNames[type]];
       const call = { image, signal, args, doing: `verify the ${nameOf(type)} of` };
-      const output = await byAnyKey(call, keys, 'AttestationInvalid');
-      return output
-        .split('\n')
-        .filter((line) => line.trim() !== '')
-        .map((line) => readEnvelope(line, call));
+      // Cosign gives what the one key has signed: while keys are exchanged some runs have signed with the old one and some with the new one.
+      const outputs = await byKeys(call, keys, 'AttestationInvalid', Infinity);
+      const lines = outputs.flatMap((output) => output.split('\n')).filter((line) => line.trim() !== '');
+      return [...new Set(lines)].map((line) => readEnvelope(line, call));
+    },
+
+    forget: forgetAttestations,
+
+    async ready() {
+      await program();
     },
   };
 }

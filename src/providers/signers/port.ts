@@ -21,7 +21,8 @@ export type AttestationType = 'provenance' | 'spdx' | 'cyclonedx' | 'scan';
 
 /**
  * Signs images and attests to them by key, beside the image in its registry; no transparency log and no network but the registry. Every call may
- * be repeated: what is there already is not added a second time.
+ * be repeated: what is there already is not added a second time. Statements about one image lie together and are read, added to and written again,
+ * and so are its signatures: of two who do so at once one may lose what the other has written.
  *
  * @throws `RegistryRefused` (not retried), `RegistryUnavailable` (retried); `ImageNotFound` (not retried) where it is looked for: a signature may be put
  *   beside a digest that is not there.
@@ -48,7 +49,7 @@ export interface ImageSigner {
    */
   verifySignature(image: SignedImage, keys: readonly string[], signal?: AbortSignal): Promise<void>;
   /**
-   * The statements of a type whose signature holds and whose subject is the image.
+   * The statements of a type whose subject is the image and whose signature by any of the keys holds, each once.
    *
    * @throws `ImageNotSigned` (not retried): there is none. `AttestationInvalid` (not retried): there are some, and none was signed by these keys
    *   as it is. `SignerFailed`: could not find out.
@@ -59,4 +60,21 @@ export interface ImageSigner {
     type: AttestationType,
     signal?: AbortSignal,
   ): Promise<readonly Statement[]>;
+  /**
+   * Removes statements of a type that nobody needs, whoever signed them, where there are that many. Whoever reads meanwhile finds all of them, or those
+   * that stay. Like what is attested it must have the image for itself: what is added meanwhile may be lost.
+   *
+   * @returns how many of the type there are then, at most.
+   */
+  forget(
+    image: SignedImage,
+    unneeded: {
+      readonly type: AttestationType;
+      readonly atLeast: number;
+      readonly isNeeded: (statement: Statement) => boolean;
+    },
+    signal?: AbortSignal,
+  ): Promise<number>;
+  /** @throws `ToolMissing` (not retried): its program is not there; one that is being built is waited for no longer than a short activity may take. */
+  ready(): Promise<void>;
 }

@@ -17,6 +17,7 @@ import { undelivered } from './0019-undelivered.ts';
 import { builtImages } from './0022-built-images.ts';
 import { imagesByDigest } from './0023-images-by-digest.ts';
 import { registryClaims } from './0022-registry-claims.ts';
+import { told } from './0024-told.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -37,6 +38,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0022-built-images': fromText(builtImages),
   '0022-registry-claims': fromText(registryClaims),
   '0023-images-by-digest': fromText(imagesByDigest),
+  '0024-told': fromText(told),
 };
 
 function fromText(text: string): Migration {

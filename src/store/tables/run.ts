@@ -1,5 +1,6 @@
 /** Runs, and what their stages have shown. */
 import type { Generated } from 'kysely';
+import type { ToldStatus } from '../../domain/commit-status.ts';
 import type { GatedReport } from '../../domain/evidence.ts';
 import type { GateOutcome, GateVerdict } from '../../domain/gate-verdict.ts';
 import type { GateMode, GateName } from '../../domain/gate.ts';
@@ -36,6 +37,9 @@ export interface RunsTable {
   queuedAt: string | null;
   turnUntil: string | null;
   turnAt: string | null;
+  /** What it has told its forge by context, and of which commit; null until it has. */
+  toldCommit: string | null;
+  told: Json<Readonly<Record<string, ToldStatus>>> | null;
 }
 
 export interface StagesTable {

@@ -16,10 +16,30 @@ const shortTries = 12;
 /** The same of what only looks: two minutes, for nothing is in between while it waits. */
 const readTries = 18;
 
+/**
+ * One try of a plan, ms. Judgement: fifty images, which a run may have, are verified a few at once, each by two or three programs that ask the registry
+ * (`demandedMs` in activities/image-trust.ts). One image is given up after 8 s all the same, and a worker that died is noticed by its silence.
+ */
+const planMs = 60_000;
+
+/** Looks at everything that a release is about to meet, changes nothing. */
+export const planning = proxyActivities<contracts.PlanActivities>({
+  taskQueue: taskQueues.deploy,
+  startToCloseTimeout: planMs,
+  scheduleToCloseTimeout: absenceMs,
+  heartbeatTimeout,
+  retry: {
+    initialInterval: 250,
+    backoffCoefficient: 2,
+    maximumInterval: 10_000,
+    maximumAttempts: readTries,
+    nonRetryableErrorTypes,
+  },
+  cancellationType: 'TRY_CANCEL',
+});
+
 /** Looks, changes nothing. */
-export const read = proxyActivities<
-  Pick<contracts.PlanActivities, 'planDeployment'> & Pick<contracts.ReleaseActivities, 'readEnvironment'>
->({
+export const read = proxyActivities<Pick<contracts.ReleaseActivities, 'readEnvironment'>>({
   taskQueue: taskQueues.deploy,
   startToCloseTimeout: shortMs,
   scheduleToCloseTimeout: absenceMs,

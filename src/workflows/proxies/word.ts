@@ -19,6 +19,15 @@ export const telling = proxyActivities<contracts.ForgeActivities>({
   cancellationType: 'ABANDON',
 });
 
+/** Pull requests that bring a hotfix back: only the next release that lacks it waits for them. An hour outlasts most outages of a forge; judgement. */
+export const bringing = proxyActivities<Pick<contracts.ForgeActivities, 'mergeBack'>>({
+  taskQueue: taskQueues.notify,
+  startToCloseTimeout: 60_000,
+  scheduleToCloseTimeout: 3_600_000,
+  retry: { initialInterval: 1_000, backoffCoefficient: 2, maximumInterval: 300_000, nonRetryableErrorTypes },
+  cancellationType: 'ABANDON',
+});
+
 /** Issues one by one, and an upload that the forge takes its time for. As long as the last word of a run may take. */
 export const showing = proxyActivities<contracts.FindingActivities>({
   taskQueue: taskQueues.notify,

@@ -6,7 +6,7 @@ import { changesAnything } from '../../domain/infrastructure.ts';
 import type { Plan } from '../../domain/plan.ts';
 import type { Journal } from '../journal.ts';
 import { call } from '../call.ts';
-import { read, renewing } from '../proxies/deployment.ts';
+import { planning, renewing } from '../proxies/deployment.ts';
 import { long } from '../proxies/run.ts';
 import { taskQueues } from '../queues.ts';
 import type { Rollout } from '../strategies/strategy.ts';
@@ -19,11 +19,11 @@ export const infrastructureStays = 'The infrastructure that was applied stays: i
  * state. Where there is nothing to look up and no infrastructure it is one read, as it always was.
  */
 export async function planAll(deployment: DeploymentInput, summary: string, journal: Journal): Promise<Plan> {
-  const first = await journal.call(read.planDeployment, summary, { ...deployment, renewsScans: true });
+  const first = await journal.call(planning.planDeployment, summary, { ...deployment, renewsScans: true });
   const { scansDue } = first;
   const input: PlanInput =
     scansDue === undefined ? deployment : { ...deployment, scanProblems: await renewScans(deployment, scansDue) };
-  const plan = scansDue === undefined ? first : await call(read.planDeployment, summary, input);
+  const plan = scansDue === undefined ? first : await call(planning.planDeployment, summary, input);
   if (plan.infrastructure === undefined) return plan;
   const { plan: saved } = await call(
     long.ensureInfrastructurePlan,
@@ -31,7 +31,7 @@ export async function planAll(deployment: DeploymentInput, summary: string, jour
     input,
     { taskQueue: taskQueues.deploy },
   );
-  return plan.infrastructure.plan === saved ? plan : await call(read.planDeployment, summary, input);
+  return plan.infrastructure.plan === saved ? plan : await call(planning.planDeployment, summary, input);
 }
 
 /** @returns why images could not be looked up again; what that costs is for the plan to say. */

@@ -1,5 +1,6 @@
 import { patched } from '@temporalio/workflow';
 import { type DeploymentInput, type DeploymentRef, rollbackAlertMs, startAlertMs } from '../../domain/deployment.ts';
+import { tellFailure } from '../../domain/failures.ts';
 import { type NoticeEvent, alarmLevel } from '../../domain/notice.ts';
 import type { NoticeLevel } from '../../domain/outcome.ts';
 import type { Plan } from '../../domain/plan.ts';
@@ -85,6 +86,25 @@ export function watchRollback(
   const left = Date.parse(since) + rollbackAlertMs - Date.now();
   return new Alarm(left, 'a rollback that takes long', () => {
     void production.then((is) => tell('rollback-slow', alarmLevel(is), `is not over after ${took(rollbackAlertMs)}`));
+  });
+}
+
+/** Tells people that a hotfix is live and not in the branches that the next releases come from: those would take it back. */
+export function tellNotBroughtBack(journal: Journal, deployment: DeploymentInput, error: unknown): void {
+  const { project, environment, number, version } = deployment;
+  const name = `${project}/${environment}/${number}`;
+  journal.notify({
+    event: 'merge-back-failed',
+    level: 'error',
+    project,
+    environment,
+    key: `${name}/merge-back-failed`,
+    title: `${project} ${environment}: the hotfix ${version} is live, and was not asked back into its branches`,
+    lines: [
+      tellFailure(error),
+      'Open the missing pull requests by hand: a release of a branch that lacks the hotfix takes it back.',
+      `slipway status ${name}`,
+    ],
   });
 }
 

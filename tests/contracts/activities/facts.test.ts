@@ -261,6 +261,94 @@ describe('the end of a run', () => {
     ]);
   });
 
+  describe('whose code may be anybody\u2019s', () => {
+    const request = { ...event, kind: 'pull-request' as const, ref: 'refs/pull/7/head', pullRequest: 7 };
+    const settle = async (project: string, given: RunInput['event'], more: Partial<RunPlan> = {}) => {
+      await put(project, projectYaml(project));
+      const run = { project, key: project, number: 1 };
+      return await call((one) => runFacts.settleRun(one), {
+        run,
+        input: { ...input(project), project, event: given },
+        plan: { ...plan(project, 1), run, environments: ['staging'], ...more },
+        ...{ stages: [stage('passed')], images: [image] },
+        ...{ outcome: 'succeeded' as const, reason: 'All stages passed.' },
+      });
+    };
+
+    test.each<[string, RunInput['event'], Partial<RunPlan>]>([
+      ['fork', { ...request, fork: true }, {}],
+      ['fork-without-images', { ...request, fork: true }, { images: [], buildImages: 'none' }],
+      ['unsaid', request, {}],
+      ['by-hand', { ...event, kind: 'manual', ref: request.ref }, {}],
+    ])('deploys and releases nothing, whatever its plan says: %s', async (project, given, more) => {
+      expect(await settle(project, given, more)).toEqual({ deployments: [] });
+      expect((await listReleases(store.db, project, {})).items).toEqual([]);
+      expect(await readRun(store.db, project, 1)).toMatchObject({
+        outcome: 'succeeded',
+        reason: 'All stages passed. It is not deployed to staging: a pull request from a fork goes nowhere.',
+        deployments: [],
+      });
+      expect(sent[0]?.lines.join('\n')).not.toContain('staging 1');
+    });
+
+    test('is none of a pull request of an own branch, which is deployed', async () => {
+      const { deployments } = await settle('own-branch', { ...request, fork: false });
+      expect(deployments).toMatchObject([{ environment: 'staging', number: 1, version: '1-ccccccc' }]);
+    });
+  });
+
+  describe('that presses', () => {
+    const hotfix = { ...event, ref: 'refs/heads/hotfix/login' };
+    const routes = `routes:
+  - { on: push, paths: ['urgent/**'], environments: [staging, production], priority: hotfix, emergency: true }
+  - { on: push, environments: [staging, production] }
+`;
+    const settle = async (project: string, given: RunInput['event'], more: string, own: Partial<RunPlan>) => {
+      const text = projectYaml(project, more);
+      await put(project, text);
+      const repository = {
+        file: 'slipway.yaml',
+        text: 'version: 1\nimages: [{ name: web }]\nservice: { image: web, port: 80 }\n',
+      };
+      const pair = loadPair({ repository, project: { file: 'project.yaml', text } });
+      if (!pair.ok) throw new Error(pair.problems.map(({ path, message }) => `${path}: ${message}`).join('\n'));
+      const definition = hashDefinition(pair.value);
+      await putDefinition(store.db, definition, serialiseDefinition(pair.value));
+      const run = { project, key: project, number: 1 };
+      const { deployments } = await call((one) => runFacts.settleRun(one), {
+        run,
+        input: { ...input(project), project, event: given },
+        plan: { ...plan(project, 1), run, definition, ...own },
+        ...{ stages: [stage('passed')], images: [image] },
+        ...{ outcome: 'succeeded' as const, reason: 'All stages passed.' },
+      });
+      return deployments.map(({ environment, priority, emergency, after, runKey }) => ({
+        ...{ environment, priority, emergency, after: after?.environment, runKey },
+      }));
+    };
+    const both = (priority: string, emergency: true | undefined, runKey: string) => [
+      { environment: 'staging', priority, emergency, after: undefined, runKey },
+      { environment: 'production', priority, emergency, after: 'staging', runKey },
+    ];
+
+    test('hands on how much, to each environment in its order', async () => {
+      const urgency = { priority: 'hotfix', emergency: true } as const;
+      expect(await settle('urgent', hotfix, routes, { urgency })).toEqual(both('hotfix', true, 'urgent'));
+    });
+
+    test('goes by the route that its changed paths chose, and not by the first that could be meant', async () => {
+      expect(await settle('calm', event, routes, { urgency: { priority: 'routine' } })).toEqual(
+        both('routine', undefined, 'calm'),
+      );
+    });
+
+    test('has its route from the documents where an older Slipway has made its plan', async () => {
+      // The branch is enough for the default table.
+      expect(await settle('older', hotfix, '', {})).toEqual(both('hotfix', undefined, 'older'));
+      expect(await settle('older-paths', event, routes, {})).toEqual(both('hotfix', true, 'older-paths'));
+    });
+  });
+
   test('records the release and opens its deployments once, however often it is told', async () => {
     const settle = {
       run: { project: 'hello', key: 'ok', number: 1 },

@@ -13,7 +13,7 @@ import type { SourceEvent } from '../../../src/domain/run.ts';
 import { createGitRepository } from '../../../src/providers/repositories/git.ts';
 import { acceptRun } from '../../../src/store/inbox.ts';
 import { ensureEnvironment } from '../../../src/store/environments.ts';
-import { putDefinition, putProject } from '../../../src/store/projects.ts';
+import { putDefinition, putProject, readProject } from '../../../src/store/projects.ts';
 import { recordEvidence } from '../../../src/store/reports.ts';
 import { settleRunRow } from '../../../src/store/runs.ts';
 import { recordStage } from '../../../src/store/stages.ts';
@@ -165,6 +165,40 @@ describe('the comment of a pull request', () => {
     expect(said?.body).toMatch(/Risk (?:medium|high) \(\d+\) as of now: 002\\_drop\.sql breaks the previous release/);
   }, 60_000);
 
+  test('looks at all that a merge brings, not at the newest push alone', async () => {
+    const stored = await readProject(store.db, 'shop');
+    const routes = "routes:\n  - { on: push, ref: main, environments: [production], paths: ['migrations/**'] }\n";
+    await putProject(store.db, {
+      ...{ name: 'shop', text: `${stored?.text ?? ''}\n${routes}`, hash: 'routed', diff: '', by: 'ada' },
+    });
+    origin.git('update-ref', 'refs/heads/main', live);
+    origin.git('checkout', '--quiet', '--detach', proposed);
+    const tip = origin.commit({ 'a.txt': 'c\n' });
+    origin.git('update-ref', 'refs/heads/main', live);
+    origin.git('update-ref', 'refs/pull/11/head', tip);
+    // The second push of it changes nothing that the route looks at.
+    const number = await run(
+      {
+        ...{ kind: 'pull-request', ref: 'refs/pull/11/head', before: proposed, after: tip },
+        ...{ author: 'eve', pullRequest: 11, into: 'main' },
+      },
+      75,
+      [],
+    );
+    const activities = createForgeActivities({
+      store,
+      repositories: createGitRepository({ folder: join(folder, 'mirrors') }),
+      readSecret: () => Promise.resolve(forge.token),
+      settings: {},
+    });
+    const comment = { pullRequest: 11, body: 'said by the workflow', ofRecord: true } as const;
+    await activities.tellForge({ project: 'shop', commit: tip, statuses: [], run: number, comment });
+    expect(forge.comments.at(-1)?.body).toContain('- **production**: the next build of `main`');
+    await putProject(store.db, {
+      ...{ name: 'shop', text: stored?.text ?? '', hash: 'h', diff: '', by: 'ada' },
+    });
+  }, 60_000);
+
   test('that the store knows nothing of is the one of the workflow', async () => {
     const activities = createForgeActivities({
       store,
@@ -200,7 +234,14 @@ describe('the comment of a pull request', () => {
     };
     const activities = createForgeActivities({
       store,
-      repositories: { ensureCommit: away, compare: away, changedPaths: away, listTree: away, readFile: away },
+      repositories: {
+        ensureCommit: away,
+        resolveRef: away,
+        compare: away,
+        changedPaths: away,
+        listTree: away,
+        readFile: away,
+      },
       readSecret: () => Promise.resolve(forge.token),
       settings: {},
     });

@@ -3,10 +3,12 @@ import { createForgeActivities, forgeApiOf } from '../../../src/activities/forge
 import type { ForgeActivities } from '../../../src/activities/contracts.ts';
 import { loadProject } from '../../../src/definition/load.ts';
 import type { ProjectDefinition } from '../../../src/definition/project.ts';
+import type { ForgeStatus } from '../../../src/domain/deployment.ts';
 import type { Plan } from '../../../src/domain/plan.ts';
+import type { SourceEvent } from '../../../src/domain/run.ts';
 import { openDeployment } from '../../../src/store/deployments.ts';
 import { recordPlan } from '../../../src/store/plans.ts';
-import { acceptRun } from '../../../src/store/inbox.ts';
+import { type RunRequest, acceptRun } from '../../../src/store/inbox.ts';
 import { putProject } from '../../../src/store/projects.ts';
 import { projectYaml } from '../../support/api.ts';
 import { type StandIn, startGithubStandIn } from '../../support/forge-stand-ins.ts';
@@ -27,6 +29,7 @@ beforeEach(async () => {
     store,
     repositories: {
       ensureCommit: unasked,
+      resolveRef: (_, ref) => Promise.resolve(branches.has(ref) ? commit : undefined),
       compare: unasked,
       changedPaths: unasked,
       listTree: unasked,
@@ -41,6 +44,8 @@ afterEach(async () => {
   expect(forge.violations).toEqual([]);
 });
 
+/** What the repository has. */
+const branches = new Set(['refs/heads/develop']);
 const unasked = (): never => {
   throw new Error('nothing asks the repository here');
 };
@@ -230,6 +235,131 @@ describe('two projects on one repository', () => {
   });
 });
 
+/** A run of a project that tells its forge. */
+async function accepted(project: string, event: Partial<SourceEvent>, more: Partial<RunRequest> = {}): Promise<number> {
+  const { number } = await acceptRun(store.db, {
+    ...{ project, key: crypto.randomUUID(), acceptedAt: new Date().toISOString() },
+    event: {
+      ...{ kind: 'push', ref: 'refs/heads/feature', before: '0'.repeat(40), after: commit, author: 'ada' },
+      ...event,
+    },
+    ...more,
+  });
+  return number;
+}
+
+const pullRequest = { kind: 'pull-request', ref: 'refs/pull/7/head', pullRequest: 7, into: 'main' } as const;
+
+describe('runs of one commit', () => {
+  async function project(name: string): Promise<void> {
+    await put(name, withApi(name, `{ url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app }`));
+  }
+  const tell = (name: string, run: number, states: Readonly<Record<string, ForgeStatus['state'] | 'skipped'>>) =>
+    activities.tellForge({
+      ...{ project: name, commit, run },
+      statuses: Object.entries(states).map(([context, state]) => ({
+        ...{ context, description: `${state} by run ${run}` },
+        ...(state === 'skipped' ? { state: 'success', abstains: true } : { state }),
+      })),
+    });
+  const shown = (): Record<string, string> =>
+    Object.fromEntries([...forge.statuses].map(([name, { state }]) => [name.slice(41), state]));
+
+  test('make nothing green that another one found red, also by leaving it out', async () => {
+    await project('one');
+    const pushed = await accepted('one', {});
+    const proposed = await accepted('one', pullRequest);
+    await tell('one', pushed, { slipway: 'failure', 'slipway/deploy-check': 'failure', 'slipway/test': 'success' });
+    await tell('one', proposed, { slipway: 'success', 'slipway/deploy-check': 'skipped', 'slipway/test': 'success' });
+    expect(shown()).toEqual({
+      ...{ 'slipway/one': 'failure', 'slipway/one/deploy-check': 'failure', 'slipway/one/test': 'success' },
+    });
+    expect(forge.statuses.get(`${commit}/slipway/one`)).toMatchObject({
+      description: `failure by run ${pushed}`,
+      url: expect.stringContaining(`/runs/${pushed}/`),
+    });
+    const again = await accepted('one', {}, { requestedBy: 'ada' });
+    await tell('one', again, { slipway: 'success', 'slipway/deploy-check': 'success', 'slipway/test': 'success' });
+    expect(new Set(Object.values(shown()))).toEqual(new Set(['success']));
+    // What an earlier one says late is no news.
+    await tell('one', pushed, { slipway: 'failure' });
+    expect(shown()).toMatchObject({ 'slipway/one': 'success' });
+  }, 30_000);
+
+  test('that are no check of it have names of their own', async () => {
+    await project('nightly');
+    const pushed = await accepted('nightly', { ref: 'refs/heads/main' });
+    const by = { project: 'other', number: 1, key: 'k', stage: 'downstream', above: [] };
+    const nightly = await accepted('nightly', { kind: 'schedule', ref: 'refs/heads/main', author: 'schedule night' });
+    const started = await accepted('nightly', { kind: 'manual', ref: 'refs/heads/main' }, { startedBy: by });
+    await tell('nightly', pushed, { slipway: 'success', 'slipway/test': 'success' });
+    await tell('nightly', nightly, { slipway: 'failure', 'slipway/test': 'failure' });
+    await tell('nightly', started, { slipway: 'error' });
+    expect(shown()).toEqual({
+      'slipway/nightly': 'success',
+      'slipway/nightly/test': 'success',
+      'slipway/nightly (schedule)': 'failure',
+      'slipway/nightly/test (schedule)': 'failure',
+      'slipway/nightly (started)': 'error',
+    });
+  }, 30_000);
+
+  test('that tell at the same moment leave the worst, whoever comes last', async () => {
+    await project('race');
+    const states = ['success', 'failure', 'success', 'success'] as const;
+    const runs = await Promise.all(states.map((_, at) => accepted('race', { ref: `refs/heads/${at}` })));
+    // Of GitHub's client each has a queue of its own.
+    await Promise.all(runs.map((run, at) => tell('race', run, { slipway: states[at] ?? 'error' })));
+    expect(shown()).toEqual({ 'slipway/race': 'failure' });
+  }, 30_000);
+
+  test('one that never had a plan is found by its key', async () => {
+    await project('unplanned');
+    const key = 'never-prepared';
+    const number = await accepted('unplanned', {}, { key });
+    const status = { context: 'slipway', state: 'failure', description: 'failed: slipway.yaml:3' } as const;
+    const words = { project: 'unplanned', commit, run: 0, statuses: [status] };
+    await activities.tellForge({ ...words, runKey: 'nobody' });
+    expect(shown()).toEqual({});
+    await activities.tellForge({ ...words, runKey: key });
+    expect(forge.statuses.get(`${commit}/slipway/unplanned`)).toMatchObject({
+      state: 'failure',
+      url: expect.stringContaining(`/runs/${number}/`),
+    });
+  }, 30_000);
+});
+
+describe('the comment of a pull request', () => {
+  const say = (run: number, of = commit) =>
+    activities.tellForge({
+      ...{ project: 'says', commit: of, run, statuses: [] },
+      comment: { pullRequest: 7, body: `run ${run}` },
+    });
+  beforeEach(async () => {
+    await put('says', withApi('says', `{ url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app }`));
+  });
+
+  test('is of its newest run, whichever ends last', async () => {
+    const old = await accepted('says', { ...pullRequest, after: 'c'.repeat(40) });
+    const newest = await accepted('says', pullRequest);
+    const byHand = await accepted('says', { ...pullRequest, after: 'c'.repeat(40) }, { requestedBy: 'ada' });
+    await say(newest);
+    await say(old, 'c'.repeat(40));
+    await say(byHand, 'c'.repeat(40));
+    expect(forge.comments.map(({ body }) => body)).toEqual([`<!-- slipway:run-says -->\nrun ${newest}`]);
+    const again = await accepted('says', pullRequest, { requestedBy: 'ada' });
+    await say(again);
+    await say(newest);
+    expect(forge.comments.map(({ body }) => body)).toEqual([`<!-- slipway:run-says -->\nrun ${again}`]);
+  }, 30_000);
+
+  test('is one, also where two workers write it at the same moment', async () => {
+    const run = await accepted('says', { ...pullRequest, ref: 'refs/pull/7/head' });
+    await Promise.all(Array.from({ length: 4 }, () => say(run)));
+    expect(forge.comments).toHaveLength(1);
+  }, 30_000);
+});
+
 describe('a hotfix', () => {
   async function run(project: string, ref: string): Promise<string> {
     const key = `key-${ref}`;
@@ -248,6 +378,26 @@ describe('a hotfix', () => {
       ['hotfix/1', 'main'],
       ['hotfix/1', 'develop'],
     ]);
+  }, 60_000);
+
+  test('is brought back into one branch though the forge does not take the other', async () => {
+    await put('mends', withApi('mends', `{ url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app }`));
+    const runKey = await run('mends', 'refs/heads/hotfix/2');
+    forge.failNext({ status: 403 });
+    await expect(activities.mergeBack({ deployment, version: '1.0.2', runKey })).rejects.toMatchObject({
+      type: 'ForgeRefused',
+      message: expect.stringMatching(/^hotfix\/2 could not be asked back\. into main: .*403/),
+    });
+    expect(forge.pullRequests.map(({ into }) => into)).toEqual(['develop']);
+  }, 60_000);
+
+  test('is not brought back into a branch that there is not', async () => {
+    branches.clear();
+    await put('mends', withApi('mends', `{ url: ${forge.url}, token: { env: FORGE_TOKEN }, repository: team/app }`));
+    const runKey = await run('mends', 'refs/heads/hotfix/3');
+    await activities.mergeBack({ deployment, version: '1.0.3', runKey });
+    branches.add('refs/heads/develop');
+    expect(forge.pullRequests.map(({ into }) => into)).toEqual(['main']);
   }, 60_000);
 
   test('of a tag has no branch to bring back', async () => {

@@ -56,6 +56,8 @@ beforeAll(async () => {
         return !removing;
       },
     },
+    alone: ({ signal }, work) => work(signal),
+    keptRuns: () => Promise.resolve([]),
     builds: createMemoryBuilds(),
     lists: createMemoryLists(),
   };

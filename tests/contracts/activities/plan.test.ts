@@ -5,13 +5,14 @@ import type { ScanChecks, ScanQuestion } from '../../../src/activities/image-tru
 import type { Place } from '../../../src/activities/places.ts';
 import { createPlanActivities } from '../../../src/activities/plan.ts';
 import { loadPair } from '../../../src/definition/load.ts';
-import type { Plan } from '../../../src/domain/plan.ts';
+import type { DefinitionPair } from '../../../src/definition/pair.ts';
+import type { Plan, PlanPolicy } from '../../../src/domain/plan.ts';
 import { migrationsOf } from '../../../src/providers/migrations/files.ts';
 import { openDeployment } from '../../../src/store/deployments.ts';
 import { readPlan } from '../../../src/store/plans.ts';
 import { putProject } from '../../../src/store/projects.ts';
 import { projectYaml } from '../../support/api.ts';
-import { quietPolicy } from '../../support/fake-activities.ts';
+import { quietPolicy, twoPeople } from '../../support/fake-activities.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
 
 let store: TestStore;
@@ -37,15 +38,19 @@ beforeAll(async () => {
 
 afterAll(() => store.drop(), 60_000);
 
-const loaded = loadPair({
-  repository: {
-    file: 'slipway.yaml',
-    text: 'version: 1\nimages: [{ name: web }]\nservice: { image: web, port: 80 }\n',
-  },
-  project: { file: 'project.yaml', text: projectYaml('hello') },
-});
-if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
-const pair = loaded.value;
+function pairOf(text: string): DefinitionPair {
+  const loaded = loadPair({
+    repository: {
+      file: 'slipway.yaml',
+      text: 'version: 1\nimages: [{ name: web }]\nservice: { image: web, port: 80 }\n',
+    },
+    project: { file: 'project.yaml', text },
+  });
+  if (!loaded.ok) throw new Error(JSON.stringify(loaded.problems));
+  return loaded.value;
+}
+const plain = pairOf(projectYaml('hello'));
+const withForge = pairOf(projectYaml('hello').replace(/( +)kind: github\n/, '$&$1api: { token: { env: FORGE } }\n'));
 
 interface Given {
   readonly kind: 'contract' | 'expand';
@@ -56,6 +61,8 @@ interface Given {
   readonly freeDiskBytes?: number | null;
   readonly scans?: ScanChecks;
   readonly input?: Partial<PlanInput>;
+  readonly policy?: Partial<PlanPolicy>;
+  readonly pair?: DefinitionPair;
   readonly asked?: (question: ScanQuestion | undefined) => void;
 }
 
@@ -67,11 +74,11 @@ async function plan(given: Given): Promise<Plan> {
   ]);
   const release = { project: 'hello', version: '1.0.1', commit: 'c'.repeat(40), images: [], definition: 'd', build: 1 };
   const state = { slot: 'blue', release: { ...release, version: '1.0.0' }, deployment: 1, startedAt: null };
-  const policy = { ...quietPolicy, approval: { ...quietPolicy.approval, required: approved } };
+  const policy = { ...quietPolicy, approval: { ...quietPolicy.approval, required: approved }, ...given.policy };
   const place = {
     definition: 'd',
     release,
-    pair,
+    pair: given.pair ?? plain,
     spec: {
       project: 'hello',
       name: 'staging',
@@ -170,4 +177,33 @@ test('a scan that is too old stops nothing only for who looks it up again, and a
     { renews: true, problems: {}, back: false },
     { renews: false, problems: { web: 'no scanner' }, back: true },
   ]);
+});
+
+describe('a plan of an emergency', () => {
+  const watch = { ...quietPolicy.watch, durationMs: 900_000 };
+  const emergency = true as const;
+
+  test.each<[string, Partial<PlanInput>, boolean, number]>([
+    ['does not wait for the watch outside production', { priority: 'hotfix', emergency }, false, 0],
+    ['waits for it in production', { priority: 'hotfix', emergency }, true, 900_000],
+    ['that is none, only a hotfix, waits for it everywhere', { priority: 'hotfix' }, false, 900_000],
+    ['that is none waits for it', { priority: 'routine' }, false, 900_000],
+  ])('%s, and for people as ever', async (_, input, production, durationMs) => {
+    const policy = { approval: twoPeople, watch, production };
+    const made = await plan({ kind: 'expand', input, policy });
+    expect(made.policy).toEqual({ ...quietPolicy, ...policy, watch: { ...watch, durationMs } });
+  });
+});
+
+describe('a hotfix is brought back by the plan', () => {
+  test.each<[string, PlanInput['priority'], boolean, DefinitionPair, true | undefined]>([
+    ['of production', 'hotfix', true, withForge, true],
+    ['of another environment: no', 'hotfix', false, withForge, undefined],
+    ['without a forge that can be asked: no', 'hotfix', true, plain, undefined],
+    ['of what is no hotfix: no', 'routine', true, withForge, undefined],
+    ['of a way back: no', 'rollback', true, withForge, undefined],
+  ])('%s', async (_, priority, production, pair, expected) => {
+    const made = await plan({ kind: 'expand', input: { priority }, policy: { production }, pair });
+    expect(made.mergesBack).toBe(expected);
+  });
 });

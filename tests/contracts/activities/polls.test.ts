@@ -136,4 +136,58 @@ describe('polling', () => {
     expect(await look('away')).toMatchObject({ accepted: [{ run: 1 }] });
     expect(await runsOf('away')).toMatchObject([{ commit: next }]);
   });
+
+  test('takes fifty of many at one look and the others with the next, and loses none', async () => {
+    await put('many');
+    await look('many');
+    const tags = Array.from({ length: 60 }, (_, index) => `many-${String(index).padStart(2, '0')}`);
+    for (const tag of tags) origin.git('tag', tag);
+    const first = await look('many');
+    expect(first.accepted.map(({ ref }) => ref)).toEqual(tags.slice(0, 50).map((tag) => `refs/tags/${tag}`));
+    expect(first).toMatchObject({ moved: 60, later: 10 });
+    const next = await look('many');
+    expect(next.accepted.map(({ ref }) => ref)).toEqual(tags.slice(50).map((tag) => `refs/tags/${tag}`));
+    expect(next).not.toHaveProperty('later');
+    expect(await look('many')).toMatchObject({ moved: 0, accepted: [] });
+  });
+
+  test('counts no branch that no route is for: a push among many of them is run', async () => {
+    await put('unrouted');
+    await look('unrouted');
+    const names = Array.from({ length: 60 }, (_, index) => `a-${index}`);
+    for (const name of names) origin.git('branch', name);
+    const next = origin.commit({ 'a.txt': 'among many\n' });
+    const report = await look('unrouted');
+    origin.git('branch', '-D', ...names);
+    expect(report.accepted).toEqual([{ ref: 'refs/heads/main', run: 1 }]);
+    expect(report).not.toHaveProperty('later');
+    expect(await runsOf('unrouted')).toMatchObject([{ commit: next }]);
+  });
+
+  test('runs the first push to a repository that was empty at the first look', async () => {
+    const empty = createGitOrigin();
+    try {
+      await put('empty', { url: `file://${empty.path}` });
+      expect(await look('empty')).toMatchObject({ refs: 0, accepted: [] });
+      const first = empty.commit({ 'a.txt': '1\n' });
+      expect(await look('empty')).toMatchObject({ moved: 1, accepted: [{ ref: 'refs/heads/main', run: 1 }] });
+      expect(await runsOf('empty')).toMatchObject([{ commit: first }]);
+    } finally {
+      empty.remove();
+    }
+  });
+
+  test('of a tag that is on no commit sees it, says so, and goes on behind it', async () => {
+    await put('no-commit');
+    await look('no-commit');
+    origin.git('tag', 'x-tree', 'HEAD^{tree}');
+    origin.git('tag', 'x-blob', 'HEAD:a.txt');
+    origin.git('tag', 'y-commit');
+    const report = await look('no-commit');
+    expect(report.accepted.map(({ ref }) => ref)).toEqual(['refs/tags/y-commit']);
+    expect(report.unreadable).toEqual(
+      ['refs/tags/x-blob', 'refs/tags/x-tree'].map((ref) => ({ ref, why: expect.stringContaining('has no commit') })),
+    );
+    expect(await look('no-commit')).toMatchObject({ moved: 0, accepted: [] });
+  });
 });

@@ -123,6 +123,41 @@ describe('preparing a run', () => {
     expect(plan).not.toHaveProperty('warnings');
   });
 
+  test('goes where its parameters lead: to staging alone, by default of the repository, or nowhere', async () => {
+    const asks = `version: 1
+parameters: { DEPLOY_ENV: { type: choice, options: [production, staging, qa] } }
+images: [{ name: app }]
+service: { image: app, port: 8080 }
+`;
+    const asked = fixture.origin.commit({ 'slipway.yaml': asks });
+    const before = fixture.projectYaml;
+    const environment = (name: string, port: number): string =>
+      `  ${name}: { target: { kind: docker }, router: { kind: haproxy, listen: { port: ${port} }, slots: { blue: ${port + 1}, green: ${port + 2} } } }`;
+    const route = (name: string): string =>
+      `  - { on: push, ref: main, when: { parameter: { DEPLOY_ENV: [${name}] } }, environments: [${name}] }`;
+    const lines = ['', 'environments:', environment('staging', 8_100), environment('production', 8_200)];
+    fixture.projectYaml += [...lines, 'routes:', route('staging'), route('production')].join('\n');
+    const prepare = async (given: Readonly<Record<string, string>> | undefined, key: string): Promise<RunPlan> => {
+      const event = { kind: 'manual' } as const;
+      const more = { key, ...(given === undefined ? {} : { parameters: given }) };
+      return await fixture.prepare(fixture.input(asked, event, more));
+    };
+    try {
+      expect(await prepare({ DEPLOY_ENV: 'staging' }, 'to-staging')).toMatchObject({ environments: ['staging'] });
+      expect(await prepare({ DEPLOY_ENV: 'production' }, 'to-production')).toMatchObject({
+        environments: ['production'],
+      });
+      expect(await prepare(undefined, 'by-default')).toMatchObject({ environments: ['production'] });
+      expect(await prepare({ DEPLOY_ENV: 'qa' }, 'to-nowhere')).toMatchObject({
+        environments: [],
+        skipped: 'No route for main is for these parameters: DEPLOY_ENV `qa`.',
+      });
+      await expect(prepare({ DEPLOY_ENV: 'prod' }, 'to-a-mistake')).rejects.toMatchObject({ type: 'InvalidInput' });
+    } finally {
+      fixture.projectYaml = before;
+    }
+  });
+
   test('chooses the groups of images that its route and parameters name, and says which it leaves out', async () => {
     const groups = `version: 1
 images: [{ name: app }, { name: api, group: services }, { name: grafana, group: monitoring }, { name: extra, group: extras }]
@@ -453,5 +488,97 @@ test('a run by schedule is checks only, whatever its route says', async () => {
     environments: [],
     buildImages: 'none',
     stages: [{ name: 'test' }],
+  });
+});
+
+describe('a pull request whose route leads to an environment', () => {
+  let own: RunFixture;
+  let head: string;
+  beforeAll(() => {
+    own = createRunFixture();
+    own.projectYaml += `
+environments:
+  review: { target: { kind: docker }, router: { kind: haproxy, listen: { port: 8081 }, slots: { blue: 18082, green: 18083 } } }
+routes:
+  - { on: pull-request, into: main, environments: [review] }
+  - { on: pull-request, into: next, buildImages: validate }
+  - { on: push, environments: [review] }
+`;
+    const inContainers = `${definition}image: "alpine:3"\nservice: { image: app, port: 8080 }\n`;
+    head = own.origin.commit({ 'slipway.yaml': inContainers });
+    own.origin.git('update-ref', 'refs/pull/7/head', head);
+  });
+  afterAll(() => own.remove());
+
+  const request = { kind: 'pull-request', ref: 'refs/pull/7/head', pullRequest: 7, into: 'main' } as const;
+
+  test('of an own branch goes there', async () => {
+    const plan = await own.prepare(own.input(head, { ...request, fork: false }));
+    expect(plan).toMatchObject({ environments: ['review'], buildImages: 'push' });
+    expect(plan).not.toHaveProperty('warnings');
+  });
+
+  test.each<[string, Parameters<RunFixture['input']>[1]]>([
+    ['of a fork', { ...request, fork: true }],
+    ['of which nobody says where it comes from', request],
+    ['that another project starts by hand', { kind: 'manual', ref: request.ref }],
+    ['of a fork, whatever else it says', { kind: 'push', fork: true }],
+  ])('%s is checked and built, and goes nowhere', async (what, event) => {
+    for (const forks of ['ask', 'allow']) {
+      const before = own.projectYaml;
+      own.projectYaml += `pullRequests: { forks: ${forks} }\n`;
+      try {
+        const asked = own.input(head, event);
+        const plan = await own.prepare({ ...asked, key: `${asked.key}-${forks}-${what}` });
+        expect(plan).toMatchObject({
+          stages: [{ name: 'test' }],
+          images: ['app'],
+          buildImages: 'build',
+          environments: [],
+        });
+        expect(plan.warnings).toEqual([expect.stringMatching(/from a fork.* not deployed to review.* not pushed/)]);
+        expect(own.log('prepare/checkout')).toContain('goes to: nowhere');
+      } finally {
+        own.projectYaml = before;
+      }
+    }
+  });
+
+  test('of a fork that would go nowhere anyway is not warned of', async () => {
+    const plan = await own.prepare(own.input(head, { ...request, into: 'next', fork: true }));
+    expect(plan).toMatchObject({ buildImages: 'validate', environments: [] });
+    expect(plan).not.toHaveProperty('warnings');
+  });
+});
+
+describe('the urgency of a run', () => {
+  let own: RunFixture;
+  let base: string;
+  beforeAll(() => {
+    own = createRunFixture();
+    own.projectYaml += `
+environments:
+  staging: { target: { kind: docker }, router: { kind: haproxy, listen: { port: 8081 }, slots: { blue: 18082, green: 18083 } } }
+routes:
+  - { on: push, ref: main, paths: ['urgent/**'], environments: [staging], priority: hotfix, emergency: true }
+  - { on: push, ref: main, environments: [staging] }
+`;
+    base = own.origin.commit({ 'slipway.yaml': `${definition}service: { image: app, port: 8080 }\n`, 'a.txt': 'a\n' });
+  });
+  afterAll(() => own.remove());
+
+  test('is that of the route which its changed paths have chosen', async () => {
+    const other = own.origin.commit({ 'a.txt': 'b\n' });
+    const urgent = own.origin.commit({ 'urgent/a.txt': 'a\n' });
+    const routine = await own.prepare(own.input(other, { before: base }));
+    expect(routine).toMatchObject({ environments: ['staging'] });
+    expect(routine.urgency).toEqual({ priority: 'routine' });
+    const hotfix = await own.prepare(own.input(urgent, { before: other }));
+    expect(hotfix.urgency).toEqual({ priority: 'hotfix', emergency: true });
+  });
+
+  test('is not in the plan of a run that goes nowhere', async () => {
+    const input = own.input(base);
+    expect(await own.prepare({ ...input, key: `${input.key}-checks`, checksOnly: true })).not.toHaveProperty('urgency');
   });
 });

@@ -445,6 +445,22 @@ describe('a run', () => {
     expect((await ask(developer, 'POST', url, { ref: 'main' })).statusCode).toBe(422);
   });
 
+  test('by hand is refused where no route is for what it was given, and taken where its commit may know more', async () => {
+    const routed = `routed-${randomUUID().slice(0, 8)}`;
+    const route = '{ on: push, ref: main, when: { parameter: { DEPLOY_ENV: [staging] } }, environments: [staging] }';
+    await api.addProject(routed, `routes: [${route}]\n`);
+    const developer = await api.token('developer', [], 'dora');
+    const start = async (parameters?: object): Promise<readonly [number, string | undefined]> => {
+      const body = { ref: 'refs/heads/main', commit: 'a'.repeat(40), parameters };
+      const response = await ask(developer, 'POST', `/v1/projects/${routed}/runs`, body);
+      return [response.statusCode, response.json().detail];
+    };
+    const why = 'No route for main is for these parameters: DEPLOY_ENV `qa`.';
+    expect(await start({ DEPLOY_ENV: 'qa' })).toEqual([400, expect.stringContaining(why)]);
+    expect(await start({ DEPLOY_ENV: 'staging' })).toEqual([202, undefined]);
+    expect(await start()).toEqual([202, undefined]);
+  });
+
   test('that never reached Temporal cannot be aborted, and says so', async () => {
     const run = await openRun(api.store.db, {
       project,

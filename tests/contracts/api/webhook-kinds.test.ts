@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { LightMyRequestResponse } from 'fastify';
+import { runKey } from '../../../src/definition/run-key.ts';
+import type { SourceEvent } from '../../../src/domain/run.ts';
 import { forgeKinds } from '../../../src/providers/forges/index.ts';
 import { listRuns } from '../../../src/store/runs.ts';
 import { type TestApi, deliver, pushBody, signingToken, startTestApi, webhookSecret } from '../../support/api.ts';
@@ -93,6 +95,38 @@ describe.each(forgeKinds)('%s', (kind) => {
     expect(items).toMatchObject([{ kind: 'pull-request', commit: whole }]);
   });
 
+  test('a pull request that is given another target is a run for that, however often it is told and each time it goes', async () => {
+    const ref = 'refs/pull/8/head';
+    const draft = (over: object): Draft =>
+      dialects[kind].pullRequest({
+        ...told,
+        ...{ number: 8, branch: 'better', into: 'docs', fork: false, action: 'opened', after: whole, at: '1' },
+        ...over,
+      });
+    const events = async (): Promise<readonly SourceEvent[]> => {
+      const runs = api.store.db.selectFrom('runs').select('input').where('project', '=', named(kind));
+      return (await runs.where('ref', '=', ref).orderBy('number').execute()).map(({ input }) => input.event);
+    };
+    const targets = async (): Promise<readonly (string | undefined)[]> => (await events()).map(({ into }) => into);
+    const opened = await send(kind, draft({}));
+    const toMain = { action: 'retargeted', was: 'docs', into: 'main' };
+    // A generic delivery has no moment of its own but that of its signature.
+    const now = Date.now();
+    const moved = await send(kind, draft({ ...toMain, at: '2' }), { at: new Date(now - 3_000) });
+    expect(moved.json()).toMatchObject({ status: 'accepted', created: true });
+    expect(await targets()).toEqual(['docs', 'main']);
+    const again = await send(kind, draft({ ...toMain, at: '2' }), { at: new Date(now - 3_000) });
+    expect(again.json()).toMatchObject({ status: 'accepted', created: false, run: moved.json().run });
+    const back = draft({ action: 'retargeted', was: 'main', into: 'docs', at: '3' });
+    expect((await send(kind, back, { at: new Date(now - 2_000) })).json()).toMatchObject({ created: true });
+    const onceMore = draft({ ...toMain, at: '4' });
+    expect((await send(kind, onceMore, { at: new Date(now - 1_000) })).json()).toMatchObject({ created: true });
+    expect(await targets()).toEqual(['docs', 'main', 'docs', 'main']);
+    // The key of the first has nothing of the target, as those of older runs.
+    const before = (await events())[0]?.before ?? '';
+    expect(opened.json().run.key).toBe(runKey({ kind: 'pull-request', ref, before, after: whole }));
+  });
+
   test('is refused without its signature, and at the address of another kind', async () => {
     const draft = dialects[kind].push(told);
     const unsigned = await api.app.inject({
@@ -113,6 +147,38 @@ describe.each(forgeKinds)('%s', (kind) => {
     expect(other.statusCode).toBe(202);
     expect(other.json()).toMatchObject({ status: 'ignored', reason: expect.stringMatching(/.{10,}/) });
   });
+});
+
+test('an edit that leaves the target as it is starts nothing, and where the forge does not say which it was the newest run tells', async () => {
+  const told = {
+    ...{
+      before: sha('a'),
+      after: whole,
+      author: 'ada',
+      message: 'a change',
+      repository: 'https://git.example.com/team/app',
+    },
+    ...{ number: 12, branch: 'better', into: 'docs', fork: false },
+  };
+  const opened = (kind: (typeof forgeKinds)[number]): Draft =>
+    dialects[kind].pullRequest({ ...told, action: 'opened' });
+  const edited = (kind: (typeof forgeKinds)[number], into: string, at: string): Draft => {
+    const draft = dialects[kind].pullRequest({ ...told, action: 'retargeted', was: into, into, at });
+    return { ...draft, body: { ...(draft.body as object), changes: undefined } };
+  };
+  for (const kind of ['github', 'gitlab', 'gitea', 'bitbucket-data-center'] as const) {
+    await send(kind, opened(kind));
+    expect([kind, (await send(kind, edited(kind, 'docs', '2'))).json()]).toMatchObject([kind, { status: 'ignored' }]);
+  }
+  // An older GitLab says of a target that was changed only that something was.
+  expect((await send('gitlab', edited('gitlab', 'main', '3'))).json()).toMatchObject({ created: true });
+  expect((await send('gitlab', edited('gitlab', 'main', '4'))).json()).toMatchObject({ status: 'ignored' });
+  const { run } = (await send('bitbucket', opened('bitbucket'))).json();
+  expect((await send('bitbucket', edited('bitbucket', 'docs', '2'))).json()).toMatchObject({ created: false, run });
+  const moved = (await send('bitbucket', edited('bitbucket', 'main', '3'))).json();
+  expect(moved).toMatchObject({ created: true });
+  const retitled = (await send('bitbucket', edited('bitbucket', 'main', '4'))).json();
+  expect(retitled).toMatchObject({ created: false, run: moved.run });
 });
 
 test('a signature that is too old is refused, and says so', async () => {

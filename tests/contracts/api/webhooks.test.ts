@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { LightMyRequestResponse } from 'fastify';
+import { strangerRate } from '../../../src/api/rate-limit.ts';
 import { acceptRun, runsToStart } from '../../../src/store/inbox.ts';
 import { putProject } from '../../../src/store/projects.ts';
 import { listRuns } from '../../../src/store/runs.ts';
@@ -107,8 +109,32 @@ describe('a delivery', () => {
     const body = pushBody(6, { repository: { clone_url: `git@GIT.example.com:team/${other}` } });
     const response = await deliver(api.app, '', body, { url: '/github-webhook/' });
     expect(response.json()).toMatchObject({ run: { project: other, number: 1 } });
-    const nobody = pushBody(6, { repository: { clone_url: 'https://git.example.com/team/nobody.git' } });
-    expect((await deliver(api.app, '', nobody, { url: '/github-webhook/' })).statusCode).toBe(404);
+  });
+
+  test('at the shared address that proves nothing is told the same, whether its repository is known, unknown, of several or without secrets', async () => {
+    const names = ['known', 'twin-a', 'twin-b', 'absent-at'].map((name) => `${name}-${run}`);
+    const [known = '', twin = '', otherTwin = '', absent = ''] = names;
+    await api.addProject(known);
+    await api.addProject(twin);
+    for (const [name, text] of [
+      [otherTwin, projectYaml(otherTwin).replace(`/${otherTwin}.git`, `/${twin}.git`)],
+      [absent, projectYaml(absent).replace('env: WEBHOOK', `env: ${absentSecret}`)],
+    ] as const) {
+      await putProject(api.store.db, { name, text, hash: name, diff: '', by: 'ada' });
+    }
+    const send = async (repository: string, options: object = {}): Promise<readonly [number, unknown]> => {
+      const body = pushBody(6, { repository: { clone_url: `https://git.example.com/team/${repository}.git` } });
+      const response = await deliver(api.app, '', body, { url: '/github-webhook/', ...options });
+      return [response.statusCode, response.json()];
+    };
+    const unknown = await send('nobody');
+    expect(unknown).toEqual([401, expect.objectContaining({ type: 'urn:slipway:problem:SignatureInvalid' })]);
+    for (const name of [known, twin, absent])
+      expect(await send(name, { signature: sign('something else') })).toEqual(unknown);
+    expect(await send(absent)).toEqual(unknown);
+    // Whoever has proved it is told what is wrong.
+    expect(await send(twin)).toEqual([409, expect.objectContaining({ detail: expect.stringContaining('Several') })]);
+    expect(await send(known)).toEqual([202, expect.objectContaining({ status: 'accepted' })]);
   });
 });
 
@@ -214,6 +240,29 @@ describe('a delivery that is refused', () => {
     // What nobody signed is not counted.
     expect((await deliver(app, 'fast', pushBody(0), { signature: 'sha256=00' })).statusCode).toBe(401);
   });
+
+  test('at the shared address is not read any more when too many from there have proved nothing', async () => {
+    const app = await api.another();
+    const shared = (signed: boolean, body: unknown): Promise<LightMyRequestResponse> =>
+      deliver(app, '', body, { url: '/github-webhook/', event: 'ping', ...(signed ? {} : { signature: 'sha256=00' }) });
+    const name = `shared-${run}`;
+    await api.addProject(name);
+    const own = pushBody(1, { repository: { clone_url: `https://git.example.com/team/${name}.git` } });
+    // What is proved counts nothing, however much it is.
+    for (let sent = 0; sent <= strangerRate.burst; sent += 1) expect((await shared(true, own)).statusCode).toBe(202);
+    const statuses = new Set<number>();
+    for (let sent = 0; sent < strangerRate.burst; sent += 1) statuses.add((await shared(false, own)).statusCode);
+    expect(statuses).toEqual(new Set([401]));
+    let last = await shared(false, own);
+    // It fills while it is emptied.
+    for (let sent = 0; last.statusCode === 401 && sent < strangerRate.burst; sent += 1) last = await shared(false, own);
+    expect(last.statusCode).toBe(429);
+    expect(Number(last.headers['retry-after'])).toBeGreaterThan(0);
+    // Of its body nothing is looked at.
+    const unread = await shared(false, '{'.repeat(5 * 1024 * 1024 + 1));
+    expect(unread.statusCode).toBe(429);
+    expect((await deliver(app, name, own, { event: 'ping' })).statusCode).toBe(202);
+  }, 60_000);
 
   test('because the store is away tells nothing about it but an id', async () => {
     const app = await api.another();

@@ -12,11 +12,13 @@ import {
 } from '../../support/protection-stand-ins.ts';
 
 const token = 'secret-token';
+const check = 'slipway/hello';
 let forge: ProtectionStandIn;
 
 async function read(kind: ProtectionKind, given = token): Promise<BranchProtection> {
   const create = branchProtections[kind];
-  return await (await create({ url: forge.url, token: given, repository: 'team/app', timeoutMs: 2_000 })).read('main');
+  const reader = await create({ url: forge.url, token: given, repository: 'team/app', timeoutMs: 2_000 });
+  return await reader.read('main', check);
 }
 
 const full: BranchProtection = {
@@ -29,13 +31,20 @@ const full: BranchProtection = {
   pushers: 'nobody',
 };
 
-/** What each forge answers for a branch that is protected in every way, and for one that is not. */
-const scenes: Readonly<Record<ProtectionKind, { readonly full: () => void; readonly open: () => void }>> = {
+/** What each forge answers for a branch that is protected in every way, and for one that is not; and what it calls the checks. */
+const scenes: Readonly<
+  Record<
+    ProtectionKind,
+    { readonly full: () => void; readonly open: () => void; readonly names: Pick<BranchProtection, 'checkNames'> }
+  >
+> = {
   github: {
+    names: { checkNames: [check] },
     full: () => github(classic(), []),
     open: () => github(undefined, []),
   },
   gitlab: {
+    names: {},
     full: () => gitlab({}),
     open: () =>
       gitlab({
@@ -46,6 +55,7 @@ const scenes: Readonly<Record<ProtectionKind, { readonly full: () => void; reado
       }),
   },
   gitea: {
+    names: { checkNames: [check] },
     full: () => gitea([rule({})]),
     open: () => gitea([rule({ rule_name: 'release/*' })]),
   },
@@ -62,7 +72,7 @@ describe.each(Object.keys(branchProtections) as ProtectionKind[])('%s', (kind) =
 
   test('tells what it asks of a protected branch, and that it asks nothing of another', async () => {
     scenes[kind].full();
-    expect(await read(kind)).toEqual(full);
+    expect(await read(kind)).toEqual({ ...full, ...scenes[kind].names });
     scenes[kind].open();
     expect(await read(kind)).toEqual(unprotected);
   });
@@ -102,7 +112,7 @@ describe('GitHub', () => {
 
   test('asks what its rulesets ask together', async () => {
     github(undefined, pullRule(7), ruleset(7, []), checksRule(8), ruleset(8, []));
-    expect(await read('github')).toEqual(full);
+    expect(await read('github')).toEqual({ ...full, checkNames: [check] });
   });
 
   test('whose rulesets let somebody past includes no administrators', async () => {
@@ -112,7 +122,24 @@ describe('GitHub', () => {
     expect(await read('github')).toMatchObject({ administrators: false, pushers: 'others' });
     // By its own protection nobody gets past, whatever the ruleset says.
     github(classic(), pullRule(7), ruleset(7, ['Team']));
-    expect(await read('github')).toEqual(full);
+    expect(await read('github')).toEqual({ ...full, checkNames: [check] });
+  });
+
+  test('finds the check among those of all rulesets, and binds administrators by those that have it', async () => {
+    github(undefined, pullRule(7), ruleset(7, []), checksRule(8, ['lint']), ruleset(8, []));
+    expect(await read('github')).toMatchObject({ statusChecks: false, checkNames: ['lint'] });
+    github(undefined, pullRule(7), ruleset(7, []), checksRule(8, ['lint', check]), ruleset(8, []));
+    expect(await read('github')).toMatchObject({
+      statusChecks: true,
+      checkNames: ['lint', check],
+      administrators: true,
+    });
+    // What the project does not ask for may be passed by.
+    github(classic(), checksRule(8, ['lint']), ruleset(8, ['OrganizationAdmin']));
+    expect(await read('github')).toMatchObject({ statusChecks: true, administrators: true });
+    const elsewhere = { contexts: ['lint'], checks: [], strict: true };
+    github({ ...classic(), required_status_checks: elsewhere }, checksRule(8), ruleset(8, ['OrganizationAdmin']));
+    expect(await read('github')).toMatchObject({ statusChecks: true, administrators: false });
   });
 
   test('who may pass is only told to those who may change it', async () => {
@@ -126,7 +153,31 @@ describe('GitHub', () => {
       { enforce_admins: { url: '', enabled: false } },
       { administrators: false, pushers: 'administrators' },
     ],
-    ['without checks', { required_status_checks: { contexts: [], checks: [], strict: true } }, { statusChecks: false }],
+    [
+      'without checks',
+      { required_status_checks: { contexts: [], checks: [], strict: true } },
+      { statusChecks: false, checkNames: [] },
+    ],
+    [
+      'with the check among those of apps',
+      { required_status_checks: { contexts: [], checks: [{ context: check, app_id: null }], strict: true } },
+      { statusChecks: true, checkNames: [check] },
+    ],
+    [
+      'with checks of others only',
+      {
+        required_status_checks: {
+          contexts: ['cla/signed', 'slipway/hello/test', 'slipway/hell', 'slipway', 'slipway/*'],
+          checks: [{ context: 'cla/signed', app_id: 7 }],
+          strict: true,
+        },
+      },
+      {
+        statusChecks: false,
+        checkNames: ['cla/signed', 'slipway/hello/test', 'slipway/hell', 'slipway', 'slipway/*'],
+        administrators: true,
+      },
+    ],
     [
       'with people who may go past',
       {
@@ -212,6 +263,37 @@ describe('Gitea', () => {
     expect(await read('gitea')).toMatchObject({ administrators: true });
   });
 
+  test.each([
+    [['cla/signed'], false],
+    [[], false],
+    [['slipway'], false],
+    [['slipway/hello/test'], false],
+    [['slipway/hello/*'], false],
+    [['slipway/*/test'], false],
+    [['Slipway/hello'], false],
+    [['cla/signed', 'slipway/hello'], true],
+    [['slipway/*'], true],
+    [['slipway/**'], true],
+    // Its star also goes over slashes.
+    [['*'], true],
+    [['sl*llo'], true],
+    [['{lint,slipway/hello}'], true],
+    [['slipway/hell?'], true],
+    // Not understood here, and so not believed.
+    [['slipway/[a-z]ello'], false],
+  ])('with the contexts %j asks for the check: %s', async (contexts, expected) => {
+    gitea([rule({ status_check_contexts: contexts })]);
+    expect(await read('gitea')).toMatchObject({ statusChecks: expected, checkNames: contexts });
+    // As long as it looks at them at all.
+    gitea([rule({ status_check_contexts: contexts, enable_status_check: false })]);
+    expect(await read('gitea')).toMatchObject({ statusChecks: false, checkNames: [] });
+  });
+
+  test('that names no contexts asks for none', async () => {
+    gitea([rule({ status_check_contexts: null as never })]);
+    expect(await read('gitea')).toMatchObject({ statusChecks: false, checkNames: [] });
+  });
+
   test('that answers something else is unavailable, not open', async () => {
     forge.answers.set('/repos/team/app/branch_protections', [200, [{ rule_name: 'main' }]]);
     await expect(read('gitea')).rejects.toMatchObject({ type: 'ForgeUnavailable' });
@@ -220,7 +302,7 @@ describe('Gitea', () => {
 
 function classic(): GithubProtection {
   return {
-    required_status_checks: { contexts: ['slipway'], checks: [], strict: true },
+    required_status_checks: { contexts: [check], checks: [], strict: true },
     enforce_admins: { url: '', enabled: true },
     required_pull_request_reviews: {
       dismiss_stale_reviews: true,
@@ -248,12 +330,15 @@ function pullRule(id: number): Piece {
   };
 }
 
-function checksRule(id: number): Piece {
+function checksRule(id: number, contexts = [check]): Piece {
   return {
     rule: {
       type: 'required_status_checks',
       ruleset_id: id,
-      parameters: { required_status_checks: [{ context: 'slipway' }], strict_required_status_checks_policy: true },
+      parameters: {
+        required_status_checks: contexts.map((context) => ({ context })),
+        strict_required_status_checks_policy: true,
+      },
     },
   };
 }
@@ -307,7 +392,7 @@ function rule(more: { readonly [Field in keyof GiteaRule]?: GiteaRule[Field] | u
     push_whitelist_deploy_keys: false,
     required_approvals: 1,
     enable_status_check: true,
-    status_check_contexts: ['slipway'],
+    status_check_contexts: [check],
     block_on_outdated_branch: true,
     dismiss_stale_approvals: true,
     block_admin_merge_override: true,

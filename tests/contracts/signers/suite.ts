@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { provenanceType } from '../../../src/domain/provenance.ts';
+import { type Statement, provenanceType } from '../../../src/domain/provenance.ts';
 import type { AttestationType, ImageSigner, SignedImage, SigningKey } from '../../../src/providers/signers/port.ts';
 
 export interface SignerKey extends SigningKey {
@@ -89,6 +89,51 @@ export function describeSigner(name: string, start: () => Promise<SignerLab>): v
       expect(statement?.subject[0]?.digest).toEqual({ sha256: image.digest.replace('sha256:', '') });
       await expect(read([stranger])).rejects.toMatchObject({ type: 'AttestationInvalid', retryable: false });
       await expect(read([own], await lab.newImage())).rejects.toMatchObject({ type: 'ImageNotSigned' });
+    });
+
+    test('gives the statements of every key that is trusted, each once, whichever is named first', async () => {
+      const { own, stranger } = lab;
+      await attest(own, 'by the old key');
+      await attest(stranger, 'by the new key');
+      for (const keys of [
+        [own, stranger],
+        [stranger, own],
+      ]) {
+        const found = await read(keys);
+        expect(found).toHaveLength(2);
+        expect(found).toEqual(expect.arrayContaining([saying('by the old key'), saying('by the new key')]));
+      }
+      expect(await read([own])).toEqual([saying('by the old key')]);
+      expect(await read([own, own])).toEqual([saying('by the old key')]);
+    });
+
+    test('forgets statements that nobody needs once there are many, of its type alone and whoever signed them', async () => {
+      const { own, stranger, signer } = lab;
+      await attest(own, 'a list', true, 'spdx');
+      for (const [by, what] of [
+        [own, 'first'],
+        [stranger, 'second'],
+        [own, 'third'],
+      ] as const) {
+        await attest(by, what);
+      }
+      const seen: unknown[] = [];
+      const isNeeded = ({ predicate }: Statement): boolean => {
+        seen.push(predicate);
+        return JSON.stringify(predicate).includes('third');
+      };
+      expect(await signer.forget(image, { type: 'provenance', atLeast: 4, isNeeded })).toBe(3);
+      expect(seen).toEqual([]);
+      expect(await read([own, stranger])).toHaveLength(3);
+      expect(await signer.forget(image, { type: 'provenance', atLeast: 3, isNeeded })).toBe(1);
+      expect(seen).toEqual([saying('first'), saying('second'), saying('third')]);
+      // What stays is as it was signed, and the next one finds its place beside it.
+      await attest(stranger, 'fourth');
+      const left = await read([own, stranger]);
+      expect(left).toHaveLength(2);
+      expect(left).toEqual(expect.arrayContaining([saying('third'), saying('fourth')]));
+      await expect(signer.readAttestations(image, [own.publicKey], 'spdx')).resolves.toHaveLength(1);
+      expect(await signer.forget(await lab.newImage(), { type: 'provenance', atLeast: 1, isNeeded })).toBe(0);
     });
 
     test('puts a statement in the place of older ones of its type where that is asked for', async () => {

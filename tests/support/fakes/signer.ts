@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { FailureType } from '../../../src/domain/failure-kinds.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import { type Statement, provenanceType } from '../../../src/domain/provenance.ts';
@@ -19,11 +20,18 @@ const typeNames: Readonly<Record<AttestationType, string>> = {
   scan: 'https://cosign.sigstore.dev/attestation/vuln/v1',
 };
 
+interface Attested {
+  readonly image: string;
+  readonly by: string;
+  readonly type: AttestationType;
+  readonly statement: Statement;
+}
+
 /** Signs in memory: the private key of a pair is its public one with `private:` before it. */
 export function createFakeSigner(): FakeSigner {
   const images = new Set<string>();
   const signatures = new Map<string, Set<string>>();
-  const attested: { image: string; by: string; type: AttestationType; statement: Statement }[] = [];
+  let attested: readonly Attested[] = [];
   let isAway = false;
 
   function nameOf({ repository, digest }: Pick<SignedImage, 'repository' | 'digest'>): string {
@@ -56,12 +64,11 @@ export function createFakeSigner(): FakeSigner {
         predicateType: typeNames[type],
         predicate: JSON.parse(readFileSync(predicateFile, 'utf8')) as unknown,
       };
-      if (replace) {
-        for (let index = attested.length - 1; index >= 0; index -= 1) {
-          if (attested[index]?.image === name && attested[index]?.type === type) attested.splice(index, 1);
-        }
-      }
-      attested.push({ image: name, by: publicOf(key.privateKey), type, statement });
+      // As cosign does: what lies in the registry is read, added to, and written again a moment later.
+      const found = attested.filter((each) => each.image === name && !(replace && each.type === type));
+      await delay(1);
+      const others = attested.filter((each) => each.image !== name);
+      attested = [...others, ...found, { image: name, by: publicOf(key.privateKey), type, statement }];
     },
     async verifySignature(image, keys, signal) {
       const name = await need(image, signal);
@@ -76,5 +83,14 @@ export function createFakeSigner(): FakeSigner {
       if (trusted.length === 0) throw refuse('AttestationInvalid', name);
       return trusted.map(({ statement }) => statement);
     },
+    async forget(image, { type, atLeast, isNeeded }, signal) {
+      const name = await need(image, signal);
+      const ofType = attested.filter((each) => each.image === name && each.type === type);
+      if (ofType.length < atLeast) return ofType.length;
+      const gone = ofType.filter(({ statement }) => !isNeeded(statement));
+      attested = attested.filter((each) => !gone.includes(each));
+      return ofType.length - gone.length;
+    },
+    ready: () => Promise.resolve(),
   };
 }

@@ -2,15 +2,18 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type ScanQuestion, createImageTrust } from '../../../src/activities/image-trust.ts';
 import type { Place } from '../../../src/activities/places.ts';
 import type { ImageTrustSpec, ScanSpec } from '../../../src/definition/specs/supply-chain.ts';
+import { ProviderError } from '../../../src/domain/failures.ts';
 import { type ImageScan, erroredScan } from '../../../src/domain/image-scan.ts';
 import { type Statement, buildType, provenanceType } from '../../../src/domain/provenance.ts';
 import type { ImageEvidence } from '../../../src/domain/run.ts';
 import type { ImageSigner, SignedImage } from '../../../src/providers/signers/port.ts';
 import { createFakeSigner } from '../../support/fakes/signer.ts';
+import { until } from '../../support/until.ts';
 
 let folder: string;
 beforeAll(() => {
@@ -131,6 +134,8 @@ function trustIn(world: World): {
     signer: {
       sign: never,
       attest: never,
+      forget: never,
+      ready: () => Promise.resolve(),
       async verifySignature(asking, keys, signal) {
         const { repository, digest: of } = asking;
         asked.push(`signature of ${repository}${of === digest ? '' : `@${of}`} by ${keys.join()}`);
@@ -278,6 +283,98 @@ describe('what a project trusts and an environment does not demand', () => {
   test('is not said of provenance where the project attests nothing', async () => {
     const checks = await trustIn({ statements: [] }).trust.check(placeOf({ signs: false }), [image]);
     expect(checks.map(({ name }) => name)).toEqual(['signature of app']);
+  });
+});
+
+describe('a release of fifty images', () => {
+  const fifty = Array.from({ length: 50 }, (_, index) => ({ ...image, name: `app-${index}` }));
+  const demands = { requireSignature: true, requireAttestation: true };
+
+  /** Each program takes a while, and ends when it is called off. */
+  function slowly(refused?: string) {
+    const seen = { most: 0, now: 0, begun: 0 };
+    async function program(signal: AbortSignal | undefined, name = ''): Promise<void> {
+      seen.now += 1;
+      seen.begun += 1;
+      seen.most = Math.max(seen.most, seen.now);
+      try {
+        await delay(50, undefined, signal === undefined ? {} : { signal });
+        if (name === refused) throw new ProviderError('ImageNotSigned', name);
+      } finally {
+        seen.now -= 1;
+      }
+    }
+    const trust = createImageTrust({
+      signer: {
+        ...createFakeSigner(),
+        verifySignature: ({ repository }, _, signal) => program(signal, repository),
+        async readAttestations(_image, _keys, _type, signal) {
+          await program(signal);
+          return [statementOf(commit)];
+        },
+      },
+      readRegistry: () => Promise.resolve({ address: 'reg', insecure: false }),
+      openManifests: () => ({ readPlatforms: () => Promise.resolve(itself) }),
+      blobs: { size: () => Promise.resolve(undefined), read: () => Promise.reject(new Error('nobody asks')) },
+      readEvidence: () => Promise.resolve({}),
+    });
+    return { trust, seen };
+  }
+
+  test.each([
+    ['demanded', demands, 50],
+    ['only told', {}, 100],
+    ['demanded in part', { requireSignature: true }, 100],
+  ] as const)(
+    'is verified a few at once where that is %s',
+    async (_, demanded, lines) => {
+      const { trust, seen } = slowly();
+      const checks = await trust.check(placeOf(demanded), fifty);
+      expect(checks).toHaveLength(lines);
+      expect(checks.every(({ verdict }) => verdict === 'passed')).toBe(true);
+      expect(seen).toEqual({ most: 4, now: 0, begun: 100 });
+      expect(checks.map(({ line }) => line).filter((line) => line.startsWith('image app-49'))).not.toEqual([]);
+    },
+    30_000,
+  );
+
+  test.each([
+    ['demanded', demands],
+    ['only told', {}],
+  ] as const)('leaves no program behind when it is called off where that is %s', async (_, demanded) => {
+    const { trust, seen } = slowly();
+    const calledOff = new AbortController();
+    const checking = trust.check(placeOf(demanded), fifty, calledOff.signal);
+    await until(() => seen.begun > 4);
+    calledOff.abort(new Error('called off'));
+    await expect(checking).rejects.toThrow('called off');
+    expect(seen.now).toBe(0);
+    expect(seen.begun).toBeLessThan(100);
+  });
+
+  test('is refused for one, and the others are left alone', async () => {
+    const bad = { ...image, repository: 'reg/shop/bad' };
+    const { trust, seen } = slowly(bad.repository);
+    const checking = trust.check(placeOf({ requireSignature: true }), [bad, ...fifty.slice(1)]);
+    await expect(checking).rejects.toMatchObject({ type: 'ImageNotSigned', message: bad.repository });
+    expect(seen.now).toBe(0);
+    expect(seen.begun).toBeLessThan(100);
+  });
+
+  test('waits for no compiler', async () => {
+    const { trust, seen } = slowly();
+    const building = new ProviderError('ToolMissing', 'it is being built');
+    const signer = { ...createFakeSigner(), ready: () => Promise.reject(building) };
+    const other = createImageTrust({
+      signer,
+      readRegistry: () => Promise.reject(new Error('nobody asks')),
+      openManifests: () => ({ readPlatforms: () => Promise.resolve(itself) }),
+      blobs: { size: () => Promise.resolve(undefined), read: () => Promise.reject(new Error('nobody asks')) },
+      readEvidence: () => Promise.resolve({}),
+    });
+    await expect(other.check(placeOf(demands), fifty)).rejects.toBe(building);
+    expect(await trust.check(placeOf({ keys: [] }), fifty)).toEqual([]);
+    expect(seen.begun).toBe(0);
   });
 });
 

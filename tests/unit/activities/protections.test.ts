@@ -36,6 +36,35 @@ test('what the forge refuses is told as not known, branch by branch', async () =
   ]);
 });
 
+test('the check that is looked for is the one that the project has at its forge', async () => {
+  const asked = async (sole: boolean): Promise<unknown> => {
+    const only = project();
+    const { forge: given } = only.repository;
+    if (!('api' in given)) throw new Error('the forge has no API');
+    const repository = {
+      ...only.repository,
+      forge: { ...given, api: { ...given.api, sole } },
+    } as typeof only.repository;
+    return await createProtections(readSecret)({ ...only, repository });
+  };
+  const contexts = (check: string): void => {
+    for (const branch of ['main', 'develop']) {
+      const required = { url: '', strict: true, contexts: [check], checks: [] };
+      forge.answers.set(`/repos/team/app/branches/${branch}/protection`, [200, { required_status_checks: required }]);
+      forge.answers.set(`/repos/team/app/rules/branches/${branch}?per_page=100`, [200, []]);
+    }
+  };
+  const read = (check: string, statusChecks: boolean) =>
+    ['main', 'develop'].map((branch) => ({ wanted: { branch, check }, found: { statusChecks } }));
+  const name = `slipway/${project().project}`;
+  contexts(name);
+  expect(await asked(false)).toMatchObject(read(name, true));
+  expect(await asked(true)).toMatchObject(read('slipway', false));
+  contexts('slipway');
+  expect(await asked(false)).toMatchObject(read(name, false));
+  expect(await asked(true)).toMatchObject(read('slipway', true));
+});
+
 test('a secret that is not there is told too, and nothing is asked where the project wants nothing', async () => {
   const missing = createProtections(() => Promise.reject(new Error('there is no FORGE')));
   expect(await missing(project())).toMatchObject([{ refused: expect.stringContaining('FORGE') }, {}]);

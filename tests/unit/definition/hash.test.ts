@@ -115,9 +115,15 @@ describe('the key of a run', () => {
       runKey({ ...event, before: 'b'.repeat(40) }),
       runKey({ ...event, after: 'b'.repeat(40) }),
       runKey({ ...event, kind: 'tag', ref: 'refs/tags/v1.0.0' }),
+      runKey({ ...event, into: 'main', retargetedAt: '1' }),
+      runKey({ ...event, into: 'develop', retargetedAt: '1' }),
+      runKey({ ...event, into: 'main', retargetedAt: '2' }),
       runKeyOf(JSON.stringify(['push', event.ref, event.before, event.after])),
     ];
     expect(runKey({ ...event })).toBe(keys[0]);
+    // Of runs that there are: of a target alone, an event says the same as before.
+    expect(runKey({ ...event, into: 'main' })).toBe(keys[0]);
+    expect(keys[0]).toBe('b74292a5be83c4f7e4b32671');
     expect(new Set(keys).size).toBe(keys.length);
     for (const key of keys) expect(key).toMatch(/^[0-9a-f]{24}$/);
   });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { problemsOf, projectText, repositoryText } from './documents.ts';
+import { resolveEnvironment } from '../../../src/definition/environment.ts';
+import { pairOf, problemsOf, projectText, repositoryText } from './documents.ts';
 
 /** What is added to or changed in the least documents, and the one problem that this makes. */
 interface Case {
@@ -114,6 +115,19 @@ const cases: readonly Case[] = [
     name: 'every route can be reached',
     project: (text) => `${text}routes: [{ on: push }, { on: push, ref: main, environments: [production] }]\n`,
     problem: 'routes[1] is never reached: routes[0] matches everything that it does, and the first match wins',
+  },
+  {
+    name: 'routes ask for parameters that are declared',
+    repository: (text) => `${text}parameters: { DEPLOY_ENV: { type: choice, options: [staging, production] } }\n`,
+    project: (text) =>
+      `${text}routes: [{ on: push, ref: main, when: { parameter: { DEPLOY_ENVIRONMENT: [staging] } } }]\n`,
+    problem: 'routes[0].when.parameter.DEPLOY_ENVIRONMENT is no parameter that the repository declares',
+  },
+  {
+    name: 'routes ask for values that a parameter may have',
+    repository: (text) => `${text}parameters: { DEPLOY_ENV: { type: choice, options: [staging, production] } }\n`,
+    project: (text) => `${text}routes: [{ on: push, when: { parameter: { DEPLOY_ENV: [staging, prod] } } }]\n`,
+    problem: 'routes[0].when.parameter.DEPLOY_ENV[1] is `prod`, but the parameter must be one of staging, production',
   },
   {
     name: 'what is deployed is pushed',
@@ -264,6 +278,21 @@ describe('what the rules leave alone', () => {
     expect(problemsOf({ repository: `${repositoryText}migrations: {}\n`, project: withDatabase(projectText) })).toEqual(
       [],
     );
+  });
+
+  test('a route behind one that is for some parameters only, and any parameter where none is declared', () => {
+    const routes =
+      'routes: [{ on: push, when: { parameter: { DRY: [true] } } }, { on: push, environments: [staging] }]\n';
+    expect(problemsOf({ project: projectText + routes })).toEqual([]);
+    const declared = `${repositoryText}parameters: { DRY: { type: boolean } }\n`;
+    expect(problemsOf({ repository: declared, project: projectText + routes })).toEqual([]);
+  });
+
+  test('a route by parameter takes no approval from production', () => {
+    const route =
+      '{ on: push, ref: main, when: { parameter: { DEPLOY_ENV: [production] } }, environments: [production] }';
+    const pair = pairOf({ project: `${projectText}routes: [${route}]\n` });
+    expect(resolveEnvironment(pair, 'production').policy.approval).toMatchObject({ required: true });
   });
 
   test('a repository without a service where nothing is deployed', () => {

@@ -26,6 +26,14 @@ describe('what a project is called at its forge', () => {
     ]);
   });
 
+  test('is not that of the check where a run was no check of the commit', () => {
+    const names = forgeNames('shop', false);
+    expect(names.required).toBe('slipway/shop');
+    expect(names.status('slipway', 'schedule')).toBe('slipway/shop (schedule)');
+    expect(names.status('slipway/test', 'started')).toBe('slipway/shop/test (started)');
+    expect(forgeNames('shop', true).required).toBe('slipway');
+  });
+
   test.each([
     ['shop', 'docs'],
     ['shop', 'shop-docs'],

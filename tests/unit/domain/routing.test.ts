@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { fc } from '../../support/property.ts';
 import { matchesPath, matchesRef } from '../../../src/domain/glob.ts';
-import { routeEvent } from '../../../src/domain/routing.ts';
+import { foreignRoute, isForeign, routeEvent } from '../../../src/domain/routing.ts';
 import type { Route } from '../../../src/domain/routing.ts';
 import type { SourceEvent } from '../../../src/domain/run.ts';
 
@@ -63,6 +63,44 @@ describe('where an event leads', () => {
     for (const kind of ['push', 'schedule'] as const) {
       expect(routeEvent({ ...event, kind }, [byHand, ...routes])).toMatchObject({ index: 2 });
     }
+  });
+
+  describe('with parameters', () => {
+    const byHand = { kind: 'manual', ref: 'refs/heads/main', after: commit } as const;
+    const to = (environment: string): Route => ({
+      ...route('push', 'main', [environment]),
+      parameters: { DEPLOY_ENV: [environment] },
+    });
+    const table = [to('staging'), to('production')];
+    const decide = (values: Readonly<Record<string, string>>, complete = true, rows: readonly Route[] = table) =>
+      routeEvent(byHand, rows, undefined, { values, complete });
+
+    test('is the first route that is for all of them', () => {
+      expect(decide({ DEPLOY_ENV: 'staging' })).toMatchObject({ kind: 'run', index: 0 });
+      expect(decide({ DEPLOY_ENV: 'production' })).toMatchObject({ kind: 'run', index: 1 });
+      const both = { ...to('staging'), parameters: { DEPLOY_ENV: ['staging'], RUN_TESTS: ['true', '1'] } };
+      expect(decide({ DEPLOY_ENV: 'staging', RUN_TESTS: '1' }, true, [both])).toMatchObject({ index: 0 });
+      expect(decide({ DEPLOY_ENV: 'staging', RUN_TESTS: 'no' }, true, [both])).toMatchObject({
+        reason: 'no-parameter',
+      });
+      expect(decide({ DEPLOY_ENV: 'qa' }, true, [...table, route('push', 'main')])).toMatchObject({ index: 2 });
+    });
+
+    test('is none where no route is for them, and says which they are', () => {
+      const why = (name: string): string => `No route for main is for these parameters: DEPLOY_ENV ${name}.`;
+      expect(decide({ DEPLOY_ENV: 'qa' })).toEqual({ kind: 'ignored', reason: 'no-parameter', why: why('`qa`') });
+      expect(decide({})).toMatchObject({ reason: 'no-parameter', why: why('not given') });
+      expect(decide({ toString: 'x' }, true, [{ ...to('a'), parameters: { constructor: ['x'] } }])).toMatchObject({
+        reason: 'no-parameter',
+      });
+    });
+
+    test('may be one of them as long as it is not known what is taken for those that are not given', () => {
+      expect(decide({}, false)).toMatchObject({ kind: 'run' });
+      expect(routeEvent(byHand, table)).toMatchObject({ kind: 'run' });
+      expect(decide({ DEPLOY_ENV: 'production' }, false)).toMatchObject({ index: 1 });
+      expect(decide({ DEPLOY_ENV: 'qa' }, false)).toMatchObject({ reason: 'no-parameter' });
+    });
   });
 
   test('is always the first route that matches', () => {
@@ -185,5 +223,31 @@ describe('what changed', () => {
     expect(routeEvent({ ...request, into: 'main' }, only)).toMatchObject({ kind: 'run' });
     expect(routeEvent({ ...request, into: 'release/1' }, only)).toMatchObject({ kind: 'ignored', reason: 'no-route' });
     expect(routeEvent(request, only)).toMatchObject({ kind: 'run' });
+  });
+});
+
+describe('code that may be anybody’s', () => {
+  test.each<[Pick<SourceEvent, 'kind' | 'ref' | 'fork'>, boolean]>([
+    [{ kind: 'pull-request', ref: 'refs/pull/7/head', fork: true }, true],
+    [{ kind: 'pull-request', ref: 'refs/pull/7/head', fork: false }, false],
+    [{ kind: 'pull-request', ref: 'refs/pull/7/head' }, true],
+    [{ kind: 'manual', ref: 'refs/pull/7/head' }, true],
+    [{ kind: 'push', ref: 'refs/heads/main', fork: true }, true],
+    [{ kind: 'push', ref: 'refs/heads/main' }, false],
+    [{ kind: 'manual', ref: 'refs/heads/pull/7' }, false],
+    [{ kind: 'tag', ref: 'refs/tags/v1.0.0' }, false],
+    [{ kind: 'schedule', ref: 'refs/heads/main' }, false],
+  ])('%j: %s', (what, expected) => {
+    expect(isForeign(what)).toBe(expected);
+  });
+
+  test.each([
+    ['push', 'build'],
+    ['build', 'build'],
+    ['validate', 'validate'],
+    ['none', 'none'],
+  ] as const)('goes nowhere, and of images that are to be %s is left %s', (buildImages, left) => {
+    const whole = { ...route('pull-request', '**', ['review']), buildImages, imageGroups: ['services'] };
+    expect(foreignRoute(whole)).toEqual({ ...whole, environments: [], buildImages: left });
   });
 });

@@ -49,6 +49,13 @@ describe('an accepted run', () => {
     expect(whySkipped(push, nothing, { message: 'fix' })).toBe('Nothing that a route looks at has changed.');
   });
 
+  test('runs nothing where no route is for its parameters, but for what is to be checked only', () => {
+    const other = { kind: 'ignored', reason: 'no-parameter', why: 'No route is for these parameters.' } as const;
+    const manual = { event: { kind: 'manual' } } as const;
+    expect(whySkipped(manual, other, { message: 'fix' })).toBe('No route is for these parameters.');
+    expect(whySkipped({ ...manual, checksOnly: true }, other, { message: 'fix' })).toBeUndefined();
+  });
+
   test('runs its checks where it only goes nowhere', () => {
     expect(whySkipped(push, elsewhere, { message: 'fix' })).toBeUndefined();
   });

@@ -67,6 +67,28 @@ describe('cosign', () => {
     await expect(signer(script).verifySignature(image, [])).rejects.toMatchObject({ type: 'ImageNotSigned' });
   });
 
+  test('asks for statements by every trusted key, and knows nothing where one of them could not be asked', async () => {
+    const envelope = (what: string): string => {
+      const statement = { subject: [], predicateType: 't', predicate: what };
+      return JSON.stringify({ payload: Buffer.from(JSON.stringify(statement)).toString('base64') });
+    };
+    const script = [
+      keyFile,
+      `case $(cat "$key") in`,
+      `OLD) echo '${envelope('both')}'; echo '${envelope('old')}';;`,
+      `NEW) echo '${envelope('new')}'; echo '${envelope('both')}';;`,
+      `AWAY) echo 'Error: connection refused' >&2; exit 1;;`,
+      `*) echo 'Error: no matching attestations: accepted signatures do not match threshold' >&2; exit 1;;`,
+      `esac`,
+    ].join('\n');
+    const read = async (...keys: readonly string[]): Promise<readonly unknown[]> =>
+      (await signer(script).readAttestations(image, keys, 'provenance')).map(({ predicate }) => predicate);
+    expect(await read('OLD', 'OTHER', 'NEW')).toEqual(['both', 'old', 'new']);
+    expect(await read('OTHER', 'OLD')).toEqual(['both', 'old']);
+    await expect(read('OTHER', 'ANOTHER')).rejects.toMatchObject({ type: 'AttestationInvalid' });
+    await expect(read('OLD', 'AWAY')).rejects.toMatchObject({ type: 'RegistryUnavailable', retryable: true });
+  });
+
   test.each([
     ['Error: no signatures found', 'ImageNotSigned'],
     ['Error: no matching attestations: ', 'ImageNotSigned'],
