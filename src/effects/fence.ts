@@ -88,6 +88,8 @@ export function createFence(options: FenceOptions): Fence {
   });
   // A broken idle session is replaced at its next use.
   pool.on('error', () => undefined);
+  // One that breaks while it is in use says so at its next question; unheard before that, its error would end the process.
+  pool.on('connect', (client) => void client.on('error', () => undefined));
   return {
     leaseMs: options.leaseMs ?? 4_000,
     renewEveryMs: options.renewEveryMs ?? 1_000,

@@ -37,6 +37,8 @@ export function openStore(options: StoreOptions): Store {
   const pool = new Pool(poolConfig(options));
   // An idle connection that breaks is dropped by the pool; unheard, its error would end the process.
   pool.on('error', () => undefined);
+  // Nor may that of one in use, which says so at its next query: between two of a transaction nobody listens.
+  pool.on('connect', (client) => void client.on('error', () => undefined));
   const db = new Kysely<Database>({
     dialect: new PostgresDialect({
       pool: {

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { sql } from 'kysely';
 import { runKey } from '../../../src/definition/run-key.ts';
 import { ProviderError } from '../../../src/domain/failures.ts';
 import type { RunPlan, SourceEvent } from '../../../src/domain/run.ts';
@@ -27,6 +28,7 @@ import { readStages, recordStage } from '../../../src/store/stages.ts';
 import { type Fact, applyFacts } from '../../../src/store/facts.ts';
 import { migrate, openStore } from '../../../src/store/store.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
+import { until } from '../../support/until.ts';
 
 let store: TestStore;
 beforeAll(async () => {
@@ -355,5 +357,20 @@ describe('the store itself', () => {
     expect(error).toBeInstanceOf(ProviderError);
     expect(error).toMatchObject({ type: 'StoreUnavailable', retryable: true });
     await nobody.close();
+  });
+
+  test('whose session is ended between two statements of a transaction fails that, and no more', async () => {
+    const transaction = store.db.transaction().execute(async (tx) => {
+      const { rows } = await sql<{ pid: number }>`select pg_backend_pid() as pid`.execute(tx);
+      const pid = rows[0]?.pid;
+      await sql`select pg_terminate_backend(${pid})`.execute(store.db);
+      await until(async () => {
+        const left = await sql`select 1 from pg_stat_activity where pid = ${pid}`.execute(store.db);
+        return left.rows.length === 0;
+      });
+      await sql`select 1`.execute(tx);
+    });
+    await expect(transaction).rejects.toMatchObject({ type: 'StoreUnavailable', retryable: true });
+    expect((await sql`select 1 as one`.execute(store.db)).rows).toEqual([{ one: 1 }]);
   });
 });

@@ -280,6 +280,27 @@ describe('lease', () => {
   });
 });
 
+test('a session that is ended at the server while it waits for its turn ends no more than the wait', async () => {
+  const held = holdOpen(request(1, 1));
+  await held.lease;
+  const other = createFence({ connectionString: storeUrl });
+  const sessions: number[] = [];
+  other.pool.on('connect', (session) =>
+    sessions.push((session as unknown as { readonly processID: number }).processID),
+  );
+  try {
+    const waiting = run(request(1, 1), other);
+    await until(() => sessions.length === 1);
+    await client.query('SELECT pg_terminate_backend($1)', [sessions[0]]);
+    expect(await waiting).toBe('FenceUnavailable');
+    held.letGo();
+    expect(await held.done).toBe('done');
+    expect(await run(request(1, 1), other)).toBe('done');
+  } finally {
+    await other.close();
+  }
+});
+
 describe('with the store down', () => {
   test('what moves on is refused, and may be tried again', async () => {
     line.mode = 'cut';
