@@ -13,6 +13,7 @@ import { versionOf } from '../domain/version.ts';
 import { gatesOfImages } from './image-licences.ts';
 import { lastToJudge } from './reports.ts';
 import { longestKeepMs } from './stage-files.ts';
+import { stagesBefore } from './stage-order.ts';
 
 /**
  * What is deployed has to be built.
@@ -174,11 +175,21 @@ function variablesOf(
   };
 }
 
+/** What is thought to hang must end some day, ms: doing again a matrix of many legs may be given up for it. Judgement. */
+const longestAgainMs = 4 * 3_600_000;
+
 /** Where the worker is lost in the middle of a stage, what has passed before is done again first, one after the other. */
 function againMs(stages: readonly StageSpec[], stage: StageSpec): number {
   if (stage.starts !== undefined) return 0;
-  const others = stages.filter((other) => other !== stage && other.skip === undefined);
-  return others.reduce((sum, other) => sum + other.timeoutMs + servicesMs(other) + keepMs(other), 0);
+  const passed = stages.filter(
+    (other) =>
+      other !== stage &&
+      other.skip === undefined &&
+      other.starts === undefined &&
+      !stagesBefore(stages, other).includes(stage),
+  );
+  const sum = passed.reduce((ms, other) => ms + other.timeoutMs + servicesMs(other) + keepMs(other), 0);
+  return Math.min(longestAgainMs, sum);
 }
 
 /** They start at once, before the stage's own time begins. */

@@ -7,6 +7,7 @@ import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts'
 import type { Redactor } from '../effects/redact.ts';
 import type { ServiceHost, StageServices } from '../providers/executors/services-port.ts';
 import type { StageScope, StageSession, StepEnd, StepExecutors } from '../providers/executors/port.ts';
+import { neverStarted, unlessOver } from '../providers/executors/runner.ts';
 import type { ReadRegistry } from '../providers/registries/logins/index.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
 import type { StageArtifacts } from './artifacts.ts';
@@ -86,6 +87,9 @@ export interface Attempt {
   readonly progress: (detail: unknown) => void;
 }
 
+/** What a stage leaves running is waited for so long at its end, ms: more than its executors themselves take. Judgement. */
+const longestCloseMs = 120_000;
+
 /** Secrets of steps by `stage/step`. */
 export type Secrets = ReadonlyMap<string, Readonly<Record<string, string>>>;
 
@@ -149,7 +153,10 @@ export async function openPlace(attempt: Attempt, spec: StageSpec): Promise<Stag
   };
   return {
     async run(step, { log, timeoutMs, untilMs, signal: stop, lane, env = {} }) {
-      const opened = await session(step.executor);
+      const began = performance.now();
+      const limits = { signal: stop, ...(untilMs === undefined ? {} : { untilMs }) };
+      const opened = await unlessOver(session(step.executor), limits);
+      if (opened === undefined) return neverStarted(performance.now() - began);
       return await opened.run({
         step,
         env: {
@@ -161,20 +168,21 @@ export async function openPlace(attempt: Attempt, spec: StageSpec): Promise<Stag
           ...env,
         },
         timeoutMs,
-        ...(untilMs === undefined ? {} : { untilMs }),
         lane,
         redactor: attempt.redactor,
         sink: (chunk) => log.write(chunk),
         say: (line) => log.say(line),
-        signal: stop,
+        ...limits,
       });
     },
     endedServices: async () => (await services?.ended()) ?? [],
     async close() {
-      await Promise.all(
-        [...open.values()].map((opening) => opening.then((opened) => opened.close()).catch(() => undefined)),
+      const ended = [...open.values()].map((opening) =>
+        opening.then((opened) => opened.close()).catch(() => undefined),
       );
-      await services?.close();
+      const all = Promise.all(ended).then(() => services?.close());
+      // With an engine that hangs nothing may ever end; whoever comes next removes what is left.
+      await unlessOver(all, { untilMs: Date.now() + longestCloseMs });
     },
   };
 }

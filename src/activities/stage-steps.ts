@@ -204,13 +204,13 @@ interface Tried {
 async function tryStep(attempt: Attempt, place: StagePlace, turn: Turn, log: LogWriter): Promise<Tried> {
   const { scope, redactor, journal } = attempt;
   const { step, index, lane, signal } = turn;
-  // What cleans up has its own time: that of the stage may be what is over.
-  const untilMs = step.outcome === 'success' ? attempt.due.ms : undefined;
+  // What cleans up has its own time, its image in it: that of the stage may be what is over.
+  const isMain = step.outcome === 'success';
+  const untilMs = isMain ? attempt.due.ms : Date.now() + step.timeoutMs;
   const outputs = step.outputs.length === 0 ? undefined : await openOutputs(scope.home, step, redactor);
   const env = outputs === undefined ? {} : { SLIPWAY_OUTPUT: outputs.path };
-  const until = untilMs === undefined ? {} : { untilMs };
-  const end = await place.run(step, { log, timeoutMs: step.timeoutMs, ...until, signal, lane, env });
-  const why = complaint(step, end, untilMs !== undefined && Date.now() >= untilMs);
+  const end = await place.run(step, { log, timeoutMs: step.timeoutMs, untilMs, signal, lane, env });
+  const why = complaint(step, end, isMain && Date.now() >= untilMs);
   if (why !== undefined || outputs === undefined) return { end, why };
   try {
     const values = await outputs.read();

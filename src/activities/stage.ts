@@ -3,7 +3,6 @@ import type { StageSpec, StepSpec } from '../definition/specs/stage.ts';
 import { failures } from '../domain/failure-kinds.ts';
 import { ProviderError, toFailure } from '../domain/failures.ts';
 import { type RunPlan, type RunRef, type StageReport, type StepReport, attemptOf, fetchedRef } from '../domain/run.ts';
-import { definedAs } from '../domain/stage-graph.ts';
 import { createFileSecrets } from '../effects/file-secrets.ts';
 import { withHeartbeat } from '../effects/heartbeat.ts';
 import { createRedactor } from '../effects/redact.ts';
@@ -25,6 +24,7 @@ import {
   verdictOf,
 } from './stage-attempt.ts';
 import type { StageFiles } from './stage-files.ts';
+import { stagesBefore } from './stage-order.ts';
 import { judgeReports, markBefore } from './stage-reports.ts';
 import { type StepReports, isRepeated, runSteps } from './stage-steps.ts';
 import { type WorkspaceTurn, type WorkspaceTurns, createWorkspaceTurns } from './workspace-turns.ts';
@@ -174,21 +174,6 @@ function outputsBefore(stages: readonly StageSpec[], spec: StageSpec, journal: s
     }
   }
   return outputs;
-}
-
-/** All that a stage comes after, however far before. What a stage needs stands before it. */
-function stagesBefore(stages: readonly StageSpec[], spec: StageSpec): readonly StageSpec[] {
-  const at = stages.indexOf(spec);
-  if (spec.needs === undefined) return stages.slice(0, at).filter((stage) => definedAs(stage) !== definedAs(spec));
-  const wanted = new Set(spec.needs);
-  const found: StageSpec[] = [];
-  for (let index = at - 1; index >= 0; index -= 1) {
-    const stage = stages[index];
-    if (stage === undefined || !wanted.has(definedAs(stage))) continue;
-    found.unshift(stage);
-    for (const name of stage.needs ?? stages.slice(0, index).map(definedAs)) wanted.add(name);
-  }
-  return found;
 }
 
 /** Takes the stage to its verdict, and keeps what it leaves behind. Nothing of it runs any more when this returns. */

@@ -17,8 +17,8 @@ import {
   remove,
 } from './engine.ts';
 import { readFrames } from './frames.ts';
-import type { StageScope, StageSession, StepEnd, StepExecutor, StepRun } from './port.ts';
-import { createMark, leftMs, longestTimerMs, runStep, runnerCommand, type Runner } from './runner.ts';
+import type { StageScope, StageSession, StepExecutor, StepRun } from './port.ts';
+import { createMark, killedCode, neverStarted, runStep, runnerCommand, type Runner, unlessOver } from './runner.ts';
 
 export interface ContainerExecutorOptions extends StageEngineOptions {
   /** Of the engine, as in DOCKER_HOST. It must see the worker's files under the same paths. */
@@ -40,8 +40,11 @@ export interface ContainerExecutor extends StepExecutor<ContainerStep> {
 
 /** Of `/run`, where programs keep sockets and their numbers. Judgement. */
 const runBytes = 64 * 1024 * 1024;
-/** As a shell says that SIGKILL ended a program. */
-const killedCode = 137;
+/** An engine that is well ends a container within a second. After this one is thought not to be, ms. Judgement. */
+const removeMs = 30_000;
+/** What a stage leaves is waited for so long, ms. Judgement. */
+const closeMs = 60_000;
+
 /**
  * Steps in containers: one for all steps of a lane of a stage that share image, network and limits.
  *
@@ -73,6 +76,8 @@ function createSession(
   signal: AbortSignal,
 ): StageSession<ContainerStep> {
   const runners = new Map<string, Promise<Runner>>();
+  /** Containers that could not be ended: no step may be given one. */
+  const stuck = new Set<Runner>();
   const images = new Map<string, Promise<void>>();
   const closing = new AbortController();
   const until = AbortSignal.any([signal, closing.signal]);
@@ -85,22 +90,11 @@ function createSession(
     fetching.catch(() => images.delete(image));
     await unlessAborted(fetching, run.signal);
   }
-  /** @returns undefined: the time of the stage was over before. */
-  async function started(run: StepRun<ContainerStep>, key: string): Promise<Runner | undefined> {
-    const starting = runners.get(key) ?? start(run, key);
-    runners.set(key, starting);
-    starting.catch(() => runners.delete(key));
-    const over = new AbortController();
-    const timer = setTimeout(() => over.abort(), Math.min(leftMs(run), longestTimerMs));
-    try {
-      // Nobody may wait for it any more when it is there: it is ended with the stage.
-      return await unlessAborted(starting, AbortSignal.any([run.signal, over.signal]));
-    } catch (error) {
-      if (over.signal.aborted && !run.signal.aborted) return undefined;
-      throw error;
-    } finally {
-      clearTimeout(timer);
-    }
+  function starting(run: StepRun<ContainerStep>, key: string): Promise<Runner> {
+    const begun = runners.get(key) ?? start(run, key);
+    runners.set(key, begun);
+    begun.catch(() => runners.delete(key));
+    return begun;
   }
   async function start(run: StepRun<ContainerStep>, key: string): Promise<Runner> {
     await ready(run);
@@ -116,12 +110,17 @@ function createSession(
       const key = keyOf(run.step, run.lane ?? 0);
       const folder = await folderOf(scope.source, run.step);
       const began = performance.now();
-      const runner = await started(run, key);
+      // Nobody may wait for it any more when it is there: it is ended with the stage.
+      const runner = await unlessOver(starting(run, key), run);
       if (runner === undefined) return neverStarted(performance.now() - began);
       const drop = async (): Promise<void> => {
-        // One that cannot be ended now is tried once more at the end of the stage.
-        await runner.kill();
         runners.delete(key);
+        try {
+          await runner.kill();
+        } catch (error) {
+          stuck.add(runner);
+          throw error;
+        }
       };
       try {
         const { end, alive } = await runStep(runner, run, folder);
@@ -136,16 +135,14 @@ function createSession(
     },
     async close() {
       closing.abort(new Error('the stage is over'));
-      const open = [...runners.values()];
+      const open = [...runners.values(), ...[...stuck].map((runner) => Promise.resolve(runner))];
       runners.clear();
-      await Promise.all(open.map((starting) => starting.then((runner) => runner.kill()).catch(() => undefined)));
+      stuck.clear();
+      const ended = open.map((begun) => begun.then((runner) => runner.kill()).catch(() => undefined));
+      // What an engine does not do by then may never be done; the next attempt removes what it finds.
+      await unlessOver(Promise.all(ended), { untilMs: Date.now() + closeMs });
     },
   };
-}
-
-/** How a step ended whose stage had no time left for it. */
-function neverStarted(durationMs: number): StepEnd {
-  return { exitCode: killedCode, durationMs, tail: '', timedOut: true, stalled: false };
 }
 
 /** The runner is the container's first program, and what it reads and says goes through the connection that is attached to it. */
@@ -187,7 +184,13 @@ function attachRunner(container: Docker.Container, socket: NodeJS.ReadWriteStrea
     return StatusCode;
   }
   async function kill(): Promise<void> {
-    await remove(container);
+    const gone = await unlessOver(
+      remove(container).then(() => true),
+      { untilMs: Date.now() + removeMs },
+    );
+    if (gone === undefined) {
+      throw new ProviderError('EngineUnavailable', `the engine did not end a container within ${removeMs / 1_000} s`);
+    }
     socket.end();
     await ended.catch(() => undefined);
   }

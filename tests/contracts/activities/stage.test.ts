@@ -273,7 +273,7 @@ describe('after the worker died', () => {
     timeout: 5m
     steps: [{ name: unit, run: ["true"] }]
 `);
-    expect(plan.stages.map(({ timeoutMs }) => timeoutMs)).toEqual([480_000, 480_000]);
+    expect(plan.stages.map(({ timeoutMs }) => timeoutMs)).toEqual([180_000, 480_000]);
   });
 
   test('a commit that only a merge request leads to is fetched by that', async () => {

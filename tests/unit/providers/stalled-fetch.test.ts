@@ -16,13 +16,17 @@ let folder: string;
 let address: string;
 let engine: Server;
 let fetches: { open: number; ended: number };
+/** Whether the engine answers nothing at all. */
+let hangs: boolean;
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'slipway-stalled-'));
   const socket = join(folder, 'docker.sock');
   address = `unix://${socket}`;
   fetches = { open: 0, ended: 0 };
+  hangs = false;
   engine = createServer((request, response) => {
+    if (hangs) return;
     if (request.url?.includes('/images/create') === true) {
       fetches.open += 1;
       response.on('close', () => (fetches.ended += 1));
@@ -109,6 +113,13 @@ describe('an image that does not come', () => {
     await expect(running).rejects.toThrow('lint failed');
     await session.close();
     await until(() => fetches.ended === 1);
+  });
+
+  test('ends its step with the time of the stage, also where the engine does not answer at all', async () => {
+    const session = await openSession(new AbortController().signal);
+    hangs = true;
+    const ended = await run(session, { signal: new AbortController().signal, untilMs: Date.now() + 50 });
+    expect(ended).toMatchObject({ timedOut: true, exitCode: 137 });
   });
 
   test('ends its step with the time of the stage', async () => {
