@@ -84,7 +84,6 @@ export async function attestImage(
       {
         type: 'provenance',
         predicateFile,
-        replace: false,
         isThere: (statements) => statements.some((statement) => invocationOf(statement) === invocationId),
       },
     ]);
@@ -98,9 +97,11 @@ export async function attestImage(
 interface Wanted {
   readonly type: AttestationType;
   readonly predicateFile: string;
-  /** There is one truth at a time. */
-  readonly replace: boolean;
-  readonly isThere: (statements: readonly Statement[]) => boolean;
+  /**
+   * Whether it is among those of its type. Absent: there is one truth at a time, which takes the place of what is there, so its type is enough. Lists
+   * are not read back: with one of a large image cosign would say more than a worker should hold.
+   */
+  readonly isThere?: (statements: readonly Statement[]) => boolean;
 }
 
 /** Told again and again while somebody else has the image, and said once. */
@@ -116,8 +117,7 @@ function waitingFor({ moved }: ImageWork, log: LogWriter): (why: string) => void
 /** What is in one image and what was found in it, as far as there are files about that. */
 async function contentOf(files: EvidenceFiles, folder: string): Promise<readonly Wanted[]> {
   const wanted: Wanted[] = [];
-  const add = (type: AttestationType, predicateFile: string): void =>
-    void wanted.push({ type, predicateFile, replace: true, isThere: ({ length }) => length > 0 });
+  const add = (type: AttestationType, predicateFile: string): void => void wanted.push({ type, predicateFile });
   if (await isThere(files.spdx)) add('spdx', files.spdx);
   if (await isThere(files.cyclonedx)) add('cyclonedx', files.cyclonedx);
   if (await isThere(files.scan)) {
@@ -143,30 +143,37 @@ async function ensureAttested(
 
   async function missingOf(statements: readonly Wanted[]): Promise<readonly Wanted[]> {
     const missing: Wanted[] = [];
+    const there = await signer.listAttested(subject, signal);
     for (const one of statements) {
-      if (!one.isThere(await readStatements(work, subject, one.type))) missing.push(one);
+      const { type, isThere: isAmong } = one;
+      const isMissing = !there.has(type) || isAmong?.(await readStatements(work, subject, type)) === false;
+      if (isMissing) missing.push(one);
     }
     return missing;
   }
 
   await signer.sign(subject, key, signal);
   moved();
-  const replacing = wanted.filter(({ replace }) => replace);
-  const adding = wanted.filter(({ replace }) => !replace);
+  const replacing = wanted.filter((each) => each.isThere === undefined);
+  const adding = wanted.filter((each) => each.isThere !== undefined);
   if (adding.length > 0) await forgetOldProvenance(work, subject);
   let missing: readonly Wanted[] = [...replacing, ...(trust.length === 0 ? adding : await missingOf(adding))];
   for (let tries = 1; tries <= maxTries; tries += 1) {
-    for (const { type, predicateFile, replace } of missing) {
-      await signer.attest(subject, key, { type, predicateFile, replace }, signal);
+    for (const one of missing) {
+      const { type, predicateFile } = one;
+      await signer.attest(subject, key, { type, predicateFile, replace: one.isThere === undefined }, signal);
       moved();
     }
     if (trust.length === 0) return;
     missing = await missingOf(wanted);
     if (missing.length === 0) return;
   }
+  const why = missing.every((each) => each.isThere === undefined)
+    ? `${missing.map(({ type }) => type).join(' and ')} was gone each time: does somebody else attest it too?`
+    : 'no key of `images.trust` says so: does the private key belong to one of them?';
   throw new ProviderError(
     'SignerFailed',
-    `${subject.repository}@${subject.digest} was attested ${maxTries} times, and no key of \`images.trust\` says so: does the private key belong to one of them?`,
+    `${subject.repository}@${subject.digest} was attested ${maxTries} times, and ${why}`,
     { nonRetryable: true },
   );
 }
@@ -211,7 +218,7 @@ async function forgetOldProvenance(
         );
       },
     },
-    signal,
+    { signal, moved },
   );
   moved();
   if (left < tooManyProvenances) return;

@@ -132,9 +132,9 @@ export function createInfrastructureActivities(deps: InfrastructureDependencies)
     return await inInfrastructureCheckout(deps, checkout, async (request) => {
       const before = await records.beginAttempt(input, infrastructure.lockHolder());
       if (before !== undefined) {
-        const now = await infrastructure.readState(await request());
-        if (now !== record.stateMark) return await recognise(infrastructure, await request(), input, now);
         const where = await records.findState(input);
+        const now = await infrastructure.readState(await request());
+        if (now !== record.stateMark) return await recognise(infrastructure, await request(), input, { now, where });
         if (where !== undefined) throw notBrought(where);
       }
       const { state } = await infrastructure.apply({
@@ -158,21 +158,27 @@ export function createInfrastructureActivities(deps: InfrastructureDependencies)
     return where;
   }
 
-  /** An earlier attempt has changed the state and could not say so: either all of it is done, or a person looks at the rest in a new plan. */
+  /**
+   * An earlier attempt has changed the state and could not say so: either all of it is done, or a person looks at the rest in a new plan.
+   *
+   * @param where - a state that the attempt could not bring to the backend, which then has the one that Terraform saved along the way: by that the new
+   *   plan would make again what only the kept one knows. It stays kept when somebody has pushed it, so it stops nothing where nothing is left.
+   */
   async function recognise(
     infrastructure: Infrastructure,
     request: InfrastructureRequest,
     input: SavedRef,
-    now: string,
+    { now, where }: { readonly now: string; readonly where: string | undefined },
   ): Promise<{ readonly how: 'recognised'; readonly detail: string }> {
     const rest = await infrastructure.plan(request);
     // Nobody is asked for this one, so nothing of it may stay.
     await infrastructure.discard?.(request);
     if (changesAnything(rest.summary)) {
+      const kept = where === undefined ? '' : ` By the state in the backend, that is: a later one ${keptAs(where)}`;
       throw new ProviderError(
         'InfrastructureInterrupted',
-        `An attempt to apply the saved plan ${input.plan.slice(0, 8)} ended in the middle, or somebody else changed the state meanwhile: ${tellSummary(rest.summary)} is left of it.`,
-        { details: { left: rest.summary } },
+        `An attempt to apply the saved plan ${input.plan.slice(0, 8)} ended in the middle, or somebody else changed the state meanwhile: ${tellSummary(rest.summary)} is left of it.${kept}`,
+        { details: { left: rest.summary, ...(where === undefined ? {} : { state: where }) } },
       );
     }
     await records.keepApplied(input, input.plan, now);
@@ -184,9 +190,13 @@ export function createInfrastructureActivities(deps: InfrastructureDependencies)
 function notBrought(where: string): ProviderError {
   return new ProviderError(
     'InfrastructureInterrupted',
-    `An attempt to apply the saved plan changed the infrastructure and could not save its state. The state is kept as ${where}: bring it back before anything else is planned.`,
+    `An attempt to apply the saved plan changed the infrastructure and could not save its state. The state ${keptAs(where)}`,
     { details: { state: where } },
   );
+}
+
+function keptAs(where: string): string {
+  return `is kept as ${where}: bring it back before anything else is planned.`;
 }
 
 function replaced(plan: string): ProviderError {

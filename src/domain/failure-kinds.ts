@@ -296,7 +296,7 @@ export const failures = {
     retryable: false,
     status: 409,
     sentence:
-      'A part of the plan is applied and stays. Deploy again: the new plan shows what is left, and is asked for.',
+      'A part of the plan is applied and stays. Where a state is kept, bring that back first. Then deploy again: the new plan shows what is left, and is asked for.',
   },
   InfrastructureUnavailable: {
     retryable: true,

@@ -37,6 +37,7 @@ interface ContentOptions {
 interface RawDescriptor {
   readonly digest: string;
   readonly size: number;
+  readonly annotations?: Readonly<Record<string, string>>;
   readonly platform?: RawPlatform;
 }
 
@@ -180,6 +181,7 @@ export function createOciRegistry(registry: RegistryAddress): ImageRegistry {
       blobs: [...(config === undefined ? [] : [config]), ...layers].map((each) => ({
         digest: each.digest,
         sizeBytes: each.size,
+        ...(each.annotations === undefined ? {} : { annotations: each.annotations }),
       })),
       manifests: manifests.map((each) => each.digest),
     };

@@ -28,7 +28,12 @@ export interface ManifestContent extends Manifest {
   /** Digest of the configuration; absent for a list of manifests. */
   readonly config?: string;
   /** Configuration and layers. */
-  readonly blobs: readonly { readonly digest: string; readonly sizeBytes: number }[];
+  readonly blobs: readonly {
+    readonly digest: string;
+    readonly sizeBytes: number;
+    /** What the manifest notes beside it. */
+    readonly annotations?: Readonly<Record<string, string>>;
+  }[];
   /** Manifests of a list, by platform. */
   readonly manifests: readonly string[];
 }

@@ -9,13 +9,16 @@ const known = /^(?:TN|SF|VER|FN|FNL|FNA|FNDA|FNF|FNH|BRDA|BRF|BRH|DA|LF|LH|MCDC|
 const counts = /^(?:DA|LF|LH|BRDA|BRF|BRH|FN|FNF|end_of_record)$/;
 
 /**
- * Three count more than they list and have lost nothing. They are known by which counts a record of theirs has, in which order: of llvm-cov, which
- * adds up functions where several share a line (closures, macros); of Node, which counts lines that it was told to ignore as covered; and of Bun, which
- * counts every line of the file and names no function.
+ * Five count more than they list and have lost nothing. They are known by which counts a record of theirs has, in which order: of llvm-cov, which
+ * adds up functions where several share a line (closures, macros); of Node, which counts lines that it was told to ignore as covered; of coverage.py,
+ * which does so with branches (`# pragma: no branch`); of Bun, which counts every line of the file; and of simplecov-lcov, which counts lines that it was
+ * told to skip (`# :nocov:`). The last two name no function.
  */
 const ofLlvm = /^FNF (?:BRF BRH )?LF LH$/;
 const ofNode = 'FNF BRF BRH LH LF';
+const ofCoveragePy = /^LF LH (?:FNF )?BRF BRH$/;
 const ofBun = 'FNF LF LH';
+const ofSimplecov = /^LF LH(?: BRF BRH)?$/;
 
 /**
  * Coverage as lcov, Istanbul and coverage.py write it (geninfo(1), section FILES). A record a file, and no mark at the end of the last. Lines are
@@ -26,8 +29,8 @@ export const lcov: ReportReader = {
   made: 'coverage lcov',
   maxBytes: mostStreamedBytes,
   async read(source) {
-    const lines = createTally('lines', 'LF', 'LH');
-    const branches = createTally('branches', 'BRF', 'BRH');
+    const lines = createTally('lines');
+    const branches = createTally('branches');
     let files = 0;
     let record: FileRecord | undefined;
     let last = 0;
@@ -110,13 +113,14 @@ interface Tally {
   share(): Share;
 }
 
-/** @param foundTag - how many there are, by the record itself. @param hitTag - and how many of them are covered. */
-function createTally(what: string, foundTag: string, hitTag: string): Tally {
+function createTally(what: 'lines' | 'branches'): Tally {
+  // How many there are by the record itself, and how many of them are covered.
+  const [foundTag, hitTag] = what === 'lines' ? ['LF', 'LH'] : ['BRF', 'BRH'];
   const listed = noShare();
   const declared = noShare();
   let lost: UnreadableReport | undefined;
   let namesFunctions = false;
-  let bun: boolean | undefined;
+  let countsOthers: boolean | undefined;
   return {
     add(record, own, place) {
       const [found, hit] = [record.says.get(foundTag), record.says.get(hitTag)];
@@ -127,20 +131,27 @@ function createTally(what: string, foundTag: string, hitTag: string): Tally {
       namesFunctions ||= record.functions > 0;
       if (found === undefined || found <= own.total) return;
       const order = [...record.says.keys()].join(' ');
-      if (order === ofNode && hit !== undefined && hit - own.covered === found - own.total) return;
-      bun = (bun ?? true) && order === ofBun && hit === own.covered;
+      const countsAsCovered = order === ofNode || (what === 'branches' && ofCoveragePy.test(order));
+      if (countsAsCovered && hit !== undefined && hit - own.covered === found - own.total) return;
+      countsOthers = (countsOthers ?? true) && isListedWhole(what, order, record) && hit === own.covered;
       const functions = Math.max(record.functions, record.says.get('FNF') ?? 0);
       if (ofLlvm.test(order) && found <= functions * own.total) return;
       const where = `${what} of ${oneLine(record.file, 200)}`;
       lost ??= notAllListed(where, found, own.total, 'Write the report anew, with all that it counts.', place);
     },
     share() {
-      // With blank lines and comments in it what Bun declares is no share of anything.
-      if (bun === true && !namesFunctions) return listed;
+      // With blank lines and comments, or skipped ones, in it what is declared is no share of anything.
+      if (countsOthers === true && !namesFunctions) return listed;
       if (lost !== undefined) throw lost;
       return lesserShare(listed, declared);
     },
   };
+}
+
+/** Whether the record is of a tool that lists all lines that count, and adds others to how many there are. */
+function isListedWhole(what: 'lines' | 'branches', order: string, { file }: FileRecord): boolean {
+  // coverage.py without functions has the order of simplecov-lcov, and not its names: those of Ruby begin at the root of the project.
+  return order === ofBun || (what === 'lines' && ofSimplecov.test(order) && file.startsWith('./'));
 }
 
 function noShare(): Sum {

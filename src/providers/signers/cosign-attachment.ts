@@ -3,9 +3,18 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { provenanceType, type Statement } from '../../domain/provenance.ts';
+import { currentLease } from '../../effects/lease.ts';
 import { withScratch } from '../../effects/scratch-folder.ts';
 import { createOciRegistry } from '../registries/oci.ts';
-import type { AttestationType, ImageSigner } from './port.ts';
+import type { AttestationType, ImageSigner, SignedImage } from './port.ts';
+
+/** What cosign is told to attest. Its own `slsaprovenance1` would drop every field that it does not know. */
+export const typeNames: Readonly<Record<AttestationType, string>> = {
+  provenance: provenanceType,
+  spdx: 'spdxjson',
+  cyclonedx: 'cyclonedx',
+  scan: 'vuln',
+};
 
 /** What cosign 2 writes as the type of a statement. */
 const predicateTypes: Readonly<Record<AttestationType, string>> = {
@@ -14,6 +23,7 @@ const predicateTypes: Readonly<Record<AttestationType, string>> = {
   cyclonedx: 'https://cyclonedx.org/bom',
   scan: 'https://cosign.sigstore.dev/attestation/vuln/v1',
 };
+const attestationTypes = Object.keys(predicateTypes) as readonly AttestationType[];
 
 interface Descriptor {
   readonly digest: string;
@@ -27,19 +37,31 @@ interface AttachedManifest {
   readonly layers: readonly Descriptor[];
 }
 
+/** By what cosign notes beside each statement in the manifest that names all of them: its type, or (older ones) how the type was given. */
+export const listAttestations: ImageSigner['listAttested'] = async (image, signal) => {
+  const held = await createOciRegistry(image.registry).readContent(image.repository, tagOf(image), signal);
+  const noted = new Set(held?.blobs.map(({ annotations }) => annotations?.['predicateType']));
+  return new Set(attestationTypes.filter((type) => noted.has(predicateTypes[type]) || noted.has(typeNames[type])));
+};
+
 /**
  * Takes statements out of the manifest in which cosign keeps all of an image, each a layer with its signature in it. Cosign itself can only remove
  * all of them, or put one in the place of all of its type, between which a deployment would find its own missing: here one manifest follows another.
  */
-export const forgetAttestations: ImageSigner['forget'] = async (image, { type, atLeast, isNeeded }, signal) => {
+export const forgetAttestations: ImageSigner['forget'] = async (
+  image,
+  { type, atLeast, isNeeded },
+  { signal, moved } = {},
+) => {
   const manifests = createOciRegistry(image.registry);
-  const tag = `${image.digest.replace(':', '-')}.att`;
+  const tag = tagOf(image);
   const held = await manifests.readContent(image.repository, tag, signal);
   // Those of all types, without the configuration: so few need not be looked into.
   const most = held === undefined ? 0 : held.blobs.length - 1;
   if (held === undefined || most < atLeast) return most;
   return await withScratch('cosign', async (folder) => {
-    await manifests.fetchImage(image.repository, held.digest, folder, signal === undefined ? {} : { signal });
+    const options = { ...(signal === undefined ? {} : { signal }), ...(moved === undefined ? {} : { moved }) };
+    await manifests.fetchImage(image.repository, held.digest, folder, options);
     const read = (digest: string): Promise<Buffer> => readFile(join(folder, 'blobs', ...digest.split(':')));
     const manifest = JSON.parse((await read(held.digest)).toString()) as AttachedManifest;
     const statements: (Statement | undefined)[] = [];
@@ -65,13 +87,20 @@ export const forgetAttestations: ImageSigner['forget'] = async (image, { type, a
         sizeBytes: config.length,
         open: () => Readable.from([config]),
       },
-      signal === undefined ? {} : { signal },
+      options,
     );
     const { mediaType } = held;
+    // No program that the fence ends: a worker that was stopped until now would write over what somebody newer has attested.
+    currentLease()?.check();
     await manifests.writeManifest(image.repository, tag, { mediaType, digest: digestOf(bytes), bytes }, signal);
     return left;
   });
 };
+
+/** Where cosign keeps the statements about an image. */
+function tagOf({ digest }: SignedImage): string {
+  return `${digest.replace(':', '-')}.att`;
+}
 
 /** The statement in a DSSE envelope, whoever has signed it; undefined where it is something else. */
 function readStatement(envelope: Buffer): Statement | undefined {

@@ -2,17 +2,17 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FailureType } from '../../domain/failure-kinds.ts';
 import { ProviderError } from '../../domain/failures.ts';
-import { provenanceType, type Statement } from '../../domain/provenance.ts';
+import type { Statement } from '../../domain/provenance.ts';
 import { runTool, type ToolResult } from '../../effects/process.ts';
 import { createRedactor } from '../../effects/redact.ts';
 import { withScratch } from '../../effects/scratch-folder.ts';
 import { writeDockerConfig } from '../registries/docker-config.ts';
-import { forgetAttestations } from './cosign-attachment.ts';
+import { forgetAttestations, listAttestations, typeNames } from './cosign-attachment.ts';
 import type { AttestationType, ImageSigner, SignedImage, SigningKey } from './port.ts';
 
 /** Of one call: a signature and a manifest are a few requests to the registry. Judgement. */
 const callMs = 60_000;
-/** Bills of materials of large images are in what is verified. Judgement. */
+/** All provenance of an image is in one answer, of which there may be 900 statements. Judgement. */
 const maxOutputBytes = 64 * 1024 * 1024;
 
 /** How cosign 2.6 says it, in the order in which it is looked for; its last line only, for warnings name the network too. */
@@ -28,14 +28,6 @@ const complaints: readonly (readonly [RegExp, FailureType])[] = [
     'RegistryUnavailable',
   ],
 ];
-
-/** What a type is called in a statement. Cosign's own `slsaprovenance1` would drop every field that it does not know. */
-const typeNames: Readonly<Record<AttestationType, string>> = {
-  provenance: provenanceType,
-  spdx: 'spdxjson',
-  cyclonedx: 'cyclonedx',
-  scan: 'vuln',
-};
 
 /** Of nobody: without one cosign asks the public instance of sigstore for its own, although a key is all that is looked at. */
 const noTrustedRoot = '{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}';
@@ -158,6 +150,7 @@ export function createCosignSigner(program: (signal?: AbortSignal) => Promise<st
       return [...new Set(lines)].map((line) => readEnvelope(line, call));
     },
 
+    listAttested: listAttestations,
     forget: forgetAttestations,
 
     async ready() {

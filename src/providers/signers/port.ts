@@ -61,9 +61,14 @@ export interface ImageSigner {
     signal?: AbortSignal,
   ): Promise<readonly Statement[]>;
   /**
+   * Types of which the image has a statement, whoever signed it. Nothing is read or verified for it, for a list may be as large as the image is.
+   */
+  listAttested(image: SignedImage, signal?: AbortSignal): Promise<ReadonlySet<AttestationType>>;
+  /**
    * Removes statements of a type that nobody needs, whoever signed them, where there are that many. Whoever reads meanwhile finds all of them, or those
    * that stay. Like what is attested it must have the image for itself: what is added meanwhile may be lost.
    *
+   * @param options.moved - told while statements come: where there are many, all of them are fetched, also where none goes.
    * @returns how many of the type there are then, at most.
    */
   forget(
@@ -73,7 +78,7 @@ export interface ImageSigner {
       readonly atLeast: number;
       readonly isNeeded: (statement: Statement) => boolean;
     },
-    signal?: AbortSignal,
+    options?: { readonly signal?: AbortSignal; readonly moved?: () => void },
   ): Promise<number>;
   /** @throws `ToolMissing` (not retried): its program is not there; one that is being built is waited for no longer than a short activity may take. */
   ready(): Promise<void>;

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { createAlone } from '../../../src/activities/image-alone.ts';
 import { attestImage } from '../../../src/activities/image-attest.ts';
 import { evidenceFiles } from '../../../src/activities/image-files.ts';
@@ -56,11 +56,12 @@ interface Given {
   readonly kept?: readonly number[] | 'away';
   readonly signal?: AbortSignal;
   readonly said?: string[];
+  readonly moved?: () => void;
 }
 
 /** A run of its own commit, which has taken the image. */
 async function attest(given: Given): Promise<readonly string[]> {
-  const { number, alone, key = 'KEY', trust = ['KEY'], kept = [], said = [] } = given;
+  const { number, alone, key = 'KEY', trust = ['KEY'], kept = [], said = [], moved = () => undefined } = given;
   const { signal = new AbortController().signal } = given;
   const run = { project: 'shop', key: `k${number}`, number };
   const plan = {
@@ -93,7 +94,7 @@ async function attest(given: Given): Promise<readonly string[]> {
     plan,
     registry: image.registry,
     signal,
-    moved: () => undefined,
+    moved,
   } as unknown as ImageWork;
   const files = evidenceFiles(work.plan, 'app');
   mkdirSync(files.folder, { recursive: true });
@@ -169,6 +170,39 @@ describe('while the key is exchanged', () => {
   });
 });
 
+describe('what was written last', () => {
+  const none: Alone = ({ signal }, work) => work(signal);
+
+  test('is looked for without reading lists, which may be larger than what can be read', async () => {
+    const read = signer.readAttestations.bind(signer);
+    signer.readAttestations = async (of, keys, type, signal) => {
+      if (type !== 'provenance') throw new ProviderError('SignerFailed', 'it said more than can be read');
+      return await read(of, keys, type, signal);
+    };
+    expect(await attest({ number: 1, alone: none })).toEqual(['signature', 'spdx', 'cyclonedx', 'provenance']);
+    expect(await signer.listAttested(image)).toEqual(new Set(['spdx', 'cyclonedx', 'provenance']));
+  });
+
+  test('is written again where somebody else has taken a list away', async () => {
+    // It is looked twice: before anything is written, and at the end.
+    const looks = jest.spyOn(signer, 'listAttested');
+    looks.mockResolvedValueOnce(new Set()).mockResolvedValueOnce(new Set(['spdx', 'provenance']));
+    const write = jest.spyOn(signer, 'attest');
+    await attest({ number: 1, alone: none });
+    const written = write.mock.calls.map(([, , { type }]) => type);
+    expect(written).toEqual(['spdx', 'cyclonedx', 'provenance', 'cyclonedx']);
+  });
+
+  test('and is always gone again ends the run, which says that somebody else is at it', async () => {
+    signer.listAttested = () => Promise.resolve(new Set(['spdx', 'provenance'] as const));
+    await expect(attest({ number: 1, alone: none })).rejects.toMatchObject({
+      type: 'SignerFailed',
+      retryable: false,
+      message: expect.stringMatching(/ was attested 5 times, and cyclonedx was gone each time: does somebody else/),
+    });
+  });
+});
+
 describe('an image that is taken again and again', () => {
   const none: Alone = ({ signal }, work) => work(signal);
   const hundred = Array.from({ length: 100 }, (_, index) => index + 1);
@@ -181,6 +215,13 @@ describe('an image that is taken again and again', () => {
     // It was told once that it is attested, and nothing more.
     await attest({ number: 200, alone: none, kept: [] });
     expect(await runsIn()).toEqual([3, 7, 99, 200, 300]);
+  });
+
+  test('says that it gets on while all of that is looked through', async () => {
+    await attested(hundred);
+    let moved = 0;
+    await attest({ number: 200, alone: none, kept: 'away', moved: () => (moved += 1) });
+    expect(moved).toBeGreaterThan(100);
   });
 
   test('keeps all while there are few, or nobody knows what is kept', async () => {

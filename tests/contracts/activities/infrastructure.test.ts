@@ -384,6 +384,29 @@ describe('applying', () => {
     ]);
   });
 
+  test('that kept a state of which the backend has a part does not send anybody into a new plan before that state is back', async () => {
+    const plan = await planned();
+    tool.apply = async ({ keepState }) => {
+      // Terraform saves a state along the way.
+      tool.change('half red');
+      await keepState(Buffer.from('the only trace of the other half'));
+      throw new Error('aborted');
+    };
+    await expect(applied(plan)).rejects.toThrow('aborted');
+    const state = await records.findState(deployment);
+    const refused = {
+      type: 'InfrastructureInterrupted',
+      nonRetryable: true,
+      message: expect.stringMatching(`1 to update is left.* is kept as ${String(state)}: bring it back`) as unknown,
+      details: [{ left: { counts: { update: 1 } }, state }],
+    };
+    await expect(applied(plan)).rejects.toMatchObject(refused);
+    // Somebody has pushed it; the blob is theirs to remove.
+    tool.change('red');
+    expect(await applied(plan)).toMatchObject({ how: 'recognised' });
+    expect(await records.findState(deployment)).toBe(state);
+  });
+
   test('of a plan that somebody changed on the disk is refused', async () => {
     const plan = await planned();
     const file = (await kept()).find((name) => name.endsWith('.plan'))!;

@@ -182,6 +182,9 @@ const cobertura = (totals: string): string =>
 /** A file of two lines, one of them covered. */
 const tracefile = (summary: string, listed = 'DA:1,1\nDA:2,0'): string =>
   `SF:a\n${listed}\n${summary}\nend_of_record\n`;
+/** A file with lines of which simplecov-lcov counts all and lists none that it was told to skip. */
+const skipped = (file: string, summary: string, listed = 'DA:1,1\nDA:2,0'): string =>
+  `SF:${file}\n${listed}\n${summary}\nend_of_record\n`;
 const coveragePy = (totals: object): string =>
   JSON.stringify({
     meta: { version: '7.17.4' },
@@ -240,6 +243,32 @@ describe('a report that contradicts itself is no pass', () => {
     ],
     ['branches that are not listed', 'lcov', tracefile('BRF:4\nBRH:1', 'DA:1,1\nBRDA:1,0,0,1'), 'errored'],
     ['lines without any of them', 'lcov', tracefile('FNF:1\nFNH:1\nLF:9\nLH:8', ''), 'errored'],
+    [
+      'uncovered branches that are not listed, of coverage.py',
+      'lcov',
+      tracefile('LF:2\nLH:2\nFNF:1\nBRF:4\nBRH:1', 'FN:1,2,f\nDA:1,1\nDA:2,1\nBRDA:1,0,0,1'),
+      'errored',
+    ],
+    [
+      'covered lines that are not listed, of coverage.py',
+      'lcov',
+      tracefile('LF:3\nLH:3\nBRF:2\nBRH:2', 'DA:1,1\nDA:2,1\nBRDA:1,0,0,1'),
+      'errored',
+    ],
+    [
+      'lines of one that is not of simplecov-lcov beside one that is',
+      'lcov',
+      skipped('./a.rb', 'LF:4\nLH:1') + skipped('b.rb', 'LF:4\nLH:1'),
+      'errored',
+    ],
+    ['covered lines that are not listed, of simplecov-lcov', 'lcov', skipped('./a.rb', 'LF:4\nLH:3'), 'errored'],
+    [
+      'branches that are not listed, of simplecov-lcov',
+      'lcov',
+      skipped('./a.rb', 'LF:2\nLH:1\nBRF:2\nBRH:0'),
+      'errored',
+    ],
+    ['functions beside skipped lines', 'lcov', skipped('./a.rb', 'LF:4\nLH:1', 'FN:1,f\nDA:1,1'), 'errored'],
     ['a count that is no number', 'lcov', tracefile('LF:many', 'DA:1,1'), 'errored'],
     ['a lesser share at the end', 'lcov', tracefile('LF:1\nLH:0', 'DA:1,1'), 'failed'],
     [
@@ -319,6 +348,17 @@ describe('a report that contradicts itself is no pass', () => {
       'ignored lines, of Node',
       'lcov',
       tracefile('LH:10\nLF:10', 'FNF:0\nFNH:0\nBRDA:1,0,0,1\nBRF:1\nBRH:1\nDA:1,1\nDA:2,1'),
+    ],
+    ['skipped lines, of simplecov-lcov', 'lcov', skipped('./a.rb', 'LF:40\nLH:2', 'DA:1,1\nDA:2,1')],
+    [
+      'skipped lines, of simplecov-lcov with branches',
+      'lcov',
+      skipped('./a.rb', 'BRDA:1,0,1,2\nBRDA:1,0,2,4\nBRF:2\nBRH:2', 'DA:1,1\nLF:40\nLH:1'),
+    ],
+    [
+      'branches that never go another way, of coverage.py without functions',
+      'lcov',
+      tracefile('LF:2\nLH:2\nBRDA:1,0,0,1\nBRF:2\nBRH:2', 'DA:1,1\nDA:2,1'),
     ],
     ['blank lines, of Bun', 'lcov', tracefile('LF:10\nLH:2', 'FNF:1\nFNH:1\nDA:6,45\nDA:7,51')],
     ['totals that agree', 'coverage-py', coveragePy({ covered_lines: 4, num_statements: 4 })],

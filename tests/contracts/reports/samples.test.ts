@@ -48,6 +48,8 @@ const samples: readonly (readonly [kind: ReportKind, name: string, told: readonl
   ['cobertura', 'coverage.xml', ['Cobertura 7.17.4: 14 lines in 3 files', '10 of 14 lines, 1 of 2 branches']],
   ['coverage-py', 'coverage.json', ['coverage.py 7.17.4: 14 lines in 3 files', '10 of 14 lines, 1 of 2 branches']],
   ['lcov', 'lcov.info', ['lcov: 14 lines in 3 files', '10 of 14 lines, 1 of 2 branches']],
+  ['lcov', 'no-branch.info', ['lcov: 15 lines in 2 files', '14 of 15 lines, 5 of 6 branches']],
+  ['lcov', 'simplecov.info', ['lcov: 7 lines in 2 files', '6 of 7 lines, 3 of 4 branches']],
   [
     'flake8',
     'flake8.txt',

@@ -18,6 +18,7 @@ describeSigner('fake', () => {
       attest: (image, ...rest) => of(image).attest(image, ...rest),
       verifySignature: (image, ...rest) => of(image).verifySignature(image, ...rest),
       readAttestations: (image, ...rest) => of(image).readAttestations(image, ...rest),
+      listAttested: (image, ...rest) => of(image).listAttested(image, ...rest),
       forget: (image, ...rest) => of(image).forget(image, ...rest),
       ready: () => signer.ready(),
     },

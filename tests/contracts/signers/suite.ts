@@ -136,6 +136,27 @@ export function describeSigner(name: string, start: () => Promise<SignerLab>): v
       expect(await signer.forget(await lab.newImage(), { type: 'provenance', atLeast: 1, isNeeded })).toBe(0);
     });
 
+    test('knows of which types there are statements, whoever signed them', async () => {
+      const { own, stranger, signer } = lab;
+      expect(await signer.listAttested(image)).toEqual(new Set());
+      await attest(own, 'first');
+      await attest(stranger, 'a list', true, 'spdx');
+      await attest(own, 'another list', true, 'cyclonedx');
+      expect(await signer.listAttested(image)).toEqual(new Set(['provenance', 'spdx', 'cyclonedx']));
+      await attest(own, 'what was found', true, 'scan');
+      expect(await signer.listAttested(image)).toEqual(new Set(['provenance', 'spdx', 'cyclonedx', 'scan']));
+      expect(await signer.listAttested(await lab.newImage())).toEqual(new Set());
+    });
+
+    test('says that it gets on while it looks through statements, also where all of them stay', async () => {
+      await attest(lab.own, 'first');
+      await attest(lab.own, 'second');
+      let moved = 0;
+      const all = { type: 'provenance', atLeast: 2, isNeeded: () => true } as const;
+      expect(await lab.signer.forget(image, all, { moved: () => (moved += 1) })).toBe(2);
+      expect(moved).toBeGreaterThanOrEqual(2);
+    });
+
     test('puts a statement in the place of older ones of its type where that is asked for', async () => {
       await attest(lab.own, 'first');
       await attest(lab.own, 'second', true);
@@ -155,6 +176,7 @@ export function describeSigner(name: string, start: () => Promise<SignerLab>): v
       await expect(lab.signer.sign(away, lab.own)).rejects.toMatchObject(expected);
       await expect(lab.signer.verifySignature(away, [lab.own.publicKey])).rejects.toMatchObject(expected);
       await expect(read([lab.own], away)).rejects.toMatchObject(expected);
+      await expect(lab.signer.listAttested(away)).rejects.toMatchObject(expected);
     });
 
     test('ends when it is called off', async () => {

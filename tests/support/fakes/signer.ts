@@ -83,9 +83,16 @@ export function createFakeSigner(): FakeSigner {
       if (trusted.length === 0) throw refuse('AttestationInvalid', name);
       return trusted.map(({ statement }) => statement);
     },
-    async forget(image, { type, atLeast, isNeeded }, signal) {
+    async listAttested(image, signal) {
       const name = await need(image, signal);
-      const ofType = attested.filter((each) => each.image === name && each.type === type);
+      return new Set(attested.filter((each) => each.image === name).map(({ type }) => type));
+    },
+    async forget(image, { type, atLeast, isNeeded }, { signal, moved } = {}) {
+      const name = await need(image, signal);
+      const all = attested.filter((each) => each.image === name);
+      if (all.length < atLeast) return all.length;
+      for (let fetched = 0; fetched < all.length; fetched += 1) moved?.();
+      const ofType = all.filter((each) => each.type === type);
       if (ofType.length < atLeast) return ofType.length;
       const gone = ofType.filter(({ statement }) => !isNeeded(statement));
       attested = attested.filter((each) => !gone.includes(each));

@@ -134,6 +134,7 @@ function trustIn(world: World): {
     signer: {
       sign: never,
       attest: never,
+      listAttested: never,
       forget: never,
       ready: () => Promise.resolve(),
       async verifySignature(asking, keys, signal) {
