@@ -18,6 +18,7 @@ import { readRunByKey } from '../store/runs.ts';
 import type { Store } from '../store/store.ts';
 import { holdingComment, isNewestOfPullRequest, readTold, recordTold } from '../store/told.ts';
 import type { ForgeActivities } from './contracts.ts';
+import { createForgeTurns } from './forge-turns.ts';
 import { type CommentDependencies, pullRequestComment } from './pull-request-comment.ts';
 import { type ReadSecret, repositoryAddress } from './secrets.ts';
 
@@ -43,8 +44,10 @@ interface OpenedForge {
 const requestTimeoutMs = 10_000;
 /** After so many looks whoever changes it meanwhile says it. Judgement. */
 const mostLooks = 5;
-/** Comments that are written at once: each has a connection of the store as long as its forge takes. Judgement. */
+/** Comments that are written at a forge at once: each has a connection of the store as long as it takes. Judgement. */
 const mostComments = 2;
+/** A comment that waits longer is tried again by Temporal, ms: meanwhile its slot is there for messages to people. Judgement. */
+const commentWaitMs = 5_000;
 /** Where a hotfix is brought back to beside the release branch (S0-145, S0-146). */
 const development = 'develop';
 
@@ -55,7 +58,7 @@ export function createForgeActivities({
   readSecret,
   settings,
 }: ForgeDependencies): ForgeActivities {
-  const commentTurns = createTurns(mostComments);
+  const commentTurns = createForgeTurns(mostComments, commentWaitMs);
 
   async function open(name: string): Promise<OpenedForge | undefined> {
     const stored = await readProject(store.db, name);
@@ -89,11 +92,11 @@ export function createForgeActivities({
     told: { readonly run: number; readonly commit: string; readonly statuses: readonly ForgeStatus[] },
   ): Promise<void> {
     const { run, commit, statuses } = told;
-    const isKnown = await recordTold(store.db, { project, number: run }, commit, statuses);
+    const own = await recordTold(store.db, { project, number: run }, commit, statuses);
+    const occasion = own && occasionOf(own);
     const said = new Map<string, string>();
     for (let look = 0; look < mostLooks; look += 1) {
-      const runs = isKnown ? await readTold(store.db, project, commit) : [];
-      const own = runs.find(({ number }) => number === run);
+      const runs = own === undefined ? [] : await readTold(store.db, { project, commit, occasion });
       const due = statuses.flatMap((status) => {
         const { context, state, description } = status;
         const held = (own && commitStatus(context, own, runs)) ?? { state, description, run };
@@ -101,7 +104,7 @@ export function createForgeActivities({
       });
       if (due.length === 0) return;
       for (const { context, held } of due) {
-        const name = names.status(context, own && occasionOf(own));
+        const name = names.status(context, occasion);
         const { state, description } = held;
         await api.setStatus({ commit, context: name, state, description, ...pageOf(project, held.run) });
         said.set(context, JSON.stringify(held));
@@ -110,14 +113,14 @@ export function createForgeActivities({
     }
   }
 
-  async function tellComment({ project, api }: OpenedForge, run: number, comment: ToldComment): Promise<void> {
+  async function tellComment({ project, place, api }: OpenedForge, run: number, comment: ToldComment): Promise<void> {
     const { pullRequest, body, ofRecord } = comment;
     const name = project.project;
     if (!(await isNewestOfPullRequest(store.db, name, run))) return;
     const { url } = pageOf(name, run);
     const said =
       ofRecord === true ? await pullRequestComment({ store, repositories, readSecret }, project, run, url) : undefined;
-    await commentTurns.take(() =>
+    await commentTurns.take(place.url === undefined ? place.kind : new URL(place.url).host, () =>
       holdingComment(store.db, { project: name, pullRequest }, async (tx) => {
         // It may have taken a while to write it.
         if (!(await isNewestOfPullRequest(tx, name, run))) return;
@@ -229,25 +232,6 @@ function notBroughtBack(
   const type = types.find((one) => failures[one].retryable) ?? types[0] ?? 'Internal';
   const why = refusals.map(({ into, failure }) => `into ${into}: ${failure.message}`);
   return new ProviderError(type, `${branch} could not be asked back. ${sentences(...why)}`);
-}
-
-/** At most so many at once, in the order in which they ask. */
-function createTurns(most: number): { take<T>(work: () => Promise<T>): Promise<T> } {
-  let free = most;
-  const waiting: (() => void)[] = [];
-  return {
-    async take(work) {
-      if (free > 0) free -= 1;
-      else await new Promise<void>((resolve) => waiting.push(resolve));
-      try {
-        return await work();
-      } finally {
-        const next = waiting.shift();
-        if (next === undefined) free += 1;
-        else next();
-      }
-    },
-  };
 }
 
 /** The tag that a run was for, where its version is that of the tag. */

@@ -11,6 +11,7 @@ import type { DeploymentInput, DeploymentRef, DeploymentResult } from '../domain
 import { describeFailure, failure, tellFailure } from '../domain/failures.ts';
 import type { Plan } from '../domain/plan.ts';
 import { sentences } from '../domain/sentences.ts';
+import { bringHotfixBack } from './bring-hotfix-back.ts';
 import { call } from './call.ts';
 import { DeploymentApproval } from './deployment-approval.ts';
 import { DeploymentCore } from './deployment-core.ts';
@@ -20,9 +21,9 @@ import { type AbortMessage, abortSignal, abortUpdate, deploymentId, deploymentQu
 import { attributesOf } from './progress.ts';
 import { discarding } from './proxies/deployment.ts';
 import { following, record } from './proxies/record.ts';
-import { bringing, telling } from './proxies/word.ts';
+import { telling } from './proxies/word.ts';
 import { planAll } from './stages/infrastructure.ts';
-import { tellNotBroughtBack } from './stages/notices.ts';
+import { startMergeBack } from './stages/start-merge-back.ts';
 
 /** A plan that keeps changing is asked about this often; then something in it is not stable, and nobody can approve it. */
 const maxAsks = 20;
@@ -88,12 +89,10 @@ class Deployment {
     const settled = { result, version, ...this.#stepsKey(result) };
     await journal.call(record.settleDeployment, `${result.outcome}: ${result.reason}`, settled);
     const { plan } = this.#core;
-    const isTold = plan?.mergesBack === true && patched('2026-11-27-merge-back-told');
-    if (plan?.mergesBack === true && !isTold) await this.#mergeBack(result, false);
-    const brought = isTold ? this.#mergeBack(result, true) : undefined;
+    if (plan?.mergesBack === true) await this.#mergeBack(result);
     const published = plan?.releases === true ? this.#publish(result, plan) : undefined;
     journal.pass('closed', result.outcome);
-    await Promise.all([brought, published, this.#discardPlans(), forge.drained()]);
+    await Promise.all([published, this.#discardPlans(), forge.drained()]);
     await journal.drained();
     await condition(() => allHandlersFinished() && this.#approval.recorded);
     return result;
@@ -130,16 +129,13 @@ class Deployment {
     );
   }
 
-  /** A hotfix that is live is asked back into the branches it did not come from. */
-  async #mergeBack({ outcome, project, environment, number }: DeploymentResult, isTold: boolean): Promise<void> {
+  /** A hotfix that is live is asked back into the branches it did not come from; whoever comes after it in the route waits for none of it. */
+  async #mergeBack({ outcome, project, environment, number }: DeploymentResult): Promise<void> {
     const { runKey, version } = this.#core.input;
     if (outcome !== 'succeeded' || runKey === undefined) return;
     const input = { deployment: { project, environment, number }, version, runKey };
-    try {
-      await call(bringing.mergeBack, 'asks the hotfix back into its branches', input);
-    } catch (error) {
-      if (isTold) tellNotBroughtBack(this.#core.journal, this.#core.input, error);
-    }
+    if (patched('2026-11-27-merge-back-told')) await startMergeBack(bringHotfixBack, input);
+    else await call(telling.mergeBack, 'asks the hotfix back into its branches', input).catch(() => undefined);
   }
 
   /** Saved plans hold secrets: none outlives its deployment. What cannot be removed now is removed by retention. */

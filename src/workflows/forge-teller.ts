@@ -102,7 +102,7 @@ export class ForgeTeller {
   }
 
   /**
-   * What was not run has not passed: whatever waits for the check of a pull request goes on waiting. Of a branch nothing is told, for the same
+   * What was not run has not passed: whatever waits for the check of a pull request goes on waiting, until another run has looked at its commit. Of a branch nothing is told, for the same
    * commit may be that of a pull request whose run has looked at it.
    */
   #skippedStatuses({ skipped }: RunPlan): ForgeStatus[] {

@@ -1,5 +1,6 @@
 /** The bundle's entry: every workflow there is, by name. */
 export { applyRetention } from './apply-retention.ts';
+export { bringHotfixBack } from './bring-hotfix-back.ts';
 export { deployRelease } from './deploy-release.ts';
 export { environment } from './environment.ts';
 export { offerBaseUpdates } from './offer-base-updates.ts';

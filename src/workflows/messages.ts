@@ -245,6 +245,10 @@ export function runId(project: string, key: string): string {
 export function deploymentId(ref: DeploymentRef): string {
   return `deployment/${ref.project}/${ref.environment}/${ref.number}`;
 }
+/** What brings the hotfix of a deployment back. */
+export function mergeBackId(ref: DeploymentRef): string {
+  return `merge-back/${ref.project}/${ref.environment}/${ref.number}`;
+}
 export function environmentId(project: string, environment: string): string {
   return `environment/${project}/${environment}`;
 }

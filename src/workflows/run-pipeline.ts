@@ -178,7 +178,8 @@ class Run {
     this.#deployments = deployments;
     if (commentsLater) this.#forge.comment(this.#stages, ending);
     // What ends so early may be all that there is of the commit: without a word its change looks as if nothing had to be run.
-    const isUntold = this.#plan === undefined && this.#word.toTell === undefined && !this.#isQuiet;
+    const isUntold =
+      this.#plan === undefined && this.#word.toTell === undefined && !this.#isQuiet && !isByHand(this.#input);
     if (isUntold && patched('2026-11-27-told-without-a-plan')) this.#forge.updateUnplanned(this.#input, ending);
     await Promise.all([
       ...deployments.map((deployment) => startDeployment(deployRelease, deployment)),
@@ -381,6 +382,11 @@ class Run {
 }
 
 const prepareLimits = { startToCloseTimeout: 600_000, scheduleToCloseTimeout: 1_800_000 } as const;
+
+/** Whoever asked for it has the answer. The commit may be any that they named, and no later run of it would clear what is told there. */
+function isByHand({ event, startedBy }: RunInput): boolean {
+  return event.kind === 'manual' && startedBy === undefined;
+}
 
 function aborted(abort: AbortMessage): RunEnding {
   return { outcome: 'aborted', reason: sentences(`${abort.by} aborted it: ${abort.reason ?? 'no reason given'}`) };

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { ApplicationFailure } from '@temporalio/common';
-import { environmentId } from '../../src/workflows/messages.ts';
+import { environmentId, mergeBackId } from '../../src/workflows/messages.ts';
 import { broken, isOpen, planOf, quietPolicy, twoPeople } from '../support/fake-activities.ts';
 import { type WorkflowEnv, createWorkflowEnv } from '../support/workflow-env.ts';
-import { type Scenario, createScenario, production } from '../support/workflow-env-scenario.ts';
+import { type Deployment, type Scenario, createScenario, production } from '../support/workflow-env-scenario.ts';
 
 let env: WorkflowEnv;
 
@@ -365,6 +365,11 @@ describe('a deployment whose route goes through another environment first', () =
 });
 
 describe('a hotfix that is live', () => {
+  /** Nobody waits for it but this test. */
+  async function broughtBack({ input }: Deployment): Promise<void> {
+    await env.client.workflow.getHandle(mergeBackId(input)).result();
+  }
+
   test.each([
     [true, 'run', 1],
     [undefined, 'run', 0],
@@ -374,6 +379,7 @@ describe('a hotfix that is live', () => {
     world.on('planDeployment', (input) => ({ ...planOf(input, world), ...(mergesBack ? { mergesBack } : {}) }));
     const deployment = await when.deploy({ priority: 'hotfix', ...(runKey === undefined ? {} : { runKey }) });
     expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    if (count > 0) await broughtBack(deployment);
     expect(world.called('mergeBack')).toHaveLength(count);
   });
 
@@ -385,6 +391,7 @@ describe('a hotfix that is live', () => {
     });
     const deployment = await when.deploy({ priority: 'hotfix', runKey: 'run' });
     expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    await broughtBack(deployment);
     expect(world.notices.filter(({ event }) => event === 'merge-back-failed')).toMatchObject([
       {
         level: 'error',
@@ -404,8 +411,29 @@ describe('a hotfix that is live', () => {
     });
     const deployment = await when.deploy({ priority: 'hotfix', runKey: 'run' });
     expect(await deployment.result()).toMatchObject({ outcome: 'succeeded' });
+    await broughtBack(deployment);
     expect(world.called('mergeBack')).toHaveLength(9);
     expect(world.notices.map(({ event }) => event)).not.toContain('merge-back-failed');
+  });
+
+  test('keeps no environment after it in its route waiting while the forge is away', async () => {
+    const { world, given, when } = createScenario(env);
+    const { project } = world;
+    world.on('planDeployment', (input) => ({ ...planOf(input, world), mergesBack: true as const }));
+    const back = given.gate('mergeBack');
+    const hotfix = { priority: 'hotfix', runKey: 'run' } as const;
+    const deployment = await when.deploy({ ...hotfix, environment: 'production-eu' });
+    const after = { project, environment: 'production-eu', number: deployment.input.number };
+    const next = await when.deploy({ ...hotfix, environment: 'production-us', after });
+    expect(await next.result()).toMatchObject({ outcome: 'succeeded' });
+    const { status } = await env.client.workflow.getHandle(mergeBackId(deployment.input)).describe();
+    expect(status.name).toBe('RUNNING');
+    back();
+    await Promise.all([broughtBack(deployment), broughtBack(next)]);
+    expect(world.called('mergeBack').map(({ input }) => input)).toMatchObject([
+      { deployment: after },
+      { deployment: { project, environment: 'production-us', number: next.input.number } },
+    ]);
   });
 
   test('has succeeded also where the forge refuses', async () => {

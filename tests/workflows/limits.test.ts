@@ -38,6 +38,8 @@ interface Limits {
   readonly tryMs: number;
   /** Of all of them with everything in between, ms. */
   readonly allMs: number;
+  /** Between two heartbeats, ms; 0 where it has none. */
+  readonly silenceMs: number;
 }
 
 /** What each activity that a workflow has asked for was given, in their order. */
@@ -45,12 +47,13 @@ async function limitsOf(handle: WorkflowHandle): Promise<Limits[]> {
   const { events } = await handle.fetchHistory();
   return (events ?? []).flatMap(({ activityTaskScheduledEventAttributes: scheduled }) => {
     if (scheduled === undefined || scheduled === null) return [];
-    const { activityType, startToCloseTimeout, scheduleToCloseTimeout } = scheduled;
+    const { activityType, startToCloseTimeout, scheduleToCloseTimeout, heartbeatTimeout } = scheduled;
     return [
       {
         name: activityType?.name ?? '',
         tryMs: Number(startToCloseTimeout?.seconds ?? 0) * 1_000,
         allMs: Number(scheduleToCloseTimeout?.seconds ?? 0) * 1_000,
+        silenceMs: Number(heartbeatTimeout?.seconds ?? 0) * 1_000,
       },
     ];
   });
@@ -136,6 +139,15 @@ describe('waits that a definition makes long', () => {
     const [stop] = await limitsFor(deployment.rollOut, 'ensureReleaseStopped');
     expect([again?.tryMs, stop?.tryMs]).toEqual([3 * minuteMs, 3 * minuteMs]);
   });
+});
+
+test('a plan may be silent for as long as one could take on a worker that does not heartbeat yet', async () => {
+  const deployment = await serving().when.deploy();
+  await deployment.result();
+  const plans = [deployment.handle, deployment.rollOut].map((handle) => limitsFor(handle, 'planDeployment'));
+  const silences = (await Promise.all(plans)).flat().map(({ silenceMs }) => silenceMs);
+  expect(silences.length).toBeGreaterThan(0);
+  expect(Math.min(...silences)).toBeGreaterThan(8_000);
 });
 
 describe('no wait is for ever', () => {

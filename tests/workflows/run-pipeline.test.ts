@@ -668,6 +668,27 @@ describe('a run whose project tells its forge', () => {
     },
   );
 
+  test.each([
+    ['by hand, whose answer whoever asked has', undefined, 0],
+    [
+      'by another project, whose status has a name of its own',
+      { project: 'upstream', number: 1, key: 'k', stage: 'downstream', above: [] },
+      1,
+    ],
+  ])('that was refused, started %s', async (_, startedBy, words) => {
+    const { world, when } = createScenario(env);
+    world.on('prepareRun', () => {
+      throw broken('InvalidInput', 'main does not lead to the commit');
+    });
+    const { before, after, author } = pullRequest;
+    const run = await when.push({
+      event: { kind: 'manual', ref: 'refs/heads/main', before, after, author },
+      ...(startedBy === undefined ? {} : { startedBy }),
+    });
+    expect(await run.result()).toMatchObject({ outcome: 'failed' });
+    expect(world.called('tellForge')).toHaveLength(words);
+  });
+
   test('says nothing where nobody asked for it', async () => {
     const { world, when } = createScenario(env);
     await (await when.push()).result();

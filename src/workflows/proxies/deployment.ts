@@ -21,13 +21,17 @@ const readTries = 18;
  * (`demandedMs` in activities/image-trust.ts). One image is given up after 8 s all the same, and a worker that died is noticed by its silence.
  */
 const planMs = 60_000;
+/**
+ * Silence of a plan, ms: more than the 8 s that a plan had in all before it heartbeat. A worker of then may take them, beside a workflow of now.
+ */
+const planSilenceMs = 10_000;
 
 /** Looks at everything that a release is about to meet, changes nothing. */
 export const planning = proxyActivities<contracts.PlanActivities>({
   taskQueue: taskQueues.deploy,
   startToCloseTimeout: planMs,
   scheduleToCloseTimeout: absenceMs,
-  heartbeatTimeout,
+  heartbeatTimeout: planSilenceMs,
   retry: {
     initialInterval: 250,
     backoffCoefficient: 2,

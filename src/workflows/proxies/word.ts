@@ -19,7 +19,7 @@ export const telling = proxyActivities<contracts.ForgeActivities>({
   cancellationType: 'ABANDON',
 });
 
-/** Pull requests that bring a hotfix back: only the next release that lacks it waits for them. An hour outlasts most outages of a forge; judgement. */
+/** Pull requests that bring a hotfix back, by a workflow that nobody waits for. An hour outlasts most outages of a forge; judgement. */
 export const bringing = proxyActivities<Pick<contracts.ForgeActivities, 'mergeBack'>>({
   taskQueue: taskQueues.notify,
   startToCloseTimeout: 60_000,

@@ -1,4 +1,5 @@
 import { patched } from '@temporalio/workflow';
+import type { Notice } from '../../activities/contracts.ts';
 import { type DeploymentInput, type DeploymentRef, rollbackAlertMs, startAlertMs } from '../../domain/deployment.ts';
 import { tellFailure } from '../../domain/failures.ts';
 import { type NoticeEvent, alarmLevel } from '../../domain/notice.ts';
@@ -89,11 +90,14 @@ export function watchRollback(
   });
 }
 
-/** Tells people that a hotfix is live and not in the branches that the next releases come from: those would take it back. */
-export function tellNotBroughtBack(journal: Journal, deployment: DeploymentInput, error: unknown): void {
-  const { project, environment, number, version } = deployment;
+/** That a hotfix is live and not in the branches that the next releases come from: those would take it back. */
+export function notBroughtBack(
+  { project, environment, number }: DeploymentRef,
+  version: string,
+  error: unknown,
+): Notice {
   const name = `${project}/${environment}/${number}`;
-  journal.notify({
+  return {
     event: 'merge-back-failed',
     level: 'error',
     project,
@@ -105,7 +109,7 @@ export function tellNotBroughtBack(journal: Journal, deployment: DeploymentInput
       'Open the missing pull requests by hand: a release of a branch that lacks the hotfix takes it back.',
       `slipway status ${name}`,
     ],
-  });
+  };
 }
 
 /** Tells people while a start goes on that it takes longer than five minutes. @returns what to stop when it has ended. */

@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { sql } from 'kysely';
 import { createForgeActivities, forgeApiOf } from '../../../src/activities/forges.ts';
 import type { ForgeActivities } from '../../../src/activities/contracts.ts';
 import { loadProject } from '../../../src/definition/load.ts';
@@ -12,7 +13,9 @@ import { type RunRequest, acceptRun } from '../../../src/store/inbox.ts';
 import { putProject } from '../../../src/store/projects.ts';
 import { projectYaml } from '../../support/api.ts';
 import { type StandIn, startGithubStandIn } from '../../support/forge-stand-ins.ts';
+import { holdingComment } from '../../../src/store/told.ts';
 import { type TestStore, temporaryStore } from '../../support/store.ts';
+import { until } from '../../support/until.ts';
 
 let store: TestStore;
 let forge: StandIn;
@@ -357,6 +360,44 @@ describe('the comment of a pull request', () => {
     const run = await accepted('says', { ...pullRequest, ref: 'refs/pull/7/head' });
     await Promise.all(Array.from({ length: 4 }, () => say(run)));
     expect(forge.comments).toHaveLength(1);
+  }, 30_000);
+});
+
+describe('comments at a forge that hangs', () => {
+  test('keep the worker no longer than a moment, and none of another forge', async () => {
+    const other = await startGithubStandIn();
+    const text = (of: string) => `{ url: ${of}, token: { env: FORGE_TOKEN }, repository: team/app }`;
+    await put('hangs', withApi('hangs', text(forge.url)));
+    await put('well', withApi('well', text(other.url)));
+    const say = (project: string, number: number) =>
+      activities.tellForge({
+        ...{ project, commit, run: 99, statuses: [] },
+        comment: { pullRequest: number, body: `of ${number}` },
+      });
+    // As a forge that does not answer would hold them.
+    const { promise: answered, resolve: answer } = Promise.withResolvers<undefined>();
+    const locked = [1, 2].map(async (pullRequest) => {
+      const begun = Promise.withResolvers<undefined>();
+      const ended = holdingComment(store.db, { project: 'hangs', pullRequest }, () => {
+        begun.resolve(undefined);
+        return answered;
+      });
+      await begun.promise;
+      return { ended };
+    });
+    const holders = await Promise.all(locked);
+    const hanging = [say('hangs', 1), say('hangs', 2)];
+    await until(async () => {
+      const { rows } = await sql`select 1 from pg_locks where locktype = 'advisory' and not granted`.execute(store.db);
+      return rows.length === 2;
+    });
+    await expect(say('hangs', 3)).rejects.toMatchObject({ type: 'ForgeUnavailable', nonRetryable: false });
+    await say('well', 4);
+    expect(other.comments).toHaveLength(1);
+    answer(undefined);
+    await Promise.all([...hanging, ...holders.map(({ ended }) => ended)]);
+    expect(forge.comments.map(({ pullRequest: number }) => number).sort()).toEqual([1, 2]);
+    await other.close();
   }, 30_000);
 });
 

@@ -6,7 +6,7 @@ import type { RunPlan } from '../../../src/domain/run.ts';
 import { acceptRun } from '../../../src/store/inbox.ts';
 import { putProject } from '../../../src/store/projects.ts';
 import { openRun } from '../../../src/store/runs.ts';
-import { deploymentId, runId } from '../../../src/workflows/messages.ts';
+import { deploymentId, mergeBackId, runId } from '../../../src/workflows/messages.ts';
 import { projectYaml } from '../../support/api.ts';
 import { planOf, quietPolicy, twoPeople } from '../../support/fake-activities.ts';
 import { type StandIn, startGithubStandIn } from '../../support/forge-stand-ins.ts';
@@ -112,6 +112,7 @@ test('a hotfix goes to staging, waits for people, goes to production, and is ask
     await production.executeUpdate('approve', { args: [{ by, groups: [group], plan: waiting.plan?.hash }] });
   }
   expect(await production.result()).toMatchObject({ outcome: 'succeeded' });
+  await env.client.workflow.getHandle(mergeBackId({ project, environment: 'production', number: 1 })).result();
   expect(world.serving('production')).toBe(world.serving('staging'));
 
   const planned = world.called('planDeployment').map((one) => one.input as DeploymentInput);

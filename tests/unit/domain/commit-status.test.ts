@@ -1,14 +1,18 @@
 import { describe, expect, test } from '@jest/globals';
 import { type ToldRun, type ToldStatus, commitStatus } from '../../../src/domain/commit-status.ts';
 
-type Said = ToldStatus['state'] | 'skipped' | 'superseded';
+type Said = ToldStatus['state'] | 'left-out' | 'skipped' | 'superseded';
+
+const abstentions: Partial<Record<Said, ToldStatus['state']>> = {
+  ...{ 'left-out': 'success', skipped: 'pending', superseded: 'error' },
+};
 
 function run(number: number, said: Said, more: Partial<ToldRun> = {}): ToldRun {
-  const state = said === 'skipped' ? 'success' : said === 'superseded' ? 'error' : said;
-  const abstains = said === 'skipped' || said === 'superseded' ? { abstains: true as const } : {};
+  const abstention = abstentions[said];
+  const status = abstention === undefined ? { state: said } : { state: abstention, abstains: true };
   return {
     ...{ number, kind: 'push', ref: 'refs/heads/main', author: 'ada', startedBy: undefined, release: undefined },
-    told: { slipway: { state, description: said, ...abstains } },
+    told: { slipway: { ...(status as ToldStatus), description: said } },
     ...more,
   };
 }
@@ -33,9 +37,28 @@ describe('the status of a commit', () => {
       [run(1, 'failure'), run(2, 'success', { ref: 'refs/heads/x' })],
       'failure by 1',
     ],
-    ['not of who left it out', [run(1, 'failure'), run(2, 'skipped', pull)], 'failure by 1'],
-    ['not of who left it out when done again', [run(1, 'failure'), run(2, 'skipped')], 'failure by 1'],
-    ['of who left it out where nobody else speaks', [run(1, 'skipped')], 'success by 1'],
+    ['not of who left it out', [run(1, 'failure'), run(2, 'left-out', pull)], 'failure by 1'],
+    ['not of who left it out when done again', [run(1, 'failure'), run(2, 'left-out')], 'failure by 1'],
+    ['of who left it out where nobody else speaks', [run(1, 'left-out')], 'success by 1'],
+    ['of a pull request that was skipped, where nobody else speaks', [run(1, 'skipped', pull)], 'pending by 1'],
+    ['of the push, where its pull request was skipped', [run(1, 'success'), run(2, 'skipped', pull)], 'success by 1'],
+    ['not of a skip, where the push failed', [run(1, 'failure'), run(2, 'skipped', pull)], 'failure by 1'],
+    [
+      'of a run by hand, after a skip',
+      [run(1, 'skipped', pull), run(2, 'success', { kind: 'manual' })],
+      'success by 2',
+    ],
+    [
+      'not of a pull request that is skipped for its new target',
+      [run(1, 'failure', pull), run(2, 'success', pull), run(3, 'skipped', pull)],
+      'pending by 3',
+    ],
+    ['of who failed before it was skipped', [run(1, 'failure', pull), run(2, 'skipped', pull)], 'failure by 1'],
+    [
+      'of what was there, while a release of it is deployed',
+      [run(1, 'success'), run(2, 'pending', { release: '1-a' })],
+      'success by 1',
+    ],
     ['of who took the place of another', [run(1, 'superseded'), run(2, 'success', { kind: 'manual' })], 'success by 2'],
     ['of who was superseded alone', [run(1, 'superseded')], 'error by 1'],
     ['not of a release without checks', [run(1, 'failure'), run(2, 'success', { release: '1-a' })], 'failure by 1'],
