@@ -159,6 +159,10 @@ describe('a machine is lost in the middle of a stage', () => {
       await a.start();
       const run = await push('one');
       await heard('one', 'begin machine-a');
+      // Of what it says from here on nothing comes through; that the step has a log is to be known before.
+      await until(async () => (await story.operator.listLogs(run)).some(({ step }) => step === 'begin'), {
+        what: 'the log of the first step',
+      });
       a.cutStore();
       say('one', 'begin');
       await heard('one', 'wait machine-a');
