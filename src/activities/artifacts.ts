@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
+import pRetry from 'p-retry';
 import type { ArtifactSpec, StageSpec } from '../definition/specs/stage.ts';
 import { matchesPath } from '../domain/glob.ts';
 import type { RunRef } from '../domain/run.ts';
@@ -50,8 +50,8 @@ export interface StageArtifacts {
 const mostFiles = 10_000;
 /** Looked at while searching for them. Judgement. */
 const mostSeen = 500_000;
-/** Before each try to remove what is not to be kept after all, ms. Judgement: longer than that nobody waits for it. */
-const removalPausesMs = [0, 100, 500];
+/** To remove what is not to be kept after all: three tries within a second, in ms. Judgement: longer than that nobody waits for it. */
+const removalTries = { retries: 2, minTimeout: 100, factor: 5 } as const;
 
 export function createStageArtifacts(deps: ArtifactDependencies): StageArtifacts {
   return {
@@ -170,25 +170,12 @@ async function takeBack(
   name: string,
   say: StageFiles['say'],
 ): Promise<void> {
-  let left = files.map(({ blob }) => blob);
-  let why = '';
-  for (const pauseMs of removalPausesMs) {
-    if (left.length === 0) return;
-    if (pauseMs > 0) await delay(pauseMs);
-    const tries = left.map((blob) =>
-      blobs.remove(blob).then(
-        () => [],
-        (error: unknown) => {
-          why = error instanceof Error ? error.message : String(error);
-          return [blob];
-        },
-      ),
-    );
-    left = (await Promise.all(tries)).flat();
-  }
-  if (left.length > 0) {
-    say(`artifact ${name}: ${left.length} files of it could not be removed, which the retention will do: ${why}`);
-  }
+  const tries = await Promise.allSettled(files.map(({ blob }) => pRetry(() => blobs.remove(blob), removalTries)));
+  const left = tries.filter((one) => one.status === 'rejected');
+  const [first] = left;
+  if (first === undefined) return;
+  const why = first.reason instanceof Error ? first.reason.message : String(first.reason);
+  say(`artifact ${name}: ${left.length} files of it could not be removed, which the retention will do: ${why}`);
 }
 
 /** Paths of all regular files that one of the globs matches, sorted; one more than there may be at most. Git's own folder has none. */

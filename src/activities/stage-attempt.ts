@@ -5,9 +5,15 @@ import { failures } from '../domain/failure-kinds.ts';
 import { ProviderError } from '../domain/failures.ts';
 import type { RunPlan, RunRef, StageReport, StepReport } from '../domain/run.ts';
 import type { Redactor } from '../effects/redact.ts';
+import { unlessOver } from '../effects/waits.ts';
 import type { ServiceHost, StageServices } from '../providers/executors/services-port.ts';
-import type { StageScope, StageSession, StepEnd, StepExecutors } from '../providers/executors/port.ts';
-import { neverStarted, unlessOver } from '../providers/executors/runner.ts';
+import {
+  type StageScope,
+  type StageSession,
+  type StepEnd,
+  type StepExecutors,
+  neverStarted,
+} from '../providers/executors/port.ts';
 import type { ReadRegistry } from '../providers/registries/logins/index.ts';
 import type { SourceRepository } from '../providers/repositories/port.ts';
 import type { StageArtifacts } from './artifacts.ts';

@@ -2,7 +2,7 @@ import pLimit from 'p-limit';
 import type { StageSpec, StepSpec } from '../definition/specs/stage.ts';
 import { failures } from '../domain/failure-kinds.ts';
 import type { StepReport } from '../domain/run.ts';
-import type { StepEnd } from '../providers/executors/port.ts';
+import { type StepEnd, killedCode } from '../providers/executors/port.ts';
 import type { LogWriter } from './logs.ts';
 import { openOutputs } from './outputs.ts';
 import { type Attempt, type StagePlace, type StepFact, lastLines, verdictOf } from './stage-attempt.ts';
@@ -250,9 +250,6 @@ async function wait(ms: number, signal: AbortSignal): Promise<void> {
     signal.addEventListener('abort', done, { once: true });
   });
 }
-
-/** As a shell says that SIGKILL ended a program. */
-const killedCode = 137;
 
 /** What is wrong with how a step ended, in one sentence with what to do; undefined: nothing. */
 function complaint(step: StepSpec, end: StepEnd, byStage: boolean): string | undefined {

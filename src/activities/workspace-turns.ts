@@ -1,4 +1,4 @@
-import { unlessAborted } from '../effects/unless-aborted.ts';
+import { unlessAborted } from '../effects/waits.ts';
 
 /** Who works in the workspaces of this worker. Only this process does: a workspace belongs to one worker, whose queue says so. */
 export interface WorkspaceTurns {

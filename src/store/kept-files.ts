@@ -1,4 +1,4 @@
-import { sql } from 'kysely';
+import { type RawBuilder, type SqlBool, sql } from 'kysely';
 import { type Documentation, documentationAddress } from '../domain/documentation.ts';
 import type { Db, Row } from './schema.ts';
 import { deleteOld } from './retention.ts';
@@ -102,34 +102,23 @@ export async function listExpiredArtifacts(
     .execute();
 }
 
+function isExpired({ project, run, stage, name }: ArtifactKey): RawBuilder<SqlBool> {
+  return sql<SqlBool>`project = ${project} and run = ${run} and stage = ${stage} and name = ${name}
+    and removed_at is null and expires_at <= now()`;
+}
+
 /** Blobs of such an artifact; none of one that was told of anew since. */
 export async function readExpiredBlobs(db: Db, artifact: ArtifactKey): Promise<readonly string[]> {
-  const { project, run, stage, name } = artifact;
-  const row = await db
-    .selectFrom('artifacts')
-    .select('files')
-    .where('project', '=', project)
-    .where('run', '=', run)
-    .where('stage', '=', stage)
-    .where('name', '=', name)
-    .where('removedAt', 'is', null)
-    .where('expiresAt', '<=', sql<string>`now()`)
-    .executeTakeFirst();
+  const row = await db.selectFrom('artifacts').select('files').where(isExpired(artifact)).executeTakeFirst();
   return row?.files.map(({ blob }) => blob) ?? [];
 }
 
 /** Its blobs are gone. */
 export async function markArtifactRemoved(db: Db, artifact: ArtifactKey): Promise<void> {
-  const { project, run, stage, name } = artifact;
   await db
     .updateTable('artifacts')
     .set({ removedAt: sql<string>`now()` })
-    .where('project', '=', project)
-    .where('run', '=', run)
-    .where('stage', '=', stage)
-    .where('name', '=', name)
-    .where('removedAt', 'is', null)
-    .where('expiresAt', '<=', sql<string>`now()`)
+    .where(isExpired(artifact))
     .execute();
 }
 

@@ -102,8 +102,8 @@ export class ForgeTeller {
   }
 
   /**
-   * What was not run has not passed: whatever waits for the check of a pull request goes on waiting, until another run has looked at its commit. Of a branch nothing is told, for the same
-   * commit may be that of a pull request whose run has looked at it.
+   * What was not run has not passed: whatever waits for the check of a pull request goes on waiting, until another run has looked at its commit. Of
+   * a branch nothing is told, for the same commit may be that of a pull request whose run has looked at it.
    */
   #skippedStatuses({ skipped }: RunPlan): ForgeStatus[] {
     if (this.#event.kind !== 'pull-request') return [];

@@ -3,7 +3,7 @@ import { userInfo } from 'node:os';
 import type Docker from 'dockerode';
 import type { ContainerStep } from '../../definition/specs/stage.ts';
 import { ProviderError } from '../../domain/failures.ts';
-import { unlessAborted } from '../../effects/unless-aborted.ts';
+import { unlessAborted, unlessOver } from '../../effects/waits.ts';
 import { connectEngine, engineError, messageOf } from '../builders/engine.ts';
 import { folderOf } from './command.ts';
 import {
@@ -17,8 +17,15 @@ import {
   remove,
 } from './engine.ts';
 import { readFrames } from './frames.ts';
-import type { StageScope, StageSession, StepExecutor, StepRun } from './port.ts';
-import { createMark, killedCode, neverStarted, runStep, runnerCommand, type Runner, unlessOver } from './runner.ts';
+import {
+  type StageScope,
+  type StageSession,
+  type StepExecutor,
+  type StepRun,
+  killedCode,
+  neverStarted,
+} from './port.ts';
+import { createMark, runStep, runnerCommand, type Runner } from './runner.ts';
 
 export interface ContainerExecutorOptions extends StageEngineOptions {
   /** Of the engine, as in DOCKER_HOST. It must see the worker's files under the same paths. */

@@ -62,6 +62,14 @@ export interface StepEnd {
   readonly stalled: boolean;
 }
 
+/** As a shell says that SIGKILL ended a program. */
+export const killedCode = 137;
+
+/** How a step ended whose stage had no time left for it. */
+export function neverStarted(durationMs: number): StepEnd {
+  return { exitCode: killedCode, durationMs, tail: '', timedOut: true, stalled: false };
+}
+
 /** A place where the steps of one attempt run, those of one lane one after the other. */
 export interface StageSession<S extends StepSpec = StepSpec> {
   /**

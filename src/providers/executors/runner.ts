@@ -3,7 +3,7 @@ import type { StepSpec } from '../../definition/specs/stage.ts';
 import { ProviderError } from '../../domain/failures.ts';
 import { createControlFilter } from '../../effects/control.ts';
 import { createTail } from '../../effects/tail.ts';
-import { unlessAborted } from '../../effects/unless-aborted.ts';
+import { msUntil, timerMs } from '../../effects/waits.ts';
 import { argumentsOf } from './command.ts';
 import type { StepEnd, StepRun } from './port.ts';
 
@@ -57,11 +57,7 @@ function quote(word: string): string {
     .join('"$NL"');
 }
 
-/** Longest delay of a timer; Node takes a longer one for 1 ms. */
-const longestTimerMs = 2_147_483_647;
 const maxTailBytes = 16_384;
-/** As a shell says that SIGKILL ended a program. */
-export const killedCode = 137;
 /** What a shell says of a program that is not there, or is none. */
 const noProgram = /exec: .*(not found|no such file|permission denied|exec format error)/i;
 
@@ -127,15 +123,12 @@ export async function runStep(
   }
   const onAbort = (): void => stop('abort');
   signal.addEventListener('abort', onAbort, { once: true });
-  const timeout = setTimeout(() => stop('timeout'), Math.min(run.timeoutMs, leftMs(run), longestTimerMs));
-  const stall = setTimeout(
-    () => {
-      // Silence while we keep it waiting is ours.
-      if (handing) stall.refresh();
-      else stop('stall');
-    },
-    Math.min(step.stallAfterMs, longestTimerMs),
-  );
+  const timeout = setTimeout(() => stop('timeout'), timerMs(run.timeoutMs, msUntil(run.untilMs)));
+  const stall = setTimeout(() => {
+    // Silence while we keep it waiting is ours.
+    if (handing) stall.refresh();
+    else stop('stall');
+  }, timerMs(step.stallAfterMs));
   let exitCode: number;
   try {
     if (signal.aborted) stop('abort');
@@ -170,38 +163,6 @@ export async function runStep(
     },
     alive: stoppedBy === undefined && !gone,
   };
-}
-
-/** What is left of the time of its stage, ms. */
-function leftMs({ untilMs = Infinity }: Pick<StepRun, 'untilMs'>): number {
-  return Math.max(0, untilMs - Date.now());
-}
-
-/**
- * Waits for what a step needs before it can be started, and others may want too.
- *
- * @returns undefined: the time of the stage was over before.
- * @throws the signal's reason, and what the work throws.
- */
-export async function unlessOver<T>(
-  work: Promise<T>,
-  run: Partial<Pick<StepRun, 'signal' | 'untilMs'>>,
-): Promise<T | undefined> {
-  const over = new AbortController();
-  const timer = setTimeout(() => over.abort(), Math.min(leftMs(run), longestTimerMs));
-  try {
-    return await unlessAborted(work, AbortSignal.any([over.signal, ...(run.signal === undefined ? [] : [run.signal])]));
-  } catch (error) {
-    if (over.signal.aborted && run.signal?.aborted !== true) return undefined;
-    throw error;
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** How a step ended whose stage had no time left for it. */
-export function neverStarted(durationMs: number): StepEnd {
-  return { exitCode: killedCode, durationMs, tail: '', timedOut: true, stalled: false };
 }
 
 interface Scanned {

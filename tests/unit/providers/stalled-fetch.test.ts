@@ -1,14 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { type Server, createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import type { ContainerStep } from '../../../src/definition/specs/stage.ts';
-import { createRedactor } from '../../../src/effects/redact.ts';
 import { connectEngine } from '../../../src/providers/builders/engine.ts';
-import { createContainerExecutor } from '../../../src/providers/executors/container.ts';
 import { ensureImage } from '../../../src/providers/executors/engine.ts';
-import type { StageScope, StageSession, StepEnd } from '../../../src/providers/executors/port.ts';
+import { openContainerSession, runContainerStep } from '../../support/container-steps.ts';
 import { until } from '../../support/until.ts';
 
 /** An engine whose registry says nothing more after its first word. */
@@ -45,52 +42,6 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const step: ContainerStep = {
-  name: 'unit',
-  executor: 'container',
-  image: 'tools:1',
-  network: 'none',
-  resources: {},
-  command: { kind: 'argv', argv: ['true'] },
-  env: {},
-  secrets: {},
-  timeoutMs: 60_000,
-  stallAfterMs: 60_000,
-  onFailure: 'fail',
-  resume: false,
-  once: false,
-  workdir: '.',
-  outcome: 'success',
-  outputs: [],
-};
-
-async function openSession(signal: AbortSignal): Promise<StageSession<ContainerStep>> {
-  const [source, home, objects] = ['source', 'home', 'objects'].map((name) => join(folder, name)) as [
-    string,
-    string,
-    string,
-  ];
-  for (const each of [source, home, objects]) mkdirSync(each);
-  const scope: StageScope = { project: 'hello', run: 'r', number: 1, stage: 'test', attempt: 1, source, home, objects };
-  return (await createContainerExecutor({ address, owner: 'test' })).open(scope, signal);
-}
-
-function run(
-  session: StageSession<ContainerStep>,
-  { signal, untilMs }: { readonly signal: AbortSignal; readonly untilMs?: number },
-): Promise<StepEnd> {
-  return session.run({
-    step,
-    env: {},
-    timeoutMs: 60_000,
-    ...(untilMs === undefined ? {} : { untilMs }),
-    redactor: createRedactor([]),
-    sink: () => undefined,
-    say: () => undefined,
-    signal,
-  });
-}
-
 describe('an image that does not come', () => {
   test('is given up once nothing of it has come for a while', async () => {
     const docker = await connectEngine(address);
@@ -105,9 +56,9 @@ describe('an image that does not come', () => {
   });
 
   test('does not keep a step beside one that failed, nor the end of its stage', async () => {
-    const session = await openSession(new AbortController().signal);
+    const session = await openContainerSession(folder, address, new AbortController().signal);
     const beside = new AbortController();
-    const running = run(session, { signal: beside.signal });
+    const running = runContainerStep(session, { signal: beside.signal });
     await until(() => fetches.open === 1);
     beside.abort(new Error('lint failed'));
     await expect(running).rejects.toThrow('lint failed');
@@ -116,15 +67,15 @@ describe('an image that does not come', () => {
   });
 
   test('ends its step with the time of the stage, also where the engine does not answer at all', async () => {
-    const session = await openSession(new AbortController().signal);
+    const session = await openContainerSession(folder, address, new AbortController().signal);
     hangs = true;
-    const ended = await run(session, { signal: new AbortController().signal, untilMs: Date.now() + 50 });
+    const ended = await runContainerStep(session, { signal: new AbortController().signal, untilMs: Date.now() + 50 });
     expect(ended).toMatchObject({ timedOut: true, exitCode: 137 });
   });
 
   test('ends its step with the time of the stage', async () => {
-    const session = await openSession(new AbortController().signal);
-    const ended = await run(session, { signal: new AbortController().signal, untilMs: Date.now() + 50 });
+    const session = await openContainerSession(folder, address, new AbortController().signal);
+    const ended = await runContainerStep(session, { signal: new AbortController().signal, untilMs: Date.now() + 50 });
     expect(ended).toMatchObject({ timedOut: true, exitCode: 137, tail: '' });
     await session.close();
   });

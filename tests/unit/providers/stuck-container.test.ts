@@ -1,13 +1,11 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { type Server, createServer } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import type { ContainerStep } from '../../../src/definition/specs/stage.ts';
-import { createRedactor } from '../../../src/effects/redact.ts';
-import { createContainerExecutor } from '../../../src/providers/executors/container.ts';
-import type { StageScope, StageSession, StepEnd } from '../../../src/providers/executors/port.ts';
+import type { StepEnd } from '../../../src/providers/executors/port.ts';
+import { openContainerSession, runContainerStep } from '../../support/container-steps.ts';
 
 /** An engine whose containers say nothing, and which cannot end the first of them for a while. */
 let folder: string;
@@ -62,46 +60,10 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-const step: ContainerStep = {
-  name: 'unit',
-  executor: 'container',
-  image: 'tools:1',
-  network: 'none',
-  resources: {},
-  command: { kind: 'argv', argv: ['true'] },
-  env: {},
-  secrets: {},
-  timeoutMs: 60_000,
-  stallAfterMs: 60_000,
-  onFailure: 'fail',
-  resume: false,
-  once: false,
-  workdir: '.',
-  outcome: 'success',
-  outputs: [],
-};
-
 test('a container that cannot be ended is given to no other step, and is tried again when the stage is over', async () => {
   const { signal } = new AbortController();
-  const [source, home, objects] = ['source', 'home', 'objects'].map((name) => join(folder, name)) as [
-    string,
-    string,
-    string,
-  ];
-  for (const each of [source, home, objects]) mkdirSync(each);
-  const scope: StageScope = { project: 'hello', run: 'r', number: 1, stage: 'test', attempt: 1, source, home, objects };
-  const executor = await createContainerExecutor({ address, owner: 'test' });
-  const session: StageSession<ContainerStep> = await executor.open(scope, signal);
-  const run = (): Promise<StepEnd> =>
-    session.run({
-      step,
-      env: {},
-      timeoutMs: 20,
-      redactor: createRedactor([]),
-      sink: () => undefined,
-      say: () => undefined,
-      signal,
-    });
+  const session = await openContainerSession(folder, address, signal);
+  const run = (): Promise<StepEnd> => runContainerStep(session, { timeoutMs: 20, signal });
   await expect(run()).rejects.toMatchObject({ type: 'EngineRefused' });
   expect({ made, removed }).toEqual({ made: 1, removed: [] });
   expect(await run()).toMatchObject({ timedOut: true });
