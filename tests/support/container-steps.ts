@@ -4,25 +4,15 @@ import type { ContainerStep } from '../../src/definition/specs/stage.ts';
 import { createRedactor } from '../../src/effects/redact.ts';
 import { createContainerExecutor } from '../../src/providers/executors/container.ts';
 import type { StageSession, StepEnd, StepRun } from '../../src/providers/executors/port.ts';
+import { plainStep } from './plain-step.ts';
 
-/** What every step has that a test does not care about. */
 const step: ContainerStep = {
-  name: 'unit',
+  ...plainStep,
   executor: 'container',
   image: 'tools:1',
   network: 'none',
   resources: {},
   command: { kind: 'argv', argv: ['true'] },
-  env: {},
-  secrets: {},
-  timeoutMs: 60_000,
-  stallAfterMs: 60_000,
-  onFailure: 'fail',
-  resume: false,
-  once: false,
-  workdir: '.',
-  outcome: 'success',
-  outputs: [],
 };
 
 /** Opens the place of a stage at an engine, with folders of its own. */

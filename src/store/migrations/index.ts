@@ -18,6 +18,7 @@ import { builtImages } from './0022-built-images.ts';
 import { imagesByDigest } from './0023-images-by-digest.ts';
 import { registryClaims } from './0022-registry-claims.ts';
 import { told } from './0024-told.ts';
+import { toldByKind } from './0025-told-by-kind.ts';
 
 /** All migrations by name, in the order in which they run. Forward only: an older Slipway is not started on a newer store. */
 export const migrations: Readonly<Record<string, Migration>> = {
@@ -39,6 +40,7 @@ export const migrations: Readonly<Record<string, Migration>> = {
   '0022-registry-claims': fromText(registryClaims),
   '0023-images-by-digest': fromText(imagesByDigest),
   '0024-told': fromText(told),
+  '0025-told-by-kind': fromText(toldByKind),
 };
 
 function fromText(text: string): Migration {

@@ -10,8 +10,9 @@ import type { StageScope, StageSession } from '../../../src/providers/executors/
 import { createGitRepository } from '../../../src/providers/repositories/git.ts';
 import { components } from '../../support/components.ts';
 import { createGitOrigin } from '../../support/git-origin.ts';
+import { plainStep } from '../../support/plain-step.ts';
 import { until } from '../../support/until.ts';
-import { argv, describeExecutor, plainStep, shell } from './suite.ts';
+import { argv, describeExecutor, shell } from './suite.ts';
 
 let image: string;
 let docker: Docker;

@@ -5,8 +5,9 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { HostStep } from '../../../src/definition/specs/stage.ts';
 import { createRedactor } from '../../../src/effects/redact.ts';
 import { type HostExecutor, createHostExecutor } from '../../../src/providers/executors/host.ts';
+import { plainStep } from '../../support/plain-step.ts';
 import { until } from '../../support/until.ts';
-import { type ExecutorLab, describeExecutor, plainStep, shell } from './suite.ts';
+import { type ExecutorLab, describeExecutor, shell } from './suite.ts';
 
 const step: ExecutorLab['step'] = (command, more) => ({ ...plainStep, executor: 'host', command, ...more }) as HostStep;
 

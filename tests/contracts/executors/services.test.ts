@@ -13,8 +13,9 @@ import { createServiceHost } from '../../../src/providers/executors/services.ts'
 import { activityEnvironment, createRunFixture } from '../../support/run-fixture.ts';
 import { components } from '../../support/components.ts';
 import { type CompanionImage, postgresImage, redisImage } from '../../support/companion-images.ts';
+import { plainStep } from '../../support/plain-step.ts';
 import { until } from '../../support/until.ts';
-import { argv, plainStep, shell } from './suite.ts';
+import { argv, shell } from './suite.ts';
 
 let docker: Docker;
 let address: string;

@@ -17,21 +17,6 @@ export interface ExecutorLab {
 export const argv = (...words: string[]): StepCommand => ({ kind: 'argv', argv: words });
 export const shell = (script: string): StepCommand => ({ kind: 'shell', script });
 
-/** What every step has that a test does not care about. */
-export const plainStep = {
-  name: 'step',
-  env: {},
-  secrets: {},
-  timeoutMs: 30_000,
-  stallAfterMs: 30_000,
-  onFailure: 'fail',
-  resume: false,
-  once: false,
-  workdir: '.',
-  outcome: 'success',
-  outputs: [],
-} as const;
-
 /** What holds wherever steps run. */
 export function describeExecutor(name: string, open: () => Promise<ExecutorLab>): void {
   describe(`steps: ${name}`, () => {

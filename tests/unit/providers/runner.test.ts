@@ -3,21 +3,14 @@ import { describe, expect, test } from '@jest/globals';
 import { type Runner, createMark, createMarkScan, runStep, stepLine } from '../../../src/providers/executors/runner.ts';
 import { createRedactor } from '../../../src/effects/redact.ts';
 import type { HostStep } from '../../../src/definition/specs/stage.ts';
+import { plainStep } from '../../support/plain-step.ts';
 
 const step: HostStep = {
-  name: 'step',
-  command: { kind: 'argv', argv: ['printf', '%s', ''] },
+  ...plainStep,
   executor: 'host',
-  env: {},
-  secrets: {},
+  command: { kind: 'argv', argv: ['printf', '%s', ''] },
   timeoutMs: 1_000,
   stallAfterMs: 1_000,
-  onFailure: 'fail',
-  resume: false,
-  once: false,
-  workdir: '.',
-  outcome: 'success',
-  outputs: [],
 };
 
 describe('the line of a step', () => {
